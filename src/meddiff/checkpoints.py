@@ -1,0 +1,39 @@
+"""Weights on disk: safetensors, never pickle, with a note that tells how to build the net."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from meddiff.errors import MeddiffError
+from meddiff.files import atomic_write
+
+
+def save_checkpoint(
+    path: str | Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> None:
+    """Write weights, with `about` as JSON in the file's metadata."""
+    contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    metadata = {"meddiff": json.dumps(about, sort_keys=True)}
+    with atomic_write(path) as temporary:
+        save_file(contiguous, temporary, metadata=metadata)
+
+
+def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return weights and what was told about them.
+
+    Raises:
+        MeddiffError: the file is truncated, or no checkpoint of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["meddiff"])
+            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise MeddiffError(
+            f"{path} is no checkpoint that can be read ({error}): delete it and run again"
+        ) from error

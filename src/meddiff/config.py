@@ -1,0 +1,106 @@
+"""The whole configuration, composed of each phase's settings.
+
+Defaults are the demo's; overlays such as `config/thesis.yaml` change single values. An unknown key
+or a value out of range is an error that names the key.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from meddiff.cas.settings import Cas
+from meddiff.data.settings import Data, Split, Undersample
+from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.errors import MeddiffError
+from meddiff.extractors.settings import Extractors
+from meddiff.metrics.settings import Metrics
+from meddiff.settings import ClassName, Compute, Section
+
+
+class Config(Section):
+    """Everything that a run depends on."""
+
+    scale: ClassName = "demo"
+    """Name of this configuration's scale, stated in every table."""
+    seed: int = Field(default=0, ge=0)
+    """Fixes every table bit for bit on the same machine."""
+    protocol: Literal["audited", "study"] = "audited"
+    """`audited` splits by patient and lesion before any training and compares with held-out images;
+    `study` does as the published study did: random split, DDPMs trained on all images and compared
+    with their own training images."""
+    compute: Compute = Compute()
+    data: Data = Data()
+    split: Split = Split()
+    undersample: Undersample = Undersample()
+    diffusion: Diffusion = Diffusion()
+    sampling: Sampling = Sampling()
+    extractors: Extractors = Extractors()
+    metrics: Metrics = Metrics()
+    cas: Cas = Cas()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Config":
+        for key in ("diffusion.classes", "undersample.counts"):
+            section, field = key.split(".")
+            if unknown := set(getattr(getattr(self, section), field)) - set(self.data.classes):
+                raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
+        if (
+            self.sampling.sampler == "ddpm"
+            and self.sampling.steps != self.diffusion.noise.timesteps
+        ):
+            raise ValueError(
+                f"sampling.sampler ddpm takes all {self.diffusion.noise.timesteps} steps of "
+                f"diffusion.noise.timesteps, not {self.sampling.steps}; use ddim for fewer"
+            )
+        halvings = len(self.diffusion.network.channels) - 1
+        if self.data.size % 2**halvings:
+            raise ValueError(
+                f"data.size {self.data.size} is no multiple of {2**halvings}, which the "
+                f"{halvings + 1} levels of diffusion.network need"
+            )
+        return self
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set as tables state it."""
+        names = {"phantom": "phantom", "kaggle": "isic", "folder": self.data.folder.name}
+        return names[self.data.source]
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """Validate a merged configuration.
+
+    Raises:
+        MeddiffError: one line a fault, with its key, the value, and what is allowed.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise MeddiffError("\n".join(_describe(fault) for fault in error.errors())) from None
+
+
+def _describe(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        allowed = ", ".join(_fields_at(fault["loc"][:-1]))
+        return f"configuration: unknown key {key}; allowed there: {allowed}"
+    message = fault["msg"].removeprefix("Value error, ")
+    value = fault["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else f" = {value!r}"
+    return f"configuration: {key}{shown}: {message}" if key else f"configuration: {message}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        nested = [
+            a
+            for a in (field.annotation, *getattr(field.annotation, "__args__", ()))
+            if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
+        model = nested[0] if nested else model
+    return list(model.model_fields)

@@ -1,0 +1,275 @@
+"""Read raw data in place: a folder, a zip, a tar or a gzipped tar, all with one face.
+
+Nothing is ever extracted, so a hostile member name has no path to escape to.
+"""
+
+import gzip
+import logging
+import os
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from meddiff.errors import MeddiffError
+
+log = logging.getLogger(__name__)
+
+MAX_MEMBER_BYTES = 512 * 2**20
+"""Largest member that is read, uncompressed."""
+MAX_RATIO = 200
+"""Largest compression of a member over BOMB_BYTES; photographs and tables stay below 50."""
+BOMB_BYTES = 32 * 2**20
+"""Members up to this size may be compressed to any degree, as an empty mask is."""
+MAX_STREAM_BYTES = 2**30
+"""A gzipped tar may unfold to this size or to MAX_RATIO times its own, whichever is more."""
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,  # zipfile: an encrypted member, or a method that it does not know
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Member:
+    size: int
+    packed: int
+    open: Callable[[], Any]
+
+
+class Archive:
+    """Regular files below a folder or inside an archive, by POSIX name; a context manager.
+
+    Left out: hidden files, `__MACOSX`, links and devices, and names that are absolute or climb
+    with `..`.
+    """
+
+    def __init__(self, path: Path, members: dict[str, _Member], handles: ExitStack) -> None:
+        self.path = path
+        self._members = members
+        self._handles = handles
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._handles.close()
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted."""
+        return sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        """Return one file's bytes; for many of a gzipped tar, `read_many` is far quicker.
+
+        Raises:
+            MeddiffError: no such file, a damaged or encrypted one, one larger than
+                MAX_MEMBER_BYTES, or a compression bomb.
+        """
+        if (member := self._members.get(name)) is None:
+            raise MeddiffError(f"{self.path} holds no file {name}: check the name, or index again")
+        _check_size(self.path, name, member)
+        try:
+            with member.open() as file:
+                data = file.read(member.size + 1)
+        except _DAMAGE as error:
+            raise _damaged(self.path, f"{name}: {error}") from error
+        if len(data) != member.size:
+            raise _damaged(self.path, f"{name} has {len(data)} of {member.size} bytes")
+        return data
+
+    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, bytes) of the named files in one pass, in the archive's own order.
+
+        Raises:
+            MeddiffError: as `read`; a missing file is found before any is read.
+        """
+        wanted = set(names)
+        for name in sorted(wanted - self._members.keys()):
+            self.read(name)
+        for name in self._members:
+            if name in wanted:
+                yield name, self.read(name)
+
+
+def open_archive(path: str | Path) -> Archive:
+    """Open a folder, .zip, .tar or .tar.gz, told apart by content.
+
+    Raises:
+        MeddiffError: nothing there, or a file that is none of these or is truncated.
+    """
+    path = Path(path)
+    handles = ExitStack()
+    try:
+        return Archive(path, _list_members(path, handles), handles)
+    except _DAMAGE as error:
+        handles.close()
+        if not path.exists():
+            raise MeddiffError(f"no such file or folder: {path}; check the path") from error
+        raise _damaged(path, str(error)) from error
+    except MeddiffError:
+        handles.close()
+        raise
+
+
+def map_members(
+    function: Callable[[int, bytes], R], locations: Sequence[tuple[str, str]], workers: int = 1
+) -> Iterator[R]:
+    """Yield `function(position, data)` for the bytes of each (archive, member) in `locations`.
+
+    Each archive is read once, front to back, so results come in its order; `position` is the place
+    in `locations`. `workers` threads run `function` and never change a result; only a few members
+    are in memory at a time.
+    """
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for position, data in _read_each(locations):
+            pending.append(pool.submit(function, position, data))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, bytes]]:
+    positions: dict[str, dict[str, list[int]]] = {}
+    for position, (path, member) in enumerate(locations):
+        positions.setdefault(path, {}).setdefault(member, []).append(position)
+    for path, places in positions.items():
+        with open_archive(path) as archive:
+            for name, data in archive.read_many(places):
+                for position in places[name]:
+                    yield position, data
+
+
+def _list_members(path: Path, handles: ExitStack) -> dict[str, _Member]:
+    """List an archive in the order in which it is best read."""
+    if path.is_dir():
+        found = _list_folder(path)
+    elif zipfile.is_zipfile(path):
+        found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
+    else:
+        found = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
+    members = {_clean(name): member for name, member in found}
+    if members.pop(None, None):
+        log.warning("%s: ignored members whose names would leave the archive", path)
+    return {name: member for name, member in members.items() if name and not _is_hidden(name)}
+
+
+def _list_folder(path: Path) -> Iterator[tuple[str, _Member]]:
+    for folder, _, names in os.walk(path):
+        for file in (Path(folder, name) for name in sorted(names)):
+            if file.is_file():
+                size = file.stat().st_size
+                member = _Member(size, size, partial(file.open, "rb"))
+                yield file.relative_to(path).as_posix(), member
+
+
+def _list_zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, _Member]]:
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if not info.is_dir() and kind in (0, stat.S_IFREG):
+            reader = partial(archive.open, info)
+            yield info.filename, _Member(info.file_size, info.compress_size, reader)
+
+
+def _list_tar(stream: BinaryIO, handles: ExitStack) -> Iterator[tuple[str, _Member]]:
+    archive = handles.enter_context(tarfile.TarFile(fileobj=stream))
+    for info in archive:
+        if info.isreg() and not info.issparse():
+            reader = partial(archive.extractfile, info)
+            yield info.name, _Member(info.size, info.size, reader)
+    _check_tar_end(stream, archive.offset)
+
+
+def _check_tar_end(stream: BinaryIO, end: int) -> None:
+    """Refuse a tar without its closing block, which tarfile takes for a whole one.
+
+    Reading on to the end lets gzip compare its checksum.
+    """
+    stream.seek(end)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it ends before its closing block")
+    while stream.read(2**20):
+        pass
+
+
+def _open_tar_stream(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, _BoundedGzip(path)) if gzipped else path.open("rb")
+
+
+class _BoundedGzip(gzip.GzipFile):
+    """A gzip stream that a small file cannot unfold without end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._path = path
+        self._limit = max(MAX_STREAM_BYTES, MAX_RATIO * path.stat().st_size)
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._check(self.tell(), size or 0)
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._check(offset, 0)
+        return super().seek(offset, whence)
+
+    def _check(self, offset: int, size: int) -> None:
+        if size > MAX_MEMBER_BYTES or offset + size > self._limit:
+            raise MeddiffError(
+                f"{self._path} unfolds to more than {self._limit / 2**30:.0f} GiB: a compression "
+                "bomb, not a data set; do not use it"
+            )
+
+
+def _check_size(path: Path, name: str, member: _Member) -> None:
+    if member.size > MAX_MEMBER_BYTES:
+        raise MeddiffError(
+            f"{name} in {path} has {member.size / 2**20:.0f} MiB, more than the "
+            f"{MAX_MEMBER_BYTES // 2**20} MiB that are read: remove it, it is no image"
+        )
+    if member.size > BOMB_BYTES and member.size > MAX_RATIO * member.packed:
+        raise MeddiffError(
+            f"{name} in {path} is packed more than {MAX_RATIO} times: a compression bomb, "
+            "not an image; do not use it"
+        )
+
+
+def _damaged(path: Path, reason: str) -> MeddiffError:
+    if "password" in reason:
+        return MeddiffError(f"{path} is encrypted ({reason}): unpack it and use the folder")
+    if path.is_dir():
+        return MeddiffError(f"cannot read {path} ({reason}): make the file readable and run again")
+    return MeddiffError(
+        f"{path} is truncated, damaged, or neither zip nor tar ({reason}): delete it and download "
+        "it again"
+    )
+
+
+def _clean(name: str) -> str | None:
+    """Return a member's plain relative name, or None for one that is absolute or climbs."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
+        return None
+    return "/".join(parts)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

@@ -1,0 +1,244 @@
+"""The phantom data set as the archives that the real sources deliver.
+
+An archive is the same to the last byte for the same arguments, whatever the number of workers.
+"""
+
+import gzip
+import io
+import logging
+import multiprocessing
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance
+
+from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_skin, sample_view
+from meddiff.data.phantom.hand import draw_hand
+from meddiff.errors import MeddiffError
+from meddiff.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+QUALITY = 90
+MALIGNANT_SHARE_2016 = 0.19
+KAGGLE_COLUMNS = ["isic_id", "patient_id", "target"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Photograph(NamedTuple):
+    """What one image of an edition is drawn from; `edit_seed` 0 leaves it unedited."""
+
+    target: int
+    skin_seed: int
+    lesion_seed: int
+    seed: int
+    edit_seed: int
+
+
+def write_kaggle_edition(
+    path: str | Path, plan: pd.DataFrame, *, size: int = 224, workers: int = 1
+) -> None:
+    """Write one edition as Kaggle delivers `isic-<year>-jpg-224x224-resized.zip`.
+
+    Members: `train-image/image/<isic_id>.jpg` and `train-metadata.csv` (an unnamed index, isic_id,
+    patient_id, target). With several workers, a calling script needs `if __name__ == "__main__":`.
+
+    Args:
+        path: the zip to write; it appears only when it is whole.
+        plan: the rows of one edition from `meddiff.data.phantom.plan.plan_editions`.
+        size: the side of the square images in pixels.
+        workers: processes that draw.
+
+    Raises:
+        MeddiffError: the plan lacks columns or repeats an isic_id, or the workers died.
+    """
+    _check_plan(plan)
+    plan = plan.sort_values("isic_id", ignore_index=True)
+    photographs = [Photograph(*row) for row in plan[list(Photograph._fields)].to_numpy().tolist()]
+    with _timed(len(plan), path), _zip(path) as archive:
+        jpegs = _map(partial(_draw_photograph, size=size), photographs, workers)
+        for isic_id, jpeg in zip(plan["isic_id"], jpegs, strict=True):
+            archive.writestr(_member(f"train-image/image/{isic_id}.jpg"), jpeg)
+        archive.writestr(_member("train-metadata.csv"), plan[KAGGLE_COLUMNS].to_csv())
+
+
+def write_isic2016(
+    train_images: str | Path,
+    train_masks: str | Path,
+    test_images: str | Path,
+    test_masks: str | Path,
+    *,
+    seed: int,
+    n_train: int,
+    n_test: int,
+    size_range: tuple[int, int] = (150, 260),
+    workers: int = 1,
+) -> None:
+    """Write the four zips of ISIC 2016, part 1: images (JPEG) and masks (8-bit PNG, 0 or 255).
+
+    Members: `ISBI2016_ISIC_Part1_<Training|Test>_Data/ISIC_0000000.jpg` and
+    `ISBI2016_ISIC_Part1_<Training|Test>_GroundTruth/ISIC_0000000_Segmentation.png`; test ids
+    follow the training ids. With several workers, a calling script needs
+    `if __name__ == "__main__":`.
+
+    Args:
+        train_images: the zip of the training images; the other three likewise.
+        train_masks: the zip of the training masks.
+        test_images: the zip of the test images.
+        test_masks: the zip of the test masks.
+        seed: image i depends on (seed, i) alone.
+        n_train: number of training images.
+        n_test: number of test images.
+        size_range: smallest and largest width in pixels; the height is three quarters of it.
+        workers: processes that draw.
+
+    Raises:
+        MeddiffError: `size_range` is no range of sizes, or the workers died.
+    """
+    if not 8 <= size_range[0] <= size_range[1]:
+        raise MeddiffError(
+            f"the phantom's image widths must be a range of 8 pixels or more, got {size_range}"
+        )
+    draw = partial(_draw_segmented, seed=seed, size_range=size_range)
+    pairs = _map(draw, range(n_train + n_test), workers)
+    with (
+        _timed(n_train + n_test, train_images),
+        _zip(train_images) as train_data,
+        _zip(train_masks) as train_truth,
+        _zip(test_images) as test_data,
+        _zip(test_masks) as test_truth,
+    ):
+        for number, (jpeg, png) in enumerate(pairs):
+            part, data, truth = (
+                ("Training", train_data, train_truth)
+                if number < n_train
+                else ("Test", test_data, test_truth)
+            )
+            folder, name = f"ISBI2016_ISIC_Part1_{part}", f"ISIC_{number:07d}"
+            data.writestr(_member(f"{folder}_Data/{name}.jpg"), jpeg)
+            truth.writestr(_member(f"{folder}_GroundTruth/{name}_Segmentation.png"), png)
+
+
+def write_mednist(path: str | Path, *, seed: int, n: int) -> None:
+    """Write a `.tar.gz` with n members `MedNIST/Hand/000000.jpeg`: 64x64 pixels, grey.
+
+    Image i depends on (seed, i) alone.
+    """
+    with (
+        _timed(n, path),
+        atomic_write(path) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for number in range(n):
+            jpeg = _encode(Image.fromarray(draw_hand(np.random.default_rng([seed, number]))))
+            member = tarfile.TarInfo(f"MedNIST/Hand/{number:06d}.jpeg")
+            member.size = len(jpeg)
+            archive.addfile(member, io.BytesIO(jpeg))
+
+
+def _check_plan(plan: pd.DataFrame) -> None:
+    missing = sorted({*KAGGLE_COLUMNS, *Photograph._fields} - set(plan.columns))
+    if missing:
+        raise MeddiffError(
+            f"the plan of a phantom edition lacks the columns {', '.join(missing)}; take the rows "
+            "of one edition from plan_editions"
+        )
+    if not plan["isic_id"].is_unique:
+        repeated = plan.loc[plan["isic_id"].duplicated(), "isic_id"].iloc[0]
+        raise MeddiffError(
+            f"the plan of a phantom edition holds {repeated} twice; pass the rows of one edition"
+        )
+
+
+def _draw_photograph(photograph: Photograph, size: int) -> bytes:
+    skin = sample_skin(np.random.default_rng(photograph.skin_seed))
+    rng = np.random.default_rng(photograph.lesion_seed)
+    lesion = sample_lesion(rng, bool(photograph.target), skin)
+    view = sample_view(np.random.default_rng(photograph.seed))
+    jpeg = _encode(Image.fromarray(draw_lesion(lesion, view, size)[0]))
+    return _edit(jpeg, photograph.edit_seed) if photograph.edit_seed else jpeg
+
+
+def _edit(jpeg: bytes, seed: int) -> bytes:
+    """Encode an image anew at another quality, in three of four cases after a slight change."""
+    rng = np.random.default_rng(seed)
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    width, height = image.size
+    change = rng.choice(("none", "rescale", "crop", "brightness"))
+    if change == "rescale":
+        image = image.resize((width * 200 // 224, height * 200 // 224)).resize((width, height))
+    elif change == "crop":
+        left, top, right, bottom = rng.uniform(0.005, 0.015, 4) * (width, height, width, height)
+        image = image.resize((width, height), box=(left, top, width - right, height - bottom))
+    elif change == "brightness":
+        factor = 1 + rng.choice((-1, 1)) * rng.uniform(0.01, 0.03)
+        image = ImageEnhance.Brightness(image).enhance(factor)
+    return _encode(image, quality=int(rng.choice((75, 82, 96))))
+
+
+def _draw_segmented(number: int, seed: int, size_range: tuple[int, int]) -> tuple[bytes, bytes]:
+    rng = np.random.default_rng([seed, number])
+    width = int(rng.integers(*size_range, endpoint=True))
+    lesion = sample_lesion(rng, malignant=rng.random() < MALIGNANT_SHARE_2016)
+    image, mask = draw_lesion(lesion, sample_view(rng), (round(0.75 * width), width))
+    return _encode(Image.fromarray(image)), _encode(Image.fromarray(mask).convert("L"), "PNG")
+
+
+def _encode(image: Image.Image, kind: str = "JPEG", quality: int = QUALITY) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+def _map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """Apply a function in this process, or in others that start clean; results keep their order."""
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn) as pool:
+        try:
+            yield from pool.map(function, items, chunksize=16)
+        except BrokenProcessPool as error:
+            raise MeddiffError(
+                "the processes that draw the phantom died: start them from a script guarded by "
+                'if __name__ == "__main__":, free some memory, or use workers=1'
+            ) from error
+
+
+@contextmanager
+def _zip(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        yield archive
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Return a stored member's header; its time and permissions never change."""
+    member = zipfile.ZipInfo(name)
+    member.create_system = 3
+    member.external_attr = 0o644 << 16
+    return member
+
+
+@contextmanager
+def _timed(count: int, path: str | Path) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    logger.info("drew %d images into %s (%.0f images/s)", count, path, count / seconds)

@@ -1,0 +1,169 @@
+"""Which images the drawn editions hold: patients, lesions, and planted duplicates.
+
+The plan is the ground truth that deduplication and grouped splits are tested against.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meddiff.errors import MeddiffError
+
+CLASSES = ("benign", "malignant")
+COLUMNS = {
+    **dict.fromkeys(("edition", "isic_id", "patient_id", "lesion"), "str"),
+    "target": "int64",
+    **dict.fromkeys(("kind", "duplicate_of"), "str"),
+    **dict.fromkeys(("skin_seed", "lesion_seed", "seed", "edit_seed"), "int64"),
+}
+SAME_LESION = 0.3
+SAME_PATIENT = 0.4
+
+Integers = NDArray[np.int64]
+
+
+def plan_editions(
+    seed: int,
+    counts: Mapping[str, Mapping[str, int]],
+    exact_duplicates: float,
+    near_duplicates: float,
+) -> pd.DataFrame:
+    """Plan the images of all editions; a pure function of its arguments.
+
+    Args:
+        seed: a non-negative integer.
+        counts: for every edition the number of "benign" and "malignant" images, duplicates
+            included. Editions follow one another in the order of their names.
+        exact_duplicates: share of each later edition's images, class by class, that hold the same
+            bytes as an image of an earlier edition. Every second one keeps its isic_id and,
+            independently, every second one its patient_id.
+        near_duplicates: share that are an earlier image slightly edited, under new ids.
+
+    Returns:
+        One row an image, ordered by edition and isic_id. `kind` is "original", "exact" or "near",
+        and `duplicate_of` the original's isic_id or "". Images are drawn from `skin_seed` (one a
+        patient), `lesion_seed` (one a lesion) and `seed` (one a photograph); a duplicate carries
+        its original's, and `edit_seed` says how a near duplicate was edited (0 elsewhere).
+
+    Raises:
+        MeddiffError: a count or share makes no sense, or the earlier editions hold fewer originals
+            than the duplicates asked for.
+    """
+    _check(seed, counts, exact_duplicates, near_duplicates)
+    plan = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+    for index, edition in enumerate(sorted(counts)):
+        rng = np.random.default_rng([seed, index])
+        wanted = [counts[edition].get(name, 0) for name in CLASSES]
+        later = index > 0
+        exact = [round(later * exact_duplicates * count) for count in wanted]
+        both = [round(later * (exact_duplicates + near_duplicates) * count) for count in wanted]
+        copies = _plan_copies(rng, plan, edition, exact, both)
+        originals = _plan_originals(rng, np.subtract(wanted, both), plan)
+        rows = pd.concat([originals, copies]).assign(edition=edition)
+        plan = pd.concat([plan, _number(rng, rows, plan)], ignore_index=True)
+    return plan
+
+
+def _check(seed: int, counts: Mapping[str, Mapping[str, int]], exact: float, near: float) -> None:
+    if seed < 0:
+        raise MeddiffError(f"the phantom's seed must not be negative, got {seed}")
+    if min(exact, near) < 0 or exact + near > 1:
+        raise MeddiffError(
+            f"the phantom's shares of duplicates must be positive and add up to 1 at most, got "
+            f"exact_duplicates={exact} and near_duplicates={near}"
+        )
+    for edition, classes in counts.items():
+        for name, count in classes.items():
+            if name not in CLASSES or count < 0:
+                raise MeddiffError(
+                    f"phantom edition {edition}: {name!r}: {count} is not a number of images of a "
+                    f"class; the classes are {' and '.join(CLASSES)}"
+                )
+
+
+def _plan_originals(rng: np.random.Generator, sizes: Integers, plan: pd.DataFrame) -> pd.DataFrame:
+    """Plan new images of new lesions; some patients have several lesions, some lesions images."""
+    target = np.repeat([0, 1], sizes)
+    lesion = _runs(rng, target, SAME_LESION)
+    patient = rng.permutation(_runs(rng, np.zeros(_distinct(lesion)), SAME_PATIENT))[lesion]
+    return pd.DataFrame(
+        {
+            "isic_id": "",
+            "patient_id": _ids("IP", patient + plan["patient_id"].nunique()),
+            "lesion": _ids("IL", lesion + plan["lesion"].nunique()),
+            "target": target,
+            "kind": "original",
+            "duplicate_of": "",
+            "skin_seed": _seeds(rng, patient),
+            "lesion_seed": _seeds(rng, lesion),
+            "seed": _seeds(rng, np.arange(len(target))),
+            "edit_seed": 0,
+        }
+    )
+
+
+def _plan_copies(
+    rng: np.random.Generator, plan: pd.DataFrame, edition: str, exact: list[int], both: list[int]
+) -> pd.DataFrame:
+    """Choose originals of earlier editions to copy; ids to be given later are left empty."""
+    chosen = pd.concat(
+        [
+            _choose(rng, plan, edition, target, exact[target], both[target])
+            for target in range(len(CLASSES))
+        ]
+    )
+    is_exact = chosen["kind"] == "exact"
+    rank = is_exact.to_numpy().cumsum() - 1
+    chosen["duplicate_of"] = chosen["isic_id"]
+    chosen["isic_id"] = chosen["isic_id"].where(is_exact & (rank % 2 == 0), "")
+    chosen["patient_id"] = chosen["patient_id"].where(is_exact & (rank // 2 % 2 == 0), "")
+    chosen["edit_seed"] = np.where(is_exact, 0, rng.integers(1, 2**63, len(chosen)))
+    return chosen
+
+
+def _choose(
+    rng: np.random.Generator, plan: pd.DataFrame, edition: str, target: int, exact: int, both: int
+) -> pd.DataFrame:
+    originals = plan[(plan["kind"] == "original") & (plan["target"] == target)]
+    if both > len(originals):
+        raise MeddiffError(
+            f"phantom edition {edition}: {both} duplicates of {CLASSES[target]} images are "
+            f"asked for, but earlier editions hold {len(originals)}; lower the share of duplicates "
+            "or enlarge the first edition"
+        )
+    places = rng.choice(len(originals), both, replace=False)
+    return originals.iloc[places].assign(kind=["exact"] * exact + ["near"] * (both - exact))
+
+
+def _number(rng: np.random.Generator, rows: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
+    """Shuffle an edition's rows, give the missing ids and order the rows by them."""
+    rows = rows.iloc[rng.permutation(len(rows))].reset_index(drop=True)
+    known = pd.concat([plan, rows])
+    for column, prefix in (("isic_id", "ISIC"), ("patient_id", "IP")):
+        missing = rows[column] == ""
+        first = known.loc[known[column] != "", column].nunique()
+        rows.loc[missing, column] = _ids(prefix, first + np.arange(missing.sum()))
+    return rows.sort_values("isic_id")[list(COLUMNS)].astype(COLUMNS)
+
+
+def _runs(rng: np.random.Generator, labels: NDArray, again: float) -> Integers:
+    """Number the items so that one joins the item before with probability `again`, if alike."""
+    new = rng.random(len(labels)) >= again
+    new[:1] = True
+    new[1:] |= labels[1:] != labels[:-1]
+    return np.cumsum(new) - 1
+
+
+def _distinct(numbers: Integers) -> int:
+    return int(numbers.max(initial=-1)) + 1
+
+
+def _seeds(rng: np.random.Generator, numbers: Integers) -> Integers:
+    """Draw one seed a number."""
+    return rng.integers(2**63, size=_distinct(numbers))[numbers]
+
+
+def _ids(prefix: str, numbers: Integers) -> list[str]:
+    return [f"{prefix}_{number:07d}" for number in numbers]

@@ -1,0 +1,140 @@
+"""Settings of raw data, splits and image sets."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from meddiff.settings import ClassName, Fraction, Section
+
+
+class PhantomCounts(Section):
+    """Images of one phantom edition."""
+
+    benign: int = Field(default=0, ge=0)
+    """Images with target 0."""
+    malignant: int = Field(default=0, ge=0)
+    """Images with target 1."""
+
+
+class Phantom(Section):
+    """The data set that the workflow draws itself."""
+
+    editions: dict[str, PhantomCounts] = {
+        "2018": PhantomCounts(benign=350, malignant=200),
+        "2019": PhantomCounts(benign=500, malignant=300),
+        "2020": PhantomCounts(benign=350, malignant=200),
+    }
+    """Images per edition and class, duplicates included."""
+    exact_duplicates: Fraction = 0.05
+    """Share of images that repeat the bytes of an earlier edition."""
+    near_duplicates: Fraction = 0.03
+    """Share of images that repeat an earlier image re-encoded, rescaled or slightly cropped."""
+    segmentation_train: PositiveInt = 240
+    """ISIC 2016 training images, each with a mask."""
+    segmentation_test: PositiveInt = 60
+    """ISIC 2016 test images, each with a mask."""
+    hands: PositiveInt = 300
+    """Hand radiographs in the MedNIST layout."""
+
+
+class Downloads(Section):
+    """Addresses of the real sources; change them to use a mirror."""
+
+    kaggle: dict[str, str] = {
+        "2018": "nischaydnk/isic-2018-jpg-224x224-resized",
+        "2019": "nischaydnk/isic-2019-jpg-224x224-resized",
+        "2020": "nischaydnk/isic-2020-jpg-224x224-resized",
+    }
+    """Kaggle data set of each edition, as owner/name."""
+    isic_archive: str = "https://isic-archive.s3.amazonaws.com/challenges"
+    """Base address of the ISIC challenge archive (2016 Part 1: images with masks)."""
+    mednist: str = (
+        "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
+        "MedNIST.tar.gz"
+    )
+    """Address of the MedNIST archive."""
+
+
+class Folder(Section):
+    """Your own images: a folder and a table with one row an image."""
+
+    name: ClassName = "folder"
+    """Name of the data set, stated in every table."""
+    images: str = ""
+    """Folder that holds the images, at any depth. Relative paths start at the project's root."""
+    table: str = ""
+    """CSV file with a header and one row an image."""
+    id_column: str = "id"
+    """Column with the image's id: its file name without suffix."""
+    label_column: str = "label"
+    """Column with the class."""
+    patient_column: str | None = None
+    """Column with the patient: all images of a patient stay in one split."""
+    lesion_column: str | None = None
+    """Column with the lesion: all images of a lesion stay in one split."""
+    file_column: str | None = None
+    """Column with the path below the folder, where it does not follow from the id."""
+    masks: str | None = None
+    """Folder with lesion masks, `<id>.png` or `<id>_Segmentation.png`. The U-Net needs them."""
+
+
+class Hand(Section):
+    """Preprocessing of the study's section 5.1 (MedNIST Hand, grey)."""
+
+    crop: PositiveInt | None = 45
+    """Side of the centre crop in px; null takes the largest square."""
+    size: PositiveInt = 32
+    """Side in px after the bilinear resize."""
+    validation: Fraction = 0.1
+    """Share of the validation set; the study has no test set here."""
+
+
+class Data(Section):
+    """Where images come from and how they are prepared."""
+
+    source: Literal["phantom", "kaggle", "folder"] = "phantom"
+    """`phantom` is drawn here, `kaggle` is the study's ISIC images, `folder` is yours."""
+    classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=2)
+    """Class names. The last one is the positive class of precision, recall and F1."""
+    crop: PositiveInt | None = None
+    """Side of the centre crop in px; null takes the largest square."""
+    size: PositiveInt = 32
+    """Side in px after the bilinear resize; every net works at this size."""
+    phantom: Phantom = Phantom()
+    downloads: Downloads = Downloads()
+    folder: Folder = Folder()
+    hand: Hand = Hand()
+
+    @model_validator(mode="after")
+    def _folder_is_named(self) -> "Data":
+        if self.source == "folder" and not (self.folder.images and self.folder.table):
+            raise ValueError(
+                "source: folder needs data.folder.images (a folder) and data.folder.table (a CSV)"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes repeat: {self.classes}")
+        return self
+
+
+class Split(Section):
+    """How images are divided; what remains is the training set."""
+
+    validation: Fraction = 0.1
+    """Share of the validation set."""
+    test: Fraction = 0.15
+    """Share of the test set, never seen by a DDPM or a classifier under `audited`."""
+
+    @model_validator(mode="after")
+    def _something_remains(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test = {self.validation + self.test:g} leaves no training images"
+            )
+        return self
+
+
+class Undersample(Section):
+    """Random undersampling: by default every class is cut to the size of the smallest."""
+
+    counts: dict[ClassName, PositiveInt] = {}
+    """Images kept of a class in each split, where not the size of the smallest class."""

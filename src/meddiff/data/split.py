@@ -1,0 +1,183 @@
+"""Divide images into splits, and balance the classes of a split.
+
+Every random order sorts by a hash of (seed, purpose, id). It therefore depends on neither the order
+of rows nor on the other images: adding an image moves no other within its order.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meddiff.errors import MeddiffError
+from meddiff.randomness import stream_seed
+
+log = logging.getLogger(__name__)
+
+
+def split_audited(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """Split by group, so that no patient, lesion or duplicate stands on both sides.
+
+    Duplicates are dropped first. Whole groups, the largest first and else in random order, then go
+    to the split that lacks most images of the group's labels: each split gets its fraction of each
+    class to within the size of a group.
+
+    Args:
+        index: table with `id`, `label`, and `group` and `duplicate_of` of `find_duplicates`.
+        fractions: split to its share of images; splits with share 0 are left out.
+        seed: seed of the order.
+
+    Returns:
+        The split's name for each row; `<NA>` for duplicates of another image.
+
+    Raises:
+        MeddiffError: the fractions do not sum to 1, or a class has fewer groups than splits.
+    """
+    shares = _shares(fractions)
+    kept = index[index["duplicate_of"].isna()]
+    counts = pd.crosstab(kept["group"], kept["label"])
+    _require(counts.gt(0).sum(), shares, "groups of images")
+    names = kept.groupby("group")["id"].min()
+    counts = counts.loc[_random_order(names, seed)]
+    counts = counts.iloc[np.argsort(-counts.sum(axis=1).to_numpy(), kind="stable")]
+    chosen = _assign_groups(counts.to_numpy(), np.array(list(shares.values())))
+    split_of = pd.Series(np.array(list(shares))[chosen], counts.index)
+    split = kept["group"].map(split_of).astype("string").reindex(index.index)
+    _log_counts(split, index["label"])
+    _require_all(split, index["label"], shares)
+    return split
+
+
+def split_study(index: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
+    """Split image by image within each class, blind to patients and duplicates, as the study did.
+
+    Args:
+        index: table with `id` and `label`.
+        fractions: split to its share of images; splits with share 0 are left out.
+        seed: seed of the order.
+
+    Returns:
+        The split's name for each row.
+
+    Raises:
+        MeddiffError: the fractions do not sum to 1, or a class has fewer images than splits.
+    """
+    shares = _shares(fractions)
+    _require(index["label"].value_counts(), shares, "images")
+    parts = []
+    for _, ids in index.groupby("label")["id"]:
+        sizes = _apportion(len(ids), list(shares.values()))
+        order = _random_order(ids, seed)
+        parts.append(pd.Series(np.repeat(list(shares), sizes), order, dtype="string"))
+    split = pd.concat(parts).reindex(index.index)
+    _log_counts(split, index["label"])
+    return split
+
+
+def undersample(
+    table: pd.DataFrame, seed: int, counts: Mapping[str, int] | None = None
+) -> pd.DataFrame:
+    """Select at random as many images of each class as the smallest class of the split has.
+
+    Args:
+        table: table with `id`, `label` and `split`; rows without a split are never selected.
+        seed: seed of the order.
+        counts: images kept of a class instead, in every split; a split with fewer keeps all.
+
+    Returns:
+        The table with `rank`, the 0-based place in a random order of (split, label), and
+        `selected`, whether that is below the number kept.
+
+    Raises:
+        MeddiffError: no split has as many images of a class as `counts` asks for.
+    """
+    asked = dict(counts or {})
+    _require_counts(asked, table)
+    hashes = _random_hashes(table["id"], seed, "undersample")
+    cells = [table["split"], table["label"]]
+    rank = hashes.groupby(cells).rank(method="first").astype("Int64") - 1
+    smallest = hashes.groupby(cells).transform("size").groupby(table["split"]).transform("min")
+    selected = (rank < table["label"].map(asked).fillna(smallest)).fillna(False).astype(bool)
+    _log_counts(table["split"].where(selected), table["label"])
+    return table.assign(rank=rank, selected=selected)
+
+
+def _random_hashes(ids: pd.Series, seed: int, purpose: str) -> pd.Series:
+    return pd.Series([stream_seed(seed, purpose, key) for key in ids], ids.index, dtype="int64")
+
+
+def _random_order(ids: pd.Series, seed: int) -> pd.Index:
+    return _random_hashes(ids, seed, "split").sort_values().index
+
+
+def _shares(fractions: Mapping[str, float]) -> dict[str, float]:
+    shares = {name: share for name, share in fractions.items() if share != 0}
+    if min(shares.values(), default=0) <= 0 or not math.isclose(sum(shares.values()), 1):
+        raise MeddiffError(
+            f"the split's fractions must be positive and sum to 1: {dict(fractions)}"
+        )
+    return shares
+
+
+def _require(available: pd.Series, shares: Mapping[str, float], unit: str) -> None:
+    """Refuse a class that cannot reach every split."""
+    for label, count in available.items():
+        if count < len(shares):
+            raise MeddiffError(
+                f"class {label} has {count} {unit}, but the splits {', '.join(shares)} need at "
+                f"least {len(shares)}: add images or use fewer splits"
+            )
+
+
+def _require_counts(asked: Mapping[str, int], table: pd.DataFrame) -> None:
+    largest = table.groupby(["label", "split"]).size().groupby("label").max()
+    for label, count in asked.items():
+        if count > (most := largest.get(label, 0)):
+            raise MeddiffError(
+                f"class {label}: {count} images are to be kept but the largest split has {most}; "
+                "lower the count or add images"
+            )
+
+
+def _require_all(split: pd.Series, labels: pd.Series, shares: Mapping[str, float]) -> None:
+    found = pd.crosstab(labels, split).reindex(columns=list(shares), fill_value=0)
+    for label, counts in found.iterrows():
+        if empty := [name for name in shares if counts[name] == 0]:
+            raise MeddiffError(
+                f"class {label} has 0 images in {', '.join(empty)}, which need at least 1: its "
+                "images are tied to others by patient, lesion or duplicate; add images"
+            )
+
+
+def _apportion(count: int, shares: Sequence[float]) -> NDArray[np.intp]:
+    """Divide `count` by the shares, rounded, giving each at least one."""
+    spare = np.clip(count * np.array(shares) - 1, 0, None)
+    ends = np.cumsum(spare) / (spare.sum() or 1) * (count - len(shares))
+    return 1 + np.diff(np.round(ends), prepend=0.0).astype(np.intp)
+
+
+def _assign_groups(counts: NDArray[np.intp], shares: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the split (groups,) of each group, given its images of each label (groups, labels)."""
+    deficit = np.outer(shares, counts.sum(axis=0))
+    empty = np.ones(deficit.shape, bool)
+    groups_left = (counts > 0).sum(axis=0)
+    chosen = np.empty(len(counts), np.intp)
+    for row, group in enumerate(counts):
+        labels = group > 0
+        # The last groups of a class are for the splits that have none of it.
+        scarce = labels & (groups_left <= empty.sum(axis=0))
+        urgent = (empty & scarce).sum(axis=1)
+        chosen[row] = best = np.lexsort((deficit @ group, urgent))[-1]
+        deficit[best] -= group
+        empty[best] &= ~labels
+        groups_left -= labels
+    return chosen
+
+
+def _log_counts(split: pd.Series, labels: pd.Series) -> None:
+    for name, rows in labels[split.notna()].groupby(split):
+        counts = ", ".join(f"{count} {label}" for label, count in rows.value_counts().items())
+        log.info("%s: %s", name, counts)

@@ -1,0 +1,58 @@
+"""The denoising net, the forward process and the pixels between them."""
+
+import torch
+from monai.networks.nets import DiffusionModelUNet
+from monai.networks.schedulers import DDPMScheduler
+from torch import Tensor, nn
+
+
+def build_network(
+    image_channels: int,
+    *,
+    channels: list[int],
+    attention: list[bool],
+    residual_blocks: int,
+    head_channels: int,
+    norm_groups: int,
+) -> nn.Module:
+    """Return MONAI's U-Net for images of shape (N, image_channels, H, W).
+
+    `include_fc=False` leaves out the extra projection that MONAI core added to attention: only
+    without it do weights trained with the study's `monai-generative` give the same outputs.
+    """
+    return DiffusionModelUNet(
+        spatial_dims=2,
+        in_channels=image_channels,
+        out_channels=image_channels,
+        num_res_blocks=residual_blocks,
+        channels=channels,
+        attention_levels=attention,
+        num_head_channels=head_channels,
+        norm_num_groups=norm_groups,
+        include_fc=False,
+    )
+
+
+def build_schedule(
+    *, timesteps: int, beta_start: float, beta_end: float, prediction: str
+) -> DDPMScheduler:
+    """Return MONAI's DDPM scheduler with the linear variances of Ho et al. 2020, section 4."""
+    return DDPMScheduler(
+        num_train_timesteps=timesteps,
+        schedule="linear_beta",
+        beta_start=beta_start,
+        beta_end=beta_end,
+        prediction_type=prediction,
+    )
+
+
+def to_model_range(images: Tensor, zero_centred: bool) -> Tensor:
+    """Map uint8 (N,H,W,C) to float32 (N,C,H,W) in [-1, 1], or in [0, 1] as the study did."""
+    scaled = images.permute(0, 3, 1, 2).float() / 255
+    return scaled * 2 - 1 if zero_centred else scaled
+
+
+def to_uint8(images: Tensor, zero_centred: bool) -> Tensor:
+    """Map float (N,C,H,W) in the net's range to uint8 (N,H,W,C), clipped and rounded."""
+    unit = (images + 1) / 2 if zero_centred else images
+    return (unit.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,102 @@
+"""Settings of DDPM training and sampling."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from meddiff.settings import ClassName, Duration, Section
+
+
+class Network(Section):
+    """MONAI's DiffusionModelUNet."""
+
+    channels: list[PositiveInt] = Field(default=[32, 64, 64], min_length=1)
+    """Channels of each level; each further level halves the resolution."""
+    attention: list[bool] = [False, False, True]
+    """Levels with self-attention."""
+    residual_blocks: PositiveInt = 1
+    """Residual blocks a level."""
+    head_channels: PositiveInt = 64
+    """Channels of an attention head."""
+    norm_groups: PositiveInt = 16
+    """Groups of the group normalisation; divides every entry of `channels`."""
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "Network":
+        if len(self.attention) != len(self.channels):
+            raise ValueError(f"attention needs one entry a level ({len(self.channels)})")
+        if odd := [c for c in self.channels if c % self.norm_groups]:
+            raise ValueError(f"channels {odd} are no multiples of norm_groups {self.norm_groups}")
+        return self
+
+
+class Noise(Section):
+    """The forward process (Ho et al. 2020)."""
+
+    timesteps: PositiveInt = 1000
+    """Steps T of the forward process."""
+    beta_start: PositiveFloat = 1e-4
+    """First variance of the linear schedule."""
+    beta_end: PositiveFloat = 2e-2
+    """Last variance of the linear schedule."""
+    zero_centred: bool = True
+    """Pixels in [-1, 1]; the study's are in [0, 1]."""
+    prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
+    """What the net predicts. The study's is epsilon; v gives good images in far fewer steps."""
+
+
+class ClassOverride(Section):
+    """What differs for the DDPM of one class."""
+
+    epochs: PositiveInt | None = None
+    """Epochs of this class's DDPM."""
+    images: PositiveInt | None = None
+    """Training images of this class's DDPM, where not the undersampled set."""
+
+
+class Diffusion(Duration):
+    """Training of one DDPM a class."""
+
+    steps: PositiveInt | None = 1000
+    network: Network = Network()
+    noise: Noise = Noise()
+    batch_size: PositiveInt = 32
+    """Images a forward pass."""
+    accumulate: PositiveInt = 1
+    """Forward passes an optimiser step; the effective batch is the product."""
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    """Optimiser, with torch's defaults but for the learning rate."""
+    lr: PositiveFloat = 2e-3
+    """Learning rate."""
+    lr_schedule: Literal["constant", "linear", "warmup_linear", "plateau"] = "warmup_linear"
+    """`linear` falls to `lr_end`; `warmup_linear` first rises over 5 % of the steps; `plateau`
+    halves the rate when an epoch's training loss has not fallen for more than one epoch."""
+    lr_end: float = Field(default=1e-5, ge=0)
+    """Last learning rate of the linear schedules."""
+    ema: float | None = Field(default=0.99, gt=0, lt=1)
+    """Decay of the moving average of the weights that are sampled from; null for none."""
+    validation_every: PositiveInt = 5
+    """Epochs between validation losses."""
+    classes: dict[ClassName, ClassOverride] = {}
+    """Overrides for single classes."""
+
+    def for_class(self, name: str) -> "Diffusion":
+        """Return the settings of one class's DDPM, overrides applied."""
+        override = self.classes.get(name, ClassOverride())
+        values = self.model_dump(exclude={"classes"})
+        if override.epochs is not None:
+            values |= {"epochs": override.epochs, "steps": None}
+        return Diffusion.model_validate(values)
+
+
+class Sampling(Section):
+    """Images drawn from each DDPM."""
+
+    images: int = Field(default=200, ge=2)
+    """Images a class."""
+    sampler: Literal["ddpm", "ddim"] = "ddim"
+    """`ddpm` is the study's ancestral sampling."""
+    steps: PositiveInt = 50
+    """Denoising steps; ancestral sampling in the study takes all 1000."""
+    batch_size: PositiveInt = 50
+    """Images denoised together; changes no image."""

@@ -1,0 +1,106 @@
+"""ResNet50 (He et al. 2016) with the study's small head on its 2,048 features."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights, resnet50
+
+from meddiff.errors import MeddiffError
+
+log = logging.getLogger(__name__)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResNet50(nn.Module):
+    """ResNet50 whose last layer is replaced by linear layers 1024-512-256-128-64-classes.
+
+    Args:
+        classes: number of classes.
+        imagenet: torchvision's weights of the whole net; they are frozen then, and only the head is
+            trained. None trains all of it from scratch.
+    """
+
+    dimension = 64
+
+    def __init__(self, classes: int, imagenet: dict[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self.trunk = resnet50(weights=None)
+        if imagenet:
+            self.trunk.load_state_dict(imagenet)
+            self.trunk.requires_grad_(False)
+        self.trunk.fc = nn.Identity()
+        self.frozen = bool(imagenet)
+        widths = [2048, 1024, 512, 256, 128, self.dimension]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.head = nn.Sequential(*layers, nn.Linear(self.dimension, classes))
+
+    @staticmethod
+    def transform(images: Tensor) -> Tensor:
+        """Map uint8 (N,H,W,3) to float32 (N,3,H,W), normalised as ImageNet was."""
+        mean, std = (
+            images.new_tensor(v, dtype=torch.float32) for v in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+    def train(self, mode: bool = True) -> "ResNet50":
+        """Switch modes; a frozen trunk keeps ImageNet's batch statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
+        return self
+
+    def features(self, batch: Tensor) -> Tensor:
+        """Return the output before the last layer, (N, 64)."""
+        return self.head[:-1](self.trunk(batch))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return logits, (N, classes)."""
+        return self.head(self.trunk(batch))
+
+
+def imagenet_weights(wanted: str) -> tuple[dict[str, Tensor] | None, str]:
+    """Return torchvision's ImageNet weights of ResNet50, or None, and a line that says which.
+
+    Args:
+        wanted: "auto" takes them if they can be found or fetched, "imagenet" insists, "none"
+            never looks.
+
+    Raises:
+        MeddiffError: they are insisted on and cannot be had.
+    """
+    if wanted == "none":
+        return None, "none (trained from scratch, as configured)"
+    weights = ResNet50_Weights.IMAGENET1K_V2
+    try:
+        with _timeout(20):
+            state = weights.get_state_dict(check_hash=True, weights_only=True, progress=False)
+    except (OSError, RuntimeError) as error:
+        reason = f"{weights.url} cannot be fetched ({error})"
+        if wanted == "imagenet":
+            raise MeddiffError(
+                f"ImageNet weights of ResNet50: {reason}; put the file into torch's hub folder "
+                "(checkpoints/) or set extractors.resnet50.weights to auto or none"
+            ) from error
+        log.warning("ImageNet weights: %s; ResNet50 is trained from scratch", reason)
+        return None, "none (trained from scratch: ImageNet weights not available)"
+    return dict(state), f"ImageNet ({weights})"
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """Bound connections that would hang behind a firewall; torch.hub sets no limit itself."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,49 @@
+"""Contact sheets: images side by side, enlarged without smoothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from meddiff.files import atomic_write
+
+MARGIN = 2
+CAPTION = 16
+
+
+def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> Image.Image:
+    """Return a grid of images, row by row.
+
+    Args:
+        images: uint8 (N,H,W,C) with one or three channels.
+        columns: images in a row.
+        side: side of each image in the sheet, px; a whole multiple of H looks best.
+    """
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + MARGIN), rows * (side + MARGIN)), "white")
+    for number, pixels in enumerate(images):
+        row, column = divmod(number, columns)
+        picture = Image.fromarray(pixels.squeeze()).convert("RGB")
+        enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(enlarged, (column * (side + MARGIN), row * (side + MARGIN)))
+    return sheet
+
+
+def titled_sheets(sheets: Mapping[str, Image.Image]) -> Image.Image:
+    """Stack contact sheets, each under its title."""
+    width = max(sheet.width for sheet in sheets.values())
+    height = sum(sheet.height + CAPTION for sheet in sheets.values())
+    page = Image.new("RGB", (width, height), "white")
+    draw, top = ImageDraw.Draw(page), 0
+    for title, sheet in sheets.items():
+        draw.text((2, top + 2), title, fill="black")
+        page.paste(sheet, (0, top + CAPTION))
+        top += sheet.height + CAPTION
+    return page
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)

@@ -1,0 +1,95 @@
+"""Files that are either whole or absent, and their digests."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from meddiff.errors import MeddiffError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it into place only if the block succeeds.
+
+    An existing file at `path` stays untouched when the block fails. The temporary name keeps the
+    suffix, since some writers choose their format by it.
+
+    Raises:
+        MeddiffError: the folder is read-only, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        Path(name).chmod(0o666 & ~_umask())
+    except OSError as error:
+        raise _explain(error, path) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _explain(error: OSError, path: Path) -> Exception:
+    """Turn what the disk says into what the user can do; other errors pass unchanged."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MeddiffError(
+            f"no space left on the disk while writing {path}: free some space and run the same "
+            "command again (finished files are kept)"
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return MeddiffError(
+            f"cannot write {path}: the folder is read-only; make it writable or run in another "
+            "folder with --directory"
+        )
+    return error
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as CSV without its index, whole or not at all."""
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def listing_digest(folder: str | Path) -> str:
+    """Return a digest of the names, sizes and modification times below a folder, or of one file.
+
+    It is what a build system can afford to look at before it decides; a missing folder has the
+    digest of an empty one.
+    """
+    root = Path(folder)
+    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            status = file.stat()
+            name = file.relative_to(root).as_posix()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

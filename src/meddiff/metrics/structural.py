@@ -1,0 +1,360 @@
+"""Structural similarity of all pairs of images: SSIM and multi-scale SSIM (MS-SSIM).
+
+SSIM: Wang et al., "Image quality assessment: from error visibility to structural similarity"
+(IEEE TIP 2004), eq. 13. MS-SSIM: Wang, Simoncelli and Bovik, "Multiscale structural similarity for
+image quality assessment" (Asilomar 2003), eq. 7. Window, borders and the treatment of negative
+values follow MONAI's `SSIMMetric` and `MultiScaleSSIMMetric` in float64: a Gaussian window over
+the positions where it fits wholly, the mean over channels and positions, and negative contrast
+(or, on the last scale, negative SSIM) raised to zero before the scales are multiplied.
+
+Every image's own mean and variance are blurred once; a pair costs one more blurred product. A blur
+is a product with a banded matrix on either side, in tiles that skip most of the band's zeros.
+Values depend on the two images alone, to the last bit, not on their neighbours or on block sizes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import toeplitz
+from scipy.special import softmax
+
+from meddiff.errors import MeddiffError
+
+Array = npt.NDArray[np.float64]
+Images = npt.NDArray[np.uint8]
+Progress = Callable[[int], None]
+
+# Window positions in one matrix product: more multiply zeros, fewer leave BLAS idle.
+_TILE = 16
+# The right-hand images of one step should stay in a core's second-level cache.
+_CHUNK_BYTES = 2**20
+# Moments of one block of images: two blocks are held at once.
+_BLOCK_BYTES = 2**26
+
+_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ssim_pairs(
+    images: Images,
+    *,
+    kernel_size: int = 11,
+    sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    progress: Progress | None = None,
+) -> Array:
+    """Return the SSIM of every pair i < j of a set of images.
+
+    `images` is uint8 of shape (n, h, w) or (n, h, w, c), n >= 2, and is read in blocks, so it may
+    be a memory map. The result is float64 of shape (n (n - 1) / 2,) in the order of
+    `itertools.combinations(range(n), 2)`, each value in [-1, 1]. The Gaussian window has
+    `kernel_size` taps, even or odd, and standard deviation `sigma`, both in pixels; `k1` and `k2`
+    are the stability constants of the paper, for a data range of 1. `progress` is called now and
+    then with the number of pairs done.
+
+    Raises MeddiffError for another dtype or shape, fewer than two images, images smaller than the
+    window, or settings out of range.
+    """
+    measure = _Measure(kernel_size, sigma, k1, k2)
+    return _pairs(measure, images, progress)
+
+
+def ms_ssim_pairs(
+    images: Images,
+    *,
+    kernel_size: int = 4,
+    sigma: float = 1.5,
+    weights: Sequence[float] = _WEIGHTS,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    progress: Progress | None = None,
+) -> Array:
+    """Return the MS-SSIM of every pair i < j of a set of images.
+
+    As `ssim_pairs`, on as many scales as there are `weights`, each half the size of the one before;
+    values in [0, 1]. The window must fit the last scale: with five scales, `kernel_size` is at most
+    4 for images of 64 px, and 2 for 32 px. Raises MeddiffError as `ssim_pairs` does.
+    """
+    measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    return _pairs(measure, images, progress)
+
+
+def ssim_between(
+    images_a: Images,
+    images_b: Images,
+    *,
+    kernel_size: int = 11,
+    sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    progress: Progress | None = None,
+) -> Array:
+    """Return the SSIM of every image of one set with every image of another, float64 (n, m).
+
+    Arguments and errors are those of `ssim_pairs`; one image a set is enough, and the images of
+    both sets must have the same shape.
+    """
+    measure = _Measure(kernel_size, sigma, k1, k2)
+    return _between(measure, images_a, images_b, progress)
+
+
+def ms_ssim_between(
+    images_a: Images,
+    images_b: Images,
+    *,
+    kernel_size: int = 4,
+    sigma: float = 1.5,
+    weights: Sequence[float] = _WEIGHTS,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    progress: Progress | None = None,
+) -> Array:
+    """Return the MS-SSIM of every image of one set with every image of another, float64 (n, m).
+
+    Arguments and errors are those of `ms_ssim_pairs`; one image a set is enough, and the images of
+    both sets must have the same shape.
+    """
+    measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    return _between(measure, images_a, images_b, progress)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What SSIM needs of n images x on one scale, all of (n, rows, channels, columns).
+
+    Images are multiplied by sqrt(2), so that the product of two is already the formula's 2xy, and
+    `power` and `variance` are halved in turn and carry half a stability constant each.
+    """
+
+    images: Array
+    mean: Array
+    power: Array
+    variance: Array
+
+    def __getitem__(self, index: int | slice) -> "_Moments":
+        return _Moments(
+            self.images[index], self.mean[index], self.power[index], self.variance[index]
+        )
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """SSIM, or MS-SSIM if there are weights, with its settings."""
+
+    kernel_size: int
+    sigma: float
+    k1: float
+    k2: float
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kernel_size < 1:
+            raise MeddiffError(f"{self}: kernel_size must be at least 1")
+        if not all(value > 0 for value in (self.sigma, self.k1, self.k2)):
+            raise MeddiffError(f"{self}: sigma, k1 and k2 must be above 0")
+        if self.weights is not None and not all(w >= 0 for w in self.weights or (-1,)):
+            raise MeddiffError(f"{self}: weights must be one number >= 0 a scale")
+
+    def __str__(self) -> str:
+        if self.weights is None:
+            return f"SSIM (kernel_size {self.kernel_size})"
+        return f"MS-SSIM (kernel_size {self.kernel_size}, {len(self.weights)} scales)"
+
+    @property
+    def scales(self) -> int:
+        return 1 if self.weights is None else len(self.weights)
+
+    def pyramid(self, images: Images) -> list[_Moments]:
+        """Moments of uint8 images (n, h, w, c) on every scale, finest first."""
+        level: Array = np.ascontiguousarray(images.transpose(0, 1, 3, 2)) * np.float64(2**0.5 / 255)
+        levels = [self.moments(level)]
+        while len(levels) < self.scales:
+            level = _halved(level)
+            levels.append(self.moments(level))
+        return levels
+
+    def moments(self, images: Array) -> _Moments:
+        mean = self.blurred(images)
+        power = mean * mean
+        variance = self.blurred(images * images) - power
+        return _Moments(images, mean, (power + self.k1**2) / 2, (variance + self.k2**2) / 2)
+
+    def blurred(self, images: Array) -> Array:
+        """Correlate (n, h, c, w) with the window in both directions, where it fits wholly."""
+        n, h, c, w = images.shape
+        height, width = h - self.kernel_size + 1, w - self.kernel_size + 1
+        # One product an image, never one over the whole stack: the order in which BLAS sums
+        # depends on the operands' shapes.
+        rows, columns = images.reshape(n, h, c * w), np.empty((n, height, c * w))
+        for out, source, window in _tiles(height, self.kernel_size, self.sigma):
+            np.matmul(window, rows[:, source], out=columns[:, out])
+        columns, blurred = columns.reshape(n, -1, w), np.empty((n, height * c, width))
+        for out, source, window in _tiles(width, self.kernel_size, self.sigma):
+            np.matmul(columns[:, :, source], window.T, out=blurred[:, :, out])
+        return blurred.reshape(n, height, c, width)
+
+    def scores(self, one: list[_Moments], many: list[_Moments]) -> Array:
+        """Values of one image with each of many."""
+        *finer, last = zip(one, many, strict=True)
+        if self.weights is None:
+            return self.ssim(*last)
+        factors = [*(self.contrast(*level) for level in finer), self.ssim(*last)]
+        powers = [np.maximum(f, 0) ** w for f, w in zip(factors, self.weights, strict=True)]
+        return np.prod(powers, axis=0)
+
+    def contrast(self, one: _Moments, many: _Moments) -> Array:
+        return _image_means(self._contrast_map(one, many, one.mean * many.mean))
+
+    def ssim(self, one: _Moments, many: _Moments) -> Array:
+        luminance = one.mean * many.mean
+        ssim = self._contrast_map(one, many, luminance)
+        luminance += self.k1**2
+        ssim *= luminance
+        ssim /= np.add(one.power, many.power, out=luminance)
+        return _image_means(ssim)
+
+    def _contrast_map(self, one: _Moments, many: _Moments, mean_product: Array) -> Array:
+        contrast = self.blurred(one.images * many.images)
+        contrast -= mean_product
+        contrast += self.k2**2
+        contrast /= one.variance + many.variance
+        return contrast
+
+
+def _image_means(maps: Array) -> Array:
+    return maps.reshape(len(maps), -1).mean(axis=1)
+
+
+def _halved(images: Array) -> Array:
+    """Average pooling by two of (n, h, c, w); an odd last row or column is dropped."""
+    n, h, c, w = images.shape
+    even = images[:, : h // 2 * 2, :, : w // 2 * 2]
+    return even.reshape(n, h // 2, 2, c, w // 2, 2).mean(axis=(2, 5))
+
+
+@lru_cache(maxsize=64)
+def _tiles(positions: int, taps: int, sigma: float) -> list[tuple[slice, slice, Array]]:
+    """Cover the window's positions: (positions, pixels under them, banded matrix) a tile.
+
+    The last tile is shifted back to full size, so that one matrix serves all.
+    """
+    tile = min(positions, max(_TILE, taps))
+    window = _banded(tile, taps, sigma)
+    starts = (min(start, positions - tile) for start in range(0, positions, tile))
+    return [(slice(p, p + tile), slice(p, p + tile + taps - 1), window) for p in starts]
+
+
+def _banded(positions: int, taps: int, sigma: float) -> Array:
+    """Return (positions, positions + taps - 1): row p holds the Gaussian window from column p on.
+
+    A window of even size is centred between two pixels.
+    """
+    window = softmax(-(((np.arange(taps) - (taps - 1) / 2) / sigma) ** 2) / 2)
+    zeros = np.zeros(positions - 1)
+    return toeplitz(np.append(window[0], zeros), np.append(window, zeros))
+
+
+def _pairs(measure: _Measure, images: Images, progress: Progress | None) -> Array:
+    images = _checked(measure, "images", images, at_least=2)
+    n = len(images)
+    runs = _runs(measure, images, images, upper=True)
+    values = np.empty(n * (n - 1) // 2)
+    return _collected(runs, values, lambda i, j: i * (2 * n - i - 3) // 2 + j - 1, progress)
+
+
+def _between(measure: _Measure, a: Images, b: Images, progress: Progress | None) -> Array:
+    a = _checked(measure, "images_a", a, at_least=1)
+    b = _checked(measure, "images_b", b, at_least=1)
+    if a.shape[1:] != b.shape[1:]:
+        raise MeddiffError(
+            f"{measure}: images_a are {a.shape[1:]} (height, width, channels), images_b "
+            f"{b.shape[1:]}: resize them alike"
+        )
+    runs = _runs(measure, a, b, upper=False)
+    values = np.empty(len(a) * len(b))
+    return _collected(runs, values, lambda i, j: i * len(b) + j, progress).reshape(len(a), len(b))
+
+
+def _collected(
+    runs: Iterator[tuple[int, int, Array]],
+    values: Array,
+    position: Callable[[int, int], int],
+    progress: Progress | None,
+) -> Array:
+    done = 0
+    for i, j, scores in runs:
+        start = position(i, j)
+        values[start : start + len(scores)] = scores
+        done += len(scores)
+        if progress is not None:
+            progress(done)
+    return values
+
+
+def _runs(
+    measure: _Measure, a: Images, b: Images, *, upper: bool
+) -> Iterator[tuple[int, int, Array]]:
+    """Yield (i, j, values of a[i] with b[j], b[j + 1], ...), for j > i alone if `upper`."""
+    block = max(1, _BLOCK_BYTES // (_float_bytes(a[0]) * len(fields(_Moments))))
+    for rows in _split(range(len(a)), block):
+        left = measure.pyramid(a[rows.start : rows.stop])
+        for columns in _split(range(rows.start if upper else 0, len(b)), block):
+            diagonal = upper and columns == rows
+            right = left if diagonal else measure.pyramid(b[columns.start : columns.stop])
+            yield from _block_runs(measure, rows, left, columns, right, upper)
+
+
+def _block_runs(
+    measure: _Measure,
+    rows: range,
+    left: list[_Moments],
+    columns: range,
+    right: list[_Moments],
+    upper: bool,
+) -> Iterator[tuple[int, int, Array]]:
+    chunk = max(1, _CHUNK_BYTES // _float_bytes(left[0].images[0]))
+    for group in _split(columns, chunk):
+        for i in rows:
+            first = max(group.start, i + 1) if upper else group.start
+            if first < group.stop:
+                one = [level[i - rows.start] for level in left]
+                local = slice(first - columns.start, group.stop - columns.start)
+                yield i, first, measure.scores(one, [level[local] for level in right])
+
+
+def _float_bytes(image: npt.NDArray[Any]) -> int:
+    return image.size * np.dtype(np.float64).itemsize
+
+
+def _split(indices: range, size: int) -> Iterator[range]:
+    return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _checked(measure: _Measure, name: str, images: Images, *, at_least: int) -> Images:
+    """Return images as (n, h, w, c)."""
+    if getattr(images, "dtype", None) != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise MeddiffError(
+            f"{measure}: {name} must be a uint8 array of shape (n, h, w) or (n, h, w, c), not "
+            f"{getattr(images, 'dtype', type(images).__name__)} {getattr(images, 'shape', '')}"
+        )
+    if len(images) < at_least:
+        raise MeddiffError(f"{measure}: a pair needs two images, {name} holds {len(images)}")
+    _check_window_fits(measure, *images.shape[1:3])
+    return images if images.ndim == 4 else images[..., None]
+
+
+def _check_window_fits(measure: _Measure, height: int, width: int) -> None:
+    shrink = 2 ** (measure.scales - 1)
+    coarsest = min(height, width) // shrink
+    if coarsest >= measure.kernel_size:
+        return
+    remedy = f"use kernel_size <= {coarsest}" if coarsest else "use fewer weights"
+    raise MeddiffError(
+        f"{measure}: images of {height}x{width} are {height // shrink}x{width // shrink} on the "
+        f"last scale, smaller than the window: {remedy}, or images of at least "
+        f"{measure.kernel_size * shrink} px"
+    )

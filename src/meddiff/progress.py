@@ -1,0 +1,57 @@
+"""Progress for people: a bar with ETA on a terminal, plain lines in a log."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Count work done; show a bar where stderr is a terminal, else a line now and then.
+
+    Args:
+        total: units of work, e.g. optimiser steps or images.
+        what: what is being done, e.g. "ddpm malignant".
+        unit: name of one unit.
+        every: seconds between lines in a log.
+    """
+
+    def __init__(self, total: int, what: str, unit: str = "step", every: float = 15.0) -> None:
+        self._total, self._what, self._unit, self._every = total, what, unit, every
+        self._done, self._started, self._told = 0, time.monotonic(), time.monotonic()
+        self._bar = tqdm(total=total, desc=what, unit=unit, disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """Count `n` more units; `figures` (loss=…, lr=…) are shown beside them."""
+        self._done += n
+        self._bar.update(n)
+        if figures:
+            self._bar.set_postfix({k: f"{v:.3g}" for k, v in figures.items()}, refresh=False)
+        now = time.monotonic()
+        if now - self._told >= self._every:
+            self._told = now
+            log.info(self._line(now, figures))
+
+    def _line(self, now: float, figures: dict[str, float]) -> str:
+        rate = self._done / (now - self._started)
+        left = (self._total - self._done) / rate if rate else float("inf")
+        shown = "".join(f", {k} {v:.3g}" for k, v in figures.items())
+        return (
+            f"{self._what}: {self._done}/{self._total} {self._unit}s{shown}, "
+            f"{rate:.3g} {self._unit}s/s, {left:.0f} s left"
+        )

@@ -1,0 +1,137 @@
+"""What a result was made from: fingerprints of code, and a record beside every table."""
+
+import ast
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from meddiff.files import atomic_write, sha256_file
+
+PACKAGE = Path(__file__).parent
+RECORDED = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
+            "pillow", "snakemake")  # fmt: skip
+
+
+def fingerprint(script: str | Path) -> str:
+    """Return a digest of a script and of every module of this package that it uses.
+
+    Only the syntax tree counts: comments, docstrings and formatting change nothing. `settings`
+    modules are left out, since the values that they declare reach a job as parameters; so are
+    packages' `__init__`, which only hand names on.
+    """
+    digest = hashlib.sha256()
+    for path in [Path(script), *sorted(_closure(Path(script)))]:
+        digest.update(_syntax(path).encode())
+    return digest.hexdigest()[:16]
+
+
+def _closure(script: Path) -> set[Path]:
+    found: set[Path] = set()
+    waiting = list(_imports(script))
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imports(path)
+    return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+@cache
+def _syntax(path: Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [n for n in body if not _is_docstring(n)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    """Return the files of this package that a file imports, wherever the import stands."""
+    return frozenset(
+        found
+        for node in ast.walk(_tree(path))
+        for module, name in _imported_names(node)
+        if (found := _resolve(module, name)) and found.name != "settings.py"
+    )
+
+
+def _imported_names(node: ast.AST) -> Iterator[tuple[str, str | None]]:
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "meddiff":
+        yield from ((node.module or "", alias.name) for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from ((a.name, None) for a in node.names if a.name.split(".")[0] == "meddiff")
+
+
+def _resolve(module: str, name: str | None) -> Path | None:
+    """Find the file that defines `name`, through the `__init__` that hands it on."""
+    folder = PACKAGE.joinpath(*module.split(".")[1:])
+    if name and (folder / f"{name}.py").is_file():
+        return folder / f"{name}.py"
+    if folder.with_suffix(".py").is_file():
+        return folder.with_suffix(".py")
+    face = folder / "__init__.py"
+    if name and face.is_file():
+        for node in ast.walk(_tree(face)):
+            if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
+                return _resolve(node.module or "", name)
+    return None
+
+
+def write_record(
+    path: str | Path,
+    table: str | Path,
+    *,
+    inputs: Iterable[str | Path],
+    config: Mapping[str, Any],
+    source: str,
+) -> None:
+    """Write the JSON record that tells what a table was made from.
+
+    Args:
+        path: the record.
+        table: the finished table.
+        inputs: files that it was computed from; each is recorded with its SHA-256.
+        config: the configuration that the table and everything before it read.
+        source: fingerprint of the code that computed it.
+    """
+    record = {
+        "table": str(table),
+        "sha256": sha256_file(table),
+        "inputs": {str(file): sha256_file(file) for file in sorted(map(str, inputs))},
+        "config": dict(config),
+        "source": source,
+        "packages": {name: version(name) for name in RECORDED},
+        "git_commit": git_commit(),
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working tree, with "-dirty" where it differs; None without git."""
+    command = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()

@@ -1,0 +1,42 @@
+"""What every section of the configuration shares.
+
+Each phase declares its own settings in a `settings.py` beside the code that reads them. These files
+hold values and their limits only: what a job reads reaches it as parameters.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, model_validator
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Section(BaseModel):
+    """A part of the configuration; keys that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Duration(Section):
+    """Length of a training: either epochs or optimiser steps."""
+
+    epochs: PositiveInt | None = None
+    """Passes over the training images; null where `steps` is given."""
+    steps: PositiveInt | None = None
+    """Optimiser steps; null where `epochs` is given."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Duration":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps, and null for the other")
+        return self
+
+
+class Compute(Section):
+    """Where and how the nets run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes a GPU where torch sees one."""
+    threads: PositiveInt = 2
+    """CPU threads of a net. Fixed here, not by `--cores`: it changes the last bits of a table."""

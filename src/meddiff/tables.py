@@ -1,0 +1,182 @@
+"""The study's tables, one tidy row an observation, each stamped with what it was made at."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.files import atomic_write
+from meddiff.metrics.classification import classification_scores, confusion
+from meddiff.metrics.frechet import fid
+
+Stamp = Mapping[str, Any]
+"""data, scale, protocol and seed of a run: the first columns of every table."""
+
+FLOAT_FORMAT = "%.6g"
+
+
+def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
+    """Write a table as CSV, with the run's stamp in its first columns."""
+    stamped = table.copy()
+    for position, (column, value) in enumerate(stamp.items()):
+        stamped.insert(position, column, value)
+    with atomic_write(path) as temporary:
+        stamped.to_csv(temporary, index=False, float_format=FLOAT_FORMAT)
+
+
+def fid_rows(
+    extractor: str,
+    reference: Mapping[str, np.ndarray],
+    scored: Mapping[str, Mapping[str, np.ndarray]],
+) -> pd.DataFrame:
+    """Return the FID of every image set and class against the class's reference.
+
+    Args:
+        extractor: name of the extractor.
+        reference: features (n, d) of real images by class.
+        scored: features (m, d) by image set ("synthetic", "noise", "real") and class.
+    """
+    return pd.DataFrame(
+        {
+            "class": name,
+            "images": images,
+            "metric": "fid",
+            "extractor": extractor,
+            "value": fid(features, reference[name]),
+            "std": np.nan,
+            **_counts(images, len(features), len(reference[name])),
+            "dimension": features.shape[1],
+        }
+        for images, by_class in scored.items()
+        for name, features in by_class.items()
+    )
+
+
+def similarity_rows(
+    name: str, images: str, pairs: Mapping[str, np.ndarray], count: int
+) -> pd.DataFrame:
+    """Return mean and standard deviation over all pairs of one image set.
+
+    Args:
+        name: class.
+        images: image set, "synthetic" or "real".
+        pairs: values of each pair by metric ("ssim", "ms_ssim").
+        count: number of images in the set.
+    """
+    return pd.DataFrame(
+        {
+            "class": name,
+            "images": images,
+            "metric": metric,
+            "extractor": "",
+            "value": values.mean(),
+            "std": values.std(),
+            **_counts(images, count, 0),
+            "dimension": pd.NA,
+        }
+        for metric, values in pairs.items()
+    )
+
+
+def _counts(images: str, scored: int, reference: int) -> dict[str, int]:
+    """Real and synthetic images behind a value; noise counts as synthetic."""
+    real = images == "real"
+    return {"n_real": reference + scored * real, "n_synthetic": scored * (not real)}
+
+
+def table_5_1(
+    classifiers: Mapping[str, pd.DataFrame],
+    segmentation: pd.DataFrame | None,
+    classes: Sequence[str],
+    notes: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return how well each extractor does on its test set.
+
+    Args:
+        classifiers: predictions by extractor.
+        segmentation: the U-Net's scores, one row a test image; None where there are no masks.
+        classes: class names, the positive one last.
+        notes: what a reader must know about an extractor, by name.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, predictions in classifiers.items():
+        matrix = confusion(predictions, classes)
+        rows.append(
+            {
+                "extractor": name,
+                **classification_scores(predictions, classes),
+                "confusion": " / ".join(" ".join(map(str, line)) for line in matrix),
+                "n_test": len(predictions),
+            }
+        )
+    if segmentation is not None:
+        means = segmentation[["dice", "iou", "mse"]].mean()
+        rows.append({"extractor": "unet", **means, "n_test": len(segmentation)})
+    else:
+        rows.append({"extractor": "unet", "n_test": 0})
+    table = pd.DataFrame(rows)
+    table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
+    columns = ["extractor", "accuracy", "precision", "recall", "f1", "confusion", "dice", "iou",
+               "mse", "n_test", "note"]  # fmt: skip
+    return table.reindex(columns=columns)
+
+
+def table_5_2(
+    parts: Iterable[pd.DataFrame], reference: str, notes: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return SSIM, MS-SSIM and FID of each class.
+
+    Args:
+        parts: rows of `fid_rows` and `similarity_rows`.
+        reference: image sets that FID compares with.
+        notes: what a reader must know about an extractor, by name; an extractor without rows gets
+            one with its note and no value.
+    """
+    table = pd.concat(parts, ignore_index=True)
+    order = {"synthetic": 0, "real": 1, "noise": 2}
+    table = table.sort_values(
+        ["class", "images", "metric", "extractor"],
+        key=lambda column: column.map(order) if column.name == "images" else column,
+        ignore_index=True,
+    )
+    table["reference"] = np.where(table["metric"] == "fid", reference, "")
+    table["note"] = table["extractor"].map(notes).fillna("")
+    present = set(table["extractor"])
+    missing = [
+        {
+            "class": name,
+            "images": "synthetic",
+            "metric": "fid",
+            "extractor": extractor,
+            "note": note,
+        }
+        for name in sorted(set(table["class"]))
+        for extractor, note in notes.items()
+        if extractor not in present
+    ]
+    return pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
+
+
+def table_5_3(
+    arms: Iterable[tuple[str, int, pd.DataFrame]], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return the scores of a classifier trained on each arm, tested on real images.
+
+    Args:
+        arms: name of the arm, repetition, and the predictions of `meddiff.cas.experiment`.
+        classes: class names, the positive one last.
+    """
+    positive = classes[-1] if len(classes) == 2 else "mean"
+    return pd.DataFrame(
+        {
+            "training": arm,
+            "repetition": repetition,
+            "class": positive,
+            **classification_scores(predictions, classes),
+            **predictions[["n_real", "n_synthetic"]].iloc[0].to_dict(),
+            "n_test": len(predictions),
+        }
+        for arm, repetition, predictions in arms
+    )

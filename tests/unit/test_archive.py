@@ -1,0 +1,276 @@
+"""Archives are read in place, whole, and without trusting what they say."""
+
+import gzip
+import io
+import os
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from meddiff.data import archive as archive_module
+from meddiff.data.archive import map_members, open_archive
+from meddiff.errors import MeddiffError
+
+FILES = {
+    "top/b.jpg": b"second",
+    "top/a.jpg": b"first",
+    "top/deep/c.csv": b"id,label\n",
+    "empty.txt": b"",
+}
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in files.items():
+            file.writestr(name, data)
+    return path
+
+
+def write_tar(path: Path, files: dict[str, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as file:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(params=["folder", "zip", "tar", "tar.gz"])
+def any_archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param == "folder":
+        return write_folder(tmp_path / "data", FILES)
+    if request.param == "zip":
+        return write_zip(tmp_path / "data.zip", FILES)
+    return write_tar(tmp_path / "data.tar", FILES, "w:gz" if request.param == "tar.gz" else "w")
+
+
+def test_every_kind_gives_the_same_names_and_bytes(any_archive: Path) -> None:
+    with open_archive(any_archive) as archive:
+        assert archive.names() == sorted(FILES)
+        assert {name: archive.read(name) for name in reversed(archive.names())} == FILES
+        assert dict(archive.read_many(["top/a.jpg", "empty.txt"])) == {
+            "top/a.jpg": b"first",
+            "empty.txt": b"",
+        }
+
+
+def test_kind_is_told_by_content_not_by_suffix(tmp_path: Path) -> None:
+    misnamed = write_zip(tmp_path / "data.tar.gz", FILES)
+    with open_archive(misnamed) as archive:
+        assert archive.read("top/a.jpg") == b"first"
+
+
+def test_a_name_that_is_absent_is_named(any_archive: Path) -> None:
+    with open_archive(any_archive) as archive:
+        with pytest.raises(MeddiffError, match=r"holds no file top/z\.jpg"):
+            archive.read("top/z.jpg")
+        with pytest.raises(MeddiffError, match=r"holds no file top/z\.jpg"):
+            next(archive.read_many(["top/a.jpg", "top/z.jpg"]))
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MeddiffError, match=r"no such file or folder: .*absent\.zip"):
+        open_archive(tmp_path / "absent.zip")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float) -> None:
+    files = {f"{number}.bin": os.urandom(3000) for number in range(20)}
+    path = tmp_path / f"data.{kind}"
+    if kind == "zip":
+        write_zip(path, files)
+    else:
+        write_tar(path, files, "w:gz" if kind == "tar.gz" else "w")
+    data = path.read_bytes()
+    if kind == "tar":
+        # The zero padding of a plain tar carries nothing; cut what does.
+        data = data.rstrip(b"\0")
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(MeddiffError, match=rf"data\.{kind}.*delete it and download it again"):
+        open_archive(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>503</html>", b"\x1f\x8b broken", bytes(100)])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.zip"
+    path.write_bytes(content)
+    with pytest.raises(MeddiffError, match=r"data\.zip.*delete it and download it again"):
+        open_archive(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    files = {"image.jpg": os.urandom(5000)}
+    zipped = write_zip(tmp_path / "data.zip", files)
+    damaged = bytearray(zipped.read_bytes())
+    damaged[2000] ^= 1
+    zipped.write_bytes(damaged)
+    with open_archive(zipped) as archive, pytest.raises(MeddiffError, match=r"image\.jpg"):
+        archive.read("image.jpg")
+
+    tarred = write_tar(tmp_path / "data.tar.gz", files)
+    damaged = bytearray(tarred.read_bytes())
+    damaged[2000] ^= 1
+    tarred.write_bytes(damaged)
+    with pytest.raises(MeddiffError, match="download it again"):
+        open_archive(tarred)
+
+
+def test_a_tar_broken_off_between_members_is_refused(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "data.tar", {"a": b"x" * 512, "b": b"y" * 512}, "w")
+    path.write_bytes(path.read_bytes()[:1024])
+    with tarfile.open(path) as lenient:
+        assert lenient.getnames() == ["a"]
+    with pytest.raises(MeddiffError, match="closing block"):
+        open_archive(path)
+
+
+HOSTILE = ["/etc/passwd", "../outside.jpg", "a/../../outside.jpg", "C:/x.jpg", "a\\..\\x.jpg"]
+
+
+@pytest.mark.parametrize("write", [write_zip, write_tar])
+def test_names_that_leave_the_archive_are_ignored(
+    tmp_path: Path, write, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "data", dict.fromkeys(HOSTILE, b"evil") | {"./good.jpg": b"good"})
+    with open_archive(path) as archive:
+        assert archive.names() == ["good.jpg"]
+        assert archive.read("good.jpg") == b"good"
+        for name in HOSTILE:
+            with pytest.raises(MeddiffError, match="holds no file"):
+                archive.read(name)
+    assert "would leave the archive" in caplog.text
+
+
+def test_links_and_devices_are_ignored(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    tar = tmp_path / "data.tar"
+    with tarfile.open(tar, "w") as file:
+        for name, kind in [
+            ("symbolic", tarfile.SYMTYPE),
+            ("hard", tarfile.LNKTYPE),
+            ("device", tarfile.CHRTYPE),
+            ("pipe", tarfile.FIFOTYPE),
+        ]:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, str(secret)
+            file.addfile(info)
+    zipped = tmp_path / "data.zip"
+    with zipfile.ZipFile(zipped, "w") as file:
+        link = zipfile.ZipInfo("symbolic")
+        link.external_attr = 0o120777 << 16
+        file.writestr(link, str(secret))
+    for path in (tar, zipped):
+        with open_archive(path) as archive:
+            assert archive.names() == []
+
+
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    files = {"a.jpg": b"a", "__MACOSX/._a.jpg": b"?", ".DS_Store": b"?", "d/.git/b.jpg": b"?"}
+    for path in (write_folder(tmp_path / "data", files), write_zip(tmp_path / "data.zip", files)):
+        with open_archive(path) as archive:
+            assert archive.names() == ["a.jpg"]
+
+
+def test_bombs_and_giants_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zipped = write_zip(tmp_path / "data.zip", {"bomb.jpg": bytes(33 * 2**20), "ok.jpg": b"fine"})
+    with open_archive(zipped) as archive:
+        assert archive.read("ok.jpg") == b"fine"
+        with pytest.raises(MeddiffError, match=r"bomb\.jpg .*compression bomb"):
+            archive.read("bomb.jpg")
+    monkeypatch.setattr(archive_module, "MAX_MEMBER_BYTES", 1000)
+    for path in (
+        write_zip(tmp_path / "big.zip", {"big.jpg": os.urandom(1001)}),
+        write_tar(tmp_path / "big.tar", {"big.jpg": os.urandom(1001)}, "w"),
+        write_folder(tmp_path / "big", {"big.jpg": os.urandom(1001)}),
+    ):
+        with open_archive(path) as archive, pytest.raises(MeddiffError, match=r"big\.jpg"):
+            archive.read("big.jpg")
+
+
+def test_a_stream_that_unfolds_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "MAX_STREAM_BYTES", 2**20)
+    path = write_tar(tmp_path / "data.tar.gz", {"zeros": bytes(64 * 2**20)})
+    assert path.stat().st_size < 2**17
+    with pytest.raises(MeddiffError, match="compression bomb"):
+        open_archive(path)
+
+
+def test_a_tar_header_that_claims_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 2**32
+    path = tmp_path / "data.tar.gz"
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
+    with pytest.raises(MeddiffError, match="compression bomb"):
+        open_archive(path)
+
+
+def test_an_encrypted_zip_says_so(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "data.zip", {"a.jpg": b"x"})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with open_archive(path) as archive, pytest.raises(MeddiffError, match="is encrypted"):
+        archive.read("a.jpg")
+
+
+def test_members_are_mapped_over_several_archives(tmp_path: Path) -> None:
+    """Each result carries its place, whatever the archives' orders and the number of threads."""
+    tar = write_tar(tmp_path / "t.tar.gz", {f"{n}": f"t{n}".encode() for n in (3, 1, 2)})
+    zipped = write_zip(tmp_path / "z.zip", {f"{n}": f"z{n}".encode() for n in (2, 1)})
+    places = [(str(zipped), "1"), (str(tar), "1"), (str(tar), "3"), (str(zipped), "1")]
+    for workers in (1, 4):
+        results = dict(map_members(lambda place, data: (place, data), places, workers))
+        assert results == {0: b"z1", 1: b"t1", 2: b"t3", 3: b"z1"}
+
+
+def test_a_gzipped_tar_is_read_in_its_own_order_and_only_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to list it and once to read it: random access would unpack it anew for each member."""
+    names = [f"{number:03d}" for number in range(200)]
+    path = write_tar(tmp_path / "data.tar.gz", {name: os.urandom(1000) for name in names[::-1]})
+    rewinds = []
+    seek = gzip.GzipFile.seek
+
+    def count(self: gzip.GzipFile, offset: int, whence: int = os.SEEK_SET) -> int:
+        back = seek(self, 0, os.SEEK_CUR) - offset if whence == os.SEEK_SET else 0
+        if back > io.DEFAULT_BUFFER_SIZE:
+            rewinds.append(back)
+        return seek(self, offset, whence)
+
+    monkeypatch.setattr(gzip.GzipFile, "seek", count)
+    with open_archive(path) as archive:
+        assert [name for name, _ in archive.read_many(names)] == names[::-1]
+    assert len(rewinds) == 1
+
+
+def test_few_members_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", {f"{n:03d}": b"x" for n in range(100)})
+    started = []
+    gate = threading.Event()
+
+    def hold(place: int, _: bytes) -> int:
+        started.append(place)
+        gate.wait(5)
+        return place
+
+    results = map_members(hold, [(str(folder), f"{n:03d}") for n in range(100)], workers=2)
+    threading.Timer(0.2, gate.set).start()
+    next(results)
+    assert len(started) <= 6
+    assert list(results) == list(range(1, 100))

@@ -1,0 +1,140 @@
+"""Decoding gives the same upright 8-bit pixels whatever the file's mode, or one clear error."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meddiff.data.decode import decode_grey, decode_rgb
+from meddiff.errors import MeddiffError
+
+
+def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def test_rgb_keeps_every_pixel(pixels: np.ndarray) -> None:
+    decoded = decode_rgb(encode(Image.fromarray(pixels)), "x.png")
+    assert decoded.dtype == np.uint8 and decoded.flags.writeable
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_grey_is_bt601_luma(pixels: np.ndarray) -> None:
+    decoded = decode_grey(encode(Image.fromarray(pixels)), "x.png")
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    assert decoded.shape == (5, 7) and decoded.dtype == np.uint8
+    np.testing.assert_allclose(decoded, luma, atol=0.51)
+
+
+def test_alpha_is_dropped_not_composited(pixels: np.ndarray) -> None:
+    alpha = np.zeros((5, 7, 1), np.uint8)
+    rgba = encode(Image.fromarray(np.concatenate([pixels, alpha], axis=2), "RGBA"))
+    np.testing.assert_array_equal(decode_rgb(rgba, "x.png"), pixels)
+    grey_alpha = encode(Image.fromarray(np.concatenate([pixels[..., :1], alpha], axis=2), "LA"))
+    np.testing.assert_array_equal(decode_grey(grey_alpha, "x.png"), pixels[..., 0])
+
+
+def test_palette_and_one_bit_are_converted() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 200, 100, 50])
+    palette.putdata([0, 1])
+    np.testing.assert_array_equal(
+        decode_rgb(encode(palette), "x.png"), [[[10, 20, 30], [200, 100, 50]]]
+    )
+    bits = Image.fromarray(np.array([[True, False, True]]))
+    assert bits.mode == "1"
+    np.testing.assert_array_equal(decode_grey(encode(bits), "x.png"), [[255, 0, 255]])
+
+
+def test_cmyk_jpeg_is_converted() -> None:
+    cmyk = encode(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100)
+    np.testing.assert_allclose(decode_rgb(cmyk, "x.jpg")[4, 4], [255, 0, 0], atol=3)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_the_high_byte(format: str) -> None:
+    values = np.array([[0, 255, 256, 0x1234, 65535]], np.uint16)
+    data = encode(Image.fromarray(values), format)
+    np.testing.assert_array_equal(decode_grey(data, "x"), [[0, 0, 1, 0x12, 255]])
+    np.testing.assert_array_equal(decode_rgb(data, "x")[..., 1], [[0, 0, 1, 0x12, 255]])
+
+
+def test_thirty_two_bits_are_refused() -> None:
+    data = encode(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF")
+    with pytest.raises(MeddiffError, match="32-bit"):
+        decode_grey(data, "x.tif")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "undo"),
+    [
+        (2, np.fliplr),
+        (3, lambda image: np.rot90(image, 2)),
+        (4, np.flipud),
+        (6, lambda image: np.rot90(image, 1)),
+        (8, lambda image: np.rot90(image, -1)),
+    ],
+)
+def test_exif_orientation_is_applied(pixels: np.ndarray, orientation: int, undo) -> None:
+    """The camera stored the upright image turned by `undo`; decoding must give it back."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo(pixels)))
+    np.testing.assert_array_equal(decode_rgb(encode(stored, exif=exif), "x.png"), pixels)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000"])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.9])
+def test_truncated_files_are_refused(format: str, kept: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), format)
+    with pytest.raises(MeddiffError, match=r"^a\.jpg in b\.zip is not a readable image") as caught:
+        decode_rgb(data[: int(kept * len(data))], "a.jpg in b.zip")
+    assert "replace the file" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_text_file_is_refused() -> None:
+    with pytest.raises(MeddiffError, match=r"x\.jpg is not a readable image"):
+        decode_rgb(b"id,label\n1,benign\n", "x.jpg")
+
+
+def test_an_empty_file_says_so() -> None:
+    with pytest.raises(MeddiffError, match="the file is empty"):
+        decode_grey(b"", "x.jpg")
+
+
+def test_postscript_never_starts_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    eps = encode(Image.new("RGB", (4, 4)), "EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("interpreted"))
+    with pytest.raises(MeddiffError, match="not a readable image"):
+        decode_rgb(eps, "x.jpg")
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])
+def test_decompression_bombs_are_refused(side: int) -> None:
+    """Pillow alone only warns of the smaller one."""
+    with pytest.raises(MeddiffError, match=r"bomb\.png is not a readable image .*pixels"):
+        decode_grey(png_of_size(side, side), "bomb.png")

@@ -1,0 +1,94 @@
+# Configuration, names and input functions that every phase shares; checks before any job.
+
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from meddiff.config import load_config
+from meddiff.data.registry import MD5
+from meddiff.errors import MeddiffError
+from meddiff.preflight import check_run
+from meddiff.files import listing_digest
+from meddiff.provenance import fingerprint
+
+ROOT = Path(workflow.basedir)
+
+try:
+    cfg = load_config(config)
+except MeddiffError as error:
+    raise WorkflowError(str(error))
+
+CLASSES = cfg.data.classes
+SPLITS = ["train", "validation", "test"]
+SOURCE = cfg.data.source
+HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
+CLASSIFIERS = ["skinlesnet", "resnet50"]
+EXTRACTORS = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
+
+# The study trained its DDPMs on all images and compared with them; audited keeps the test images out.
+STUDY = cfg.protocol == "study"
+DDPM_SETS = SPLITS if STUDY else ["train"]
+REFERENCE_SETS = SPLITS if STUDY else ["test"]
+
+COMPUTE = cfg.compute.model_dump()
+GPU = 0 if cfg.compute.device == "cpu" else 1
+STAMP = {
+    "data": cfg.data_name,
+    "scale": cfg.scale,
+    "protocol": cfg.protocol,
+    "seed": cfg.seed,
+}
+NO_MASKS = {
+    "unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"
+}
+
+
+wildcard_constraints:
+    dataset="lesions|segmentation|hand",
+    set="train|validation|test|synthetic|noise",
+    split="train|validation|test",
+    extractor="unet|skinlesnet|resnet50",
+    edition=r"\w+",
+    arm="synthetic|real|mixed",
+    repetition=r"\d+",
+    images="synthetic|real",
+    cls=r"[A-Za-z0-9_-]+",
+
+
+def code(script):
+    """Digest of a script and the library modules it uses: editing them reruns its jobs."""
+    return fingerprint(ROOT / "workflow/scripts" / script)
+
+
+def in_project(path):
+    """A path of the configuration, which starts at the project's root, as the run sees it."""
+    return os.path.relpath(ROOT / os.path.expanduser(os.path.expandvars(path)))
+
+
+def lesions(sets, cls="{cls}"):
+    """Image sets of one class."""
+    return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
+
+
+def config_of(*left_out):
+    """The configuration that a table and everything before it reads."""
+    return cfg.model_dump(mode="json", exclude=set(left_out))
+
+
+def final_outputs():
+    """Every table and figure."""
+    return [
+        *expand("results/table_{n}.csv", n=["5_1", "5_2", "5_3"]),
+        *expand("results/samples/{cls}.png", cls=CLASSES),
+        "results/figures/image_sets.png",
+        "results/figures/training.png",
+        *([] if SOURCE == "folder" else ["results/figures/hand.png"]),
+    ]
+
+
+onstart:
+    try:
+        check_run({job.rule.name for job in workflow.dag.needrun_jobs()})
+    except MeddiffError as error:
+        raise WorkflowError(str(error))

@@ -1,0 +1,157 @@
+# Nets whose features FID compares: training, what they say of test images, features of image sets.
+
+
+rule imagenet_weights:
+    """Find or fetch ImageNet's ResNet50 weights; without them the file holds none and says why."""
+    output:
+        "models/imagenet_resnet50.safetensors",
+    log:
+        "logs/imagenet_weights.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("imagenet_weights.py"),
+        weights=cfg.extractors.resnet50.weights,
+    script:
+        "../scripts/imagenet_weights.py"
+
+
+rule train_unet:
+    """Train the segmentation U-Net and score it on its test images."""
+    input:
+        images="data/segmentation/train/images.npy",
+        masks="data/segmentation/train/masks.npy",
+        test_images="data/segmentation/test/images.npy",
+        test_masks="data/segmentation/test/masks.npy",
+    output:
+        checkpoint="models/unet.safetensors",
+        history="models/unet_history.csv",
+        predictions="predictions/unet.csv",
+    log:
+        "logs/train_unet.log",
+    benchmark:
+        "logs/train_unet.benchmark.tsv"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=6000,
+        runtime="12h",
+        gpu=GPU,
+    params:
+        code=code("train_unet.py"),
+        settings=cfg.extractors.unet.model_dump(),
+        compute=COMPUTE,
+        seed=cfg.seed,
+    script:
+        "../scripts/train_unet.py"
+
+
+rule train_skinlesnet:
+    """Train SkinLesNet on real images and let it classify the test images."""
+    input:
+        train=lesions(["train"], CLASSES),
+        validation=lesions(["validation"], CLASSES),
+        test=lesions(["test"], CLASSES),
+    output:
+        checkpoint="models/skinlesnet.safetensors",
+        history="models/skinlesnet_history.csv",
+        predictions="predictions/skinlesnet.csv",
+    log:
+        "logs/train_skinlesnet.log",
+    benchmark:
+        "logs/train_skinlesnet.benchmark.tsv"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=6000,
+        runtime="12h",
+        gpu=GPU,
+    params:
+        code=code("train_skinlesnet.py"),
+        settings=cfg.extractors.skinlesnet.model_dump(),
+        classes=CLASSES,
+        compute=COMPUTE,
+        seed=cfg.seed,
+    script:
+        "../scripts/train_skinlesnet.py"
+
+
+rule train_resnet50:
+    """Train ResNet50's head on ImageNet features, or all of it where there are no weights."""
+    input:
+        weights="models/imagenet_resnet50.safetensors",
+        train=lesions(["train"], CLASSES),
+        validation=lesions(["validation"], CLASSES),
+        test=lesions(["test"], CLASSES),
+    output:
+        checkpoint="models/resnet50.safetensors",
+        history="models/resnet50_history.csv",
+        predictions="predictions/resnet50.csv",
+        note="models/resnet50_weights.txt",
+    log:
+        "logs/train_resnet50.log",
+    benchmark:
+        "logs/train_resnet50.benchmark.tsv"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=8000,
+        runtime="12h",
+        gpu=GPU,
+    params:
+        code=code("train_resnet50.py"),
+        settings=cfg.extractors.resnet50.model_dump(exclude={"weights"}),
+        classes=CLASSES,
+        compute=COMPUTE,
+        seed=cfg.seed,
+    script:
+        "../scripts/train_resnet50.py"
+
+
+rule features:
+    """Compute the features of every class of an image set, once for all metrics."""
+    input:
+        checkpoint="models/{extractor}.safetensors",
+        images=lesions(["{set}"], CLASSES),
+    output:
+        expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
+    log:
+        "logs/features/{extractor}-{set}.log",
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=6000,
+        runtime=120,
+        gpu=GPU,
+    params:
+        code=code("features.py"),
+        compute=COMPUTE,
+    script:
+        "../scripts/features.py"
+
+
+rule table_5_1:
+    """Table 5.1: how well each extractor does on its test images."""
+    input:
+        classifiers=expand("predictions/{extractor}.csv", extractor=CLASSIFIERS),
+        segmentation="predictions/unet.csv" if HAS_MASKS else [],
+        weights="models/resnet50_weights.txt",
+    output:
+        table=report(
+            "results/table_5_1.csv",
+            caption="../report/table_5_1.rst",
+            category="Tables",
+            labels={"table": "5.1", "shows": "extractors on test images"},
+        ),
+        record="results/table_5_1.json",
+    log:
+        "logs/table_5_1.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("table_5_1.py"),
+        classes=CLASSES,
+        names=CLASSIFIERS,
+        notes={} if HAS_MASKS else NO_MASKS,
+        stamp=STAMP,
+        config=config_of("diffusion", "sampling", "metrics", "cas"),
+    script:
+        "../scripts/table_5_1.py"

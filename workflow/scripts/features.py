@@ -1,0 +1,14 @@
+"""Compute one extractor's features of every class of an image set."""
+
+from meddiff.arrays import save_array
+from meddiff.data.imageset import load
+from meddiff.devices import choose_device
+from meddiff.extractors.extractor import load_extractor
+from meddiff.jobs import job
+
+params = snakemake.params
+with job(snakemake.log[0], params.compute["threads"]):
+    extractor = load_extractor(snakemake.input.checkpoint)
+    device = choose_device(params.compute["device"])
+    for source, target in zip(snakemake.input.images, snakemake.output, strict=True):
+        save_array(extractor.features(load(source), device=device), target)

@@ -1,0 +1,22 @@
+"""Crop, resize and pack images with their masks, aligned."""
+
+from pathlib import Path
+
+from meddiff.data.imageset import pack
+from meddiff.data.index import read_table
+from meddiff.jobs import job
+
+output, params = snakemake.output, snakemake.params
+with job(snakemake.log[0]):
+    index = read_table(snakemake.input.index)
+    arrays = (output.images, output.masks)
+    for kind, array, table in zip((False, True), arrays, output.tables, strict=True):
+        pack(
+            index[index["split"] == snakemake.wildcards.split],
+            crop=params.crop,
+            size=params.size,
+            masks=kind,
+            out_array=Path(array),
+            out_table=Path(table),
+            workers=snakemake.threads,
+        )

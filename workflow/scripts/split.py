@@ -1,0 +1,14 @@
+"""Divide images into training, validation and test sets, and undersample the larger classes."""
+
+from meddiff.data.index import read_table, write_table
+from meddiff.data.split import split_audited, split_study, undersample
+from meddiff.files import atomic_write
+from meddiff.jobs import job
+
+params = snakemake.params
+with job(snakemake.log[0]):
+    index = read_table(snakemake.input[0])
+    divide = {"audited": split_audited, "study": split_study}[params.protocol]
+    index["split"] = divide(index, fractions=params.fractions, seed=params.seed)
+    with atomic_write(snakemake.output[0]) as temporary:
+        write_table(undersample(index, params.seed, params.counts), temporary)

@@ -1,0 +1,36 @@
+"""Train ResNet50 and let it classify the test images."""
+
+from meddiff.checkpoints import load_checkpoint
+from meddiff.data.imageset import load
+from meddiff.data.labelled import balanced, stack
+from meddiff.devices import choose_device
+from meddiff.extractors.classification import predictions, train_resnet50
+from meddiff.extractors.extractor import save_extractor
+from meddiff.extractors.settings import Training
+from meddiff.files import atomic_write, write_csv
+from meddiff.jobs import job
+
+params = snakemake.params
+with job(snakemake.log[0], params.compute["threads"]):
+    imagenet, source = load_checkpoint(snakemake.input.weights)
+    sets = {
+        name: stack(balanced([load(path) for path in snakemake.input[name]]))
+        for name in ("train", "validation", "test")
+    }
+    device = choose_device(params.compute["device"])
+    network, history = train_resnet50(
+        sets["train"],
+        sets["validation"],
+        len(params.classes),
+        Training.model_validate(params.settings),
+        imagenet=imagenet or None,
+        seed=params.seed,
+        device=device,
+    )
+    told = predictions(network, sets["test"], params.classes, device=device)
+    write_csv(history, snakemake.output.history)
+    write_csv(told, snakemake.output.predictions)
+    with atomic_write(snakemake.output.note) as temporary:
+        temporary.write_text(f"weights: {source['weights']}\n")
+    about = {"classes": len(params.classes), "size": sets["train"][0].shape[1]}
+    save_extractor(snakemake.output.checkpoint, "resnet50", network, about)

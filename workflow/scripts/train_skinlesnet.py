@@ -1,0 +1,31 @@
+"""Train SkinLesNet and let it classify the test images."""
+
+from meddiff.data.imageset import load
+from meddiff.data.labelled import balanced, stack
+from meddiff.devices import choose_device
+from meddiff.extractors.classification import predictions, train_skinlesnet
+from meddiff.extractors.extractor import save_extractor
+from meddiff.extractors.settings import SkinLesNet
+from meddiff.files import write_csv
+from meddiff.jobs import job
+
+params = snakemake.params
+with job(snakemake.log[0], params.compute["threads"]):
+    sets = {
+        name: stack(balanced([load(path) for path in snakemake.input[name]]))
+        for name in ("train", "validation", "test")
+    }
+    device = choose_device(params.compute["device"])
+    network, history = train_skinlesnet(
+        sets["train"],
+        sets["validation"],
+        len(params.classes),
+        SkinLesNet.model_validate(params.settings),
+        seed=params.seed,
+        device=device,
+    )
+    told = predictions(network, sets["test"], params.classes, device=device)
+    write_csv(history, snakemake.output.history)
+    write_csv(told, snakemake.output.predictions)
+    about = {"classes": len(params.classes), "size": sets["train"][0].shape[1]}
+    save_extractor(snakemake.output.checkpoint, "skinlesnet", network, about)

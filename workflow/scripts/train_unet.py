@@ -1,0 +1,25 @@
+"""Train the segmentation U-Net and score it on its test images."""
+
+from meddiff.data.imageset import load
+from meddiff.devices import choose_device
+from meddiff.extractors.extractor import save_extractor
+from meddiff.extractors.segmentation import segmentation_scores, train_unet
+from meddiff.extractors.settings import UNet
+from meddiff.files import write_csv
+from meddiff.jobs import job
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake.log[0], params.compute["threads"]):
+    settings = UNet.model_validate(params.settings)
+    device = choose_device(params.compute["device"])
+    images = load(files.images)
+    network, history = train_unet(
+        images, load(files.masks), settings, seed=params.seed, device=device
+    )
+    scores = segmentation_scores(
+        network, load(files.test_images), load(files.test_masks), device=device
+    )
+    write_csv(history, snakemake.output.history)
+    write_csv(scores, snakemake.output.predictions)
+    about = {"channels": settings.channels, "size": images.shape[1]}
+    save_extractor(snakemake.output.checkpoint, "unet", network, about)
