@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from meddiff.errors import MeddiffError
+
+FULL_DISK_BYTES = 2**16
+"""With less free than this, an unexplained failure to write means a full disk."""
 
 
 @contextmanager
@@ -21,7 +25,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     suffix, since some writers choose their format by it.
 
     Raises:
-        MeddiffError: the folder is read-only, or the disk is full.
+        MeddiffError: the folder is read-only or cannot be made, or the disk is full.
     """
     path = Path(path)
     try:
@@ -32,15 +36,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         Path(name).chmod(0o666 & ~_umask())
     except OSError as error:
-        raise _explain(error, path) from error
+        _explain(error, path)
+        raise
     temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise _explain(error, path) from error
+    except Exception as error:
+        _explain(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -51,19 +57,41 @@ def _umask() -> int:
     return mask
 
 
-def _explain(error: OSError, path: Path) -> Exception:
-    """Turn what the disk says into what the user can do; other errors pass unchanged."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MeddiffError(
+def _explain(error: Exception, path: Path) -> None:
+    """Raise what the user can do where the disk refused `path`; leave other errors alone."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT) or _hides_full_disk(error, path):
+        raise MeddiffError(
             f"no space left on the disk while writing {path}: free some space and run the same "
             "command again (finished files are kept)"
-        )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return MeddiffError(
+        ) from error
+    if not _is_about(error, path):
+        return
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        raise MeddiffError(
             f"cannot write {path}: the folder is read-only; make it writable or run in another "
             "folder with --directory"
-        )
-    return error
+        ) from error
+    if number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        raise MeddiffError(
+            f"cannot write {path}: a file or folder of that name is in the way; move it"
+        ) from error
+
+
+def _hides_full_disk(error: Exception, path: Path) -> bool:
+    """Tell a full disk from the errors of safetensors and NumPy, which carry no number."""
+    if "No space left" in str(error):
+        return True
+    unnumbered = isinstance(error, OSError) and error.errno is None
+    return unnumbered and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
+
+
+def _is_about(error: Exception, path: Path) -> bool:
+    """Tell an error of `path` or its folders from one of a file that the block reads."""
+    name = getattr(error, "filename", None)
+    if not isinstance(name, str):
+        return True
+    return Path(name).parent == path.parent or Path(name) in path.parents
 
 
 def sha256_file(path: str | Path) -> str:

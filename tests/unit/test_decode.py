@@ -133,6 +133,7 @@ def png_of_size(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [10_000, 60_000])
 def test_decompression_bombs_are_refused(side: int) -> None:
     """Pillow alone only warns of the smaller one."""

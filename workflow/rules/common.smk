@@ -26,6 +26,17 @@ HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
 CLASSIFIERS = ["skinlesnet", "resnet50"]
 EXTRACTORS = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
 
+ORIGIN = "phantom" if SOURCE == "phantom" else "published"
+EDITIONS = list(
+    cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.downloads.kaggle
+)
+FOLDER = cfg.data.folder
+ISIC2016 = {
+    f"{split}_{kind}": f"ISBI2016_ISIC_Part1_{part}_{name}.zip"
+    for split, part in (("train", "Training"), ("test", "Test"))
+    for kind, name in (("images", "Data"), ("masks", "GroundTruth"))
+}
+
 # The study trained its DDPMs on all images and compared with them; audited keeps the test images out.
 STUDY = cfg.protocol == "study"
 DDPM_SETS = SPLITS if STUDY else ["train"]
@@ -69,6 +80,66 @@ def in_project(path):
 def lesions(sets, cls="{cls}"):
     """Image sets of one class."""
     return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
+
+
+def kaggle_archives(origin=ORIGIN):
+    """One archive an edition."""
+    return expand(
+        "data/raw/{origin}/kaggle/{edition}.zip", origin=origin, edition=EDITIONS
+    )
+
+
+def isic2016_archives(origin=ORIGIN):
+    """Images and masks of ISIC 2016, training and test, by name."""
+    return {key: f"data/raw/{origin}/isic2016/{name}" for key, name in ISIC2016.items()}
+
+
+def mednist_archive(origin=ORIGIN):
+    """The MedNIST archive."""
+    return f"data/raw/{origin}/mednist/MedNIST.tar.gz"
+
+
+def raw_lesions(wildcards=None):
+    """What the lesion images are read from, as far as Snakemake can watch it."""
+    return in_project(FOLDER.table) if SOURCE == "folder" else kaggle_archives()
+
+
+def raw_images(wildcards):
+    """Raw files behind a dataset's images."""
+    return mednist_archive() if wildcards.dataset == "hand" else raw_lesions()
+
+
+def folder_params():
+    """How to read the user's folder, with its listing so that changed images are noticed."""
+    if SOURCE != "folder":
+        return {}
+    masks = in_project(FOLDER.masks) if FOLDER.masks else None
+    return {
+        **FOLDER.model_dump(exclude={"name"}),
+        "images": in_project(FOLDER.images),
+        "masks": masks,
+        "listing": [listing_digest(p) for p in (in_project(FOLDER.images), masks) if p],
+    }
+
+
+def preprocessing(wildcards):
+    """Crop, size and colour of a dataset."""
+    section = cfg.data.hand if wildcards.dataset == "hand" else cfg.data
+    return {
+        "crop": section.crop,
+        "size": section.size,
+        "grey": wildcards.dataset == "hand",
+    }
+
+
+def fractions(wildcards):
+    """Share of each split; the study's hand radiographs have no test set."""
+    held_out = (
+        {"validation": cfg.data.hand.validation}
+        if wildcards.dataset == "hand"
+        else cfg.split.model_dump()
+    )
+    return {"train": 1 - sum(held_out.values()), **held_out}
 
 
 def config_of(*left_out):

@@ -142,11 +142,15 @@ def _download_kaggle(dataset: str, folder: str) -> None:
     Its own errors can show signed addresses: none is passed on.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        # Importing the client authenticates.
-        from kaggle import api
-
         try:
+            # Importing the client authenticates.
+            from kaggle import api
+
             api.dataset_download_files(dataset, path=folder, quiet=not sys.stderr.isatty())
+        except ImportError as error:
+            raise MeddiffError(
+                f"the kaggle package does not start ({error}): install requirements.txt anew"
+            ) from error
         except requests.RequestException as error:
             raise MeddiffError(_explain_kaggle(dataset, error)) from None
         except ValueError:

@@ -148,7 +148,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     table = read_strings(path, str(path)).reset_index(drop=True)
     types = {name: kind for name, kind in NUMBERS.items() if name in table}
     if "selected" in table:
-        table["selected"] = table["selected"] == "True"
+        table["selected"] = (table["selected"] == "True").astype(bool)
     return table.astype(types)
 
 

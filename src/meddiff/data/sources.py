@@ -153,9 +153,10 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
             keep_default_na=False,
             na_values=[""],
             skip_blank_lines=False,
-            index_col=False,
             encoding="utf-8-sig",
         )
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("rows have more fields than the header")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise MeddiffError(

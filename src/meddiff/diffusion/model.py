@@ -34,15 +34,24 @@ def build_network(
 
 
 def build_schedule(
-    *, timesteps: int, beta_start: float, beta_end: float, prediction: str
+    *, timesteps: int, schedule: str, beta_start: float, beta_end: float, prediction: str
 ) -> DDPMScheduler:
-    """Return MONAI's DDPM scheduler with the linear variances of Ho et al. 2020, section 4."""
+    """Return MONAI's DDPM scheduler.
+
+    Args:
+        timesteps: steps T of the forward process.
+        schedule: "linear" variances (Ho et al. 2020, section 4) or "cosine" (Nichol and Dhariwal
+            2021, eq. 17).
+        beta_start: first variance of the linear schedule.
+        beta_end: last variance of the linear schedule.
+        prediction: "epsilon" or "v_prediction".
+    """
+    bounds = {"beta_start": beta_start, "beta_end": beta_end} if schedule == "linear" else {}
     return DDPMScheduler(
         num_train_timesteps=timesteps,
-        schedule="linear_beta",
-        beta_start=beta_start,
-        beta_end=beta_end,
+        schedule={"linear": "linear_beta", "cosine": "cosine"}[schedule],
         prediction_type=prediction,
+        **bounds,
     )
 
 

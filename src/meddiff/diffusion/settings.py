@@ -35,6 +35,9 @@ class Noise(Section):
 
     timesteps: PositiveInt = 1000
     """Steps T of the forward process."""
+    schedule: Literal["linear", "cosine"] = "cosine"
+    """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal 2021)
+    spends fewer steps on images that are all noise, which small images gain from."""
     beta_start: PositiveFloat = 1e-4
     """First variance of the linear schedule."""
     beta_end: PositiveFloat = 2e-2

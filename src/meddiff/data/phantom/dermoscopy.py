@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Colour = tuple[float, float, float]
+Point = tuple[float, float]
+Hair = tuple[Point, Point, Point, float]
 Plane = NDArray[np.floating]
 
 MELANIN: Colour = (0.45, 0.85, 1.25)
@@ -38,7 +40,7 @@ class Patch:
     """
 
     absorption: Colour
-    centre: tuple[float, float]
+    centre: Point
     radius: float
 
 
@@ -56,7 +58,7 @@ class Lesion:
     ragged: float
     softness: float
     absorption: Colour
-    gradient: tuple[float, float]
+    gradient: Point
     patches: tuple[Patch, ...]
     network: float
     texture_seed: int
@@ -72,11 +74,11 @@ class View:
 
     rotation: float
     zoom: float
-    shift: tuple[float, float]
+    shift: Point
     light: Colour
-    slope: tuple[float, float]
+    slope: Point
     vignette: float
-    hairs: tuple[tuple[tuple[float, float], tuple[float, float], tuple[float, float], float], ...]
+    hairs: tuple[Hair, ...]
     noise: float
     noise_seed: int
 
@@ -156,7 +158,7 @@ def _colour(values: NDArray[np.float64]) -> Colour:
     return red, green, blue
 
 
-def _polar(length: float, angle: float) -> tuple[float, float]:
+def _polar(length: float, angle: float) -> Point:
     return length * math.cos(angle), length * math.sin(angle)
 
 
@@ -191,9 +193,7 @@ def _sample_patches(rng: np.random.Generator, malignant: bool, spread: float) ->
     )
 
 
-def _sample_hair(
-    rng: np.random.Generator,
-) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float], float]:
+def _sample_hair(rng: np.random.Generator) -> Hair:
     """Draw a bent hair through the image: two ends, the bend between them and the width."""
     middle, reach = rng.uniform(0.15, 0.85, 2), rng.uniform(0.25, 0.7)
     along = np.array(_polar(reach, rng.uniform(0, 2 * math.pi)))

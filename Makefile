@@ -1,0 +1,56 @@
+# make demo: the whole workflow on phantom images, then Table 5.2. make test: every test.
+
+PYTHON ?= python3
+BIN := .venv/bin
+TABLE := results/table_5_2.csv
+
+.PHONY: demo env test lint format config lock clean help
+
+help:
+	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
+	@echo "make test    run every test"
+	@echo "make env     make the environment in .venv from requirements.txt"
+	@echo "make lint    check style, types and the workflow"
+	@echo "make format  format the code"
+	@echo "make config  write config/ from the settings in src/meddiff/"
+	@echo "make lock    write requirements.txt from pyproject.toml (needs uv)"
+
+env: .venv/.ready
+
+# One environment serves all rules. Python's own venv and pip: nothing else to install first.
+.venv/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("meddiff needs Python 3.11 or newer; name one with make PYTHON=python3.12 " + "(this is " + sys.version.split()[0] + ")")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: env
+	$(BIN)/snakemake --cores 1 $(TABLE)
+	@echo
+	@$(BIN)/python -m meddiff.show $(TABLE)
+	@echo
+	@echo "The table: $(TABLE) (what it was made from: results/table_5_2.json)"
+	@echo "The synthetic images: results/samples/*.png"
+
+test: env
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/python tests/lint_workflow.py
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+config: env
+	$(BIN)/python -m meddiff.config_files config
+
+lock:
+	uv pip compile --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

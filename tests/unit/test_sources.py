@@ -1,0 +1,320 @@
+"""Raw layouts become one table; every fault of the metadata is named with its row and remedy."""
+
+import io
+import logging
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from meddiff.data.sources import (
+    COLUMNS,
+    read_folder,
+    read_isic2016,
+    read_kaggle,
+    read_mednist_hand,
+    read_strings,
+)
+from meddiff.errors import MeddiffError
+
+HEADER = ",isic_id,patient_id,target\n"
+
+
+def zip_of(path: Path, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+    return path
+
+
+def folder_of(path: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+    return path
+
+
+def kaggle_files(rows: str, images: list[str]) -> dict[str, str]:
+    return {"train-metadata.csv": HEADER + rows} | {
+        f"train-image/image/{name}": name for name in images
+    }
+
+
+def kaggle(path: Path, rows: str, images: list[str]) -> Path:
+    return zip_of(path, kaggle_files(rows, images))
+
+
+def message(error: pytest.ExceptionInfo[MeddiffError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+class TestKaggle:
+    def test_editions_are_joined(self, tmp_path: Path) -> None:
+        first = kaggle(tmp_path / "a.zip", "0,A,P1,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
+        second = kaggle(tmp_path / "b.zip", "0,A,P1,0\n", ["A.jpg"])
+        table = read_kaggle({"2018": first, "2019": second})
+        assert table["id"].tolist() == ["2018/A", "2018/B", "2019/A"]
+        assert table["label"].tolist() == ["benign", "malignant", "benign"]
+        assert table["edition"].tolist() == ["2018", "2018", "2019"]
+        assert table["archive"].tolist() == [str(first), str(first), str(second)]
+        assert table["member"].tolist()[1] == "train-image/image/B.jpg"
+        assert table["patient"].isna().tolist() == [False, True, False]
+        assert table["lesion"].isna().all()
+
+    def test_columns_are_strings_with_na(self, tmp_path: Path) -> None:
+        table = read_kaggle({"2018": kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg"])})
+        assert list(table) == list(COLUMNS)
+        assert all(dtype == pd.StringDtype(na_value=pd.NA) for dtype in table.dtypes)
+        assert table.loc[0, "patient"] is pd.NA
+
+    def test_a_folder_reads_as_its_zip(self, tmp_path: Path) -> None:
+        files = kaggle_files("0,A,,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
+        zipped = read_kaggle({"2018": zip_of(tmp_path / "a.zip", files)})
+        plain = read_kaggle({"2018": folder_of(tmp_path / "a", files)})
+        pd.testing.assert_frame_equal(zipped.drop(columns="archive"), plain.drop(columns="archive"))
+
+    def test_other_class_names(self, tmp_path: Path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
+        assert read_kaggle({"1": path}, ("no", "yes"))["label"].tolist() == ["no", "yes"]
+
+    def test_floats_that_pandas_wrote_are_targets(self, tmp_path: Path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,0.0\n1,B,,1.0\n", ["A.jpg", "B.jpg"])
+        assert read_kaggle({"1": path})["label"].tolist() == ["benign", "malignant"]
+
+    def test_repeated_ids(self, tmp_path: Path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,1\n2,A,,1\n", ["A.jpg", "B.jpg"])
+        with pytest.raises(MeddiffError) as error:
+            read_kaggle({"2018": path})
+        assert "A (rows 2, 4)" in message(error) and "train-metadata.csv in" in message(error)
+
+    def test_unknown_and_missing_targets(self, tmp_path: Path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,2\n1,B,,\n", ["A.jpg", "B.jpg"])
+        with pytest.raises(MeddiffError) as error:
+            read_kaggle({"2018": path})
+        assert "2 labels" in message(error)
+        assert "A (row 2: 2), B (row 3: missing)" in message(error)
+        assert "allowed are 0, 1" in message(error)
+
+    def test_rows_without_an_image_show_five_and_the_total(self, tmp_path: Path) -> None:
+        rows = "".join(f"{n},I{n},,0\n" for n in range(8))
+        with pytest.raises(MeddiffError) as error:
+            read_kaggle({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
+        assert "7 rows without an image" in message(error)
+        assert "I1 (row 3)" in message(error) and "I5 (row 7) and 2 more" in message(error)
+        assert "I6" not in message(error)
+
+    def test_images_without_a_row_are_counted_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        path = kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg", "B.jpg", "C.jpg"])
+        assert len(read_kaggle({"2018": path})) == 1
+        ignored = [line for line in caplog.messages if "ignored" in line]
+        assert len(ignored) == 1 and "ignored 2 images" in ignored[0]
+
+    def test_no_metadata(self, tmp_path: Path) -> None:
+        path = zip_of(tmp_path / "a.zip", {"train-image/image/A.jpg": ""})
+        with pytest.raises(MeddiffError, match=r"a\.zip holds no file train-metadata\.csv"):
+            read_kaggle({"2018": path})
+
+    def test_no_target_column(self, tmp_path: Path) -> None:
+        files = {"train-metadata.csv": "isic_id,label\nA,0\n", "train-image/image/A.jpg": ""}
+        with pytest.raises(
+            MeddiffError, match="no column 'target'; its columns are isic_id, label"
+        ):
+            read_kaggle({"2018": zip_of(tmp_path / "a.zip", files)})
+
+    def test_a_row_without_an_id(self, tmp_path: Path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,,,0\n", ["A.jpg"])
+        with pytest.raises(MeddiffError, match=r"1 rows without isic_id: row 3"):
+            read_kaggle({"2018": path})
+
+
+class TestIsic2016:
+    @staticmethod
+    def archives(tmp_path: Path, test_ids: str = "CD", masks: str = "AB") -> list[Path]:
+        return [
+            zip_of(tmp_path / "i.zip", {f"Train/{key}.jpg": "" for key in "BA"}),
+            zip_of(tmp_path / "m.zip", {f"Truth/{key}_Segmentation.png": "" for key in masks}),
+            zip_of(tmp_path / "ti.zip", {f"Test/{key}.jpg": "" for key in test_ids}),
+            zip_of(tmp_path / "tm.zip", {f"T/{key}_Segmentation.png": "" for key in test_ids}),
+        ]
+
+    def test_each_image_has_its_mask_and_split(self, tmp_path: Path) -> None:
+        table = read_isic2016(*self.archives(tmp_path))
+        assert table["id"].tolist() == ["2016/A", "2016/B", "2016/C", "2016/D"]
+        assert table["split"].tolist() == ["train", "train", "test", "test"]
+        assert set(table["label"]) == {"lesion"}
+        assert table.loc[1, ["member", "mask_member"]].tolist() == [
+            "Train/B.jpg",
+            "Truth/B_Segmentation.png",
+        ]
+        assert table.loc[2, "mask_archive"] == str(tmp_path / "tm.zip")
+
+    def test_a_missing_mask(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match=r"lacks the masks of 1 of 2.*B_Segmentation\.png"):
+            read_isic2016(*self.archives(tmp_path, masks="A"))
+
+    def test_an_image_of_both_splits(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            MeddiffError, match=r"1 images are in .*i\.zip and in .*ti\.zip: 2016/B"
+        ):
+            read_isic2016(*self.archives(tmp_path, test_ids="BC"))
+
+    def test_swapped_archives(self, tmp_path: Path) -> None:
+        images, masks, *test = self.archives(tmp_path)
+        with pytest.raises(MeddiffError, match=r"m\.zip holds no <isic_id>\.jpg"):
+            read_isic2016(masks, images, *test)
+
+
+class TestMednist:
+    @staticmethod
+    def archive(path: Path, names: list[str]) -> Path:
+        with tarfile.open(path, "w:gz") as file:
+            for name in names:
+                file.addfile(tarfile.TarInfo(name), io.BytesIO())
+        return path
+
+    def test_only_hands_sorted(self, tmp_path: Path) -> None:
+        names = ["MedNIST/Hand/2.jpeg", "MedNIST/HeadCT/0.jpeg", "./MedNIST/Hand/1.jpeg"]
+        table = read_mednist_hand(self.archive(tmp_path / "m.tar.gz", names))
+        assert table["member"].tolist() == ["MedNIST/Hand/1.jpeg", "MedNIST/Hand/2.jpeg"]
+        assert table["id"].tolist() == ["mednist/1", "mednist/2"]
+        assert set(table["label"]) == {"hand"}
+
+    def test_no_hands(self, tmp_path: Path) -> None:
+        path = self.archive(tmp_path / "m.tar.gz", ["MedNIST/HeadCT/0.jpeg"])
+        with pytest.raises(MeddiffError, match=r"m\.tar\.gz holds no MedNIST/Hand"):
+            read_mednist_hand(path)
+
+
+class TestFolder:
+    @staticmethod
+    def read(tmp_path: Path, csv: str, images: list[str], **options: object) -> pd.DataFrame:
+        folder = folder_of(tmp_path / "images", dict.fromkeys(images, ""))
+        (tmp_path / "table.csv").write_text(csv, encoding="utf-8")
+        settings = {"id_column": "id", "label_column": "dx", "classes": ("nv", "mel", "bcc")}
+        return read_folder(folder, tmp_path / "table.csv", **settings | options)
+
+    def test_images_are_found_by_id_at_any_depth(self, tmp_path: Path) -> None:
+        images = ["a.JPG", "deep/er/b.tiff", "deep/001.png"]
+        table = self.read(tmp_path, "id,dx\n001,nv\nb,mel\na,bcc\n", images)
+        assert table["member"].tolist() == ["deep/001.png", "deep/er/b.tiff", "a.JPG"]
+        assert table["label"].tolist() == ["nv", "mel", "bcc"]
+        assert table["id"].tolist() == ["001", "b", "a"]
+
+    def test_patients_lesions_and_the_name_of_the_set(self, tmp_path: Path) -> None:
+        table = self.read(
+            tmp_path,
+            "id,dx,who,what\na,nv,007,\nb,mel,,L1\n",
+            ["a.png", "b.png"],
+            patient_column="who",
+            lesion_column="what",
+            edition="ours",
+        )
+        assert table["patient"].tolist() == ["007", pd.NA]
+        assert table["lesion"].tolist() == [pd.NA, "L1"]
+        assert set(table["edition"]) == {"ours"}
+
+    def test_file_column(self, tmp_path: Path) -> None:
+        csv = "id,dx,file\n1,nv,x/a.png\n2,mel,./y/a.png\n3,nv,x\\b.png\n"
+        images = ["x/a.png", "y/a.png", "x/b.png"]
+        table = self.read(tmp_path, csv, images, file_column="file")
+        assert table["member"].tolist() == ["x/a.png", "y/a.png", "x/b.png"]
+
+    @pytest.mark.parametrize("path", ["../table.csv", "/etc/passwd", "x/absent.png", ""])
+    def test_file_column_stays_in_the_folder(self, tmp_path: Path, path: str) -> None:
+        with pytest.raises(MeddiffError, match="1 rows without an image"):
+            self.read(tmp_path, f"id,dx,file\n1,nv,{path}\n", ["a.png"], file_column="file")
+
+    @pytest.mark.parametrize("where", ["masks", "images/masks"])
+    def test_masks_beside_or_inside_the_folder(self, tmp_path: Path, where: str) -> None:
+        masks = folder_of(
+            tmp_path / where, dict.fromkeys(["a.png", "b_Segmentation.png", "c_mask.PNG"], "")
+        )
+        csv = "id,dx\na,nv\nb,nv\nc,mel\nd,mel\n"
+        table = self.read(tmp_path, csv, [f"{key}.jpg" for key in "abcd"], masks=masks)
+        expected = ["a.png", "b_Segmentation.png", "c_mask.PNG", pd.NA]
+        assert table["mask_member"].tolist() == expected
+        assert table["mask_archive"].isna().tolist() == [False, False, False, True]
+        assert table["member"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+    def test_two_masks_of_an_image(self, tmp_path: Path) -> None:
+        masks = folder_of(tmp_path / "masks", {"a.png": "", "a_mask.png": ""})
+        with pytest.raises(
+            MeddiffError, match=r"masks has more than one file for 1 ids: a \(a\.png"
+        ):
+            self.read(tmp_path, "id,dx\na,nv\n", ["a.jpg"], masks=masks)
+
+    def test_two_files_of_an_id(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match=r"a \(a\.png, x/a\.jpg\)"):
+            self.read(tmp_path, "id,dx\na,nv\n", ["a.png", "x/a.jpg"])
+
+    def test_unknown_label(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError) as error:
+            self.read(tmp_path, "id,dx\na,NV\nb,nv\n", ["a.png", "b.png"])
+        assert "a (row 2: NV)" in message(error) and "allowed are nv, mel, bcc" in message(error)
+        assert "table.csv" in message(error)
+
+    def test_labels_that_look_missing_are_labels(self, tmp_path: Path) -> None:
+        csv = "id,dx\nNA,None\nnull,nan\n"
+        table = self.read(tmp_path, csv, ["NA.png", "null.png"], classes=("None", "nan"))
+        assert table["id"].tolist() == ["NA", "null"]
+        assert table["label"].tolist() == ["None", "nan"]
+
+    def test_one_class_is_too_few(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match="two or more classes"):
+            self.read(tmp_path, "id,dx\na,nv\n", ["a.png"], classes=("nv",))
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"id_column": "key"},
+            {"label_column": "key"},
+            {"patient_column": "key"},
+            {"lesion_column": "key"},
+            {"file_column": "key"},
+        ],
+    )
+    def test_missing_columns(self, tmp_path: Path, options: dict[str, str]) -> None:
+        with pytest.raises(MeddiffError, match="no column 'key'; its columns are id, dx:"):
+            self.read(tmp_path, "id,dx\na,nv\n", ["a.png"], **options)
+
+    def test_no_table(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match=r"cannot read the table .*absent\.csv"):
+            read_folder(
+                folder_of(tmp_path / "images", {"a.png": ""}),
+                tmp_path / "absent.csv",
+                id_column="id",
+                label_column="dx",
+                classes=("nv", "mel"),
+            )
+
+    def test_a_table_without_rows(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match="header but no rows"):
+            self.read(tmp_path, "id,dx\n", ["a.png"])
+
+
+class TestCsv:
+    def test_line_numbers_survive_blank_lines_and_a_byte_order_mark(self, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_bytes(b"\xef\xbb\xbfid,dx\r\n a ,nv\r\n\r\n,\r\nb,\r\n")
+        table = read_strings(path, "table.csv")
+        assert list(table) == ["id", "dx"]
+        assert table.index.tolist() == [2, 5]
+        assert table["id"].tolist() == ["a", "b"]
+        assert table["dx"].tolist() == ["nv", pd.NA]
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"id,dx\na,nv,extra,more\n", b"\xff\xfe\x00i", b'id,dx\n"a,nv\n']
+    )
+    def test_what_is_no_table_is_named(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "table.csv"
+        path.write_bytes(content)
+        with pytest.raises(MeddiffError, match=r"cannot read the table my\.csv") as error:
+            read_strings(path, "my.csv")
+        assert "\n" not in str(error.value)
