@@ -6,6 +6,7 @@ import os
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from meddiff.data import archive as archive_module
 from meddiff.data.archive import map_members, open_archive
 from meddiff.errors import MeddiffError
+
+Writer = Callable[[Path, dict[str, bytes]], Path]
 
 FILES = {
     "top/b.jpg": b"second",
@@ -139,16 +142,16 @@ HOSTILE = ["/etc/passwd", "../outside.jpg", "a/../../outside.jpg", "C:/x.jpg", "
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_leave_the_archive_are_ignored(
-    tmp_path: Path, write, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, write: Writer, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = write(tmp_path / "data", dict.fromkeys(HOSTILE, b"evil") | {"./good.jpg": b"good"})
+    path = write(tmp_path / "data", {name: b"evil", "./good.jpg": b"good"})
     with open_archive(path) as archive:
         assert archive.names() == ["good.jpg"]
         assert archive.read("good.jpg") == b"good"
-        for name in HOSTILE:
-            with pytest.raises(MeddiffError, match="holds no file"):
-                archive.read(name)
+        with pytest.raises(MeddiffError, match="holds no file"):
+            archive.read(name)
     assert "would leave the archive" in caplog.text
 
 
@@ -209,9 +212,9 @@ def test_a_stream_that_unfolds_without_end_is_refused(
         open_archive(path)
 
 
-def test_a_tar_header_that_claims_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_giant_tar_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
     info = tarfile.TarInfo("x")
-    info.type, info.size = tarfile.XHDTYPE, 2**32
+    info.type, info.size = tarfile.XHDTYPE, 600 * 2**20
     path = tmp_path / "data.tar.gz"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
     with pytest.raises(MeddiffError, match="compression bomb"):

@@ -235,12 +235,13 @@ class TestCredentials:
 
 
 FETCH = """
-import sys
+import sys, traceback
 from meddiff.data.download import fetch_kaggle
 from meddiff.errors import MeddiffError
 try:
     fetch_kaggle(sys.argv[1], sys.argv[2])
 except MeddiffError as error:
+    assert "requests.exceptions" not in "".join(traceback.format_exception(error))
     sys.exit(str(error))
 """
 

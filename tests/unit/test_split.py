@@ -88,6 +88,12 @@ class TestAudited:
             ("malignant", "test"): 10,
         }
 
+    def test_large_groups_go_first(self) -> None:
+        """Single images fill up what a large group leaves; the other way round it would spill."""
+        table = table_of([("a", 1)] * 50 + [("a", 50)])
+        split = split_audited(table, fractions={"train": 0.5, "test": 0.5}, seed=0)
+        assert split.value_counts().to_dict() == {"train": 50, "test": 50}
+
     def test_the_seed_changes_the_split_and_every_group_can_go_anywhere(self) -> None:
         table = images(benign=30, malignant=30)
         splits = [split_audited(table, fractions=FRACTIONS, seed=seed) for seed in range(200)]
@@ -195,21 +201,21 @@ class TestUndersample:
             assert sorted(cell["rank"]) == list(range(len(cell)))
             assert (cell["selected"] == (cell["rank"] < 6)).all()
 
-    def test_counts_override_and_small_splits_keep_all(self) -> None:
+    def test_counts_are_shared_out_in_proportion(self) -> None:
         table = self.table()
-        table.loc[table["label"] == "benign", "split"] = ["train"] * 55 + ["test"] * 5
+        table.loc[table["label"] == "benign", "split"] = ["train"] * 45 + ["test"] * 15
         chosen = undersample(table, seed=0, counts={"benign": 20})
         assert self.selected(chosen) == {
-            ("train", "benign"): 20,
+            ("train", "benign"): 15,
             ("train", "malignant"): 6,
             ("test", "benign"): 5,
-            ("test", "malignant"): 5,
+            ("test", "malignant"): 6,
         }
 
-    def test_counts_beyond_every_split(self) -> None:
-        with pytest.raises(MeddiffError, match=r"malignant: 7 images are to be kept .* has 6"):
-            undersample(self.table(), seed=0, counts={"malignant": 7})
-        with pytest.raises(MeddiffError, match=r"other: 1 images are to be kept .* has 0"):
+    def test_counts_beyond_what_there_is(self) -> None:
+        with pytest.raises(MeddiffError, match=r"malignant: 13 images are to be kept .* are 12"):
+            undersample(self.table(), seed=0, counts={"malignant": 13})
+        with pytest.raises(MeddiffError, match=r"other: 1 images are to be kept .* are 0"):
             undersample(self.table(), seed=0, counts={"other": 1})
 
     def test_rows_without_a_split_are_left_out(self) -> None:

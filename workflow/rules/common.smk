@@ -14,6 +14,9 @@ from meddiff.provenance import fingerprint
 
 ROOT = Path(workflow.basedir)
 
+# On a busy machine OpenMP's threads otherwise spin while they wait and make nets run many times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 try:
     cfg = load_config(config)
 except MeddiffError as error:

@@ -81,8 +81,9 @@ def find_duplicates(index: pd.DataFrame) -> pd.DataFrame:
 
     Duplicates have the same pixels, or nearly: hashes within MAX_HAMMING bits, mean colours within
     MAX_HUE, and thumbnails that agree to MAX_RESIDUAL once gain, offset, shift and zoom are fitted
-    to first order (Lucas and Kanade 1981). Re-encoding, rescaling, a crop of 3 % and a brightness
-    of 3 % pass; flips and rotations do not. Nothing depends on the order of rows.
+    to first order (Lucas and Kanade 1981). So images re-encoded, rescaled, cropped by 3 % in all or
+    changed by 3 % in brightness are found, flipped or rotated ones are not. Nothing depends on the
+    order of rows.
 
     Args:
         index: table of `build_index`, unique by (edition, id).

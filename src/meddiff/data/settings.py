@@ -137,4 +137,4 @@ class Undersample(Section):
     """Random undersampling: by default every class is cut to the size of the smallest."""
 
     counts: dict[ClassName, PositiveInt] = {}
-    """Images kept of a class in each split, where not the size of the smallest class."""
+    """Images kept of a class over all splits, where not the size of the smallest class."""

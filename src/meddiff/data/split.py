@@ -85,22 +85,25 @@ def undersample(
     Args:
         table: table with `id`, `label` and `split`; rows without a split are never selected.
         seed: seed of the order.
-        counts: images kept of a class instead, in every split; a split with fewer keeps all.
+        counts: images kept of a class instead, over all splits; each split keeps its share.
 
     Returns:
         The table with `rank`, the 0-based place in a random order of (split, label), and
         `selected`, whether that is below the number kept.
 
     Raises:
-        MeddiffError: no split has as many images of a class as `counts` asks for.
+        MeddiffError: there are fewer images of a class than `counts` asks for.
     """
     asked = dict(counts or {})
     _require_counts(asked, table)
     hashes = _random_hashes(table["id"], seed, "undersample")
     cells = [table["split"], table["label"]]
     rank = hashes.groupby(cells).rank(method="first").astype("Int64") - 1
-    smallest = hashes.groupby(cells).transform("size").groupby(table["split"]).transform("min")
-    selected = (rank < table["label"].map(asked).fillna(smallest)).fillna(False).astype(bool)
+    size = hashes.groupby(cells).transform("size")
+    smallest = size.groupby(table["split"]).transform("min")
+    total = hashes[table["split"].notna()].groupby(table["label"]).transform("size")
+    share = (table["label"].map(asked) * size / total).round()
+    selected = (rank < share.fillna(smallest)).fillna(False).astype(bool)
     _log_counts(table["split"].where(selected), table["label"])
     return table.assign(rank=rank, selected=selected)
 
@@ -133,12 +136,12 @@ def _require(available: pd.Series, shares: Mapping[str, float], unit: str) -> No
 
 
 def _require_counts(asked: Mapping[str, int], table: pd.DataFrame) -> None:
-    largest = table.groupby(["label", "split"]).size().groupby("label").max()
+    available = table.loc[table["split"].notna(), "label"].value_counts()
     for label, count in asked.items():
-        if count > (most := largest.get(label, 0)):
+        if count > (most := available.get(label, 0)):
             raise MeddiffError(
-                f"class {label}: {count} images are to be kept but the largest split has {most}; "
-                "lower the count or add images"
+                f"class {label}: {count} images are to be kept but there are {most}; lower "
+                "undersample.counts or add images"
             )
 
 

@@ -1,0 +1,62 @@
+"""What several test files need: the project's root, real images, Snakemake as users run it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "tests/smoke.yaml"
+REAL = ROOT.parent / "shared/real/isic_uda1"
+
+
+@pytest.fixture(scope="session")
+def real_images() -> Path:
+    """211 real dermoscopic images beside the project, not part of it."""
+    if not (REAL / "metadata.csv").is_file():
+        pytest.skip("the real images (../shared/real/isic_uda1) are not beside the project")
+    return REAL
+
+
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> Run:
+    """Return a function that runs Snakemake from the project's root: (directory, *arguments)."""
+
+    def run(
+        directory: Path,
+        *arguments: str | Path,
+        configs: Sequence[Path] = (SMOKE,),
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess:
+        program = Path(sys.executable).with_name("snakemake")
+        overlays = ["--configfile", *configs] if configs else []
+        command = [program, "--cores", "2", "--directory", directory, *arguments, *overlays]
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=800,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout[-6000:]
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
+    """Return the run directory of the whole DAG at smoke scale."""
+    directory = tmp_path_factory.mktemp("smoke")
+    snakemake(directory, "all")
+    return directory

@@ -1,0 +1,139 @@
+"""The whole DAG at smoke scale: every table, its record, and what an edit reruns."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("table_5_1", "table_5_2", "table_5_3")
+
+
+def planned(output: str) -> dict[str, int]:
+    """Jobs of a dry-run by rule."""
+    if "Nothing to be done" in output:
+        return {}
+    stats = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
+
+
+def test_every_table_states_what_made_it(smoke_run):
+    for name in TABLES:
+        table = pd.read_csv(smoke_run / f"results/{name}.csv")
+        assert len(table)
+        for column, value in {"data": "phantom", "scale": "smoke", "protocol": "audited"}.items():
+            assert (table[column] == value).all()
+        assert {"seed"} <= set(table.columns)
+
+
+def test_table_5_2_is_complete_and_finite(smoke_run):
+    table = pd.read_csv(smoke_run / "results/table_5_2.csv")
+    fid = table[table["metric"] == "fid"]
+    cells = set(zip(fid["class"], fid["images"], fid["extractor"], strict=True))
+    assert cells == {
+        (cls, images, extractor)
+        for cls in ("benign", "malignant")
+        for images in ("synthetic", "real", "noise")
+        for extractor in ("unet", "skinlesnet", "resnet50")
+    }
+    assert np.isfinite(table["value"]).all()
+    assert (fid["value"] >= 0).all()
+    similar = table[table["metric"] != "fid"]
+    assert set(similar["metric"]) == {"ssim", "ms_ssim"}
+    assert similar["value"].between(-1, 1).all() and similar["std"].notna().all()
+    assert (table.loc[table["images"] == "synthetic", "n_synthetic"] == 8).all()
+    notes = table.loc[table["extractor"] == "resnet50", "note"]
+    assert notes.str.contains("trained from scratch").all()
+
+
+def test_table_5_2_agrees_with_its_features(smoke_run):
+    """Recompute one FID from the saved features by the textbook form."""
+    from scipy.linalg import sqrtm
+
+    table = pd.read_csv(smoke_run / "results/table_5_2.csv").set_index(
+        ["class", "images", "extractor"]
+    )
+    load = lambda kind: np.load(smoke_run / f"features/resnet50/{kind}/malignant.npy")  # noqa: E731
+    a, b = load("synthetic").astype(float), load("test").astype(float)
+    spread = np.cov(a.T) + np.cov(b.T) - 2 * sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(spread)
+    found = table.loc[("malignant", "synthetic", "resnet50"), "value"]
+    assert found == pytest.approx(expected, rel=1e-2, abs=1e-4)
+
+
+def test_table_5_3_counts_its_images(smoke_run):
+    table = pd.read_csv(smoke_run / "results/table_5_3.csv").set_index("training")
+    n_train = 2 * len(np.load(smoke_run / "data/lesions/train/malignant.npy"))
+    assert table["n_real"].to_dict() == {"synthetic": 0, "real": n_train, "mixed": n_train}
+    assert table["n_synthetic"].to_dict() == {"synthetic": 16, "real": 0, "mixed": 16}
+    for column in ("accuracy", "precision", "recall", "f1"):
+        assert table[column].between(0, 1).all()
+
+
+def test_records_name_the_very_bytes(smoke_run):
+    for name in TABLES:
+        record = json.loads((smoke_run / f"results/{name}.json").read_text())
+        files = {record["table"]: record["sha256"], **record["inputs"]}
+        assert len(files) > 2
+        for path, digest in files.items():
+            assert hashlib.sha256((smoke_run / path).read_bytes()).hexdigest() == digest
+        assert record["config"]["scale"] == "smoke" and record["packages"]["torch"]
+
+
+def test_no_group_crosses_splits(smoke_run):
+    split = pd.read_csv(smoke_run / "data/lesions/split.csv", dtype=str)
+    kept = split.dropna(subset=["split"])
+    for key in ("group", "patient", "pixels_sha256"):
+        assert (kept.dropna(subset=[key]).groupby(key)["split"].nunique() == 1).all()
+
+
+def test_image_sets_hold_the_selected_images(smoke_run):
+    split = pd.read_csv(smoke_run / "data/lesions/split.csv", dtype=str)
+    for cls in ("benign", "malignant"):
+        packed = pd.read_csv(smoke_run / f"data/lesions/train/{cls}.csv")
+        wanted = split[
+            (split["split"] == "train") & (split["label"] == cls) & (split["selected"] == "True")
+        ]
+        assert set(packed["id"]) == set(wanted["id"])
+        assert len(np.load(smoke_run / f"data/lesions/train/{cls}.npy")) == len(packed)
+
+
+def test_a_finished_run_plans_nothing(smoke_run, snakemake):
+    assert planned(snakemake(smoke_run, "all", "--dry-run").stdout) == {}
+
+
+EDITS = {
+    "cas.batch_size": ("cas: {steps: 8, batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
+    "metrics": (
+        "metrics: {ssim: {sigma: 1.2}}",
+        {"similarity": 4, "table_5_2": 1, "all": 1},
+    ),
+    "sampling.images": (
+        "sampling: {images: 9, steps: 4, batch_size: 4}",
+        {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "all": 1},
+    ),
+    "hand": ("data: {hand: {size: 16}}", {"image_set": 1, "hand_figure": 1, "all": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_reruns_what_reads_it(smoke_run, snakemake, tmp_path, name):
+    text, jobs = EDITS[name]
+    overlay = tmp_path / "edit.yaml"
+    overlay.write_text(text)
+    done = snakemake(smoke_run, "all", "--dry-run", "--configfile", str(Path("tests/smoke.yaml")),
+                     str(overlay), config=None)  # fmt: skip
+    assert planned(done.stdout) == jobs
+
+
+def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):
+    snakemake(tmp_path, "results/table_5_2.csv", "results/table_5_3.csv", "--cores", "1")
+    for name in ("table_5_2", "table_5_3"):
+        first, second = (d / f"results/{name}.csv" for d in (smoke_run, tmp_path))
+        assert first.read_bytes() == second.read_bytes()
