@@ -19,8 +19,8 @@ def show(path: Path) -> str:
         f"seed {head['seed']}; FID against {_first(table['reference'])} images\n\n"
     )
     table["column"] = [
-        TITLES.get(metric, f"FID {extractor} ({dimension:.0f}-d)")
-        for metric, extractor, dimension in table[["metric", "extractor", "dimension"]].itertuples(
+        TITLES.get(metric) or f"FID {extractor}" + ("" if pd.isna(size) else f" ({size:.0f}-d)")
+        for metric, extractor, size in table[["metric", "extractor", "dimension"]].itertuples(
             index=False
         )
     ]
@@ -29,7 +29,8 @@ def show(path: Path) -> str:
         for value, std in table[["value", "std"]].itertuples(index=False)
     ]
     wide = table.pivot(index=["class", "images"], columns="column", values="cell").fillna("")
-    wide = wide[sorted(wide.columns, key=lambda name: (name.startswith("FID"), len(name), name))]
+    columns = sorted(map(str, wide.columns), key=lambda name: (name.startswith("FID"), name[::-1]))
+    wide = wide[columns]
     order = {"synthetic": 0, "real": 1, "noise": 2}
     wide = wide.sort_index(key=lambda level: level.map(order) if level.name == "images" else level)
     text += wide.rename_axis(columns=None).to_string()

@@ -1,5 +1,7 @@
 """The denoising net, the forward process and the pixels between them."""
 
+from typing import Any
+
 import torch
 from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
@@ -46,12 +48,12 @@ def build_schedule(
         beta_end: last variance of the linear schedule.
         prediction: "epsilon" or "v_prediction".
     """
-    bounds = {"beta_start": beta_start, "beta_end": beta_end} if schedule == "linear" else {}
+    bounds: dict[str, Any] = {"beta_start": beta_start, "beta_end": beta_end}
     return DDPMScheduler(
         num_train_timesteps=timesteps,
         schedule={"linear": "linear_beta", "cosine": "cosine"}[schedule],
         prediction_type=prediction,
-        **bounds,
+        **(bounds if schedule == "linear" else {}),
     )
 
 

@@ -10,7 +10,7 @@ from meddiff.settings import ClassName, Duration, Section
 class Network(Section):
     """MONAI's DiffusionModelUNet."""
 
-    channels: list[PositiveInt] = Field(default=[32, 64, 64], min_length=1)
+    channels: list[PositiveInt] = Field(default=[16, 32, 64], min_length=1)
     """Channels of each level; each further level halves the resolution."""
     attention: list[bool] = [False, False, True]
     """Levels with self-attention."""
@@ -36,8 +36,8 @@ class Noise(Section):
     timesteps: PositiveInt = 1000
     """Steps T of the forward process."""
     schedule: Literal["linear", "cosine"] = "cosine"
-    """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal 2021)
-    spends fewer steps on images that are all noise, which small images gain from."""
+    """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal
+    2021) spends fewer steps on images that are all noise, which small images gain from."""
     beta_start: PositiveFloat = 1e-4
     """First variance of the linear schedule."""
     beta_end: PositiveFloat = 2e-2
@@ -60,23 +60,23 @@ class ClassOverride(Section):
 class Diffusion(Duration):
     """Training of one DDPM a class."""
 
-    steps: PositiveInt | None = 1000
+    steps: PositiveInt | None = 1200
     network: Network = Network()
     noise: Noise = Noise()
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = 16
     """Images a forward pass."""
     accumulate: PositiveInt = 1
     """Forward passes an optimiser step; the effective batch is the product."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """Optimiser, with torch's defaults but for the learning rate."""
-    lr: PositiveFloat = 2e-3
+    lr: PositiveFloat = 3e-3
     """Learning rate."""
     lr_schedule: Literal["constant", "linear", "warmup_linear", "plateau"] = "warmup_linear"
     """`linear` falls to `lr_end`; `warmup_linear` first rises over 5 % of the steps; `plateau`
     halves the rate when an epoch's training loss has not fallen for more than one epoch."""
     lr_end: float = Field(default=1e-5, ge=0)
     """Last learning rate of the linear schedules."""
-    ema: float | None = Field(default=0.99, gt=0, lt=1)
+    ema: float | None = Field(default=0.995, gt=0, lt=1)
     """Decay of the moving average of the weights that are sampled from; null for none."""
     validation_every: PositiveInt = 5
     """Epochs between validation losses."""

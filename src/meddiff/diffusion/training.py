@@ -91,21 +91,26 @@ def train_ddpm(
     return TrainedDdpm(trainer.weights(), pd.DataFrame(rows))
 
 
+def draw_times_and_noise(shape: tuple[int, ...], timesteps: int, key: int) -> tuple[Tensor, Tensor]:
+    """Return a time (N,) and standard normal noise (N,C,H,W) for each image, from a seed alone."""
+    generator = torch.Generator().manual_seed(key)
+    times = torch.randint(timesteps, shape[:1], generator=generator)
+    return times, torch.randn(shape, generator=generator)
+
+
 def denoising_loss(
-    network: nn.Module, schedule: DDPMScheduler, clean: Tensor, generator: torch.Generator
+    network: nn.Module, schedule: DDPMScheduler, clean: Tensor, times: Tensor, noise: Tensor
 ) -> Tensor:
-    """Mean squared error of the net's prediction at random times (Ho et al. 2020, eq. 14).
+    """Mean squared error of the net's prediction (Ho et al. 2020, eq. 14).
 
     Args:
         network: takes noisy images (N,C,H,W) and times (N,).
         schedule: its `prediction_type` says whether the target is the noise or the velocity
             (Salimans and Ho 2022, appendix D).
         clean: float (N,C,H,W) in the net's range.
-        generator: CPU generator of times and noise.
+        times: int (N,) in [0, T).
+        noise: standard normal (N,C,H,W).
     """
-    times = torch.randint(schedule.num_train_timesteps, (len(clean),), generator=generator)
-    noise = torch.randn(clean.shape, generator=generator).to(clean)
-    times = times.to(clean.device)
     noisy = schedule.add_noise(original_samples=clean, noise=noise, timesteps=times)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     target = noise
@@ -160,16 +165,15 @@ class _Trainer:
 
     def step(self, batch: Batch) -> float:
         """Take one optimiser step; gradients add up over its parts, weighted by their size."""
-        key = stream_seed(self._seed, "noise", self.name, batch.step)
-        generator = torch.Generator().manual_seed(key)
-        members = torch.from_numpy(batch.members).to(self._device)
         self._network.train()
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for part in members.split(self._settings.batch_size):
-            loss = self._loss(self._pixels[part], generator) * (len(part) / len(members))
-            loss.backward()
-            total += loss.item()
+        members = self._pixels[torch.from_numpy(batch.members).to(self._device)]
+        key = stream_seed(self._seed, "noise", self.name, batch.step)
+        for part, loss in self._losses(members, self._settings.batch_size, key):
+            share = loss * (part / len(members))
+            share.backward()
+            total += share.item()
         check_finite(total, self.name, batch, self.steps, self.lr, "diffusion.lr")
         self._optimizer.step()
         if self._step_lr:
@@ -185,19 +189,21 @@ class _Trainer:
     @torch.no_grad()
     def validation_loss(self, pixels: Tensor) -> float:
         """Loss on held-out images, with the same times and noise every time."""
-        generator = torch.Generator().manual_seed(stream_seed(self._seed, "validation", self.name))
         self._network.eval()
-        parts = pixels.split(64)
-        losses = [self._loss(part, generator).item() * len(part) for part in parts]
-        return sum(losses) / len(pixels)
+        key = stream_seed(self._seed, "validation", self.name)
+        return sum(loss.item() * part for part, loss in self._losses(pixels, 64, key)) / len(pixels)
 
     def weights(self) -> dict[str, Tensor]:
         source = self._average.module if self._average else self._network
         return dict(source.state_dict())
 
-    def _loss(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def _losses(self, pixels: Tensor, size: int, key: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield the number of images and the loss of each part; `size` changes no draw."""
         clean = to_model_range(pixels, self._settings.noise.zero_centred)
-        return denoising_loss(self._network, self._schedule, clean, generator)
+        drawn = draw_times_and_noise(tuple(clean.shape), self._schedule.num_train_timesteps, key)
+        times, noise = (tensor.to(self._device) for tensor in drawn)
+        for part in zip(clean.split(size), times.split(size), noise.split(size), strict=True):
+            yield len(part[0]), denoising_loss(self._network, self._schedule, *part)
 
 
 def _lr_schedules(

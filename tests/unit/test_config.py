@@ -1,0 +1,144 @@
+"""The configuration: generated files in step, clear errors, the study's values."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from conftest import ROOT
+from meddiff.config import Config, load_config
+from meddiff.config_files import generated
+from meddiff.errors import MeddiffError
+
+
+def merged(*overlays: str) -> Config:
+    """Merge files of config/ as Snakemake does."""
+    values: dict = {}
+    for name in overlays:
+        update_config(values, load_configfile(ROOT / "config" / name))
+    return load_config(values)
+
+
+@pytest.mark.parametrize("name", sorted(generated()))
+def test_generated_files_are_in_step(name):
+    assert (ROOT / "config" / name).read_text() == generated()[name], "run `make config`"
+
+
+def test_config_yaml_says_every_default():
+    assert merged("config.yaml") == Config()
+    said = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    assert said == Config().model_dump(mode="json")
+
+
+def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
+    import jsonschema
+
+    schema = json.loads((ROOT / "config/schema.json").read_text())
+    jsonschema.validate(Config().model_dump(mode="json"), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"sed": 1}, schema)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"sed": 1}, r"unknown key sed; allowed there: scale, seed,"),
+        ({"data": {"sorce": 1}}, r"unknown key data\.sorce; allowed there: source,"),
+        (
+            {"diffusion": {"network": {"chanels": []}}},
+            r"unknown key diffusion\.network\.chanels; allowed there: channels,",
+        ),
+        ({"diffusion": {"lr": -1}}, r"diffusion\.lr = -1: .*greater than 0"),
+        ({"protocol": "honest"}, r"protocol = 'honest': .*'audited' or 'study'"),
+        ({"data": {"source": "folder"}}, r"needs data\.folder\.images"),
+        ({"data": {"size": 30}}, r"data\.size 30 is no multiple of 4"),
+        ({"sampling": {"sampler": "ddpm"}}, r"takes all 1000 steps"),
+        ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
+        ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),
+        ({"split": {"validation": 0.6, "test": 0.5}}, r"leaves no training images"),
+        ({"data": {"classes": ["one", "one"]}}, r"classes repeat"),
+    ],
+)
+def test_faults_are_told_with_key_value_and_remedy(values, told):
+    with pytest.raises(MeddiffError, match=told) as caught:
+        load_config(values)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_several_faults_are_told_together():
+    with pytest.raises(MeddiffError) as caught:
+        load_config({"sed": 1, "diffusion": {"lr": -1}})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@given(st.dictionaries(st.text(min_size=1), st.none(), min_size=1, max_size=3))
+def test_any_unknown_section_is_refused(values):
+    known = {key for key in values if key in Config.model_fields}
+    if not known:
+        with pytest.raises(MeddiffError, match="unknown key"):
+            load_config(values)
+
+
+STUDY = {
+    "data.size": 64,
+    "data.hand.crop": 45,
+    "data.hand.size": 32,
+    "undersample.counts": {"benign": 6834},
+    "diffusion.batch_size": 4,
+    "diffusion.accumulate": 8,
+    "diffusion.lr": 1e-3,
+    "diffusion.optimizer": "adam",
+    "diffusion.lr_schedule": "plateau",
+    "diffusion.ema": None,
+    "diffusion.network.channels": [64, 128, 256, 256],
+    "diffusion.network.attention": [False, False, True, True],
+    "diffusion.network.residual_blocks": 1,
+    "diffusion.network.head_channels": 256,
+    "diffusion.noise.timesteps": 1000,
+    "diffusion.noise.schedule": "linear",
+    "diffusion.noise.beta_start": 1e-4,
+    "diffusion.noise.beta_end": 2e-2,
+    "diffusion.noise.prediction": "epsilon",
+    "diffusion.noise.zero_centred": False,
+    "sampling.images": 500,
+    "sampling.sampler": "ddpm",
+    "sampling.steps": 1000,
+    "extractors.unet.channels": [32, 64, 128, 256],
+    "extractors.resnet50.weights": "imagenet",
+    "cas.epochs": 75,
+    "cas.lr": 1e-3,
+    "protocol": "study",
+}
+
+
+@pytest.mark.parametrize("key", STUDY)
+def test_thesis_overlay_holds_the_study(key):
+    value = merged("config.yaml", "thesis.yaml")
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == STUDY[key]
+
+
+def test_thesis_trains_each_class_as_long_as_the_study():
+    diffusion = merged("config.yaml", "thesis.yaml").diffusion
+    assert diffusion.for_class("malignant").epochs == 200
+    assert diffusion.for_class("benign").epochs == 100
+    assert diffusion.for_class("benign").steps is None
+
+
+def test_an_override_leaves_other_classes_alone():
+    config = load_config({"diffusion": {"classes": {"malignant": {"epochs": 3}}}})
+    assert config.diffusion.for_class("benign") == load_config({}).diffusion.for_class("benign")
+    assert config.diffusion.for_class("malignant").epochs == 3
+
+
+def test_profiles_name_files_that_exist():
+    for profile in ("thesis", "thesis-audited"):
+        said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
+        assert Path(ROOT / said["configfile"]).is_file()
+        assert said["directory"] == f"runs/{profile}"

@@ -1,0 +1,201 @@
+"""The denoising loss and its training against closed forms, MONAI and planted faults."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.schedulers import DDPMScheduler
+
+from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_uint8
+from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.training import denoising_loss, draw_times_and_noise, train_ddpm
+from meddiff.errors import MeddiffError
+
+TINY = {
+    "channels": [8, 16],
+    "attention": [False, True],
+    "residual_blocks": 1,
+    "head_channels": 8,
+    "norm_groups": 4,
+}
+LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
+
+
+def tiny(**changes) -> Diffusion:
+    values = {"steps": 4, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": None, **changes}
+    return Diffusion.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+
+
+def test_linear_schedule_is_ho_et_al():
+    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
+    assert torch.allclose(schedule.betas.double(), betas, atol=1e-8)
+    assert torch.allclose(schedule.alphas_cumprod.double(), (1 - betas).cumprod(0), atol=1e-6)
+
+
+def test_cosine_schedule_is_nichol_and_dhariwal():
+    schedule = build_schedule(**{**LINEAR, "schedule": "cosine"}, prediction="epsilon")
+    t = (torch.arange(1, 1000, dtype=torch.float64) / 1000 + 0.008) / 1.008
+    expected = torch.cos(t * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    assert torch.allclose(schedule.alphas_cumprod[:-1].double(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("zero_centred", [True, False])
+def test_every_grey_level_survives_the_nets_range(zero_centred):
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
+    there = to_model_range(levels, zero_centred)
+    assert there.shape == (1, 1, 16, 16) and there.max() == 1
+    assert there.min() == (-1 if zero_centred else 0)
+    assert torch.equal(to_uint8(there, zero_centred), levels)
+
+
+class Constant(torch.nn.Module):
+    """A net that always answers the same."""
+
+    def __init__(self, answer: float) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, noisy, timesteps):
+        return torch.full_like(noisy, self.answer)
+
+
+def test_loss_of_a_net_that_says_zero():
+    """The target has mean square 1 for noise, and a known one for the velocity of flat images."""
+    clean = torch.full((512, 1, 16, 16), 0.5)
+    drawn = draw_times_and_noise(tuple(clean.shape), 1000, 0)
+    epsilon = build_schedule(**LINEAR, prediction="epsilon")
+    found = denoising_loss(Constant(0.0), epsilon, clean, *drawn).item()
+    assert found == pytest.approx(1, abs=0.02)
+    velocity = build_schedule(**LINEAR, prediction="v_prediction")
+    alpha_bar = velocity.alphas_cumprod[drawn[0]].mean().item()
+    expected = alpha_bar + (1 - alpha_bar) * 0.25
+    found = denoising_loss(Constant(0.0), velocity, clean, *drawn).item()
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_a_perfect_net_has_no_loss():
+    """For one known image the noise follows from the noisy image exactly."""
+    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    clean = torch.rand(1, 3, 8, 8)
+
+    class Oracle(torch.nn.Module):
+        def forward(self, noisy, timesteps):
+            a = schedule.alphas_cumprod[timesteps].reshape(-1, 1, 1, 1)
+            return (noisy - a.sqrt() * clean) / (1 - a).sqrt()
+
+    batch = clean.expand(16, -1, -1, -1)
+    drawn = draw_times_and_noise(tuple(batch.shape), 1000, 1)
+    assert denoising_loss(Oracle(), schedule, batch, *drawn).item() < 1e-6
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(images):
+    """Forward passes of three, three and two images take the step of one of eight."""
+    parts = train_ddpm(images, tiny(batch_size=3, accumulate=3), seed=0, name="x")
+    whole = train_ddpm(images, tiny(batch_size=9), seed=0, name="x")
+    assert parts.history["loss"].tolist() == pytest.approx(whole.history["loss"].tolist())
+    for key, weight in whole.weights.items():
+        assert torch.allclose(parts.weights[key], weight, atol=1e-4), key
+
+
+def test_training_is_a_function_of_the_seed(images):
+    first, again, other = (
+        train_ddpm(images, tiny(ema=0.9), seed=seed, name="x", validation=images[:4])
+        for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(w, again.weights[k]) for k, w in first.weights.items())
+    drop = ["images_per_second"]
+    assert first.history.drop(columns=drop).equals(again.history.drop(columns=drop))
+    assert any(not torch.equal(w, other.weights[k]) for k, w in first.weights.items())
+
+
+def test_training_learns_one_image():
+    """On one repeated image the loss falls far below that of saying zero."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    history = train_ddpm(
+        np.repeat(image, 8, axis=0), tiny(steps=60, batch_size=8, lr=5e-3), seed=0, name="x"
+    ).history
+    assert history["loss"].iloc[-5:].mean() < 0.6 * history["loss"].iloc[:5].mean()
+    assert history["step"].tolist() == list(range(1, 61))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1e-3] * 4),
+        ("linear", [1e-3, 1e-3 * 0.75, 1e-3 * 0.5, 1e-3 * 0.25]),
+    ],
+)
+def test_learning_rate_follows_its_schedule(images, schedule, expected):
+    settings = tiny(batch_size=8, lr_schedule=schedule, lr_end=0)
+    rates = train_ddpm(images, settings, seed=0, name="x").history["lr"]
+    assert rates.tolist() == pytest.approx(expected)
+
+
+def test_plateau_halves_the_rate_when_the_loss_stalls(images, monkeypatch):
+    monkeypatch.setattr(
+        "meddiff.diffusion.training.denoising_loss",
+        lambda network, *_: 0 * next(network.parameters()).sum() + 1,
+    )
+    settings = tiny(steps=6, batch_size=8, lr_schedule="plateau")
+    rates = train_ddpm(images, settings, seed=0, name="x").history["lr"]
+    assert rates.tolist() == pytest.approx([1e-3] * 3 + [5e-4] * 2 + [2.5e-4])
+
+
+def test_a_loss_that_turns_nan_stops_with_step_rate_and_remedy(images):
+    with pytest.raises(MeddiffError, match=r"ddpm x: the loss is .* at step \d+ of 50 .*lower"):
+        train_ddpm(images, tiny(steps=50, lr=1e18, lr_schedule="constant"), seed=0, name="x")
+
+
+def test_validation_loss_is_checked_when_due(images):
+    settings = tiny(steps=8, batch_size=8, validation_every=3)
+    history = train_ddpm(images, settings, seed=0, name="x", validation=images).history
+    assert history["validation_loss"].notna().tolist() == [False, False, True] * 2 + [False, True]
+
+
+def test_same_outputs_as_the_studys_library():
+    """Weights of `monai-generative` give the same outputs here (include_fc=False)."""
+    import monai.config
+    import monai.utils.enums
+
+    monai.config.IgniteInfo = monai.utils.enums.IgniteInfo
+    reference_nets = pytest.importorskip("generative.networks.nets")
+    torch.manual_seed(0)
+    reference = reference_nets.DiffusionModelUNet(
+        spatial_dims=2,
+        in_channels=3,
+        out_channels=3,
+        num_channels=TINY["channels"],
+        attention_levels=TINY["attention"],
+        num_res_blocks=1,
+        num_head_channels=8,
+        norm_num_groups=4,
+    )
+    ours = build_network(3, **TINY)
+    for module in (reference, ours):
+        for parameter in module.parameters():
+            # The last convolution starts at zero, which would hide every difference.
+            torch.nn.init.normal_(parameter, std=0.1)
+    ours.load_old_state_dict(reference.state_dict())
+    noisy, times = torch.randn(2, 3, 16, 16), torch.tensor([3, 700])
+    with torch.no_grad():
+        difference = reference(noisy, times) - ours(noisy, times)
+        assert reference(noisy, times).std() > 0.01
+    assert difference.abs().max() < 1e-5
+
+
+def test_our_schedule_adds_noise_as_monai_does():
+    ours = build_schedule(**LINEAR, prediction="epsilon")
+    monai = DDPMScheduler(1000, schedule="linear_beta", beta_start=1e-4, beta_end=2e-2)
+    clean, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    times = torch.tensor([0, 10, 500, 999])
+    assert torch.equal(
+        ours.add_noise(original_samples=clean, noise=noise, timesteps=times),
+        monai.add_noise(original_samples=clean, noise=noise, timesteps=times),
+    )

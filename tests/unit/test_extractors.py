@@ -1,0 +1,248 @@
+"""Extractors: dimensions of the study, preprocessing, training, and features that never vary."""
+
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.transforms import v2
+
+from meddiff.data.labelled import balanced, stack
+from meddiff.errors import MeddiffError
+from meddiff.extractors import resnet50 as resnet50_module
+from meddiff.extractors.classification import predictions, train_resnet50, train_skinlesnet
+from meddiff.extractors.extractor import load_extractor, save_extractor
+from meddiff.extractors.learning import Examples, fit
+from meddiff.extractors.resnet50 import ResNet50, imagenet_weights
+from meddiff.extractors.segmentation import segmentation_loss, segmentation_scores, train_unet
+from meddiff.extractors.settings import Training
+from meddiff.extractors.settings import UNet as UNetSettings
+from meddiff.extractors.skinlesnet import SkinLesNet
+from meddiff.extractors.unet import UNet
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("network", "dimension"),
+    [
+        (UNet([32, 64, 128, 256], 64), 16_384),
+        (SkinLesNet(2, 64), 2_048),
+        (ResNet50(2), 64),
+    ],
+)
+def test_features_have_the_studys_dimension(network, dimension):
+    batch = network.transform(torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
+    with torch.no_grad():
+        assert network.eval().features(batch).shape == (2, dimension)
+    assert network.dimension == dimension
+
+
+def test_skinlesnet_has_the_papers_layers():
+    widths = [m.out_channels for m in SkinLesNet(2, 64).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert widths == [32, 64, 64, 128]
+    assert [m.p for m in SkinLesNet(2, 64).modules() if isinstance(m, torch.nn.Dropout)] == [
+        0.5,
+        0.3,
+    ]
+
+
+def test_unet_answers_every_pixel_and_uses_its_skips(images):
+    network = UNet([4, 8, 16], 32).eval()
+    batch = UNet.transform(torch.from_numpy(images))
+    with torch.no_grad():
+        whole = network(batch)
+        assert whole.shape == (6, 1, 32, 32)
+        network.rise[0].weight.zero_()
+        network.rise[0].bias.zero_()
+        assert (network(batch) - whole).abs().max() > 0
+
+
+def test_resnet50_preprocessing_is_torchvisions(images):
+    reference = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    expected = torch.stack([reference(image) for image in images])
+    assert torch.allclose(ResNet50.transform(torch.from_numpy(images)), expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return resnet50(weights=None).state_dict()
+
+
+def test_imagenet_trunk_gives_torchvisions_features(imagenet, images):
+    reference = resnet50(weights=None)
+    reference.load_state_dict(imagenet)
+    reference.fc = torch.nn.Identity()
+    batch = ResNet50.transform(torch.from_numpy(images))
+    network = ResNet50(2, imagenet).train()
+    with torch.no_grad():
+        assert torch.allclose(network.trunk(batch), reference.eval()(batch), atol=1e-4)
+
+
+def labelled(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dark and bright images: what any classifier must learn."""
+    rng = np.random.default_rng(1)
+    dark = rng.integers(0, 100, (count, 32, 32, 3), dtype=np.uint8)
+    return stack([dark, dark + np.uint8(150)])
+
+
+SETTINGS = Training.model_validate({"steps": 25, "batch_size": 8})
+
+
+def test_skinlesnet_learns_and_says_what_it_sees():
+    network, history = train_skinlesnet(labelled(12), labelled(4), 2, SETTINGS, seed=0)
+    told = predictions(network, labelled(8), ["dark", "bright"])
+    assert (told["label"] == told["predicted"]).all()
+    assert np.allclose(told["p_dark"] + told["p_bright"], 1)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert history["validation_loss"].notna().any()
+
+
+def test_a_frozen_trunk_stays_and_its_head_learns(imagenet):
+    settings = Training.model_validate({"steps": 3, "batch_size": 4})
+    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=imagenet, seed=0)
+    trunk = network.trunk.state_dict()
+    assert all(torch.equal(trunk[key], imagenet[key]) for key in trunk)
+    fresh, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=imagenet, seed=1)
+    assert not torch.equal(network.head[0].weight, fresh.head[0].weight)
+
+
+def test_without_weights_the_whole_net_is_trained():
+    settings = Training.model_validate({"steps": 1, "batch_size": 4})
+    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=None, seed=0)
+    torch.manual_seed(0)
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_batch_size_changes_no_feature(images, tmp_path, monkeypatch):
+    network = SkinLesNet(2, 32)
+    save_extractor(tmp_path / "s.safetensors", "skinlesnet", network, {"classes": 2, "size": 32})
+    extractor = load_extractor(tmp_path / "s.safetensors")
+    whole = extractor.features(images)
+    alone = np.concatenate([extractor.features(images[i : i + 1]) for i in range(len(images))])
+    assert whole.dtype == np.float32 and np.allclose(whole, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_saved_extractor_comes_back(images, tmp_path):
+    network = UNet([4, 8], 32).eval()
+    path = tmp_path / "u.safetensors"
+    save_extractor(path, "unet", network, {"channels": [4, 8], "size": 32})
+    extractor = load_extractor(path)
+    with torch.no_grad():
+        expected = network.features(UNet.transform(torch.from_numpy(images))).numpy()
+    assert np.array_equal(extractor.features(images), expected)
+    assert extractor.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def disc(size: int, row: int, column: int) -> np.ndarray:
+    rows, columns = np.ogrid[:size, :size]
+    return ((rows - row) ** 2 + (columns - column) ** 2 < 40)[..., None]
+
+
+def test_unet_finds_a_lesion_where_it_is():
+    """Discs off the diagonal: a transposed mask would be missed."""
+    rng = np.random.default_rng(0)
+    spots = [(rng.integers(6, 12), rng.integers(18, 26)) for _ in range(24)]
+    masks = np.stack([disc(32, *spot) for spot in spots]).astype(np.uint8) * 255
+    skin = rng.integers(150, 200, (24, 32, 32, 3))
+    pictures = np.where(masks > 0, 60, skin).astype(np.uint8)
+    settings = UNetSettings.model_validate({"steps": 60, "batch_size": 8, "channels": [8, 16]})
+    network, _ = train_unet(pictures[:16], masks[:16], settings, seed=0)
+    scores = segmentation_scores(network, pictures[16:], masks[16:])
+    assert scores["iou"].mean() > 0.8
+    assert np.allclose(scores["dice"], 2 * scores["iou"] / (1 + scores["iou"]))
+    swapped = segmentation_scores(network, pictures[16:], masks[16:].transpose(0, 2, 1, 3))
+    assert swapped["iou"].mean() < 0.2
+
+
+def test_segmentation_loss_is_mse_on_the_sigmoid_map():
+    logits, masks = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    assert segmentation_loss(logits, masks).item() == pytest.approx(0.25)
+
+
+def test_a_loss_that_turns_nan_is_told():
+    examples = Examples(torch.ones(4, 1), torch.ones(4, 1))
+    with pytest.raises(MeddiffError, match="net: the loss is nan at step 1 of 25"):
+        fit(
+            torch.nn.Linear(1, 1), lambda x: x * float("nan"), torch.nn.functional.mse_loss,
+            examples, SETTINGS, seed=0, name="net",
+        )  # fmt: skip
+
+
+def test_balanced_cuts_to_the_smallest_class():
+    cut = balanced([np.arange(5), np.arange(3)])
+    assert [c.tolist() for c in cut] == [[0, 1, 2], [0, 1, 2]]
+
+
+@pytest.fixture
+def weight_server(tmp_path, monkeypatch):
+    """Serve a ResNet50 state dict where torchvision would look; yield how to point at it."""
+    served = tmp_path / "served"
+    served.mkdir()
+    torch.save(resnet50(weights=None).state_dict(), served / "weights.pth")
+    digest = hashlib.sha256((served / "weights.pth").read_bytes()).hexdigest()[:8]
+    name = f"resnet50-{digest}.pth"
+    (served / "weights.pth").rename(served / name)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, directory=str(served), **kwargs)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+    def point_at(name: str) -> None:
+        url = f"http://127.0.0.1:{server.server_port}/{name}"
+        entry = ResNet50_Weights.IMAGENET1K_V2
+        fake = type(entry.value)(url=url, transforms=entry.transforms, meta=entry.meta)
+        monkeypatch.setattr(entry, "_value_", fake)
+
+    yield name, served, point_at
+    server.shutdown()
+    server.server_close()
+
+
+def test_imagenet_weights_are_fetched_and_checked(weight_server):
+    name, _served, point_at = weight_server
+    point_at(name)
+    weights, note = imagenet_weights("auto")
+    assert set(weights) == set(resnet50(weights=None).state_dict())
+    assert "ImageNet" in note
+
+
+def test_wrong_bytes_are_refused(weight_server):
+    name, served, point_at = weight_server
+    (served / "resnet50-00000000.pth").write_bytes((served / name).read_bytes())
+    point_at("resnet50-00000000.pth")
+    assert imagenet_weights("auto")[0] is None
+    with pytest.raises(MeddiffError, match=r"cannot be fetched .*hub folder"):
+        imagenet_weights("imagenet")
+
+
+def test_absent_weights_are_named_in_the_note(weight_server):
+    _, _, point_at = weight_server
+    point_at("resnet50-11111111.pth")
+    weights, note = imagenet_weights("auto")
+    assert weights is None and "trained from scratch" in note
+
+
+def test_none_never_looks(monkeypatch):
+    monkeypatch.setattr(resnet50_module, "ResNet50_Weights", None)
+    assert imagenet_weights("none")[0] is None

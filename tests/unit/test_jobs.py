@@ -1,0 +1,151 @@
+"""What surrounds a job: logs, progress, threads, errors in one line."""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meddiff.arrays import load_array, load_by_class, save_array
+from meddiff.batches import batches, count_steps
+from meddiff.errors import MeddiffError
+from meddiff.files import listing_digest
+from meddiff.preflight import check_run
+from meddiff.progress import Progress
+from meddiff.randomness import stream, stream_seed
+from meddiff.settings import Duration
+
+
+def run(code: str, log: Path) -> subprocess.CompletedProcess:
+    head = f"import logging\nfrom meddiff.jobs import job\nwith job({str(log)!r}, 1):\n    "
+    return subprocess.run(
+        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_fault_of_the_user_is_one_line(tmp_path):
+    log = tmp_path / "logs/x.log"
+    done = run("from meddiff.errors import MeddiffError; raise MeddiffError('bad input')", log)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: bad input"
+    assert "error: bad input" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
+    done = run("raise KeyError('oops')", tmp_path / "x.log")
+    assert done.returncode == 1
+    assert "Traceback" in (tmp_path / "x.log").read_text()
+
+
+def test_a_job_logs_what_the_library_says_and_its_time(tmp_path):
+    done = run("logging.getLogger('meddiff.x').info('made it')", tmp_path / "x.log")
+    assert done.returncode == 0
+    assert re.search(r"^\d{4}-.* made it$", (tmp_path / "x.log").read_text(), re.M)
+    assert "done in" in done.stderr
+
+
+def test_a_job_fixes_the_threads(tmp_path):
+    code = "import torch; print('threads', torch.get_num_threads())"
+    head = "import torch\nfrom meddiff.jobs import job\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{head}with job({str(tmp_path / 'x.log')!r}, 3):\n    {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+    )
+    assert "threads 3" in done.stdout
+
+
+def test_progress_tells_loss_and_time_left_in_a_log(caplog):
+    caplog.set_level("INFO")
+    with Progress(4, "ddpm x", every=0) as progress:
+        progress.advance(loss=0.5)
+    assert re.search(r"ddpm x: 1/4 steps, loss 0\.5, .* s left", caplog.text)
+
+
+def test_progress_draws_a_bar_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(2, "sample x", unit="image") as progress:
+        progress.advance(2, loss=0.25)
+    assert "sample x: 100%" in terminal.getvalue() and "loss=0.25" in terminal.getvalue()
+
+
+def test_streams_are_named_and_independent():
+    assert stream_seed(1, "a") == stream_seed(1, "a")
+    seeds = {stream_seed(*key) for key in [(1, "a"), (2, "a"), (1, "b"), (1, "a", 0), ("1a",)]}
+    assert len(seeds) == 5
+    assert stream(1, "a").random() == stream(1, "a").random()
+
+
+def test_every_epoch_sees_every_image_once():
+    found = list(batches(10, 4, 6, 0, "x"))
+    assert [b.step for b in found] == [1, 2, 3, 4, 5, 6]
+    assert [b.ends_epoch for b in found] == [False, False, True] * 2
+    first, second = (np.concatenate([b.members for b in found if b.epoch == e]) for e in (1, 2))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first.tolist() != second.tolist()
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"), [({"steps": 7}, 7), ({"epochs": 3}, 9), ({"epochs": 1}, 3)]
+)
+def test_steps_of_a_training(duration, steps):
+    assert count_steps(Duration.model_validate(duration), images=10, batch_size=4) == steps
+
+
+def test_arrays_come_back_class_by_class(tmp_path):
+    for split, value in (("a", 1), ("b", 2)):
+        save_array(np.full((2, 3), value), tmp_path / split / "benign.npy")
+    found = load_by_class([tmp_path / "a/benign.npy", tmp_path / "b/benign.npy"], ["benign"])
+    assert found["benign"][:, 0].tolist() == [1, 1, 2, 2]
+
+
+def test_a_truncated_array_is_told(tmp_path):
+    save_array(np.zeros((100, 100)), tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:500])
+    with pytest.raises(MeddiffError, match=r"x\.npy is not a whole array .*delete it"):
+        load_array(tmp_path / "x.npy")
+
+
+def test_an_array_of_objects_is_refused(tmp_path):
+    """Objects would be unpickled, which runs code."""
+    np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(MeddiffError, match="not a whole array"):
+        load_array(tmp_path / "x.npy")
+
+
+def test_a_listing_notices_what_changed(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x.jpg").write_bytes(b"1")
+    before = listing_digest(tmp_path)
+    assert listing_digest(tmp_path) == before
+    (tmp_path / "a/x.jpg").write_bytes(b"12")
+    assert listing_digest(tmp_path) != before
+
+
+def test_a_run_without_credentials_stops(tmp_path, monkeypatch):
+    for variable in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MeddiffError, match=r"KAGGLE_API_TOKEN.*make demo"):
+        check_run({"download_kaggle"})
+    check_run({"draw_kaggle"})
+
+
+def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "results")
+    (tmp_path / "results").mkdir()
+    with pytest.raises(MeddiffError, match=r"cannot write to results/: .*read-only"):
+        check_run(set())
