@@ -29,6 +29,26 @@ def load_array(path: str | Path) -> np.ndarray:
         ) from error
 
 
+def load_images(path: str | Path) -> np.ndarray:
+    """Map an image set, uint8 (N,H,W,C) with one or three channels, read-only.
+
+    Raises:
+        MeddiffError: the file is missing, truncated or no image set.
+    """
+    try:
+        images = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise MeddiffError(
+            f"{path} is not a whole image array ({error}): delete it and run again"
+        ) from error
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise MeddiffError(
+            f"{path} is {images.dtype} {images.shape}, not uint8 (n, height, width, 1 or 3): "
+            "delete it and run again"
+        )
+    return images
+
+
 def load_by_class(paths: Iterable[str | Path], classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Read `<set>/<class>.npy` files; a class in several sets is put together, set after set."""
     files = [Path(path) for path in paths]

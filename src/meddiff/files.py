@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from meddiff.errors import MeddiffError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FULL_DISK_BYTES = 2**16
 """With less free than this, an unexplained failure to write means a full disk."""
@@ -100,7 +102,7 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+def write_csv(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a table as CSV without its index, whole or not at all."""
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)

@@ -9,7 +9,6 @@ import pandas as pd
 
 from meddiff.files import atomic_write
 from meddiff.metrics.classification import classification_scores, confusion
-from meddiff.metrics.frechet import fid
 
 Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
@@ -24,66 +23,6 @@ def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
         stamped.insert(position, column, value)
     with atomic_write(path) as temporary:
         stamped.to_csv(temporary, index=False, float_format=FLOAT_FORMAT)
-
-
-def fid_rows(
-    extractor: str,
-    reference: Mapping[str, np.ndarray],
-    scored: Mapping[str, Mapping[str, np.ndarray]],
-) -> pd.DataFrame:
-    """Return the FID of every image set and class against the class's reference.
-
-    Args:
-        extractor: name of the extractor.
-        reference: features (n, d) of real images by class.
-        scored: features (m, d) by image set ("synthetic", "noise", "real") and class.
-    """
-    return pd.DataFrame(
-        {
-            "class": name,
-            "images": images,
-            "metric": "fid",
-            "extractor": extractor,
-            "value": fid(features, reference[name]),
-            "std": np.nan,
-            **_counts(images, len(features), len(reference[name])),
-            "dimension": features.shape[1],
-        }
-        for images, by_class in scored.items()
-        for name, features in by_class.items()
-    )
-
-
-def similarity_rows(
-    name: str, images: str, pairs: Mapping[str, np.ndarray], count: int
-) -> pd.DataFrame:
-    """Return mean and standard deviation over all pairs of one image set.
-
-    Args:
-        name: class.
-        images: image set, "synthetic" or "real".
-        pairs: values of each pair by metric ("ssim", "ms_ssim").
-        count: number of images in the set.
-    """
-    return pd.DataFrame(
-        {
-            "class": name,
-            "images": images,
-            "metric": metric,
-            "extractor": "",
-            "value": values.mean(),
-            "std": values.std(),
-            **_counts(images, count, 0),
-            "dimension": pd.NA,
-        }
-        for metric, values in pairs.items()
-    )
-
-
-def _counts(images: str, scored: int, reference: int) -> dict[str, int]:
-    """Real and synthetic images behind a value; noise counts as synthetic."""
-    real = images == "real"
-    return {"n_real": reference + scored * real, "n_synthetic": scored * (not real)}
 
 
 def table_5_1(
@@ -129,7 +68,7 @@ def table_5_2(
     """Return SSIM, MS-SSIM and FID of each class.
 
     Args:
-        parts: rows of `fid_rows` and `similarity_rows`.
+        parts: rows of `meddiff.metrics.rows`.
         reference: image sets that FID compares with.
         notes: what a reader must know about an extractor, by name; an extractor without rows gets
             one with its note and no value.

@@ -7,6 +7,7 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from meddiff.data.imageset import ImageSet, load, pack, preprocess, preprocess_mask
-from meddiff.data.index import build_index
+from meddiff.arrays import load_images
+from meddiff.data.imageset import pack, preprocess, preprocess_mask
+from meddiff.data.index import build_index, read_table
 from meddiff.data.sources import COLUMNS
 from meddiff.errors import MeddiffError
 
@@ -119,6 +121,15 @@ def test_a_crop_beyond_the_image_is_refused() -> None:
         preprocess(smooth(40, 50), crop=41, size=32)
 
 
+class Packed(NamedTuple):
+    images: np.ndarray
+    table: pd.DataFrame
+
+
+def packed_set(out: dict[str, Path]) -> Packed:
+    return Packed(np.load(out["out_array"]), read_table(out["out_table"]))
+
+
 class TestPack:
     @pytest.fixture
     def out(self, tmp_path: Path) -> dict[str, Path]:
@@ -132,7 +143,7 @@ class TestPack:
         records = index.loc[[4, 0, 5, 2]]
         counted: list[int] = []
         pack(records, crop=None, size=32, progress=counted.append, workers=2, **out)
-        packed = ImageSet.open(out["out_array"], out["out_table"])
+        packed = packed_set(out)
         assert packed.images.shape == (4, 32, 32, 3) and sum(counted) == 4
         for row, n in enumerate([4, 0, 5, 2]):
             expected = preprocess(images[n], crop=None, size=32)
@@ -150,14 +161,14 @@ class TestPack:
         first = out["out_array"].read_bytes()
         array = np.load(out["out_array"])
         assert array.dtype == np.uint8 and array.flags.c_contiguous
-        np.testing.assert_array_equal(load(out["out_array"]), array)
+        np.testing.assert_array_equal(load_images(out["out_array"]), array)
         pack(index, crop=None, size=32, workers=4, **out)
         assert out["out_array"].read_bytes() == first
 
     def test_grey_has_one_channel(self, tmp_path: Path, out: dict[str, Path]) -> None:
         grey = smooth(64, 64)[..., 0]
         pack(index_of(tmp_path / "a.zip", [grey]), crop=45, size=32, grey=True, **out)
-        packed = load(out["out_array"])
+        packed = load_images(out["out_array"])
         assert packed.shape == (1, 32, 32, 1)
         np.testing.assert_array_equal(packed[0, ..., 0], preprocess(grey, crop=45, size=32))
 
@@ -167,7 +178,7 @@ class TestPack:
         masks = [np.uint8(255) * (smooth(50, 60, seed)[..., 0] > 128) for seed in (1, 2)]
         index = index_of(tmp_path / "a.zip", [smooth(50, 60)] * 2, masks)
         pack(index, crop=None, size=32, masks=True, **out)
-        packed = ImageSet.open(out["out_array"], out["out_table"])
+        packed = packed_set(out)
         assert packed.images.shape == (2, 32, 32, 1)
         for n, mask in enumerate(masks):
             expected = preprocess_mask(mask, crop=None, size=32)
@@ -238,11 +249,11 @@ class TestLoad:
         for kept in (0, 5, 60, len(data) - 1):
             path.write_bytes(data[:kept])
             with pytest.raises(MeddiffError, match=r"x\.npy is not a whole image array"):
-                load(path)
+                load_images(path)
 
     def test_a_missing_array(self, tmp_path: Path) -> None:
         with pytest.raises(MeddiffError, match=rf"absent\.npy.*{errno.ENOENT}"):
-            load(tmp_path / "absent.npy")
+            load_images(tmp_path / "absent.npy")
 
     @pytest.mark.parametrize(
         "array",
@@ -255,20 +266,14 @@ class TestLoad:
     def test_other_arrays(self, tmp_path: Path, array: np.ndarray) -> None:
         np.save(tmp_path / "x.npy", array)
         with pytest.raises(MeddiffError, match=r"not uint8 \(n, height, width, 1 or 3\)"):
-            load(tmp_path / "x.npy")
+            load_images(tmp_path / "x.npy")
 
     def test_pickles_are_not_run(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)
         with pytest.raises(MeddiffError, match="not a whole image array"):
-            load(tmp_path / "x.npy")
+            load_images(tmp_path / "x.npy")
 
     def test_images_are_read_only(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", np.zeros((3, 8, 8, 3), np.uint8))
         with pytest.raises(ValueError, match="read-only"):
-            load(tmp_path / "x.npy")[0] = 1
-
-    def test_array_and_table_must_be_of_one_set(self, tmp_path: Path) -> None:
-        np.save(tmp_path / "x.npy", np.zeros((3, 8, 8, 3), np.uint8))
-        (tmp_path / "x.csv").write_text("id,label\na,b\n")
-        with pytest.raises(MeddiffError, match=r"3 images but .*x\.csv has 1 rows"):
-            ImageSet.open(tmp_path / "x.npy", tmp_path / "x.csv")
+            load_images(tmp_path / "x.npy")[0] = 1

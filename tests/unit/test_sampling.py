@@ -71,13 +71,11 @@ def test_respaced_times_run_from_the_noisiest_to_the_last():
     assert len(set(times)) == 50 and times[0] == 999 and times[-1] == 0
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 200), ("ddim", 50)])
+@pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 1000), ("ddim", 500)])
 def test_the_exact_net_for_a_gaussian_gives_that_gaussian(sampler, steps):
     """For data N(m, s^2) the best prediction is known, and sampling must return mean and spread."""
     mean, spread = 0.2, 0.15
-    schedule = build_schedule(
-        timesteps=200, schedule="linear", beta_start=5e-4, beta_end=0.1, prediction="epsilon"
-    )
+    schedule = build_schedule(**LINEAR, prediction="epsilon")
     bars = schedule.alphas_cumprod
 
     class Exact(torch.nn.Module):

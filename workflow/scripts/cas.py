@@ -1,8 +1,8 @@
 """Train SkinLesNet on one arm's images and let it classify the real test images."""
 
+from meddiff.arrays import load_images
 from meddiff.cas.experiment import build_arm, run_arm
 from meddiff.cas.settings import Cas
-from meddiff.data.imageset import load
 from meddiff.data.labelled import balanced
 from meddiff.devices import choose_device
 from meddiff.files import write_csv
@@ -12,7 +12,7 @@ from meddiff.randomness import stream_seed
 params, wildcards = snakemake.params, snakemake.wildcards
 with job(snakemake.log[0], params.compute["threads"]):
     sets = {
-        name: [load(path) for path in snakemake.input[name]]
+        name: [load_images(path) for path in snakemake.input[name]]
         for name in ("real", "synthetic", "validation", "test")
     }
     told = run_arm(

@@ -5,7 +5,7 @@ from pathlib import Path
 from meddiff.arrays import load_by_class
 from meddiff.files import write_csv
 from meddiff.jobs import job
-from meddiff.tables import fid_rows
+from meddiff.metrics.rows import fid_rows
 
 NAMES = {"synthetic": "synthetic", "noise": "noise", "train": "real"}
 

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from meddiff.data.imageset import load
+from meddiff.arrays import load_images
 from meddiff.files import write_csv
 from meddiff.jobs import job
+from meddiff.metrics.rows import similarity_rows
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
-from meddiff.tables import similarity_rows
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
 with job(snakemake.log[0]):
-    images = np.concatenate([load(path) for path in snakemake.input])
+    images = np.concatenate([load_images(path) for path in snakemake.input])
     pairs = {
         "ssim": ssim_pairs(images, **settings["ssim"]),
         "ms_ssim": ms_ssim_pairs(images, **settings["ms_ssim"]),

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from meddiff.arrays import load_images
 from meddiff.checkpoints import save_checkpoint
-from meddiff.data.imageset import load
 from meddiff.devices import choose_device
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import train_ddpm
@@ -13,13 +13,15 @@ from meddiff.jobs import job
 params = snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
     settings = Diffusion.model_validate(params.settings)
-    images = np.concatenate([load(path) for path in snakemake.input.images])
+    images = np.concatenate([load_images(path) for path in snakemake.input.images])
     trained = train_ddpm(
         images,
         settings,
         seed=params.seed,
         name=snakemake.wildcards.cls,
-        validation=load(snakemake.input.validation[0]) if snakemake.input.validation else None,
+        validation=load_images(snakemake.input.validation[0])
+        if snakemake.input.validation
+        else None,
         device=choose_device(params.compute["device"]),
     )
     write_csv(trained.history, snakemake.output.history)

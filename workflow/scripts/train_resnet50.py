@@ -1,7 +1,7 @@
 """Train ResNet50 and let it classify the test images."""
 
+from meddiff.arrays import load_images
 from meddiff.checkpoints import load_checkpoint
-from meddiff.data.imageset import load
 from meddiff.data.labelled import balanced, stack
 from meddiff.devices import choose_device
 from meddiff.extractors.classification import predictions, train_resnet50
@@ -14,7 +14,7 @@ params = snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
     imagenet, source = load_checkpoint(snakemake.input.weights)
     sets = {
-        name: stack(balanced([load(path) for path in snakemake.input[name]]))
+        name: stack(balanced([load_images(path) for path in snakemake.input[name]]))
         for name in ("train", "validation", "test")
     }
     device = choose_device(params.compute["device"])

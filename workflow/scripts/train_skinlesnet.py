@@ -1,6 +1,6 @@
 """Train SkinLesNet and let it classify the test images."""
 
-from meddiff.data.imageset import load
+from meddiff.arrays import load_images
 from meddiff.data.labelled import balanced, stack
 from meddiff.devices import choose_device
 from meddiff.extractors.classification import predictions, train_skinlesnet
@@ -12,7 +12,7 @@ from meddiff.jobs import job
 params = snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
     sets = {
-        name: stack(balanced([load(path) for path in snakemake.input[name]]))
+        name: stack(balanced([load_images(path) for path in snakemake.input[name]]))
         for name in ("train", "validation", "test")
     }
     device = choose_device(params.compute["device"])

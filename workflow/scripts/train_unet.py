@@ -1,6 +1,6 @@
 """Train the segmentation U-Net and score it on its test images."""
 
-from meddiff.data.imageset import load
+from meddiff.arrays import load_images
 from meddiff.devices import choose_device
 from meddiff.extractors.extractor import save_extractor
 from meddiff.extractors.segmentation import segmentation_scores, train_unet
@@ -12,12 +12,12 @@ files, params = snakemake.input, snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
     settings = UNet.model_validate(params.settings)
     device = choose_device(params.compute["device"])
-    images = load(files.images)
+    images = load_images(files.images)
     network, history = train_unet(
-        images, load(files.masks), settings, seed=params.seed, device=device
+        images, load_images(files.masks), settings, seed=params.seed, device=device
     )
     scores = segmentation_scores(
-        network, load(files.test_images), load(files.test_masks), device=device
+        network, load_images(files.test_images), load_images(files.test_masks), device=device
     )
     write_csv(history, snakemake.output.history)
     write_csv(scores, snakemake.output.predictions)

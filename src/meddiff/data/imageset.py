@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,59 +12,12 @@ from PIL import Image
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_grey, decode_rgb
-from meddiff.data.index import Progress, read_table, write_table
+from meddiff.data.index import Progress, write_table
 from meddiff.data.sources import several
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Packed images and what they show.
-
-    `images` is uint8 (n, height, width, channels) in [0, 255]; row i of `table` (id, label,
-    edition, source_sha256) describes image i.
-    """
-
-    images: NDArray[np.uint8]
-    table: pd.DataFrame
-
-    @classmethod
-    def open(cls, array: str | Path, table: str | Path) -> "ImageSet":
-        """Open a packed image set; images are read from the disk as they are used.
-
-        Raises:
-            MeddiffError: a file is missing or damaged, or the two are not of one set.
-        """
-        image_set = cls(load(array), read_table(table))
-        if len(image_set.images) != len(image_set.table):
-            raise MeddiffError(
-                f"{array} holds {len(image_set.images)} images but {table} has "
-                f"{len(image_set.table)} rows: delete both and run again"
-            )
-        return image_set
-
-
-def load(path: str | Path) -> NDArray[np.uint8]:
-    """Map a packed array (n, height, width, 1 or 3), uint8, read-only.
-
-    Raises:
-        MeddiffError: the file is missing, truncated or no such array.
-    """
-    try:
-        images = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise MeddiffError(
-            f"{path} is not a whole image array ({error}): delete it and run again"
-        ) from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise MeddiffError(
-            f"{path} is {images.dtype} {images.shape}, not uint8 (n, height, width, 1 or 3): "
-            "delete it and run again"
-        )
-    return images
 
 
 def preprocess(image: NDArray[np.uint8], *, crop: int | None, size: int) -> NDArray[np.uint8]:

@@ -60,7 +60,7 @@ class ClassOverride(Section):
 class Diffusion(Duration):
     """Training of one DDPM a class."""
 
-    steps: PositiveInt | None = 1200
+    steps: PositiveInt | None = 900
     network: Network = Network()
     noise: Noise = Noise()
     batch_size: PositiveInt = 16

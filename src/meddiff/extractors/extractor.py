@@ -10,17 +10,22 @@ from torch import nn
 
 from meddiff.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.extractors.learning import predict
-from meddiff.extractors.resnet50 import ResNet50
-from meddiff.extractors.skinlesnet import SkinLesNet
-from meddiff.extractors.unet import UNet
 from meddiff.files import sha256_file
 
-BUILDERS = {
-    "unet": lambda about: UNet(about["channels"], about["size"]),
-    "skinlesnet": lambda about: SkinLesNet(about["classes"], about["size"]),
-    "resnet50": lambda about: ResNet50(about["classes"]),
-}
-"""How each extractor's net is built again from its checkpoint's note."""
+
+def _build(name: str, about: dict[str, Any]) -> nn.Module:
+    """Build an extractor's net again; imports wait, since torchvision's takes seconds."""
+    if name == "unet":
+        from meddiff.extractors.unet import UNet
+
+        return UNet(about["channels"], about["size"])
+    if name == "skinlesnet":
+        from meddiff.extractors.skinlesnet import SkinLesNet
+
+        return SkinLesNet(about["classes"], about["size"])
+    from meddiff.extractors.resnet50 import ResNet50
+
+    return ResNet50(about["classes"])
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,13 @@ class Extractor:
 
 
 def save_extractor(path: str | Path, name: str, network: nn.Module, about: dict[str, Any]) -> None:
-    """Write an extractor; `about` holds what its builder needs."""
+    """Write an extractor; `about` holds what `load_extractor` builds it from."""
     save_checkpoint(path, network.state_dict(), {"extractor": name, **about})
 
 
 def load_extractor(path: str | Path) -> Extractor:
     """Return the extractor that `save_extractor` wrote."""
     weights, about = load_checkpoint(path)
-    network = BUILDERS[about["extractor"]](about)
+    network = _build(about["extractor"], about)
     network.load_state_dict(weights)
     return Extractor(about["extractor"], network, about["size"], sha256_file(path))

@@ -24,7 +24,7 @@ class UNet(Training):
 
     channels: list[PositiveInt] = Field(default=[32, 64, 128, 256], min_length=2)
     """Channels of each level."""
-    steps: PositiveInt | None = 150
+    steps: PositiveInt | None = 100
 
 
 class SkinLesNet(Training):
@@ -36,7 +36,7 @@ class SkinLesNet(Training):
 class ResNet50(Training):
     """ResNet50 with ImageNet weights and a small head."""
 
-    steps: PositiveInt | None = 150
+    steps: PositiveInt | None = 60
     weights: Literal["auto", "imagenet", "none"] = "auto"
     """`auto` takes torchvision's ImageNet weights where they can be fetched or found and trains
     from scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
