@@ -3,11 +3,13 @@
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import sqrtm
+
+from conftest import SMOKE
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +55,6 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
 
 def test_table_5_2_agrees_with_its_features(smoke_run):
     """Recompute one FID from the saved features by the textbook form."""
-    from scipy.linalg import sqrtm
-
     table = pd.read_csv(smoke_run / "results/table_5_2.csv").set_index(
         ["class", "images", "extractor"]
     )
@@ -127,8 +127,7 @@ def test_an_edit_reruns_what_reads_it(smoke_run, snakemake, tmp_path, name):
     text, jobs = EDITS[name]
     overlay = tmp_path / "edit.yaml"
     overlay.write_text(text)
-    done = snakemake(smoke_run, "all", "--dry-run", "--configfile", str(Path("tests/smoke.yaml")),
-                     str(overlay), config=None)  # fmt: skip
+    done = snakemake(smoke_run, "all", "--dry-run", configs=[SMOKE, overlay])
     assert planned(done.stdout) == jobs
 
 
