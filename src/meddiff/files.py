@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from meddiff.errors import MeddiffError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 FULL_DISK_BYTES = 2**16
 """With less free than this, an unexplained failure to write means a full disk."""
@@ -46,6 +49,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        log.info("wrote %s", path)
     except Exception as error:
         _explain(error, path)
         raise

@@ -44,14 +44,15 @@ def _log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     log.setLevel(logging.INFO)
     log.propagate = False
-    plain = logging.Formatter("%(message)s")
-    dated = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    for handler, form in (
-        (logging.StreamHandler(sys.stderr), plain),
-        (logging.FileHandler(path, mode="w"), dated),
-    ):
-        handler.setFormatter(form)
-        log.addHandler(handler)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    if sys.stderr.isatty():
+        # A bar shows the same there.
+        terminal.addFilter(lambda record: not getattr(record, "progress", False))
+    file = logging.FileHandler(path, mode="w")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(terminal)
+    log.addHandler(file)
 
 
 def _limit_torch(threads: int) -> None:

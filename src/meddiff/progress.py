@@ -45,7 +45,7 @@ class Progress:
         now = time.monotonic()
         if now - self._told >= self._every:
             self._told = now
-            log.info(self._line(now, figures))
+            log.info(self._line(now, figures), extra={"progress": True})
 
     def _line(self, now: float, figures: dict[str, float]) -> str:
         rate = self._done / (now - self._started)

@@ -14,6 +14,7 @@ Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
 
 FLOAT_FORMAT = "%.6g"
+COUNTS = ("n_real", "n_synthetic", "n_test")
 
 
 def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
@@ -34,8 +35,9 @@ def table_5_1(
     """Return how well each extractor does on its test set.
 
     Args:
-        classifiers: predictions by extractor.
-        segmentation: the U-Net's scores, one row a test image; None where there are no masks.
+        classifiers: predictions by extractor, with `n_real`, the number of training images.
+        segmentation: the U-Net's scores, one row a test image, with `n_real`; None where there are
+            no masks.
         classes: class names, the positive one last.
         notes: what a reader must know about an extractor, by name.
     """
@@ -45,21 +47,34 @@ def table_5_1(
         rows.append(
             {
                 "extractor": name,
+                "class": positive_class(classes),
                 **classification_scores(predictions, classes),
                 "confusion": " / ".join(" ".join(map(str, line)) for line in matrix),
-                "n_test": len(predictions),
+                **_training_counts(predictions),
             }
         )
+    unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
     if segmentation is not None:
-        means = segmentation[["dice", "iou", "mse"]].mean()
-        rows.append({"extractor": "unet", **means, "n_test": len(segmentation)})
-    else:
-        rows.append({"extractor": "unet", "n_test": 0})
+        unet |= segmentation[["dice", "iou", "mse"]].mean().to_dict()
+        unet |= _training_counts(segmentation)
+    rows.append(unet)
     table = pd.DataFrame(rows)
     table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
-    columns = ["extractor", "accuracy", "precision", "recall", "f1", "confusion", "dice", "iou",
-               "mse", "n_test", "note"]  # fmt: skip
-    return table.reindex(columns=columns)
+    columns = ["extractor", "class", "accuracy", "precision", "recall", "f1", "confusion", "dice",
+               "iou", "mse", "n_real", "n_synthetic", "n_test", "note"]  # fmt: skip
+    return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
+
+
+def positive_class(classes: Sequence[str]) -> str:
+    """Return the class that precision, recall and F1 speak of; with more than two, their mean."""
+    return classes[-1] if len(classes) == 2 else "mean"
+
+
+def _training_counts(predictions: pd.DataFrame) -> dict[str, int]:
+    """Images behind the training and the test, as predictions tell."""
+    told = predictions.iloc[0]
+    counts = {name: int(told.get(name, 0)) for name in ("n_real", "n_synthetic")}
+    return {**counts, "n_test": len(predictions)}
 
 
 def table_5_2(
@@ -107,15 +122,13 @@ def table_5_3(
         arms: name of the arm, repetition, and the predictions of `meddiff.cas.experiment`.
         classes: class names, the positive one last.
     """
-    positive = classes[-1] if len(classes) == 2 else "mean"
     return pd.DataFrame(
         {
             "training": arm,
             "repetition": repetition,
-            "class": positive,
+            "class": positive_class(classes),
             **classification_scores(predictions, classes),
-            **predictions[["n_real", "n_synthetic"]].iloc[0].to_dict(),
-            "n_test": len(predictions),
+            **_training_counts(predictions),
         }
         for arm, repetition, predictions in arms
     )

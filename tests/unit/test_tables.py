@@ -98,10 +98,14 @@ def test_an_extractor_without_features_says_why(table):
 
 
 def test_table_5_1_without_masks_says_so():
-    table = table_5_1({"skinlesnet": told(5, 1, 1, 5)}, None, CLASSES, {"unet": "no masks"})
+    table = table_5_1(
+        {"skinlesnet": told(5, 1, 1, 5).assign(n_real=9)}, None, CLASSES, {"unet": "no masks"}
+    )
     unet = table.set_index("extractor").loc["unet"]
-    assert unet["note"] == "no masks" and pd.isna(unet["dice"]) and unet["n_test"] == 0
-    assert table.loc[0, "confusion"] == "5 1 / 1 5"
+    assert unet["note"] == "no masks" and pd.isna(unet["dice"]) and pd.isna(unet["n_test"])
+    first = table.loc[0]
+    assert first["confusion"] == "5 1 / 1 5" and first["class"] == "malignant"
+    assert (first["n_real"], first["n_synthetic"], first["n_test"]) == (9, 0, 12)
 
 
 def test_table_5_3_has_a_row_a_run():

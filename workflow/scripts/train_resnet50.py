@@ -29,6 +29,7 @@ with job(snakemake.log[0], params.compute["threads"]):
     )
     told = predictions(network, sets["test"], params.classes, device=device)
     write_csv(history, snakemake.output.history)
+    told = told.assign(n_real=len(sets["train"][0]))
     write_csv(told, snakemake.output.predictions)
     with atomic_write(snakemake.output.note) as temporary:
         temporary.write_text(f"weights: {source['weights']}\n")

@@ -26,6 +26,7 @@ with job(snakemake.log[0], params.compute["threads"]):
     )
     told = predictions(network, sets["test"], params.classes, device=device)
     write_csv(history, snakemake.output.history)
+    told = told.assign(n_real=len(sets["train"][0]))
     write_csv(told, snakemake.output.predictions)
     about = {"classes": len(params.classes), "size": sets["train"][0].shape[1]}
     save_extractor(snakemake.output.checkpoint, "skinlesnet", network, about)

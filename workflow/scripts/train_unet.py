@@ -20,6 +20,6 @@ with job(snakemake.log[0], params.compute["threads"]):
         network, load_images(files.test_images), load_images(files.test_masks), device=device
     )
     write_csv(history, snakemake.output.history)
-    write_csv(scores, snakemake.output.predictions)
+    write_csv(scores.assign(n_real=len(images)), snakemake.output.predictions)
     about = {"channels": settings.channels, "size": images.shape[1]}
     save_extractor(snakemake.output.checkpoint, "unet", network, about)
