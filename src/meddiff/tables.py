@@ -55,7 +55,7 @@ def table_5_1(
         )
     unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
     if segmentation is not None:
-        unet |= segmentation[["dice", "iou", "mse"]].mean().to_dict()
+        unet |= {name: segmentation[name].mean() for name in ("dice", "iou", "mse")}
         unet |= _training_counts(segmentation)
     rows.append(unet)
     table = pd.DataFrame(rows)
