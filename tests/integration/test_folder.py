@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import SMOKE
 from PIL import Image
 
+from conftest import SMOKE
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 
 pytestmark = pytest.mark.slow
