@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
 
-.PHONY: demo env test lint format config lock clean help
+.PHONY: demo env test lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
@@ -31,7 +31,8 @@ demo: env
 	@$(BIN)/python -m meddiff.show $(TABLE)
 	@echo
 	@echo "The table: $(TABLE) (what it was made from: results/table_5_2.json)"
-	@echo "The synthetic images: results/samples/*.png"
+	@$(BIN)/snakemake --cores 1 --quiet all results/figures/image_sets.png
+	@echo "Real and synthetic images: results/figures/image_sets.png"
 
 test: env
 	$(BIN)/python -m pytest

@@ -30,22 +30,29 @@ class Batch:
 
 def count_steps(duration: Duration, images: int, batch_size: int) -> int:
     """Return the number of optimiser steps of a training on `images` images."""
-    return duration.steps or (duration.epochs or 0) * math.ceil(images / batch_size)
+    return duration.steps or (duration.epochs or 0) * _per_epoch(images, batch_size)
 
 
 def batches(images: int, batch_size: int, steps: int, *key: int | str) -> Iterator[Batch]:
     """Yield `steps` batches; every epoch is a new permutation that depends on (key, epoch) only."""
-    per_epoch = math.ceil(images / batch_size)
+    per_epoch = _per_epoch(images, batch_size)
     for step in range(steps):
         epoch, within = divmod(step, per_epoch)
         if within == 0:
             order = stream(*key, epoch).permutation(images)
+        end = (within + 1) * batch_size if within + 1 < per_epoch else images
         yield Batch(
             step=step + 1,
             epoch=epoch + 1,
-            members=order[within * batch_size : (within + 1) * batch_size],
+            members=order[within * batch_size : end],
             ends_epoch=within + 1 == per_epoch or step + 1 == steps,
         )
+
+
+def _per_epoch(images: int, batch_size: int) -> int:
+    """Batches of an epoch; a last image alone joins the batch before, as batch norm needs two."""
+    alone = batch_size > 1 and images > batch_size and images % batch_size == 1
+    return math.ceil(images / batch_size) - alone
 
 
 def check_finite(loss: float, name: str, batch: Batch, steps: int, lr: float, key: str) -> None:

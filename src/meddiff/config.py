@@ -53,13 +53,32 @@ class Config(Section):
                 f"sampling.sampler ddpm takes all {self.diffusion.noise.timesteps} steps of "
                 f"diffusion.noise.timesteps, not {self.sampling.steps}; use ddim for fewer"
             )
-        halvings = len(self.diffusion.network.channels) - 1
-        if self.data.size % 2**halvings:
+        if self.data.source != "folder" and sorted(self.data.classes) != ["benign", "malignant"]:
             raise ValueError(
-                f"data.size {self.data.size} is no multiple of {2**halvings}, which the "
-                f"{halvings + 1} levels of diffusion.network need"
+                f"data.classes {self.data.classes}: source {self.data.source} has benign and "
+                "malignant images, no other classes"
             )
+        self._check_sizes()
         return self
+
+    def _check_sizes(self) -> None:
+        """Refuse an image size that a net or a metric cannot work at."""
+        size, scales = self.data.size, 5
+        divisors = {
+            "diffusion.network": 2 ** (len(self.diffusion.network.channels) - 1),
+            "extractors.unet": 2 ** (len(self.extractors.unet.channels) - 1),
+            "SkinLesNet": 16,
+        }
+        for name, divisor in divisors.items():
+            if size % divisor:
+                raise ValueError(f"data.size {size} is no multiple of {divisor}, as {name} needs")
+        largest = {"ssim": size, "ms_ssim": size // 2 ** (scales - 1)}
+        for name, limit in largest.items():
+            if (kernel := getattr(self.metrics, name).kernel_size) > limit:
+                raise ValueError(
+                    f"metrics.{name}.kernel_size {kernel} does not fit images of {size} px: "
+                    f"at most {limit}"
+                )
 
     @property
     def data_name(self) -> str:

@@ -13,6 +13,9 @@ from typing import Any
 from meddiff.files import atomic_write, sha256_file
 
 PACKAGE = Path(__file__).parent
+UNSEEN = {"settings.py", "errors.py", "files.py", "jobs.py", "progress.py"}
+"""Modules that no result depends on: declared values reach a job as parameters, and the others only
+log, report faults or write bytes to their place. Editing one must not retrain a DDPM."""
 RECORDED = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
             "pillow", "snakemake")  # fmt: skip
 
@@ -20,9 +23,8 @@ RECORDED = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "sciki
 def fingerprint(script: str | Path) -> str:
     """Return a digest of a script and of every module of this package that it uses.
 
-    Only the syntax tree counts: comments, docstrings and formatting change nothing. `settings`
-    modules are left out, since the values that they declare reach a job as parameters; so are
-    packages' `__init__`, which only hand names on.
+    Only the syntax tree counts: comments, docstrings and formatting change nothing. The modules of
+    UNSEEN are left out, and so are packages' `__init__`, which only hand names on.
     """
     digest = hashlib.sha256()
     for path in [Path(script), *sorted(_closure(Path(script)))]:
@@ -71,7 +73,7 @@ def _imports(path: Path) -> frozenset[Path]:
         found
         for node in ast.walk(_tree(path))
         for module, name in _imported_names(node)
-        if (found := _resolve(module, name)) and found.name != "settings.py"
+        if (found := _resolve(module, name)) and found.name not in UNSEEN
     )
 
 
@@ -103,7 +105,7 @@ def write_record(
     *,
     inputs: Iterable[str | Path],
     config: Mapping[str, Any],
-    source: str,
+    root: str | Path,
 ) -> None:
     """Write the JSON record that tells what a table was made from.
 
@@ -112,19 +114,29 @@ def write_record(
         table: the finished table.
         inputs: files that it was computed from; each is recorded with its SHA-256.
         config: the configuration that the table and everything before it read.
-        source: fingerprint of the code that computed it.
+        root: the project's root, whose code is digested as a whole.
     """
     record = {
         "table": str(table),
         "sha256": sha256_file(table),
         "inputs": {str(file): sha256_file(file) for file in sorted(map(str, inputs))},
         "config": dict(config),
-        "source": source,
+        "source": source_digest(root),
         "packages": {name: version(name) for name in RECORDED},
         "git_commit": git_commit(),
     }
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def source_digest(root: str | Path) -> str:
+    """Return the SHA-256 over the names and bytes of the library and the workflow."""
+    digest = hashlib.sha256()
+    root = Path(root)
+    for file in sorted([*PACKAGE.rglob("*.py"), *(root / "workflow").rglob("*.*")]):
+        if file.suffix in (".py", ".smk"):
+            digest.update(f"{file.parent.name}/{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def git_commit() -> str | None:

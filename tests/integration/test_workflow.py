@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import sqrtm
 
-from conftest import SMOKE
+from conftest import ROOT, SMOKE
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +121,8 @@ EDITS = {
     "sampling.images": (
         "sampling: {images: 9, steps: 4, batch_size: 4}",
         {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "all": 1},
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
+         "all": 1},
     ),
     "hand": ("data: {hand: {size: 16}}", {"image_set": 1, "hand_figure": 1, "all": 1}),
 }  # fmt: skip
@@ -129,6 +135,75 @@ def test_an_edit_reruns_what_reads_it(smoke_run, snakemake, tmp_path, name):
     overlay.write_text(text)
     done = snakemake(smoke_run, "all", "--dry-run", configs=[SMOKE, overlay])
     assert planned(done.stdout) == jobs
+
+
+def test_without_a_target_everything_is_planned(snakemake, tmp_path):
+    jobs = planned(snakemake(tmp_path, "--dry-run").stdout)
+    assert jobs["all"] == 1 and jobs["train_ddpm"] == 2 and jobs["table_5_3"] == 1
+
+
+def test_every_rule_is_tied_to_the_code_of_its_script():
+    """`code` is what makes an edited script or module rerun its jobs."""
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.M)[1:]:
+            [script] = re.findall(r'"../scripts/(\w+\.py)"', rule)
+            assert f'code=code("{script}")' in rule, f"{file.name}: rule {rule.split(':')[0]}"
+
+
+def test_editing_the_training_reruns_it_and_editing_a_metric_does_not(smoke_run, tmp_path):
+    """The project is copied, one module edited, and the finished run planned again from there."""
+    project = tmp_path / "project"
+    project.mkdir()
+    kept = ("Snakefile", "workflow", "config", "profiles", "src", "tests")
+    for name in kept:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, project / name)
+
+    def plan() -> dict[str, int]:
+        command = [
+            Path(sys.executable).with_name("snakemake"), "all", "--dry-run", "--cores", "1",
+            "--directory", smoke_run, "--configfile", "tests/smoke.yaml",
+        ]  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(project / "src")}
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=project,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return planned(done.stdout + done.stderr)
+
+    def edit(name: str) -> None:
+        with (project / "src/meddiff" / name).open("a") as file:
+            file.write("\n\ndef added() -> int:\n    return 1\n")
+
+    assert plan() == {}
+    edit("progress.py")
+    assert plan() == {}
+    edit("metrics/structural.py")
+    assert plan() == {"similarity": 4, "table_5_2": 1, "all": 1}
+    edit("diffusion/training.py")
+    jobs = plan()
+    assert jobs["train_ddpm"] == 2 and jobs["sample"] == 2 and jobs["table_5_3"] == 1
+    assert "train_unet" not in jobs and "image_set" not in jobs
+
+
+def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake, tmp_path):
+    overlay = tmp_path / "study.yaml"
+    overlay.write_text("protocol: study\n")
+    snakemake(tmp_path, "results/table_5_2.csv", configs=[SMOKE, overlay])
+    table = pd.read_csv(tmp_path / "results/table_5_2.csv")
+    assert (table["protocol"] == "study").all()
+    fid = table[table["metric"] == "fid"]
+    assert set(fid["images"]) == {"synthetic", "noise"}
+    assert set(fid["reference"]) == {"train+validation+test"}
+    every = sum(
+        len(np.load(tmp_path / f"data/lesions/{split}/benign.npy"))
+        for split in ("train", "validation", "test")
+    )
+    assert (fid.loc[fid["class"] == "benign", "n_real"] == every).all()
 
 
 def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):

@@ -10,17 +10,18 @@ import torch
 from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.transforms import v2
 
+from meddiff.checkpoints import save_checkpoint
 from meddiff.data.labelled import balanced, stack
 from meddiff.errors import MeddiffError
 from meddiff.extractors import resnet50 as resnet50_module
-from meddiff.extractors.classification import predictions, train_resnet50, train_skinlesnet
-from meddiff.extractors.extractor import load_extractor, save_extractor
+from meddiff.extractors.classification import predictions
+from meddiff.extractors.extractor import load_extractor
 from meddiff.extractors.learning import Examples, fit
-from meddiff.extractors.resnet50 import ResNet50, imagenet_weights
+from meddiff.extractors.resnet50 import ResNet50, imagenet_weights, train_resnet50
 from meddiff.extractors.segmentation import segmentation_loss, segmentation_scores, train_unet
 from meddiff.extractors.settings import Training
 from meddiff.extractors.settings import UNet as UNetSettings
-from meddiff.extractors.skinlesnet import SkinLesNet
+from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
 from meddiff.extractors.unet import UNet
 
 
@@ -129,7 +130,8 @@ def test_without_weights_the_whole_net_is_trained():
 
 def test_batch_size_changes_no_feature(images, tmp_path, monkeypatch):
     network = SkinLesNet(2, 32)
-    save_extractor(tmp_path / "s.safetensors", "skinlesnet", network, {"classes": 2, "size": 32})
+    about = {"extractor": "skinlesnet", "classes": 2, "size": 32}
+    save_checkpoint(tmp_path / "s.safetensors", network.state_dict(), about)
     extractor = load_extractor(tmp_path / "s.safetensors")
     whole = extractor.features(images)
     alone = np.concatenate([extractor.features(images[i : i + 1]) for i in range(len(images))])
@@ -139,7 +141,8 @@ def test_batch_size_changes_no_feature(images, tmp_path, monkeypatch):
 def test_a_saved_extractor_comes_back(images, tmp_path):
     network = UNet([4, 8], 32).eval()
     path = tmp_path / "u.safetensors"
-    save_extractor(path, "unet", network, {"channels": [4, 8], "size": 32})
+    about = {"extractor": "unet", "channels": [4, 8], "size": 32}
+    save_checkpoint(path, network.state_dict(), about)
     extractor = load_extractor(path)
     with torch.no_grad():
         expected = network.features(UNet.transform(torch.from_numpy(images))).numpy()

@@ -102,6 +102,15 @@ def test_steps_of_a_training(duration, steps):
     assert count_steps(Duration.model_validate(duration), images=10, batch_size=4) == steps
 
 
+@pytest.mark.parametrize(("images", "sizes"), [(9, [4, 5]), (5, [5]), (8, [4, 4]), (1, [1])])
+def test_no_batch_holds_a_single_image(images, sizes):
+    """Batch norm cannot be trained on one image, so a last one joins the batch before."""
+    steps = count_steps(Duration.model_validate({"epochs": 1}), images, 4)
+    found = list(batches(images, 4, steps, 0, "x"))
+    assert [len(b.members) for b in found] == sizes and found[-1].ends_epoch
+    assert sorted(np.concatenate([b.members for b in found])) == list(range(images))
+
+
 def test_arrays_come_back_class_by_class(tmp_path):
     for split, value in (("a", 1), ("b", 2)):
         save_array(np.full((2, 3), value), tmp_path / split / "benign.npy")

@@ -17,12 +17,13 @@ def package(tmp_path, monkeypatch):
     """A package of the same shape, whose files a test may edit."""
     root = tmp_path / "meddiff"
     files = {
-        "a.py": "from meddiff.b.deep import f\n\ndef g():\n    return f()\n",
+        "a.py": "from meddiff.b.deep import f\nfrom meddiff.progress import x\n\ndef g():\n    return f()\n",
         "b/__init__.py": "from meddiff.b.deep import f\nfrom meddiff.b.other import h\n",
         "b/deep.py": 'def f():\n    """Say."""\n    # why\n    return 1\n',
         "b/other.py": "def h():\n    from meddiff.lazy import z\n    return z\n",
         "b/settings.py": "LIMIT = 1\n",
         "lazy.py": "z = 1\n",
+        "progress.py": "x = 1\n",
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,7 @@ def edit(path, old, new):
         ("b/deep.py", "return 1", "return (\n        1\n    )"),
         ("b/other.py", "return z", "return -z"),
         ("b/settings.py", "LIMIT = 1", "LIMIT = 2"),
+        ("progress.py", "x = 1", "x = 2"),
         ("lazy.py", "z = 1", "z = 2"),
     ],
 )
@@ -125,15 +127,28 @@ def test_imports_point_one_way(layer):
                 assert node.module.split(".")[1] not in later, f"{path} imports {node.module}"
 
 
+def test_the_source_digest_follows_every_file(package, tmp_path):
+    root, _ = package
+    rule = tmp_path / "workflow/rules/a.smk"
+    rule.parent.mkdir(parents=True)
+    rule.write_text("rule a:")
+    digests = {provenance.source_digest(tmp_path)}
+    rule.write_text("rule b:")
+    digests.add(provenance.source_digest(tmp_path))
+    edit(root / "lazy.py", "z = 1", "z = 2")
+    digests.add(provenance.source_digest(tmp_path))
+    assert len(digests) == 3
+
+
 def test_a_record_names_its_inputs(tmp_path):
     table, source = tmp_path / "table.csv", tmp_path / "input.npy"
     table.write_text("a\n1\n")
     source.write_bytes(b"x")
     provenance.write_record(
-        tmp_path / "table.json", table, inputs=[source], config={"seed": 3}, source="abc"
+        tmp_path / "table.json", table, inputs=[source], config={"seed": 3}, root=tmp_path
     )
     record = json.loads((tmp_path / "table.json").read_text())
     assert record["sha256"] == sha256_file(table)
     assert record["inputs"] == {str(source): sha256_file(source)}
-    assert record["config"] == {"seed": 3} and record["source"] == "abc"
+    assert record["config"] == {"seed": 3} and len(record["source"]) == 64
     assert record["packages"]["torch"].startswith("2.")

@@ -79,7 +79,7 @@ class TestKaggle:
 
     def test_other_class_names(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
-        assert read_kaggle({"1": path}, ("no", "yes"))["label"].tolist() == ["no", "yes"]
+        assert read_kaggle({"1": path})["label"].tolist() == ["benign", "malignant"]
 
     def test_floats_that_pandas_wrote_are_targets(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0.0\n1,B,,1.0\n", ["A.jpg", "B.jpg"])

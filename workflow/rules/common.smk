@@ -62,7 +62,7 @@ wildcard_constraints:
     dataset="lesions|segmentation|hand",
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
-    extractor="unet|skinlesnet|resnet50",
+    extractor="|".join(["unet", *CLASSIFIERS]),
     edition=r"\w+",
     arm="synthetic|real|mixed",
     repetition=r"\d+",
@@ -109,7 +109,9 @@ def raw_lesions(wildcards=None):
 
 def raw_images(wildcards):
     """Raw files behind a dataset's images."""
-    return mednist_archive() if wildcards.dataset == "hand" else raw_lesions()
+    if wildcards.dataset == "hand":
+        return mednist_archive()
+    return [] if SOURCE == "folder" else kaggle_archives()
 
 
 def folder_params():

@@ -7,6 +7,8 @@ rule draw_kaggle:
         kaggle_archives("phantom"),
     log:
         "logs/draw_kaggle.log",
+    benchmark:
+        "logs/draw_kaggle.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
         mem_mb=2000,
@@ -209,6 +211,8 @@ rule image_set:
         table="data/{dataset}/{split}/{cls}.csv",
     log:
         "logs/image_set/{dataset}-{split}-{cls}.log",
+    benchmark:
+        "logs/image_set/{dataset}-{split}-{cls}.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
         mem_mb=1500,

@@ -28,26 +28,11 @@ rule train_ddpm:
 
 
 rule sample:
-    """Draw the synthetic images of one class, and a picture of the first of them."""
+    """Draw the synthetic images of one class."""
     input:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
-        images="data/lesions/synthetic/{cls}.npy",
-        picture=report(
-            "results/samples/{cls}.png",
-            caption="../report/samples.rst",
-            category="Images",
-            labels={"class": "{cls}", "figure": "synthetic images"},
-        ),
-    log:
-        "logs/sample/{cls}.log",
-    benchmark:
-        "logs/sample/{cls}.benchmark.tsv"
-    threads: cfg.compute.threads
-    resources:
-        mem_mb=4000,
-        runtime="1d",
-        gpu=GPU,
+        "data/lesions/synthetic/{cls}.npy",
     params:
         code=code("sample.py"),
         settings=cfg.sampling.model_dump(),

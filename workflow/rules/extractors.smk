@@ -115,6 +115,8 @@ rule features:
         expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
     log:
         "logs/features/{extractor}-{set}.log",
+    benchmark:
+        "logs/features/{extractor}-{set}.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
         mem_mb=6000,

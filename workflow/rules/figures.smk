@@ -66,6 +66,28 @@ rule hand_figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code("hand_figure.py"),
+        code=code("contact_sheet.py"),
     script:
-        "../scripts/hand_figure.py"
+        "../scripts/contact_sheet.py"
+
+
+rule samples_figure:
+    """Show the first synthetic images of one class."""
+    input:
+        lesions(["synthetic"]),
+    output:
+        report(
+            "results/samples/{cls}.png",
+            caption="../report/samples.rst",
+            category="Images",
+            labels={"class": "{cls}", "figure": "synthetic images"},
+        ),
+    log:
+        "logs/samples_figure/{cls}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("contact_sheet.py"),
+    script:
+        "../scripts/contact_sheet.py"

@@ -4,7 +4,6 @@ from meddiff.arrays import save_array
 from meddiff.devices import choose_device
 from meddiff.diffusion.sampling import sample_images
 from meddiff.diffusion.settings import Sampling
-from meddiff.figures.grids import contact_sheet, save_picture
 from meddiff.jobs import job
 
 params = snakemake.params
@@ -16,5 +15,4 @@ with job(snakemake.log[0], params.compute["threads"]):
         name=snakemake.wildcards.cls,
         device=choose_device(params.compute["device"]),
     )
-    save_array(images, snakemake.output.images)
-    save_picture(contact_sheet(images[:60]), snakemake.output.picture)
+    save_array(images, snakemake.output[0])

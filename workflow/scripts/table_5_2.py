@@ -18,5 +18,5 @@ with job(snakemake.log[0]):
         snakemake.output.table,
         inputs=list(files),
         config=params.config,
-        source=params.code,
+        root=snakemake.scriptdir + "/../..",
     )

@@ -1,11 +1,10 @@
 """Train ResNet50 and let it classify the test images."""
 
-from meddiff.arrays import load_images
-from meddiff.checkpoints import load_checkpoint
-from meddiff.data.labelled import balanced, stack
+from meddiff.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.data.labelled import load_balanced
 from meddiff.devices import choose_device
-from meddiff.extractors.classification import predictions, train_resnet50
-from meddiff.extractors.extractor import save_extractor
+from meddiff.extractors.classification import predictions
+from meddiff.extractors.resnet50 import train_resnet50
 from meddiff.extractors.settings import Training
 from meddiff.files import atomic_write, write_csv
 from meddiff.jobs import job
@@ -13,10 +12,7 @@ from meddiff.jobs import job
 params = snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
     imagenet, source = load_checkpoint(snakemake.input.weights)
-    sets = {
-        name: stack(balanced([load_images(path) for path in snakemake.input[name]]))
-        for name in ("train", "validation", "test")
-    }
+    sets = {name: load_balanced(snakemake.input[name]) for name in ("train", "validation", "test")}
     device = choose_device(params.compute["device"])
     network, history = train_resnet50(
         sets["train"],
@@ -33,5 +29,9 @@ with job(snakemake.log[0], params.compute["threads"]):
     write_csv(told, snakemake.output.predictions)
     with atomic_write(snakemake.output.note) as temporary:
         temporary.write_text(f"weights: {source['weights']}\n")
-    about = {"classes": len(params.classes), "size": sets["train"][0].shape[1]}
-    save_extractor(snakemake.output.checkpoint, "resnet50", network, about)
+    about = {
+        "extractor": "resnet50",
+        "classes": len(params.classes),
+        "size": sets["train"][0].shape[1],
+    }
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)

@@ -1,20 +1,17 @@
 """Train SkinLesNet and let it classify the test images."""
 
-from meddiff.arrays import load_images
-from meddiff.data.labelled import balanced, stack
+from meddiff.checkpoints import save_checkpoint
+from meddiff.data.labelled import load_balanced
 from meddiff.devices import choose_device
-from meddiff.extractors.classification import predictions, train_skinlesnet
-from meddiff.extractors.extractor import save_extractor
+from meddiff.extractors.classification import predictions
 from meddiff.extractors.settings import SkinLesNet
+from meddiff.extractors.skinlesnet import train_skinlesnet
 from meddiff.files import write_csv
 from meddiff.jobs import job
 
 params = snakemake.params
 with job(snakemake.log[0], params.compute["threads"]):
-    sets = {
-        name: stack(balanced([load_images(path) for path in snakemake.input[name]]))
-        for name in ("train", "validation", "test")
-    }
+    sets = {name: load_balanced(snakemake.input[name]) for name in ("train", "validation", "test")}
     device = choose_device(params.compute["device"])
     network, history = train_skinlesnet(
         sets["train"],
@@ -28,5 +25,9 @@ with job(snakemake.log[0], params.compute["threads"]):
     write_csv(history, snakemake.output.history)
     told = told.assign(n_real=len(sets["train"][0]))
     write_csv(told, snakemake.output.predictions)
-    about = {"classes": len(params.classes), "size": sets["train"][0].shape[1]}
-    save_extractor(snakemake.output.checkpoint, "skinlesnet", network, about)
+    about = {
+        "extractor": "skinlesnet",
+        "classes": len(params.classes),
+        "size": sets["train"][0].shape[1],
+    }
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)

@@ -1,8 +1,8 @@
 """Train the segmentation U-Net and score it on its test images."""
 
 from meddiff.arrays import load_images
+from meddiff.checkpoints import save_checkpoint
 from meddiff.devices import choose_device
-from meddiff.extractors.extractor import save_extractor
 from meddiff.extractors.segmentation import segmentation_scores, train_unet
 from meddiff.extractors.settings import UNet
 from meddiff.files import write_csv
@@ -21,5 +21,5 @@ with job(snakemake.log[0], params.compute["threads"]):
     )
     write_csv(history, snakemake.output.history)
     write_csv(scores.assign(n_real=len(images)), snakemake.output.predictions)
-    about = {"channels": settings.channels, "size": images.shape[1]}
-    save_extractor(snakemake.output.checkpoint, "unet", network, about)
+    about = {"extractor": "unet", "channels": settings.channels, "size": images.shape[1]}
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from meddiff.cas.settings import Cas
 from meddiff.data.labelled import balanced, stack
-from meddiff.extractors.classification import predictions, train_skinlesnet
+from meddiff.extractors.classification import predictions
+from meddiff.extractors.skinlesnet import train_skinlesnet
 
 
 @dataclass(frozen=True)

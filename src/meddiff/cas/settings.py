@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from meddiff.extractors.settings import Training
 
@@ -10,7 +10,11 @@ from meddiff.extractors.settings import Training
 class Cas(Training):
     """Classification accuracy score: SkinLesNet trained on each arm, tested on real images."""
 
-    arms: list[Literal["synthetic", "real", "mixed"]] = ["synthetic", "real", "mixed"]
+    arms: list[Literal["synthetic", "real", "mixed"]] = Field(
+        default=["synthetic", "real", "mixed"],
+        min_length=1,
+        json_schema_extra={"uniqueItems": True},
+    )
     """Training sets to compare."""
     seeds: PositiveInt = 1
     """Repetitions with different seeds."""

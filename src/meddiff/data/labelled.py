@@ -1,8 +1,11 @@
 """Image sets of several classes, put together for classifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from meddiff.arrays import load_images
 
 
 def balanced(classes: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -15,3 +18,8 @@ def stack(classes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return images uint8 (N,H,W,C) and labels int64 (N,), the number of the class."""
     labels = np.repeat(np.arange(len(classes)), [len(images) for images in classes])
     return np.concatenate(classes), labels
+
+
+def load_balanced(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Read one image set a class, cut to the smallest, as images and labels."""
+    return stack(balanced([load_images(path) for path in paths]))

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from meddiff.settings import ClassName, Fraction, Section
+from meddiff.settings import ClassName, Fraction, Section, Share
 
 
 class PhantomCounts(Section):
@@ -68,6 +68,8 @@ class Folder(Section):
     """Column with the image's id: its file name without suffix."""
     label_column: str = "label"
     """Column with the class."""
+    labels: dict[str, ClassName] = {}
+    """Class of each value of that column that is no class name itself, e.g. `basal cell: bcc`."""
     patient_column: str | None = None
     """Column with the patient: all images of a patient stay in one split."""
     lesion_column: str | None = None
@@ -85,7 +87,7 @@ class Hand(Section):
     """Side of the centre crop in px; null takes the largest square."""
     size: PositiveInt = 32
     """Side in px after the bilinear resize."""
-    validation: Fraction = 0.1
+    validation: Share = 0.1
     """Share of the validation set; the study has no test set here."""
 
 
@@ -119,9 +121,9 @@ class Data(Section):
 class Split(Section):
     """How images are divided; what remains is the training set."""
 
-    validation: Fraction = 0.1
+    validation: Share = 0.1
     """Share of the validation set."""
-    test: Fraction = 0.15
+    test: Share = 0.15
     """Share of the test set, never seen by a DDPM or a classifier under `audited`."""
 
     @model_validator(mode="after")

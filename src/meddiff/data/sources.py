@@ -21,25 +21,27 @@ log = logging.getLogger(__name__)
 COLUMNS = ("id", "edition", "archive", "member", "label", "patient", "lesion")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2")
 MASK_ENDINGS = ("", "_Segmentation", "_mask")
+TARGETS = ("benign", "malignant")
+"""Labels of Kaggle's target 0 and 1."""
 SHOWN = 5
 
 
 def read_kaggle(
-    archives: Mapping[str, str | Path], classes: Sequence[str] = ("benign", "malignant")
+    archives: Mapping[str, str | Path],
 ) -> pd.DataFrame:
     """Read the study's Kaggle data sets, one archive or folder an edition.
 
     Layout: `train-image/image/<isic_id>.jpg` and `train-metadata.csv` (isic_id, patient_id,
-    target). The id is `<edition>/<isic_id>`, since an image may be in several editions.
+    target, and lesion_id if known). The id is `<edition>/<isic_id>`, since an image may be in
+    several editions.
 
     Args:
         archives: edition (e.g. "2019") to path.
-        classes: labels of target 0 and 1.
 
     Raises:
         MeddiffError: metadata or images are missing, repeated or unknown.
     """
-    return _join(_read_kaggle_edition(edition, path, classes) for edition, path in archives.items())
+    return _join(_read_kaggle_edition(edition, path) for edition, path in archives.items())
 
 
 def read_isic2016(
@@ -95,6 +97,7 @@ def read_folder(
     lesion_column: str | None = None,
     file_column: str | None = None,
     masks: str | Path | None = None,
+    labels: Mapping[str, str] | None = None,
     classes: Sequence[str],
     edition: str = "folder",
 ) -> pd.DataFrame:
@@ -112,7 +115,8 @@ def read_folder(
         lesion_column: column with the lesion, if known.
         file_column: column with the path below `folder`, where it does not follow from the id.
         masks: where the masks are; images may lack one.
-        classes: the labels, two or more.
+        labels: class of each value of the label column that is no class name itself.
+        classes: the classes, two or more.
         edition: name of the data set.
 
     Raises:
@@ -133,7 +137,13 @@ def read_folder(
         edition=edition,
         archive=str(folder),
         member=members,
-        label=_labels(metadata, label_column, {name: name for name in classes}, keys, str(csv)),
+        label=_labels(
+            metadata,
+            label_column,
+            {name: name for name in classes} | dict(labels or {}),
+            keys,
+            str(csv),
+        ),
         patient=metadata[patient_column] if patient_column else None,
         lesion=metadata[lesion_column] if lesion_column else None,
     )
@@ -167,6 +177,18 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
     return table.dropna(how="all")
 
 
+def warn_of_strangers(records: pd.DataFrame) -> None:
+    """Log how many images name neither a patient nor a lesion, as no split can keep them apart."""
+    strangers = (records["patient"].isna() & records["lesion"].isna()).sum()
+    if strangers:
+        log.warning(
+            "%d of %d images name neither a patient nor a lesion: only duplicates of them are kept "
+            "in one split",
+            strangers,
+            len(records),
+        )
+
+
 def several(problem: str, items: Sequence[str], remedy: str) -> MeddiffError:
     """Return the error for many faults of a kind: the first few by name, and how many there are."""
     shown = ", ".join(items[:SHOWN])
@@ -174,7 +196,7 @@ def several(problem: str, items: Sequence[str], remedy: str) -> MeddiffError:
     return MeddiffError(f"{problem}: {shown}{total}; {remedy}")
 
 
-def _read_kaggle_edition(edition: str, path: str | Path, classes: Sequence[str]) -> pd.DataFrame:
+def _read_kaggle_edition(edition: str, path: str | Path) -> pd.DataFrame:
     with open_archive(path) as archive:
         names = archive.names()
         csv = _only(names, "train-metadata.csv", path)
@@ -183,7 +205,7 @@ def _read_kaggle_edition(edition: str, path: str | Path, classes: Sequence[str])
     _check_metadata(metadata, "isic_id", ["target"], where)
     keys = metadata["isic_id"]
     images = [name for name in names if "train-image/image/" in name and _is_image(name)]
-    targets = {text: classes[int(text[0])] for text in ("0", "1", "0.0", "1.0")}
+    targets = {text: TARGETS[int(text[0])] for text in ("0", "1", "0.0", "1.0")}
     return _table(
         id=f"{edition}/" + keys,
         edition=edition,
@@ -191,6 +213,7 @@ def _read_kaggle_edition(edition: str, path: str | Path, classes: Sequence[str])
         member=_match_stems(keys, images, where, str(path)),
         label=_labels(metadata, "target", targets, keys, where),
         patient=metadata.get("patient_id"),
+        lesion=metadata.get("lesion_id"),
     )
 
 

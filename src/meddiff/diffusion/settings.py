@@ -27,6 +27,9 @@ class Network(Section):
             raise ValueError(f"attention needs one entry a level ({len(self.channels)})")
         if odd := [c for c in self.channels if c % self.norm_groups]:
             raise ValueError(f"channels {odd} are no multiples of norm_groups {self.norm_groups}")
+        attended = [c for c, on in zip(self.channels, self.attention, strict=True) if on]
+        if odd := [c for c in attended if c % self.head_channels]:
+            raise ValueError(f"channels {odd} are no multiples of head_channels")
         return self
 
 
@@ -53,8 +56,6 @@ class ClassOverride(Section):
 
     epochs: PositiveInt | None = None
     """Epochs of this class's DDPM."""
-    images: PositiveInt | None = None
-    """Training images of this class's DDPM, where not the undersampled set."""
 
 
 class Diffusion(Duration):

@@ -170,7 +170,7 @@ class _Trainer:
         total = 0.0
         members = self._pixels[torch.from_numpy(batch.members).to(self._device)]
         key = stream_seed(self._seed, "noise", self.name, batch.step)
-        for part, loss in self._losses(members, self._settings.batch_size, key):
+        for part, loss in self._losses(self._network, members, self._settings.batch_size, key):
             share = loss * (part / len(members))
             share.backward()
             total += share.item()
@@ -188,22 +188,28 @@ class _Trainer:
 
     @torch.no_grad()
     def validation_loss(self, pixels: Tensor) -> float:
-        """Loss on held-out images, with the same times and noise every time."""
-        self._network.eval()
+        """Loss of the weights that are sampled from, with the same times and noise every time."""
         key = stream_seed(self._seed, "validation", self.name)
-        return sum(loss.item() * part for part, loss in self._losses(pixels, 64, key)) / len(pixels)
+        network = self._sampled.eval()
+        losses = self._losses(network, pixels, 64, key)
+        return sum(loss.item() * part for part, loss in losses) / len(pixels)
 
     def weights(self) -> dict[str, Tensor]:
-        source = self._average.module if self._average else self._network
-        return dict(source.state_dict())
+        return dict(self._sampled.state_dict())
 
-    def _losses(self, pixels: Tensor, size: int, key: int) -> Iterator[tuple[int, Tensor]]:
+    @property
+    def _sampled(self) -> nn.Module:
+        return self._average.module if self._average else self._network
+
+    def _losses(
+        self, network: nn.Module, pixels: Tensor, size: int, key: int
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield the number of images and the loss of each part; `size` changes no draw."""
         clean = to_model_range(pixels, self._settings.noise.zero_centred)
         drawn = draw_times_and_noise(tuple(clean.shape), self._schedule.num_train_timesteps, key)
         times, noise = (tensor.to(self._device) for tensor in drawn)
         for part in zip(clean.split(size), times.split(size), noise.split(size), strict=True):
-            yield len(part[0]), denoising_loss(self._network, self._schedule, *part)
+            yield len(part[0]), denoising_loss(network, self._schedule, *part)
 
 
 def _lr_schedules(

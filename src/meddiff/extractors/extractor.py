@@ -8,24 +8,31 @@ import numpy as np
 import torch
 from torch import nn
 
-from meddiff.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.checkpoints import load_checkpoint
 from meddiff.extractors.learning import predict
 from meddiff.files import sha256_file
 
 
-def _build(name: str, about: dict[str, Any]) -> nn.Module:
-    """Build an extractor's net again; imports wait, since torchvision's takes seconds."""
-    if name == "unet":
-        from meddiff.extractors.unet import UNet
+def _unet(about: dict[str, Any]) -> nn.Module:
+    from meddiff.extractors.unet import UNet
 
-        return UNet(about["channels"], about["size"])
-    if name == "skinlesnet":
-        from meddiff.extractors.skinlesnet import SkinLesNet
+    return UNet(about["channels"], about["size"])
 
-        return SkinLesNet(about["classes"], about["size"])
+
+def _skinlesnet(about: dict[str, Any]) -> nn.Module:
+    from meddiff.extractors.skinlesnet import SkinLesNet
+
+    return SkinLesNet(about["classes"], about["size"])
+
+
+def _resnet50(about: dict[str, Any]) -> nn.Module:
     from meddiff.extractors.resnet50 import ResNet50
 
     return ResNet50(about["classes"])
+
+
+# Imports wait until a net is built, since torchvision's takes seconds.
+BUILDERS = {"unet": _unet, "skinlesnet": _skinlesnet, "resnet50": _resnet50}
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,9 @@ class Extractor:
         return predict(network, network.features, network.transform, inputs, device=device).numpy()
 
 
-def save_extractor(path: str | Path, name: str, network: nn.Module, about: dict[str, Any]) -> None:
-    """Write an extractor; `about` holds what `load_extractor` builds it from."""
-    save_checkpoint(path, network.state_dict(), {"extractor": name, **about})
-
-
 def load_extractor(path: str | Path) -> Extractor:
-    """Return the extractor that `save_extractor` wrote."""
+    """Return a trained extractor; its checkpoint's note says which, and what it is built from."""
     weights, about = load_checkpoint(path)
-    network = _build(about["extractor"], about)
+    network = BUILDERS[about["extractor"]](about)
     network.load_state_dict(weights)
     return Extractor(about["extractor"], network, about["size"], sha256_file(path))

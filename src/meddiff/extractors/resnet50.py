@@ -2,15 +2,19 @@
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
 from meddiff.errors import MeddiffError
+from meddiff.extractors.classification import Labelled, examples
+from meddiff.extractors.learning import Examples, fit, predict, seeded
+from meddiff.extractors.settings import Training
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,50 @@ class ResNet50(nn.Module):
         return self.head(self.trunk(batch))
 
 
+def train_resnet50(
+    training: Labelled,
+    validation: Labelled,
+    classes: int,
+    settings: Training,
+    *,
+    imagenet: dict[str, Tensor] | None,
+    seed: int,
+    name: str = "resnet50",
+    device: str = "cpu",
+) -> tuple[ResNet50, pd.DataFrame]:
+    """Train ResNet50's head on frozen ImageNet weights, or all of it where there are none.
+
+    A frozen trunk gives the same features in every epoch, so they are computed once.
+    """
+    network = seeded(lambda: ResNet50(classes, imagenet), seed, name)
+    sets = [examples(training), examples(validation)]
+    trained: nn.Module = network
+    transform: Callable[[Tensor], Tensor] = ResNet50.transform
+    if network.frozen:
+        network.to(device)
+        sets = [
+            Examples(predict(network, network.trunk, transform, s.inputs, device=device), s.targets)
+            for s in sets
+        ]
+        trained, transform = network.head, _unchanged
+    history = fit(
+        trained,
+        transform,
+        nn.functional.cross_entropy,
+        sets[0],
+        settings,
+        seed=seed,
+        name=name,
+        validation=sets[1],
+        device=device,
+    )
+    return network, history
+
+
+def _unchanged(features: Tensor) -> Tensor:
+    return features
+
+
 def imagenet_weights(wanted: str) -> tuple[dict[str, Tensor] | None, str]:
     """Return torchvision's ImageNet weights of ResNet50, or None, and a line that says which.
 
@@ -91,7 +139,10 @@ def imagenet_weights(wanted: str) -> tuple[dict[str, Tensor] | None, str]:
                 "(checkpoints/) or set extractors.resnet50.weights to auto or none"
             ) from error
         log.warning("ImageNet weights: %s; ResNet50 is trained from scratch", reason)
-        return None, "none (trained from scratch: ImageNet weights not available)"
+        return None, (
+            "none (trained from scratch: ImageNet weights could not be fetched; delete "
+            "models/imagenet_resnet50.safetensors to try again)"
+        )
     return dict(state), f"ImageNet ({weights})"
 
 

@@ -36,7 +36,7 @@ class SkinLesNet(Training):
 class ResNet50(Training):
     """ResNet50 with ImageNet weights and a small head."""
 
-    steps: PositiveInt | None = 60
+    steps: PositiveInt | None = 150
     weights: Literal["auto", "imagenet", "none"] = "auto"
     """`auto` takes torchvision's ImageNet weights where they can be fetched or found and trains
     from scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""

@@ -1,6 +1,11 @@
 """SkinLesNet (Azeem et al. 2024): a small convolutional classifier of skin lesions."""
 
+import pandas as pd
 from torch import Tensor, nn
+
+from meddiff.extractors.classification import Labelled, examples
+from meddiff.extractors.learning import fit, seeded
+from meddiff.extractors.settings import Training
 
 
 class SkinLesNet(nn.Module):
@@ -34,6 +39,43 @@ class SkinLesNet(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Return logits, (N, classes)."""
         return self.classifier(self.features(batch))
+
+
+def train_skinlesnet(
+    training: Labelled,
+    validation: Labelled,
+    classes: int,
+    settings: Training,
+    *,
+    seed: int,
+    name: str = "skinlesnet",
+    device: str = "cpu",
+) -> tuple[SkinLesNet, pd.DataFrame]:
+    """Train SkinLesNet with cross-entropy; return the net and its history.
+
+    Args:
+        training: images uint8 (N,H,W,3) and labels int64 (N,).
+        validation: the same, for the validation loss.
+        classes: number of classes.
+        settings: length, batch size, learning rate.
+        seed: fixes weights, order and dropout.
+        name: name of this training.
+        device: torch device.
+    """
+    size = training[0].shape[1]
+    network = seeded(lambda: SkinLesNet(classes, size), seed, name)
+    history = fit(
+        network,
+        SkinLesNet.transform,
+        nn.functional.cross_entropy,
+        examples(training),
+        settings,
+        seed=seed,
+        name=name,
+        validation=examples(validation),
+        device=device,
+    )
+    return network, history
 
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
