@@ -17,7 +17,7 @@ def package(tmp_path, monkeypatch):
     """A package of the same shape, whose files a test may edit."""
     root = tmp_path / "meddiff"
     files = {
-        "a.py": "from meddiff.b.deep import f\nfrom meddiff.progress import x\n\ndef g():\n    return f()\n",
+        "a.py": "from meddiff.b.deep import f\nfrom meddiff.progress import x\n\ng = f\n",
         "b/__init__.py": "from meddiff.b.deep import f\nfrom meddiff.b.other import h\n",
         "b/deep.py": 'def f():\n    """Say."""\n    # why\n    return 1\n',
         "b/other.py": "def h():\n    from meddiff.lazy import z\n    return z\n",

@@ -77,10 +77,6 @@ class TestKaggle:
         plain = read_kaggle({"2018": folder_of(tmp_path / "a", files)})
         pd.testing.assert_frame_equal(zipped.drop(columns="archive"), plain.drop(columns="archive"))
 
-    def test_other_class_names(self, tmp_path: Path) -> None:
-        path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
-        assert read_kaggle({"1": path})["label"].tolist() == ["benign", "malignant"]
-
     def test_floats_that_pandas_wrote_are_targets(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0.0\n1,B,,1.0\n", ["A.jpg", "B.jpg"])
         assert read_kaggle({"1": path})["label"].tolist() == ["benign", "malignant"]
@@ -206,6 +202,12 @@ class TestFolder:
         assert table["member"].tolist() == ["deep/001.png", "deep/er/b.tiff", "a.JPG"]
         assert table["label"].tolist() == ["nv", "mel", "bcc"]
         assert table["id"].tolist() == ["001", "b", "a"]
+
+    def test_labels_may_have_other_names_than_classes(self, tmp_path: Path) -> None:
+        csv = "id,dx\na,basal cell carcinoma\nb,mel\n"
+        labels = {"basal cell carcinoma": "bcc"}
+        table = self.read(tmp_path, csv, ["a.png", "b.png"], labels=labels)
+        assert table["label"].tolist() == ["bcc", "mel"]
 
     def test_patients_lesions_and_the_name_of_the_set(self, tmp_path: Path) -> None:
         table = self.read(
