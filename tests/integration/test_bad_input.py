@@ -162,40 +162,45 @@ def test_odd_formats_are_converted_and_turned(folder, run_folder, tmp_path):
     assert np.load(tmp_path / "run/data/lesions/train/a.npy").dtype == np.uint8
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small or read-only disk needs root")
-class TestDisks:
-    @pytest.fixture
-    def disk(self, tmp_path):
-        """Return a function that mounts a small tmpfs on a folder."""
-        mounted = []
+@pytest.fixture
+def mount(tmp_path):
+    """Return a function that mounts a small tmpfs on a folder."""
+    mounted = []
 
-        def mount(folder: Path, options: str) -> None:
-            folder.mkdir(parents=True, exist_ok=True)
-            command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                pytest.skip("tmpfs cannot be mounted here")
-            mounted.append(folder)
+    def mount(folder: Path, options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a tmpfs cannot be mounted here; it needs root")
+        mounted.append(folder)
 
-        yield mount
-        for folder in reversed(mounted):
-            subprocess.run(["umount", "-l", str(folder)], check=False)
+    yield mount
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "-l", str(folder)], check=False)
 
-    def test_a_read_only_results_folder_stops_before_any_work(self, disk, snakemake, tmp_path):
-        disk(tmp_path / "run/results", "ro")
-        done = snakemake(tmp_path / "run", "results/table_5_2.csv", check=False)
-        assert done.returncode != 0
-        assert "cannot write to results/" in done.stdout and "read-only" in done.stdout
-        assert not (tmp_path / "run/data").exists()
 
-    def test_a_full_disk_leaves_no_half_written_file(self, disk, snakemake, tmp_path):
-        run = tmp_path / "run"
-        disk(run / "data/lesions/train", "size=16k")
-        done = snakemake(run, "data/lesions/train/benign.npy", check=False)
-        line = told(done)
-        assert "no space left" in line and "data/lesions/train/benign" in line
-        assert not (run / "data/lesions/train/benign.npy").exists()
-        assert leftovers(run) == []
-        assert (run / SPLIT).stat().st_size > 0
+def test_a_read_only_results_folder_stops_before_any_work(mount, snakemake, tmp_path):
+    results = tmp_path / "run/results"
+    if os.geteuid() == 0:
+        mount(results, "ro")  # root may write whatever the mode says
+    else:
+        results.mkdir(parents=True)
+        results.chmod(0o555)
+    done = snakemake(tmp_path / "run", "results/table_5_2.csv", check=False)
+    assert done.returncode != 0
+    assert "cannot write to results/" in done.stdout and "read-only" in done.stdout
+    assert not (tmp_path / "run/data").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_file(mount, snakemake, tmp_path):
+    run = tmp_path / "run"
+    mount(run / "data/lesions/train", "size=16k")
+    done = snakemake(run, "data/lesions/train/benign.npy", check=False)
+    line = told(done)
+    assert "no space left" in line and "data/lesions/train/benign" in line
+    assert not (run / "data/lesions/train/benign.npy").exists()
+    assert leftovers(run) == []
+    assert (run / SPLIT).stat().st_size > 0
 
 
 def test_a_loss_that_turns_nan_keeps_finished_files(smoke_run, snakemake, tmp_path):
