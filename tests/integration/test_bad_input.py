@@ -195,6 +195,7 @@ def test_a_read_only_results_folder_stops_before_any_work(mount, snakemake, tmp_
 def test_a_full_disk_leaves_no_half_written_file(mount, snakemake, tmp_path):
     run = tmp_path / "run"
     mount(run / "data/lesions/train", "size=16k")
+    (run / "data/lesions/train/mine.txt").touch()  # or Snakemake tidies the mount point away
     done = snakemake(run, "data/lesions/train/benign.npy", check=False)
     line = told(done)
     assert "no space left" in line and "data/lesions/train/benign" in line
