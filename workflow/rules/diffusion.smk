@@ -38,5 +38,14 @@ rule sample:
         settings=cfg.sampling.model_dump(),
         compute=COMPUTE,
         seed=cfg.seed,
+    log:
+        "logs/sample/{cls}.log",
+    benchmark:
+        "logs/sample/{cls}.benchmark.tsv"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=4000,
+        runtime="1d",
+        gpu=GPU,
     script:
         "../scripts/sample.py"
