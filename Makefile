@@ -31,7 +31,7 @@ demo: env
 	@$(BIN)/python -m meddiff.show $(TABLE)
 	@echo
 	@echo "The table: $(TABLE) (what it was made from: results/table_5_2.json)"
-	@$(BIN)/snakemake --cores 1 --quiet all results/figures/image_sets.png
+	@$(BIN)/snakemake --cores 1 results/figures/image_sets.png --quiet all
 	@echo "Real and synthetic images: results/figures/image_sets.png"
 
 test: env
