@@ -149,7 +149,8 @@ def fractions(wildcards):
 
 def config_of(*left_out):
     """The configuration that a table and everything before it reads."""
-    return cfg.model_dump(mode="json", exclude=set(left_out))
+    exclude = {"data": {"hand": True}, **dict.fromkeys(left_out, True)}
+    return cfg.model_dump(mode="json", exclude=exclude)
 
 
 def final_outputs():
