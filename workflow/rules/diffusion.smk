@@ -33,11 +33,6 @@ rule sample:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
         "data/lesions/synthetic/{cls}.npy",
-    params:
-        code=code("sample.py"),
-        settings=cfg.sampling.model_dump(),
-        compute=COMPUTE,
-        seed=cfg.seed,
     log:
         "logs/sample/{cls}.log",
     benchmark:
@@ -47,5 +42,10 @@ rule sample:
         mem_mb=4000,
         runtime="1d",
         gpu=GPU,
+    params:
+        code=code("sample.py"),
+        settings=cfg.sampling.model_dump(),
+        compute=COMPUTE,
+        seed=cfg.seed,
     script:
         "../scripts/sample.py"
