@@ -53,5 +53,5 @@ config: env
 	$(BIN)/python -m meddiff.config_files config
 
 lock:
-	uv pip compile --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \
+	uv pip compile --universal --python-version 3.11 --group dev --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
