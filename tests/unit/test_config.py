@@ -67,6 +67,7 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"diffusion": {"network": {"head_channels": 48}}}, r"no multiples of head_channels"),
         ({"split": {"test": 0}}, r"split\.test = 0: .*greater than 0"),
         ({"cas": {"arms": []}}, r"cas\.arms"),
+        ({"cas": {"arms": ["real", "real"]}}, r"arms repeat"),
         ({"sampling": {"sampler": "ddpm"}}, r"takes all 1000 steps"),
         ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
         ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),

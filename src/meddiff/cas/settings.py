@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from meddiff.extractors.settings import Training
 
@@ -19,3 +19,9 @@ class Cas(Training):
     seeds: PositiveInt = 1
     """Repetitions with different seeds."""
     steps: PositiveInt | None = 300
+
+    @model_validator(mode="after")
+    def _arms_differ(self) -> "Cas":
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"arms repeat: {self.arms}")
+        return self

@@ -1,6 +1,5 @@
 """Supervised training: Adam, the rate halved when the training loss stalls."""
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from meddiff.batches import batches, check_finite, count_steps
 from meddiff.extractors.settings import Training
 from meddiff.progress import Progress
 from meddiff.randomness import stream_seed
-
-log = logging.getLogger(__name__)
 
 Net = TypeVar("Net", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]
