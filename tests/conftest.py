@@ -1,6 +1,7 @@
 """What several test files need: the project's root, real images, Snakemake as users run it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,14 @@ def real_images() -> Path:
     if not (REAL / "metadata.csv").is_file():
         pytest.skip("the real images (../shared/real/isic_uda1) are not beside the project")
     return REAL
+
+
+def planned(output: str) -> dict[str, int]:
+    """Return the jobs that a dry-run planned, by rule."""
+    if "Nothing to be done" in output:
+        return {}
+    stats = output.split("Job stats:")[1].split("total")[0]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", stats, re.M)}
 
 
 Run = Callable[..., subprocess.CompletedProcess]
@@ -58,5 +67,6 @@ def snakemake() -> Run:
 def smoke_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
     """Return the run directory of the whole DAG at smoke scale."""
     directory = tmp_path_factory.mktemp("smoke")
-    snakemake(directory, "all")
+    author = {"GIT_AUTHOR_NAME": "alice", "GIT_AUTHOR_EMAIL": "alice@example.org"}
+    snakemake(directory, "all", env=author)
     return directory

@@ -23,11 +23,11 @@ FULL_DISK_BYTES = 2**16
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place only if the block succeeds.
 
     An existing file at `path` stays untouched when the block fails. The temporary name keeps the
-    suffix, since some writers choose their format by it.
+    suffix, since some writers choose their format by it. `quiet` leaves the file out of the log.
 
     Raises:
         MeddiffError: the folder is read-only or cannot be made, or the disk is full.
@@ -49,7 +49,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        log.info("wrote %s", path)
+        if not quiet:
+            log.info("wrote %s", path)
     except Exception as error:
         _explain(error, path)
         raise
@@ -110,20 +111,3 @@ def write_csv(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a table as CSV without its index, whole or not at all."""
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
-
-
-def listing_digest(folder: str | Path) -> str:
-    """Return a digest of the names, sizes and modification times below a folder, or of one file.
-
-    It is what a build system can afford to look at before it decides; a missing folder has the
-    digest of an empty one.
-    """
-    root = Path(folder)
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            status = file.stat()
-            name = file.relative_to(root).as_posix()
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]

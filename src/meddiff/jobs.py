@@ -1,4 +1,4 @@
-"""What every job of a workflow does around its work: log, threads, one-line errors."""
+"""What every job of a workflow does around its work: log, threads, record, one-line errors."""
 
 import logging
 import os
@@ -6,30 +6,43 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from meddiff.errors import MeddiffError
+from meddiff.provenance.record import record_job
+from meddiff.settings import Compute
 
 log = logging.getLogger("meddiff")
 
 
 @contextmanager
-def job(log_file: str | Path, threads: int = 1) -> Iterator[None]:
-    """Run a job's work: log to `log_file` and stderr, with a fixed number of CPU threads.
+def job(snakemake: Any) -> Iterator[str]:
+    """Run the work of a script, with Snakemake's object of that name; yield the device of its nets.
 
-    A `MeddiffError` ends the process with its one line and status 1; any other exception is a
-    fault of ours and keeps its traceback.
+    Logs go to the rule's log and to stderr. A job that has imported torch computes with
+    `compute.threads` CPU threads on `compute.device`, others with one. A record is written for each
+    output. A `MeddiffError` ends the process with its one line and status 1; any other exception is
+    a fault of ours and keeps its traceback.
     """
-    _log_to(Path(log_file))
-    started = time.monotonic()
+    _log_to(Path(snakemake.log[0]))
+    started, clock = datetime.now(UTC), time.monotonic()
+    # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
+    compute = Compute.model_validate(snakemake.config.get("compute", {}))
+    nets = "torch" in sys.modules
+    threads = compute.threads if nets else 1
     try:
+        device = _choose_device(compute.device) if nets else "cpu"
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
-            _limit_torch(threads)
-            yield
+            if nets:
+                _limit_torch(threads)
+            yield device
+        record_job(snakemake, started=started, threads=threads, device=device)
     except MeddiffError as error:
         for line in str(error).splitlines():
             log.error("error: %s", line)
@@ -37,7 +50,7 @@ def job(log_file: str | Path, threads: int = 1) -> Iterator[None]:
     except Exception:
         log.exception("unexpected error; please report it with this log")
         sys.exit(1)
-    log.info("done in %.1f s", time.monotonic() - started)
+    log.info("done in %.1f s", time.monotonic() - clock)
 
 
 def _log_to(path: Path) -> None:
@@ -55,9 +68,15 @@ def _log_to(path: Path) -> None:
     log.addHandler(file)
 
 
+def _choose_device(wanted: str) -> str:
+    from meddiff.devices import choose_device
+
+    return choose_device(wanted)
+
+
 def _limit_torch(threads: int) -> None:
-    """Fix torch's threads if the job has imported torch; importing it here would cost seconds."""
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

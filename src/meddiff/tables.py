@@ -1,5 +1,6 @@
 """The study's tables, one tidy row an observation, each stamped with what it was made at."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
 
 FLOAT_FORMAT = "%.6g"
+KEYS = ("extractor", "training", "repetition", "class", "images", "metric")
+"""Columns that say what a row speaks of."""
 COUNTS = ("n_real", "n_synthetic", "n_test")
 
 
@@ -24,6 +27,30 @@ def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
         stamped.insert(position, column, value)
     with atomic_write(path) as temporary:
         stamped.to_csv(temporary, index=False, float_format=FLOAT_FORMAT)
+
+
+def read_part(path: str | Path) -> pd.DataFrame:
+    """Read a CSV that rows of a table come from, with its path as column `made_from`."""
+    return pd.read_csv(path).assign(made_from=str(path))
+
+
+def write_metrics(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table's numbers as nested JSON, as `dvc metrics` compares them.
+
+    Keys are the texts of a row in the order of the columns, e.g. class, image set, metric and
+    extractor, then the name of the number; notes and empty cells are left out.
+    """
+    keys = [name for name in KEYS if name in table]
+    values = [name for name in table.select_dtypes("number") if name not in keys]
+    tree: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        branch = tree
+        for key in keys:
+            if pd.notna(row[key]) and row[key] != "":
+                branch = branch.setdefault(str(row[key]), {})
+        branch |= {str(name): row[name] for name in values if pd.notna(row[name])}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(tree, indent=1, default=float) + "\n")
 
 
 def table_5_1(
@@ -50,18 +77,18 @@ def table_5_1(
                 "class": positive_class(classes),
                 **classification_scores(predictions, classes),
                 "confusion": " / ".join(" ".join(map(str, line)) for line in matrix),
-                **_training_counts(predictions),
+                **_origin(predictions),
             }
         )
     unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
     if segmentation is not None:
         unet |= {name: segmentation[name].mean() for name in ("dice", "iou", "mse")}
-        unet |= _training_counts(segmentation)
+        unet |= _origin(segmentation)
     rows.append(unet)
     table = pd.DataFrame(rows)
     table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
     columns = ["extractor", "class", "accuracy", "precision", "recall", "f1", "confusion", "dice",
-               "iou", "mse", "n_real", "n_synthetic", "n_test", "note"]  # fmt: skip
+               "iou", "mse", "n_real", "n_synthetic", "n_test", "made_from", "note"]  # fmt: skip
     return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -70,11 +97,11 @@ def positive_class(classes: Sequence[str]) -> str:
     return classes[-1] if len(classes) == 2 else "mean"
 
 
-def _training_counts(predictions: pd.DataFrame) -> dict[str, int]:
-    """Images behind the training and the test, as predictions tell."""
+def _origin(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Images behind the training and the test, and the file of the predictions, as they tell."""
     told = predictions.iloc[0]
     counts = {name: int(told.get(name, 0)) for name in ("n_real", "n_synthetic")}
-    return {**counts, "n_test": len(predictions)}
+    return {**counts, "n_test": len(predictions), "made_from": told.get("made_from", "")}
 
 
 def table_5_2(
@@ -128,7 +155,7 @@ def table_5_3(
             "repetition": repetition,
             "class": positive_class(classes),
             **classification_scores(predictions, classes),
-            **_training_counts(predictions),
+            **_origin(predictions),
         }
         for arm, repetition, predictions in arms
     )

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import SMOKE
+from conftest import SMOKE, planned
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,22 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     scores = pd.read_csv(run / "results/table_5_1.csv").set_index("extractor")
     assert scores.loc["skinlesnet", "class"] == "mean"
     assert len(scores.loc["skinlesnet", "confusion"].split("/")) == 3
+
+    def plan() -> dict[str, int]:
+        return planned(snakemake(run, "all", "--dry-run", configs=configs).stdout)
+
+    image = tmp_path / "images/deep/case7.jpeg"
+    image.touch()
+    assert plan() == {}
+    everything = planned(snakemake(tmp_path / "new", "all", "--dry-run", configs=configs).stdout)
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    del everything["imagenet_weights"]
+    assert plan() == everything
+    image.write_bytes(whole)
+    assert plan() == {}
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert plan() == {}
 
 
 def test_real_images_without_masks(snakemake, real_images, tmp_path):

@@ -1,6 +1,7 @@
 """What surrounds a job: logs, progress, threads, errors in one line."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -9,55 +10,96 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from meddiff.arrays import load_array, load_by_class, save_array
 from meddiff.batches import batches, count_steps
 from meddiff.errors import MeddiffError
-from meddiff.files import listing_digest
 from meddiff.preflight import check_run
 from meddiff.progress import Progress
 from meddiff.randomness import stream, stream_seed
 from meddiff.settings import Duration
 
+HEAD = """
+import logging, sys
+from pathlib import Path
+from types import SimpleNamespace
+from meddiff.jobs import job
+snakemake = SimpleNamespace(
+    log=["logs/x.log"], config={config!r}, rule="x", input=[], output=["made.csv"],
+    params={{"seed": 3}}, scriptdir={scripts!r},
+)
+with job(snakemake) as device:
+    Path("made.csv").write_text("a")
+    """
 
-def run(code: str, log: Path) -> subprocess.CompletedProcess:
-    head = f"import logging\nfrom meddiff.jobs import job\nwith job({str(log)!r}, 1):\n    "
+
+def run(
+    code: str, folder: Path, first: str = "", threads: int = 3
+) -> subprocess.CompletedProcess[str]:
+    """Run a job in its own process: imports `first`, with `compute.threads`."""
+    config = {"compute": {"threads": threads, "device": "cpu"}}
+    head = first + HEAD.format(config=config, scripts=str(ROOT / "workflow/scripts"))
     return subprocess.run(
-        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False
+        [sys.executable, "-c", head + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
     )
+
+
+def read_log(folder: Path) -> str:
+    return (folder / "logs/x.log").read_text()
+
+
+def read_job_record(folder: Path) -> dict:
+    return json.loads((folder / ".snakemake/meddiff/records/made.csv.json").read_text())
 
 
 def test_a_fault_of_the_user_is_one_line(tmp_path):
-    log = tmp_path / "logs/x.log"
-    done = run("from meddiff.errors import MeddiffError; raise MeddiffError('bad input')", log)
+    done = run("from meddiff.errors import MeddiffError; raise MeddiffError('bad input')", tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip() == "error: bad input"
-    assert "error: bad input" in log.read_text() and "Traceback" not in log.read_text()
+    assert "error: bad input" in read_log(tmp_path) and "Traceback" not in read_log(tmp_path)
 
 
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
-    done = run("raise KeyError('oops')", tmp_path / "x.log")
+    done = run("raise KeyError('oops')", tmp_path)
     assert done.returncode == 1
-    assert "Traceback" in (tmp_path / "x.log").read_text()
+    assert "Traceback" in read_log(tmp_path)
 
 
 def test_a_job_logs_what_the_library_says_and_its_time(tmp_path):
-    done = run("logging.getLogger('meddiff.x').info('made it')", tmp_path / "x.log")
+    done = run("logging.getLogger('meddiff.x').info('made it')", tmp_path)
     assert done.returncode == 0
-    assert re.search(r"^\d{4}-.* made it$", (tmp_path / "x.log").read_text(), re.M)
+    assert re.search(r"^\d{4}-.* made it$", read_log(tmp_path), re.M)
     assert "done in" in done.stderr
 
 
-def test_a_job_fixes_the_threads(tmp_path):
-    code = "import torch; print('threads', torch.get_num_threads())"
-    head = "import torch\nfrom meddiff.jobs import job\n"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{head}with job({str(tmp_path / 'x.log')!r}, 3):\n    {code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+def test_a_job_with_nets_computes_with_the_configured_threads(tmp_path):
+    done = run("import torch; print('threads', torch.get_num_threads(), device)", tmp_path,
+               first="import torch")  # fmt: skip
+    assert "threads 3 cpu" in done.stdout
+    machine = read_job_record(tmp_path)["machine"]
+    assert machine["threads"] == 3 and machine["device"] == "cpu" and machine["instructions"]
+
+
+def test_a_job_without_nets_computes_with_one_thread_and_no_torch(tmp_path):
+    pools = (
+        "import numpy, threadpoolctl as t; print({p['num_threads'] for p in t.threadpool_info()})"
     )
-    assert "threads 3" in done.stdout
+    done = run(f"{pools}; print('torch' in sys.modules)", tmp_path, first="import numpy")
+    assert done.stdout.splitlines() == ["{1}", "False"]
+    assert read_job_record(tmp_path)["machine"]["threads"] == 1
+
+
+def test_a_finished_job_leaves_a_record_and_a_failed_one_none(tmp_path):
+    assert run("raise KeyError('oops')", tmp_path).returncode == 1
+    assert not (tmp_path / ".snakemake").exists()
+    assert run("pass", tmp_path).returncode == 0
+    record = read_job_record(tmp_path)
+    assert (record["rule"], record["params"], record["size"]) == ("x", {"seed": 3}, 1)
 
 
 def test_progress_tells_loss_and_time_left_in_a_log(caplog):
@@ -130,15 +172,6 @@ def test_an_array_of_objects_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(MeddiffError, match="not a whole array"):
         load_array(tmp_path / "x.npy")
-
-
-def test_a_listing_notices_what_changed(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/x.jpg").write_bytes(b"1")
-    before = listing_digest(tmp_path)
-    assert listing_digest(tmp_path) == before
-    (tmp_path / "a/x.jpg").write_bytes(b"12")
-    assert listing_digest(tmp_path) != before
 
 
 def test_a_run_without_credentials_stops(tmp_path, monkeypatch):

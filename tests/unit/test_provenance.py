@@ -1,13 +1,13 @@
 """Fingerprints follow the code that runs, and nothing else."""
 
 import ast
-import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
-from meddiff import provenance
-from meddiff.files import sha256_file
+from meddiff.provenance import fingerprint as module
 
 SCRIPTS = ROOT / "workflow/scripts"
 
@@ -28,14 +28,14 @@ def package(tmp_path, monkeypatch):
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    monkeypatch.setattr(provenance, "PACKAGE", root)
+    monkeypatch.setattr(module, "PACKAGE", root)
 
     def digest(script: str) -> str:
-        for cached in (provenance._tree, provenance._syntax, provenance._imports):
+        for cached in (module._tree, module._syntax, module._imports):
             cached.cache_clear()
         path = tmp_path / "script.py"
         path.write_text(script)
-        return provenance.fingerprint(path)
+        return module.fingerprint(path)
 
     return root, digest
 
@@ -96,8 +96,8 @@ def test_the_script_itself_counts(package):
 
 
 def reached(script: str) -> set[str]:
-    paths = provenance._closure(SCRIPTS / script)
-    return {path.relative_to(provenance.PACKAGE).as_posix() for path in paths}
+    paths = module._closure(SCRIPTS / script)
+    return {path.relative_to(module.PACKAGE).as_posix() for path in paths}
 
 
 def test_metrics_never_reach_a_training():
@@ -115,16 +115,50 @@ def test_packages_faces_hold_no_logic(path):
     assert all(isinstance(node, allowed) for node in ast.parse(path.read_text()).body)
 
 
+PACKAGE = ROOT / "src/meddiff"
 LAYERS = ["data", "diffusion", "extractors", "metrics", "cas", "figures"]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Names below `meddiff` that a file imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (m.split(".")[1] for m in modules if m.startswith("meddiff."))
+
+
+def importers(name: str) -> set[str]:
+    """First parts below `meddiff` of the files that import a module or package."""
+    files = [path for path in PACKAGE.rglob("*.py") if name in imported(path)]
+    return {path.relative_to(PACKAGE).parts[0] for path in files}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_one_way(layer):
-    later = LAYERS[LAYERS.index(layer) + 1 :]
-    for path in (ROOT / "src/meddiff" / layer).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("meddiff."):
-                assert node.module.split(".")[1] not in later, f"{path} imports {node.module}"
+    later = {*LAYERS[LAYERS.index(layer) + 1 :], "provenance", "sharing"}
+    for path in (PACKAGE / layer).rglob("*.py"):
+        assert not later & set(imported(path)), path
+
+
+def test_provenance_stands_on_errors_and_files_alone():
+    for path in (PACKAGE / "provenance").rglob("*.py"):
+        assert set(imported(path)) <= {"errors", "files", "provenance"}, path
+
+
+def test_jobs_write_records_and_only_the_command_line_shares_them():
+    assert importers("provenance") == {"jobs.py", "sharing", "cli.py", "provenance"}
+    assert importers("sharing") == {"cli.py", "sharing"}
+    assert importers("cli") == set()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_how_results_are_recorded_and_shared_never_reaches_a_script(script):
+    """An edit of provenance or sharing must not retrain a net."""
+    assert not any(path.startswith(("provenance", "sharing", "cli")) for path in reached(script))
 
 
 def test_the_source_digest_follows_every_file(package, tmp_path):
@@ -132,23 +166,9 @@ def test_the_source_digest_follows_every_file(package, tmp_path):
     rule = tmp_path / "workflow/rules/a.smk"
     rule.parent.mkdir(parents=True)
     rule.write_text("rule a:")
-    digests = {provenance.source_digest(tmp_path)}
+    digests = {module.source_digest(tmp_path)}
     rule.write_text("rule b:")
-    digests.add(provenance.source_digest(tmp_path))
+    digests.add(module.source_digest(tmp_path))
     edit(root / "lazy.py", "z = 1", "z = 2")
-    digests.add(provenance.source_digest(tmp_path))
+    digests.add(module.source_digest(tmp_path))
     assert len(digests) == 3
-
-
-def test_a_record_names_its_inputs(tmp_path):
-    table, source = tmp_path / "table.csv", tmp_path / "input.npy"
-    table.write_text("a\n1\n")
-    source.write_bytes(b"x")
-    provenance.write_record(
-        tmp_path / "table.json", table, inputs=[source], config={"seed": 3}, root=tmp_path
-    )
-    record = json.loads((tmp_path / "table.json").read_text())
-    assert record["sha256"] == sha256_file(table)
-    assert record["inputs"] == {str(source): sha256_file(source)}
-    assert record["config"] == {"seed": 3} and len(record["source"]) == 64
-    assert record["packages"]["torch"].startswith("2.")

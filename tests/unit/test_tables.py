@@ -1,6 +1,7 @@
 """Tables, their text, and scores against scikit-learn's definitions by hand."""
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,15 @@ from meddiff.metrics.classification import classification_scores, confusion
 from meddiff.metrics.noise import noise_like
 from meddiff.metrics.rows import fid_rows, similarity_rows
 from meddiff.show import show
-from meddiff.tables import table_5_1, table_5_2, table_5_3, write_table
+from meddiff.tables import (
+    KEYS,
+    read_part,
+    table_5_1,
+    table_5_2,
+    table_5_3,
+    write_metrics,
+    write_table,
+)
 
 STAMP = {"data": "phantom", "scale": "smoke", "protocol": "audited", "seed": 0}
 CLASSES = ["benign", "malignant"]
@@ -121,6 +130,71 @@ def test_written_tables_begin_with_the_stamp(table, tmp_path):
     read = pd.read_csv(tmp_path / "t.csv")
     assert list(read.columns[:4]) == list(STAMP)
     assert (read["scale"] == "smoke").all() and len(read) == len(table)
+
+
+def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
+    def part(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        frame.to_csv(tmp_path / name, index=False)
+        return read_part(tmp_path / name)
+
+    runs = {name: part(told(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
+    expected = [str(tmp_path / name) for name in runs]
+    first = table_5_1(runs, None, CLASSES, {})
+    assert first["made_from"].tolist()[:2] == expected and pd.isna(first["made_from"][2])
+    third = table_5_3([("real", 0, runs["a.csv"]), ("mixed", 0, runs["b.csv"])], CLASSES)
+    assert third["made_from"].tolist() == expected
+    rows = [fid_rows(name, features, {"synthetic": features}) for name in ("unet", "resnet50")]
+    parts = [part(frame, frame["extractor"][0]) for frame in rows]
+    second = table_5_2(parts, "test", {"resnet50": "from scratch"})
+    assert (second["made_from"] == str(tmp_path) + "/" + second["extractor"]).all()
+
+
+def leaves(tree: dict, path: tuple = ()) -> dict:
+    """Every number of a nested dictionary by its keys."""
+    found = {}
+    for key, value in tree.items():
+        found |= leaves(value, (*path, key)) if isinstance(value, dict) else {(*path, key): value}
+    return found
+
+
+@pytest.fixture
+def all_tables(features, tmp_path):
+    """The three tables from parts as the workflow has them: read back from CSV."""
+    pairs = {"ssim": np.array([0.2, 0.4]), "ms_ssim": np.array([0.1, 0.3])}
+    frames = [fid_rows("resnet50", features, {"synthetic": features, "real": features})]
+    frames += [similarity_rows(name, "synthetic", pairs, 3) for name in CLASSES]
+    parts = []
+    for number, frame in enumerate(frames):
+        frame.to_csv(tmp_path / f"{number}.csv", index=False)
+        parts.append(read_part(tmp_path / f"{number}.csv"))
+    run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, made_from="x.csv")
+    return {
+        "5_1": table_5_1({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}),
+        "5_2": table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),
+        "5_3": table_5_3([("mixed", 0, run), ("mixed", 1, run), ("real", 0, run)], CLASSES),
+    }
+
+
+@pytest.mark.parametrize("name", ["5_1", "5_2", "5_3"])
+def test_metrics_hold_every_number_of_a_table_under_the_texts_of_its_row(
+    all_tables, name, tmp_path
+):
+    table = all_tables[name]
+    write_metrics(table, tmp_path / "m.json")
+    expected = {}
+    for row in table.to_dict("records"):
+        keys = [str(row[key]) for key in KEYS if pd.notna(row.get(key))]
+        for column in set(row) - {*KEYS, "confusion", "reference", "made_from", "note"}:
+            if pd.notna(row[column]):
+                expected[(*keys, column)] = pytest.approx(row[column])
+    assert expected and leaves(json.loads((tmp_path / "m.json").read_text())) == expected
+
+
+def test_metrics_read_as_dvc_shows_them(table, tmp_path):
+    write_metrics(table, tmp_path / "m.json")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["resnet50"]["benign"]["synthetic"]["fid"]["value"] == pytest.approx(4)
+    assert metrics["benign"]["synthetic"]["ssim"]["value"] == pytest.approx(0.3)
 
 
 def test_show_prints_the_studys_shape(table, tmp_path):

@@ -26,7 +26,6 @@ rule cas:
         code=code("cas.py"),
         settings=cfg.cas.model_dump(exclude={"arms", "seeds"}),
         classes=CLASSES,
-        compute=COMPUTE,
         seed=cfg.seed,
     script:
         "../scripts/cas.py"
@@ -43,6 +42,7 @@ rule table_5_3:
             category="Tables",
             labels={"table": "5.3", "shows": "training on synthetic images"},
         ),
+        metrics="results/metrics/table_5_3.json",
         record="results/table_5_3.json",
     log:
         "logs/table_5_3.log",
@@ -54,6 +54,5 @@ rule table_5_3:
         classes=CLASSES,
         runs=CAS_RUNS,
         stamp=STAMP,
-        config=config_of("extractors", "metrics"),
     script:
         "../scripts/table_5_3.py"

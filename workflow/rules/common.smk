@@ -4,21 +4,31 @@ import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 from meddiff.config import load_config
 from meddiff.data.registry import MD5
 from meddiff.errors import MeddiffError
 from meddiff.preflight import check_run
-from meddiff.files import listing_digest
-from meddiff.provenance import fingerprint
+from meddiff.provenance.digests import folder_digest
+from meddiff.provenance.fingerprint import fingerprint
+from meddiff.provenance.record import recorded_params
+from meddiff.sharing.adoption import adopt
+from meddiff.sharing.dag import plan_of
+from meddiff.sharing.guard import check_rebuild
 
 ROOT = Path(workflow.basedir)
 
 # On a busy machine OpenMP's threads otherwise spin while they wait and make nets run many times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# No part of the configuration: allows a run to make again what is shared.
+REBUILD = config.pop("rebuild", False)
+
 try:
     cfg = load_config(config)
+    # Not in the processes of single jobs: Snakemake plans in the main one only.
+    SHARED = adopt() if workflow.exec_mode == ExecMode.DEFAULT else {}
 except MeddiffError as error:
     raise WorkflowError(str(error))
 
@@ -45,7 +55,6 @@ STUDY = cfg.protocol == "study"
 DDPM_SETS = SPLITS if STUDY else ["train"]
 REFERENCE_SETS = SPLITS if STUDY else ["test"]
 
-COMPUTE = cfg.compute.model_dump()
 GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = {
     "data": cfg.data_name,
@@ -103,8 +112,8 @@ def mednist_archive(origin=ORIGIN):
 
 
 def raw_lesions(wildcards=None):
-    """What the lesion images are read from, as far as Snakemake can watch it."""
-    return in_project(FOLDER.table) if SOURCE == "folder" else kaggle_archives()
+    """Archives that the lesion images are read from; a folder's files are watched as a parameter."""
+    return [] if SOURCE == "folder" else kaggle_archives()
 
 
 def raw_images(wildcards):
@@ -115,16 +124,23 @@ def raw_images(wildcards):
 
 
 def folder_params():
-    """How to read the user's folder, with its listing so that changed images are noticed."""
+    """How to read the user's folder, and digests of what is in it.
+
+    Where the folder itself is not shared, those of the record stand for it.
+    """
     if SOURCE != "folder":
         return {}
-    masks = in_project(FOLDER.masks) if FOLDER.masks else None
-    return {
-        **FOLDER.model_dump(exclude={"name"}),
-        "images": in_project(FOLDER.images),
-        "masks": masks,
-        "listing": [listing_digest(p) for p in (in_project(FOLDER.images), masks) if p],
+    paths = {
+        key: in_project(getattr(FOLDER, key)) if getattr(FOLDER, key) else None
+        for key in ("images", "table", "masks")
     }
+    recorded = recorded_params("data/lesions/index.csv").get("folder", {})
+    contents = {
+        key: folder_digest(path) or recorded.get("contents", {}).get(key)
+        for key, path in paths.items()
+        if path
+    }
+    return {**FOLDER.model_dump(exclude={"name"}), **paths, "contents": contents}
 
 
 def preprocessing(wildcards):
@@ -147,12 +163,6 @@ def fractions(wildcards):
     return {"train": 1 - sum(held_out.values()), **held_out}
 
 
-def config_of(*left_out):
-    """The configuration that a table and everything before it reads."""
-    exclude = {"data": {"hand": True}, **dict.fromkeys(left_out, True)}
-    return cfg.model_dump(mode="json", exclude=exclude)
-
-
 def final_outputs():
     """Every table and figure."""
     return [
@@ -166,6 +176,9 @@ def final_outputs():
 
 onstart:
     try:
+        if not REBUILD:
+            asked = workflow.dag_settings.targets
+            check_rebuild(plan_of(workflow.dag, ROOT), SHARED, asked)
         check_run({job.rule.name for job in workflow.dag.needrun_jobs()})
     except MeddiffError as error:
         raise WorkflowError(str(error))

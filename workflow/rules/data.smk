@@ -35,8 +35,9 @@ rule draw_isic2016:
         runtime=30,
     params:
         code=code("draw_isic2016.py"),
-        n_train=cfg.data.phantom.segmentation_train,
-        n_test=cfg.data.phantom.segmentation_test,
+        counts=cfg.data.phantom.model_dump(
+            include={"segmentation_train", "segmentation_test"}
+        ),
         seed=cfg.seed,
     script:
         "../scripts/draw_isic2016.py"

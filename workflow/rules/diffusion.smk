@@ -21,7 +21,6 @@ rule train_ddpm:
     params:
         code=code("train_ddpm.py"),
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
-        compute=COMPUTE,
         seed=cfg.seed,
     script:
         "../scripts/train_ddpm.py"
@@ -44,8 +43,7 @@ rule sample:
         gpu=GPU,
     params:
         code=code("sample.py"),
-        settings=cfg.sampling.model_dump(),
-        compute=COMPUTE,
+        settings=cfg.sampling.model_dump(exclude={"batch_size"}),
         seed=cfg.seed,
     script:
         "../scripts/sample.py"

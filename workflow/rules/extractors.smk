@@ -40,7 +40,6 @@ rule train_unet:
     params:
         code=code("train_unet.py"),
         settings=cfg.extractors.unet.model_dump(),
-        compute=COMPUTE,
         seed=cfg.seed,
     script:
         "../scripts/train_unet.py"
@@ -69,7 +68,6 @@ rule train_skinlesnet:
         code=code("train_skinlesnet.py"),
         settings=cfg.extractors.skinlesnet.model_dump(),
         classes=CLASSES,
-        compute=COMPUTE,
         seed=cfg.seed,
     script:
         "../scripts/train_skinlesnet.py"
@@ -100,7 +98,6 @@ rule train_resnet50:
         code=code("train_resnet50.py"),
         settings=cfg.extractors.resnet50.model_dump(exclude={"weights"}),
         classes=CLASSES,
-        compute=COMPUTE,
         seed=cfg.seed,
     script:
         "../scripts/train_resnet50.py"
@@ -124,7 +121,6 @@ rule features:
         gpu=GPU,
     params:
         code=code("features.py"),
-        compute=COMPUTE,
     script:
         "../scripts/features.py"
 
@@ -142,6 +138,7 @@ rule table_5_1:
             category="Tables",
             labels={"table": "5.1", "shows": "extractors on test images"},
         ),
+        metrics="results/metrics/table_5_1.json",
         record="results/table_5_1.json",
     log:
         "logs/table_5_1.log",
@@ -154,6 +151,5 @@ rule table_5_1:
         names=CLASSIFIERS,
         notes={} if HAS_MASKS else NO_MASKS,
         stamp=STAMP,
-        config=config_of("diffusion", "sampling", "metrics", "cas"),
     script:
         "../scripts/table_5_1.py"

@@ -85,6 +85,7 @@ rule table_5_2:
             category="Tables",
             labels={"table": "5.2", "shows": "quality of the synthetic images"},
         ),
+        metrics="results/metrics/table_5_2.json",
         record="results/table_5_2.json",
     log:
         "logs/table_5_2.log",
@@ -96,6 +97,5 @@ rule table_5_2:
         reference="+".join(REFERENCE_SETS),
         notes={} if HAS_MASKS else NO_MASKS,
         stamp=STAMP,
-        config=config_of("cas"),
     script:
         "../scripts/table_5_2.py"

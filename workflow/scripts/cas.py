@@ -4,13 +4,12 @@ from meddiff.arrays import load_images
 from meddiff.cas.experiment import build_arm, run_arm
 from meddiff.cas.settings import Cas
 from meddiff.data.labelled import balanced
-from meddiff.devices import choose_device
 from meddiff.files import write_csv
 from meddiff.jobs import job
 from meddiff.randomness import stream_seed
 
 params, wildcards = snakemake.params, snakemake.wildcards
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     sets = {
         name: [load_images(path) for path in snakemake.input[name]]
         for name in ("real", "synthetic", "validation", "test")
@@ -22,6 +21,6 @@ with job(snakemake.log[0], params.compute["threads"]):
         params.classes,
         Cas.model_validate(params.settings),
         seed=stream_seed(params.seed, "cas", wildcards.repetition),
-        device=choose_device(params.compute["device"]),
+        device=device,
     )
     write_csv(told, snakemake.output[0])

@@ -4,5 +4,5 @@ from meddiff.arrays import load_images
 from meddiff.figures.grids import contact_sheet, save_picture
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     save_picture(contact_sheet(load_images(snakemake.input[0])[:60]), snakemake.output[0])

@@ -3,5 +3,5 @@
 from meddiff.data.download import fetch_kaggle
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     fetch_kaggle(snakemake.params.dataset, snakemake.output[0])

@@ -5,11 +5,11 @@ from meddiff.jobs import job
 
 # The worker processes import this file.
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         write_isic2016(
             **dict(snakemake.output.items()),
             seed=snakemake.params.seed,
-            n_train=snakemake.params.n_train,
-            n_test=snakemake.params.n_test,
+            n_train=snakemake.params.counts["segmentation_train"],
+            n_test=snakemake.params.counts["segmentation_test"],
             workers=snakemake.threads,
         )

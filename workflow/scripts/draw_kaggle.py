@@ -23,5 +23,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake):
         main()

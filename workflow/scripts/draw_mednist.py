@@ -3,5 +3,5 @@
 from meddiff.data.phantom.archives import write_mednist
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     write_mednist(snakemake.output[0], seed=snakemake.params.seed, n=snakemake.params.hands)

@@ -1,13 +1,11 @@
 """Compute one extractor's features of every class of an image set."""
 
 from meddiff.arrays import load_images, save_array
-from meddiff.devices import choose_device
 from meddiff.extractors.extractor import load_extractor
 from meddiff.jobs import job
 
 params = snakemake.params
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     extractor = load_extractor(snakemake.input.checkpoint)
-    device = choose_device(params.compute["device"])
     for source, target in zip(snakemake.input.images, snakemake.output, strict=True):
         save_array(extractor.features(load_images(source), device=device), target)

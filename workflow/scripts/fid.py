@@ -10,7 +10,7 @@ from meddiff.metrics.rows import fid_rows
 NAMES = {"synthetic": "synthetic", "noise": "noise", "train": "real"}
 
 files, classes = snakemake.input, snakemake.params.classes
-with job(snakemake.log[0]):
+with job(snakemake):
     sets = {Path(path).parent.name for path in files.scored}
     scored = {
         NAMES[name]: load_by_class(

@@ -7,7 +7,7 @@ from meddiff.data.index import read_table
 from meddiff.jobs import job
 
 wildcards = snakemake.wildcards
-with job(snakemake.log[0]):
+with job(snakemake):
     rows = read_table(snakemake.input.split)
     wanted = (rows["split"] == wildcards.split) & (rows["label"] == wildcards.cls)
     pack(

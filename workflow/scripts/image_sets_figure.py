@@ -4,7 +4,7 @@ from meddiff.arrays import load_by_class
 from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     classes = snakemake.params.classes
     real = load_by_class(snakemake.input.real, classes)
     synthetic = load_by_class(snakemake.input.synthetic, classes)

@@ -4,6 +4,6 @@ from meddiff.checkpoints import save_checkpoint
 from meddiff.extractors.resnet50 import imagenet_weights
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     weights, note = imagenet_weights(snakemake.params.weights)
     save_checkpoint(snakemake.output[0], weights or {}, {"weights": note})

@@ -5,7 +5,7 @@ from meddiff.data.sources import read_mednist_hand
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     index = build_index(read_mednist_hand(snakemake.input[0]), grey=True)
     with atomic_write(snakemake.output[0]) as temporary:
         write_table(index, temporary)

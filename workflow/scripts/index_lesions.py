@@ -7,10 +7,10 @@ from meddiff.jobs import job
 from meddiff.progress import Progress
 
 params = snakemake.params
-with job(snakemake.log[0]):
+with job(snakemake):
     if params.editions is None:
-        folder = {k: v for k, v in params.folder.items() if k not in ("images", "table", "listing")}
-        images, table = params.folder["images"], snakemake.input[0]
+        folder = {key: value for key, value in params.folder.items() if key != "contents"}
+        images, table = folder.pop("images"), folder.pop("table")
         records = read_folder(images, table, classes=params.classes, **folder)
     else:
         archives = dict(zip(params.editions, snakemake.input, strict=True))

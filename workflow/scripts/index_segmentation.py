@@ -6,7 +6,7 @@ from meddiff.data.sources import read_isic2016
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     if snakemake.params.from_split:
         index = masked_rows(read_table(snakemake.input.split))
     else:

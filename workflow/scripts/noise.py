@@ -5,7 +5,7 @@ from meddiff.jobs import job
 from meddiff.metrics.noise import noise_like
 
 params = snakemake.params
-with job(snakemake.log[0]):
+with job(snakemake):
     real = load_by_class(snakemake.input, params.classes)
     for name, target in zip(params.classes, snakemake.output, strict=True):
         noise = noise_like(real[name], params.images, seed=params.seed, name=name)

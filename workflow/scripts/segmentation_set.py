@@ -7,7 +7,7 @@ from meddiff.data.index import read_table
 from meddiff.jobs import job
 
 output, params = snakemake.output, snakemake.params
-with job(snakemake.log[0]):
+with job(snakemake):
     index = read_table(snakemake.input.index)
     arrays = (output.images, output.masks)
     for kind, array, table in zip((False, True), arrays, output.tables, strict=True):

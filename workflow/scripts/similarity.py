@@ -10,7 +10,7 @@ from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
 from meddiff.progress import Progress
 
 settings, wildcards = snakemake.params.settings, snakemake.wildcards
-with job(snakemake.log[0]):
+with job(snakemake):
     images = np.concatenate([load_images(path) for path in snakemake.input])
     total = len(images) * (len(images) - 1)
     with Progress(total, f"similarity {wildcards.images} {wildcards.cls}", unit="pair") as progress:

@@ -6,7 +6,7 @@ from meddiff.files import atomic_write
 from meddiff.jobs import job
 
 params = snakemake.params
-with job(snakemake.log[0]):
+with job(snakemake):
     index = read_table(snakemake.input[0])
     divide = {"audited": split_audited, "study": split_study}[params.protocol]
     index["split"] = divide(index, fractions=params.fractions, seed=params.seed)

@@ -1,22 +1,14 @@
-"""Write Table 5.3 and its record."""
-
-import pandas as pd
+"""Write Table 5.3, and its numbers as metrics."""
 
 from meddiff.jobs import job
-from meddiff.provenance import write_record
-from meddiff.tables import table_5_3, write_table
+from meddiff.tables import read_part, table_5_3, write_metrics, write_table
 
 files, params = snakemake.input, snakemake.params
-with job(snakemake.log[0]):
+with job(snakemake):
     runs = [
-        (arm, repetition, pd.read_csv(path))
+        (arm, repetition, read_part(path))
         for (arm, repetition), path in zip(params.runs, files, strict=True)
     ]
-    write_table(table_5_3(runs, params.classes), snakemake.output.table, params.stamp)
-    write_record(
-        snakemake.output.record,
-        snakemake.output.table,
-        inputs=list(files),
-        config=params.config,
-        root=snakemake.scriptdir + "/../..",
-    )
+    table = table_5_3(runs, params.classes)
+    write_table(table, snakemake.output.table, params.stamp)
+    write_metrics(table, snakemake.output.metrics)

@@ -4,14 +4,13 @@ import numpy as np
 
 from meddiff.arrays import load_images
 from meddiff.checkpoints import save_checkpoint
-from meddiff.devices import choose_device
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import train_ddpm
 from meddiff.files import write_csv
 from meddiff.jobs import job
 
 params = snakemake.params
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     settings = Diffusion.model_validate(params.settings)
     images = np.concatenate([load_images(path) for path in snakemake.input.images])
     trained = train_ddpm(
@@ -22,7 +21,7 @@ with job(snakemake.log[0], params.compute["threads"]):
         validation=load_images(snakemake.input.validation[0])
         if snakemake.input.validation
         else None,
-        device=choose_device(params.compute["device"]),
+        device=device,
     )
     write_csv(trained.history, snakemake.output.history)
     about = {"settings": params.settings, "size": images.shape[1], "channels": images.shape[-1]}

@@ -2,7 +2,6 @@
 
 from meddiff.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.data.labelled import load_balanced
-from meddiff.devices import choose_device
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.resnet50 import train_resnet50
 from meddiff.extractors.settings import Training
@@ -10,10 +9,9 @@ from meddiff.files import atomic_write, write_csv
 from meddiff.jobs import job
 
 params = snakemake.params
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     imagenet, source = load_checkpoint(snakemake.input.weights)
     sets = {name: load_balanced(snakemake.input[name]) for name in ("train", "validation", "test")}
-    device = choose_device(params.compute["device"])
     network, history = train_resnet50(
         sets["train"],
         sets["validation"],

@@ -2,7 +2,6 @@
 
 from meddiff.checkpoints import save_checkpoint
 from meddiff.data.labelled import load_balanced
-from meddiff.devices import choose_device
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.settings import SkinLesNet
 from meddiff.extractors.skinlesnet import train_skinlesnet
@@ -10,9 +9,8 @@ from meddiff.files import write_csv
 from meddiff.jobs import job
 
 params = snakemake.params
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     sets = {name: load_balanced(snakemake.input[name]) for name in ("train", "validation", "test")}
-    device = choose_device(params.compute["device"])
     network, history = train_skinlesnet(
         sets["train"],
         sets["validation"],

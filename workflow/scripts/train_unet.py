@@ -2,16 +2,14 @@
 
 from meddiff.arrays import load_images
 from meddiff.checkpoints import save_checkpoint
-from meddiff.devices import choose_device
 from meddiff.extractors.segmentation import segmentation_scores, train_unet
 from meddiff.extractors.settings import UNet
 from meddiff.files import write_csv
 from meddiff.jobs import job
 
 files, params = snakemake.input, snakemake.params
-with job(snakemake.log[0], params.compute["threads"]):
+with job(snakemake) as device:
     settings = UNet.model_validate(params.settings)
-    device = choose_device(params.compute["device"])
     images = load_images(files.images)
     network, history = train_unet(
         images, load_images(files.masks), settings, seed=params.seed, device=device

@@ -1,23 +1,16 @@
-"""What a result was made from: fingerprints of code, and a record beside every table."""
+"""Digests of the code that a result depends on."""
 
 import ast
 import hashlib
-import json
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from meddiff.files import atomic_write, sha256_file
-
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 UNSEEN = {"settings.py", "errors.py", "files.py", "jobs.py", "progress.py"}
 """Modules that no result depends on: declared values reach a job as parameters, and the others only
 log, report faults or write bytes to their place. Editing one must not retrain a DDPM."""
-RECORDED = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
-            "pillow", "snakemake")  # fmt: skip
 
 
 def fingerprint(script: str | Path) -> str:
@@ -97,36 +90,6 @@ def _resolve(module: str, name: str | None) -> Path | None:
             if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
                 return _resolve(node.module or "", name)
     return None
-
-
-def write_record(
-    path: str | Path,
-    table: str | Path,
-    *,
-    inputs: Iterable[str | Path],
-    config: Mapping[str, Any],
-    root: str | Path,
-) -> None:
-    """Write the JSON record that tells what a table was made from.
-
-    Args:
-        path: the record.
-        table: the finished table.
-        inputs: files that it was computed from; each is recorded with its SHA-256.
-        config: the configuration that the table and everything before it read.
-        root: the project's root, whose code is digested as a whole.
-    """
-    record = {
-        "table": str(table),
-        "sha256": sha256_file(table),
-        "inputs": {str(file): sha256_file(file) for file in sorted(map(str, inputs))},
-        "config": dict(config),
-        "source": source_digest(root),
-        "packages": {name: version(name) for name in RECORDED},
-        "git_commit": git_commit(),
-    }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def source_digest(root: str | Path) -> str:

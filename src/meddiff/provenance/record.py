@@ -1,0 +1,263 @@
+"""Records: what a file was made from, by whom, with what, on which machine.
+
+A job writes one for each of its outputs as it ends, into the run's `.snakemake/meddiff/records/`.
+Sharing copies them to `provenance/`, which git carries, bound to the bytes that DVC carries.
+"""
+
+import getpass
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from meddiff.errors import MeddiffError
+from meddiff.files import atomic_write
+from meddiff.provenance.digests import digest
+from meddiff.provenance.fingerprint import git_commit, source_digest
+
+LOCAL = Path(".snakemake/meddiff/records")
+SHARED = Path("provenance")
+LARGEST = 4 * 2**20
+"""Bytes of a record that is still believed to be one."""
+PACKAGES = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
+            "pillow", "snakemake")  # fmt: skip
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(_Model):
+    """Where a job ran: what decides the last digits of its numbers."""
+
+    system: str
+    processor: str
+    instructions: str
+    """Vector instructions that torch uses on the CPU, e.g. AVX512; empty for jobs without torch."""
+    device: str
+    """Name of the GPU that the nets ran on, or "cpu"."""
+    threads: int
+    python: str
+
+
+class Record(_Model):
+    """What one file was made from. Paths start at the run directory."""
+
+    path: str
+    sha256: Sha256
+    md5: Md5
+    size: Annotated[int, Field(ge=0)]
+    rule: str | None
+    """None for a file that was put there by hand."""
+    inputs: dict[str, Sha256]
+    params: dict[str, Any]
+    """The rule's parameters: its part of the configuration, seed, and digest of its code."""
+    source: str
+    """SHA-256 over the whole source at that time."""
+    commit: str | None
+    packages: dict[str, str]
+    machine: Machine | None
+    author: str
+    started: str
+    finished: str
+    snakemake: dict[str, Any] | None = None
+    """Snakemake's own record, without which it cannot tell whether an edit concerns the file."""
+
+
+Records = Mapping[str, Record]
+
+
+def plain(params: Any) -> dict[str, Any]:
+    """Return a rule's named parameters as JSON can hold them."""
+    told: dict[str, Any] = json.loads(json.dumps(dict(params.items()), default=repr))
+    return told
+
+
+def describe_file(path: str, **known: Any) -> Record:
+    """Return the record of a file as it stands, with what is `known` of its making."""
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    unknown: dict[str, Any] = {
+        "rule": None,
+        "inputs": {},
+        "params": {},
+        "source": "",
+        "commit": None,
+        "packages": {},
+        "machine": None,
+        "author": author(),
+        "started": moment,
+        "finished": moment,
+    }
+    return Record(path=path, **digest(path)._asdict(), **{**unknown, **known})
+
+
+def record_job(job: Any, *, started: datetime, threads: int, device: str) -> None:
+    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
+
+    Args:
+        job: Snakemake's object of a script.
+        started: when it started, with time zone.
+        threads: CPU threads that it computed with.
+        device: torch device of its nets.
+    """
+    known = {
+        "rule": job.rule,
+        "inputs": {str(file): digest(file).sha256 for file in job.input},
+        "params": plain(job.params),
+        "source": source_digest(Path(job.scriptdir) / "../.."),
+        "commit": git_commit(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "machine": this_machine(threads, device),
+        "author": author(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    lineage_file = getattr(job.output, "record", None)
+    for path in map(str, job.output):
+        if path != lineage_file and Path(path).is_file():
+            write_record(describe_file(path, **known), LOCAL)
+    if lineage_file:
+        write_lineage(lineage_file, str(job.output[0]))
+        write_record(describe_file(lineage_file, **known), LOCAL)
+
+
+def write_lineage(path: str | Path, made: str) -> None:
+    """Write the records behind the file `made`, raw files first, as one JSON file beside it."""
+    records = read_effective()
+    chain = [records[file].model_dump(exclude={"snakemake"}) for file in lineage(made, records)]
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(chain, indent=1) + "\n")
+
+
+def lineage(path: str, records: Records) -> list[str]:
+    """Return the recorded files that `path` was made from and itself, each after its inputs."""
+    order: dict[str, None] = {}
+    waiting = [(path, False)]
+    while waiting:
+        name, expanded = waiting.pop()
+        if name in order or name not in records:
+            continue
+        if expanded:
+            order[name] = None
+        else:
+            waiting.append((name, True))
+            waiting += [(file, False) for file in sorted(records[name].inputs, reverse=True)]
+    return list(order)
+
+
+def broken_links(record: Record, records: Records) -> list[str]:
+    """Return the inputs whose recorded bytes are not the ones that `record` was made from."""
+    return [
+        file
+        for file, sha256 in record.inputs.items()
+        if file in records and records[file].sha256 != sha256
+    ]
+
+
+def read_effective() -> dict[str, Record]:
+    """Return the working directory's records: local ones, or shared ones whose bytes are here."""
+    shared, together = read_records(SHARED), read_records(LOCAL)
+    for path, record in shared.items():
+        local = together.get(path)
+        here = Path(path).is_file() and digest(path).sha256
+        if local is None or (here == record.sha256 != local.sha256):
+            together[path] = record
+    return together
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Return the records below a folder by the path that each speaks of.
+
+    Raises:
+        MeddiffError: a file is no record, or speaks of another path than its own.
+    """
+    found = {}
+    for file in sorted(folder.rglob("*.json")):
+        record = read_record(file)
+        expected = file.relative_to(folder).as_posix().removesuffix(".json")
+        if record.path != expected or not is_inside(record.path):
+            raise MeddiffError(f"{file}: a record of {record.path!r} does not belong there")
+        found[record.path] = record
+    return found
+
+
+def recorded_params(path: str) -> dict[str, Any]:
+    """Return the parameters that a file was made with, here or by whoever shared it; or none."""
+    for folder in (LOCAL, SHARED):
+        if (file := folder / f"{path}.json").is_file():
+            return read_record(file).params
+    return {}
+
+
+def read_record(file: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        MeddiffError: the file is too large, no JSON, or no record.
+    """
+    if file.stat().st_size > LARGEST:
+        raise MeddiffError(f"{file}: too large for a record; get it back with git checkout")
+    try:
+        return Record.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "file"
+        raise MeddiffError(
+            f"{file}: no valid record ({where}: {fault['msg']}); get it back with git checkout"
+        ) from None
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Write a record below `folder`, named after its path."""
+    with atomic_write(folder / f"{record.path}.json", quiet=True) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1) + "\n")
+
+
+def is_inside(path: str) -> bool:
+    """Tell whether a path stays below the directory that it starts from."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
+
+
+def author() -> str:
+    """Return who runs this, as git would sign a commit, or else the login name."""
+    try:
+        command = ["git", "var", "GIT_AUTHOR_IDENT"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        return told.stdout.rsplit(">", 1)[0].strip() + ">"
+    except (OSError, subprocess.SubprocessError):
+        return getpass.getuser()
+
+
+def this_machine(threads: int, device: str) -> Machine:
+    """Describe the machine that this process runs on."""
+    torch = sys.modules.get("torch")
+    instructions = torch.backends.cpu.get_cpu_capability() if torch else ""
+    gpu = torch.cuda.get_device_name() if torch and device.startswith("cuda") else device
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        instructions=instructions,
+        device=gpu,
+        threads=threads,
+        python=platform.python_version(),
+    )
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    if told.is_file():
+        for line in told.read_text().splitlines():
+            if line.startswith(("model name", "Hardware")):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,153 @@
+"""Bring Snakemake's memory in step with the records that git carries, before it plans.
+
+Snakemake decides by a file's time and by metadata in `.snakemake`, neither of which a clone has:
+after a plain pull it would train again. Here each file that holds the very bytes of its record gets
+that record's time and metadata, and a file that no record speaks for is never taken for a result.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from meddiff.errors import MeddiffError
+from meddiff.files import atomic_write
+from meddiff.provenance.digests import Digest, digest, remember
+from meddiff.provenance.record import (
+    LOCAL,
+    SHARED,
+    Record,
+    Records,
+    broken_links,
+    read_effective,
+    read_records,
+)
+
+METADATA = Path(".snakemake/metadata")
+INCOMPLETE = Path(".snakemake/incomplete")
+PLACES = ("data/lesions", "data/segmentation", "data/hand", "models", "predictions", "features",
+          "metrics", "cas", "results")  # fmt: skip
+"""Folders that only rules write to; archives in data/raw may also be put there by hand."""
+NAME_MAX = 254
+"""Characters of a name of Snakemake's metadata; longer ones go on in a folder."""
+
+
+def adopt() -> dict[str, Record]:
+    """Adopt shared files of the working directory and return the shared records.
+
+    Raises:
+        MeddiffError: a file holds other bytes than those that were shared or made here.
+    """
+    shared, local = read_records(SHARED), read_records(LOCAL)
+    edited = [path for path in sorted(shared | local) if _settle(path, shared, local)]
+    if edited:
+        raise MeddiffError(_tell_edited(edited, shared))
+    _void_what_is_stale()
+    for path in _strangers(shared, local):
+        _write_metadata(path, _void("not made by this workflow here"))
+    return shared
+
+
+def _settle(path: str, shared: Records, local: Records) -> bool:
+    """Adopt one file if it is the shared one; return whether it is neither that nor made here."""
+    record = shared.get(path)
+    if not Path(path).is_file():
+        if record and path not in local:
+            _install(record)
+        return False
+    if metadata_file(path, INCOMPLETE).exists():
+        return False
+    found = digest(path)
+    if path in local and found.sha256 == local[path].sha256:
+        return False
+    if record and found.sha256 == record.sha256:
+        _install(record)
+        _set_time(record, found)
+        return False
+    return True
+
+
+def _install(record: Record) -> None:
+    if record.snakemake and read_metadata(record.path) != record.snakemake:
+        _write_metadata(record.path, record.snakemake)
+
+
+def _set_time(record: Record, found: Digest) -> None:
+    """Give a file the time at which its job ended: Snakemake compares the times of files."""
+    ended = (record.snakemake or {}).get("endtime")
+    if ended is not None and abs(Path(record.path).stat().st_mtime - ended) > 1e-3:
+        try:
+            os.utime(record.path, (ended, ended))
+        except PermissionError:
+            raise MeddiffError(
+                f"{record.path}: cannot set its time; it must belong to you (copy the project)"
+            ) from None
+        remember(record.path, found)
+
+
+def _void_what_is_stale() -> None:
+    """Have Snakemake plan a file that was made from other bytes than its inputs' records say.
+
+    It sees that itself only where the inputs are here and not just recorded.
+    """
+    records = read_effective()
+    for path, record in records.items():
+        broken = broken_links(record, records)
+        broken += [file for file in record.inputs if file not in records and _differs(file, record)]
+        if broken and read_metadata(path):
+            _write_metadata(path, _void(f"made from another {', '.join(broken)}"))
+
+
+def _differs(file: str, record: Record) -> bool:
+    """Tell whether an archive put there by hand is another than the recorded one."""
+    return Path(file).is_file() and digest(file).sha256 != record.inputs[file]
+
+
+def _strangers(shared: Records, local: Records) -> Iterator[str]:
+    for place in PLACES:
+        for file in Path(place).rglob("*"):
+            path = file.as_posix()
+            known = path in shared or path in local or metadata_file(path, INCOMPLETE).exists()
+            if not known and file.is_file() and not file.name.startswith((".", "README")):
+                yield path
+
+
+def _void(reason: str) -> dict[str, Any]:
+    """Metadata whose parameters no rule has, so that Snakemake plans the file and says why."""
+    return {"params": [f"<{reason}>"], "record_format_version": 6}
+
+
+def _tell_edited(edited: list[str], shared: Records) -> str:
+    lines = []
+    for path in edited:
+        remedy = (
+            f"`meddiff restore --replace {path}` brings the shared bytes back"
+            if path in shared
+            else "delete it to have it made again"
+        )
+        lines.append(f"{path} holds other bytes than those that were recorded: {remedy}")
+    return "\n".join(lines)
+
+
+def metadata_file(path: str, folder: Path = METADATA) -> Path:
+    """Return where Snakemake keeps what it knows of a file (its own naming)."""
+    name = base64.urlsafe_b64encode(path.encode()).decode()
+    parts = [name[i : i + NAME_MAX] for i in range(0, len(name), NAME_MAX)]
+    return folder.joinpath(*[f"@{part}" for part in parts[:-1]], parts[-1])
+
+
+def read_metadata(path: str) -> dict[str, Any] | None:
+    """Return what Snakemake knows of a file; None where that is nothing or unreadable."""
+    try:
+        told: dict[str, Any] = json.loads(metadata_file(path).read_text())
+        return told
+    except (OSError, ValueError):
+        return None
+
+
+def _write_metadata(path: str, told: dict[str, Any]) -> None:
+    if read_metadata(path) != told:
+        with atomic_write(metadata_file(path), quiet=True) as temporary:
+            temporary.write_text(json.dumps(told))

@@ -1,0 +1,122 @@
+"""Share a finished run: its records through git, its bytes through DVC."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from meddiff.errors import MeddiffError
+from meddiff.provenance.digests import digest
+from meddiff.provenance.record import (
+    LOCAL,
+    SHARED,
+    Record,
+    Records,
+    describe_file,
+    read_records,
+    write_record,
+)
+from meddiff.sharing import remote
+from meddiff.sharing.adoption import read_metadata
+from meddiff.sharing.guard import name_some
+from meddiff.sharing.plan import Plan
+
+RAW = "data/raw/"
+
+
+def share(plan: Plan, *, everything: bool, to: str | None, say: Callable[[str], None]) -> None:
+    """Record and push the files behind the plan's targets.
+
+    Args:
+        plan: of the working directory.
+        everything: the targets are all that this configuration makes: records of other files are
+            dropped.
+        to: name of a DVC remote, or None for the default one.
+        say: told what was done.
+
+    Raises:
+        MeddiffError: work is still planned, a file is not what its record says, or DVC fails. Then
+            nothing of what was shared before is lost.
+    """
+    if not plan.run.is_relative_to(plan.root):
+        raise MeddiffError(
+            f"{plan.run} lies outside the project: share runs from {plan.root}/runs/"
+        )
+    if plan.planned:
+        rules = sorted({step.rule for step in plan.planned})
+        raise MeddiffError(
+            f"{len(plan.planned)} jobs are still planned ({name_some(rules)}): run snakemake with "
+            "the same targets and options first, then share"
+        )
+    remote.check_remote(plan.run, to)
+    before = read_records(SHARED)
+    records = _collect(plan, before)
+    kept = {} if everything else {p: r for p, r in before.items() if p not in records}
+    records |= kept
+    staged = remote.stages(plan.root, plan.run)
+    with _UndoUnlessFinished(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
+        remote.keep(records, staged, plan.run)
+        remote.push(staged, plan.run, to)
+    for path, record in records.items():
+        if before.get(path) != record:
+            write_record(record, SHARED)
+    for path in set(before) - set(records):
+        (SHARED / f"{path}.json").unlink()
+    size = sum(record.size for record in records.values())
+    new = sum(before.get(path) != record for path, record in records.items())
+    say(f"shared {len(records)} files, {size / 1e6:.1f} MB; {new} records are new or changed")
+    here = plan.run.relative_to(plan.root)
+    lock = ["dvc.lock"] if staged else []
+    files = " ".join([str(here / SHARED), str(here / remote.ARTEFACTS), *lock])
+    say(f"now: git add {files} && git commit -m 'Share results' && git push")
+
+
+def _collect(plan: Plan, before: Records) -> dict[str, Record]:
+    """Return the record of each file behind the targets, each checked against its bytes."""
+    local = read_records(LOCAL)
+    steps = plan.behind(plan.targets)
+    records = {p: _record_of(p, local, before) for step in steps for p in step.outputs}
+    for step in steps:
+        by_hand = all(records[path].rule is None for path in step.outputs)
+        reasons = [] if by_hand else list(plan.differences(step, records))
+        if reasons:
+            raise MeddiffError(
+                f"{step.outputs[0]} is not what this configuration makes ({reasons[0]}): delete it "
+                "and run snakemake again"
+            )
+    return records
+
+
+def _record_of(path: str, local: Records, before: Records) -> Record:
+    """Return the record of a file as it is to be shared, with Snakemake's own."""
+    if not Path(path).is_file():
+        if path in before:
+            return before[path]
+        raise MeddiffError(f"{path} is not here and was not shared before: run snakemake {path}")
+    found = digest(path, full=True)
+    if path in local and local[path].sha256 == found.sha256:
+        return local[path].model_copy(update={"snakemake": read_metadata(path)})
+    if path in before and before[path].sha256 == found.sha256:
+        return before[path]
+    if path.startswith(RAW) and path not in local and path not in before:
+        return describe_file(path)
+    raise MeddiffError(
+        f"{path} holds other bytes than those that were recorded: delete it and run snakemake again"
+    )
+
+
+class _UndoUnlessFinished:
+    """Put files back as they were if the block fails."""
+
+    def __init__(self, *files: Path) -> None:
+        self.before = {file: file.read_bytes() if file.is_file() else None for file in files}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            return
+        for file, content in self.before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_bytes(content)

@@ -1,0 +1,117 @@
+"""A project as collaborators have it: clones of one repository, one DVC remote."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from conftest import ROOT, SMOKE, planned
+
+PROGRAMS = Path(sys.executable).parent
+OUTPUTS = ("data", "models", "predictions", "features", "metrics", "cas", "results", ".snakemake")
+TABLE = "results/table_5_2.csv"
+
+
+def merge(base: dict, overlay: Mapping) -> dict:
+    """Merge nested settings as Snakemake merges configuration files."""
+    for key, value in overlay.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = merge(base[key], value) if nested else value
+    return base
+
+
+@dataclass(frozen=True)
+class Clone:
+    """One collaborator's working tree."""
+
+    root: Path
+    env: Mapping[str, str]
+
+    def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess:
+        """Run a program of the environment with this tree's library."""
+        env = {**os.environ, **self.env, "PYTHONPATH": str(self.root / "src")}
+        env["PATH"] = f"{PROGRAMS}{os.pathsep}{env['PATH']}"
+        done = subprocess.run(
+            list(map(str, command)), cwd=self.root, env=env, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stdout[-5000:]
+        return done
+
+    def meddiff(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
+        return self.run("python", "-m", "meddiff.cli", *arguments, check=check)
+
+    def snakemake(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
+        return self.run("snakemake", *arguments, "--cores", "2", check=check)
+
+    def fails(self, *arguments: str | Path) -> str:
+        """Run a command of meddiff that must fail with plain lines; return them."""
+        done = self.meddiff(*arguments, check=False)
+        assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout[-3000:]
+        return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
+
+    def planned(self, *arguments: str | Path) -> dict[str, int]:
+        """Return the jobs that Snakemake plans, by rule."""
+        return planned(self.snakemake(*arguments, "--dry-run").stdout)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments).stdout.strip()
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text that must stand in a file."""
+        path = self.root / file
+        text = path.read_text()
+        assert old in text, f"{old!r} not in {file}"
+        path.write_text(text.replace(old, new, 1))
+
+    def configure(self, overlay: str) -> None:
+        """Merge settings into config/config.yaml."""
+        file = self.root / "config/config.yaml"
+        merged = merge(yaml.safe_load(file.read_text()), yaml.safe_load(overlay))
+        file.write_text(yaml.safe_dump(merged, sort_keys=False))
+
+    def files(self) -> set[str]:
+        """Return the outputs of the workflow that are here."""
+        return {
+            path.relative_to(self.root).as_posix()
+            for name in OUTPUTS[:-1]
+            for path in (self.root / name).rglob("*")
+            if path.is_file() and path.name != "README.md"
+        }
+
+    def clone(self, root: Path) -> "Clone":
+        self.git("clone", "--quiet", str(self.root), str(root))
+        return _signed(Clone(root, self.env), root.name)
+
+
+def new_project(root: Path, finished_run: Path, env: Mapping[str, str] | None = None) -> Clone:
+    """Return a repository with this project, at smoke scale, and a finished run of it."""
+    told = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("runs/"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    project = Clone(root, env or {})
+    project.git("init", "--quiet", "--initial-branch", "main")
+    _signed(project, "alice")
+    project.configure(SMOKE.read_text())
+    project.commit("Start")
+    for name in OUTPUTS:
+        shutil.copytree(finished_run / name, root / name, dirs_exist_ok=True)
+    return project
+
+
+def _signed(project: Clone, name: str) -> Clone:
+    project.git("config", "user.name", name)
+    project.git("config", "user.email", f"{name}@example.org")
+    return project

@@ -1,0 +1,428 @@
+"""Two collaborators and a DVC remote: share, restore, edit, share again, and what can go wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from collaboration import TABLE, Clone, new_project
+
+pytestmark = pytest.mark.slow
+
+BUNDLE = {TABLE, "results/table_5_2.json", "results/metrics/table_5_2.json"}
+
+
+@pytest.fixture(scope="module")
+def alice(smoke_run, tmp_path_factory) -> Clone:
+    """Who made the run and shared it."""
+    folder = tmp_path_factory.mktemp("sharing")
+    project = new_project(folder / "alice", smoke_run)
+    project.run("dvc", "remote", "add", "--quiet", "--default", "store", folder / "store")
+    assert project.planned() == {}
+    project.meddiff("share")
+    project.commit("Share")
+    return project
+
+
+@pytest.fixture
+def bob(alice, tmp_path) -> Clone:
+    """Who has just cloned; the remote is a copy, which a test may harm."""
+    clone = alice.clone(tmp_path / "bob")
+    shutil.copytree(store_of(alice), tmp_path / "store")
+    clone.run("dvc", "remote", "modify", "--local", "store", "url", tmp_path / "store")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def whole(alice, tmp_path_factory) -> Clone:
+    """A clone with everything restored; tests leave it as they found it."""
+    clone = alice.clone(tmp_path_factory.mktemp("whole") / "carol")
+    clone.meddiff("restore", "--everything")
+    return clone
+
+
+def store_of(clone: Clone) -> Path:
+    return Path(clone.run("dvc", "config", "remote.store.url").stdout.strip())
+
+
+def object_of(clone: Clone, path: str) -> Path:
+    """Where the remote keeps the bytes of a file."""
+    md5 = json.loads((clone.root / f"provenance/{path}.json").read_text())["md5"]
+    return store_of(clone) / "files/md5" / md5[:2] / md5[2:]
+
+
+def rewrite(file: Path, content: bytes) -> None:
+    """Write bytes to an object of DVC, which keeps them read-only."""
+    file.chmod(0o644)
+    file.write_bytes(content)
+    file.chmod(0o444)
+
+
+class TestRestore:
+    def test_a_clone_that_forgot_to_pull_trains_nothing(self, bob):
+        done = bob.snakemake(TABLE, check=False)
+        assert done.returncode != 0
+        assert f"meddiff restore {TABLE}" in done.stdout
+        assert bob.files() == set()
+
+    def test_a_table_comes_back_alone_and_nothing_is_planned(self, bob):
+        told = bob.meddiff("restore", TABLE).stdout
+        assert bob.files() == BUNDLE
+        assert "nothing to do" in told
+        assert bob.planned(TABLE) == {}
+        assert "Nothing to be done" in bob.snakemake(TABLE).stdout
+
+    def test_what_an_edit_needs_is_named_fetched_and_enough(self, bob):
+        bob.meddiff("restore", TABLE)
+        bob.configure("metrics: {ssim: {sigma: 1.2}}")
+        stopped = bob.snakemake(TABLE, check=False)
+        assert stopped.returncode != 0 and f"meddiff restore {TABLE}" in stopped.stdout
+        assert bob.files() == BUNDLE
+        bob.meddiff("restore", TABLE)
+        assert bob.planned(TABLE) == {"similarity": 4, "table_5_2": 1}
+        assert not any(path.startswith(("data/raw", "models/ddpm")) for path in bob.files())
+        before = pd.read_csv(bob.root / TABLE)
+        bob.snakemake(TABLE)
+        after = pd.read_csv(bob.root / TABLE)
+        changed = before["value"] != after["value"]
+        assert set(before["metric"][changed]) == {"ssim"}
+        assert "alice" in (told := bob.meddiff("verify", TABLE).stdout) and "bob" in told
+
+    def test_a_refused_rebuild_can_be_demanded_and_gives_the_same_bytes(self, alice, bob):
+        target = "data/lesions/split.csv"
+        assert bob.snakemake(target, check=False).returncode != 0
+        bob.snakemake(target, "--config", "rebuild=true")
+        assert (bob.root / target).read_bytes() == (alice.root / target).read_bytes()
+        assert "bit-identical to the one shared by alice" in bob.meddiff("verify", target).stdout
+        assert bob.planned(target) == {}
+
+    def test_a_plain_pull_is_as_good(self, bob):
+        bob.run("dvc", "pull")
+        assert bob.planned() == {}
+
+
+EDITS = {
+    "diffusion.steps": (
+        "diffusion: {steps: 7}",
+        {"train_ddpm": 2, "sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1,
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
+         "training_figure": 1, "all": 1},
+    ),
+    "diffusion of one class": (
+        "diffusion: {classes: {benign: {epochs: 2}}}",
+        {"train_ddpm": 1, "sample": 1, "features": 3, "fid": 3, "similarity": 1, "table_5_2": 1,
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 1,
+         "training_figure": 1, "all": 1},
+    ),
+    "two values swapped": (
+        "data: {phantom: {segmentation_train: 6, segmentation_test: 16}}",
+        {"draw_isic2016": 1, "index_segmentation": 1, "segmentation_set": 2, "train_unet": 1,
+         "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1, "training_figure": 1, "all": 1},
+    ),
+    "sampling.images": (
+        "sampling: {images: 9}",
+        {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "all": 1},
+    ),
+    "sampling.batch_size": ("sampling: {batch_size: 3}", {}),
+    "compute": ("compute: {threads: 1, device: auto}", {}),
+    "metrics.ssim": (
+        "metrics: {ssim: {sigma: 1.2}}", {"similarity": 4, "table_5_2": 1, "all": 1}
+    ),
+    "extractors.unet": (
+        "extractors: {unet: {steps: 5}}",
+        {"train_unet": 1, "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1,
+         "training_figure": 1, "all": 1},
+    ),
+    "extractors.skinlesnet": (
+        "extractors: {skinlesnet: {lr: 0.002}}",
+        {"train_skinlesnet": 1, "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1,
+         "training_figure": 1, "all": 1},
+    ),
+    "cas.batch_size": ("cas: {batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
+    "cas.arms": ("cas: {arms: [real]}", {"table_5_3": 1, "all": 1}),
+    "data.hand": ("data: {hand: {size: 16}}", {"image_set": 1, "hand_figure": 1, "all": 1}),
+    "scale": ("scale: other", {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "all": 1}),
+    "what another source reads": ("data: {folder: {name: mine}}", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_value_reruns_what_depends_on_it(whole, name):
+    overlay, jobs = EDITS[name]
+    whole.configure(overlay)
+    try:
+        assert whole.planned() == jobs
+    finally:
+        whole.git("checkout", "--", ".")
+
+
+CODE = {
+    "a comment in the configuration": ("config/config.yaml", "scale:", "# ours\nscale:", {}),
+    "a comment in a script": ("workflow/scripts/sample.py", "params =", "# ours\nparams =", {}),
+    "a docstring": ("src/meddiff/diffusion/training.py", '"""Training', '"""The training', {}),
+    "a module that only reports": ("src/meddiff/progress.py", "import", "import sys\nimport", {}),
+    "a script": (
+        "workflow/scripts/fid.py", "with job(", "extra = 1\nwith job(",
+        {"fid": 3, "table_5_2": 1, "all": 1},
+    ),
+    "a metric's module": (
+        "src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
+        {"similarity": 4, "table_5_2": 1, "all": 1},
+    ),
+    "the sampler's module": (
+        "src/meddiff/diffusion/sampling.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
+        {"sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
+         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "all": 1},
+    ),
+    "a rule's parameter": (
+        "workflow/rules/metrics.smk", 'code=code("fid.py"),', 'code=code("fid.py"), more=1,',
+        {"fid": 3, "table_5_2": 1, "all": 1},
+    ),
+    "a rule's inputs": (
+        "workflow/rules/figures.smk", '"data/hand/train/hand.npy",',
+        '["data/hand/train/hand.npy", "data/hand/validation/hand.npy"],',
+        {"image_set": 1, "hand_figure": 1, "all": 1},
+    ),
+    "a rule's resources": ("workflow/rules/metrics.smk", "mem_mb=4000", "mem_mb=5000", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_edited_code_reruns_what_runs_it(whole, name):
+    file, old, new, jobs = CODE[name]
+    whole.edit(file, old, new)
+    try:
+        assert whole.planned() == jobs
+    finally:
+        whole.git("checkout", "--", ".")
+
+
+def test_after_restoring_a_table_alone_an_edit_is_seen_as_well(bob):
+    """Records stand for the files that are not here."""
+    bob.meddiff("restore", TABLE)
+    bob.edit("src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
+    bob.meddiff("restore", TABLE)
+    assert bob.planned(TABLE) == {"similarity": 4, "table_5_2": 1}
+
+
+class TestTwoSharers:
+    def test_a_second_share_reaches_the_first_sharer(self, alice, tmp_path):
+        """Bob changes a metric and shares; Alice pulls, and gets his table without computing."""
+        first = alice.clone(tmp_path / "first")
+        first.meddiff("restore", "--everything", TABLE)
+        bob = alice.clone(tmp_path / "bob")
+        bob.configure("metrics: {ssim: {sigma: 1.2}}")
+        bob.meddiff("restore", TABLE)
+        assert "still planned" in bob.fails("share", TABLE)
+        bob.snakemake(TABLE)
+        bob.meddiff("share", TABLE)
+        bob.commit("Share a wider window")
+        first.git("pull", "--quiet", str(bob.root), "main")
+        stopped = first.snakemake(TABLE, check=False)
+        assert stopped.returncode != 0 and "meddiff restore --replace" in stopped.stdout
+        changed = sorted(set(bob.git("diff", "--name-only", "HEAD~1").splitlines()))
+        shared = [f.removeprefix("provenance/").removesuffix(".json") for f in changed
+                  if f.startswith("provenance/")]  # fmt: skip
+        assert TABLE in shared and "models/ddpm/benign.safetensors" not in shared
+        first.meddiff("restore", "--replace", *shared)
+        assert first.planned(TABLE) == {}
+        assert (first.root / TABLE).read_bytes() == (bob.root / TABLE).read_bytes()
+
+    def test_runs_of_other_configurations_live_side_by_side(self, alice, tmp_path):
+        target = "data/lesions/split.csv"
+        bob = alice.clone(tmp_path / "bob")
+        (bob.root / "config/other.yaml").write_text("seed: 1\n")
+        other = ("--directory", "runs/other", "--configfile", "config/other.yaml")
+        bob.snakemake(target, *other)
+        assert bob.files() == set() and not (bob.root / ".snakemake/metadata").exists()
+        bob.meddiff("share", target, *other)
+        bob.commit("Share another seed")
+        carol = bob.clone(tmp_path / "carol")
+        carol.meddiff("restore", target, *other)
+        carol.meddiff("restore", target)
+        first, second = carol.root / target, carol.root / "runs/other" / target
+        assert first.read_bytes() == (alice.root / target).read_bytes()
+        assert second.read_bytes() == (bob.root / "runs/other" / target).read_bytes()
+        assert first.read_bytes() != second.read_bytes()
+        assert carol.planned(target) == {} == carol.planned(target, *other)
+
+
+class TestMishaps:
+    def test_a_share_while_work_is_planned_changes_nothing(self, bob):
+        bob.meddiff("restore", TABLE)
+        bob.configure("seed: 3")
+        assert "still planned" in bob.fails("share", TABLE)
+        assert bob.git("status", "--short") == "M config/config.yaml"
+
+    def test_a_touched_file_is_not_shared_as_made(self, bob):
+        bob.meddiff("restore", "--everything")
+        bob.configure("scale: other")
+        bob.snakemake(TABLE, "--touch")
+        assert "scale" in bob.fails("share", TABLE)
+
+    @pytest.mark.parametrize(
+        ("harm", "words"),
+        [
+            (lambda good: good[:100] + bytes([good[100] ^ 1]) + good[101:], "other bytes"),
+            (lambda good: good + b"\0" * 10_000_000, "too long"),
+            (lambda good: good[:-7], "lacks 7 bytes"),
+            (lambda good: b"", "lacks"),
+        ],
+    )
+    def test_bytes_that_the_remote_changed_are_refused(self, bob, harm, words):
+        stored = object_of(bob, TABLE)
+        good = stored.read_bytes()
+        rewrite(stored, harm(good))
+        told = bob.fails("restore", TABLE)
+        assert words in told and TABLE in told
+        assert TABLE not in bob.files()
+        rewrite(stored, good)
+        bob.meddiff("restore", TABLE)
+        assert bob.planned(TABLE) == {}
+
+    def test_a_corrupted_cache_object_is_refused(self, bob):
+        bob.run("dvc", "fetch")
+        stored = object_of(bob, TABLE)
+        cached = bob.root / ".dvc/cache/files/md5" / stored.parent.name / stored.name
+        rewrite(cached, cached.read_bytes()[::-1])
+        told = bob.fails("restore", TABLE)
+        assert ".dvc/cache" in told and TABLE not in bob.files()
+        cached.unlink()
+        bob.meddiff("restore", TABLE)
+
+    def test_a_plain_pull_of_changed_bytes_stops_by_name(self, bob):
+        stored = object_of(bob, TABLE)
+        rewrite(stored, stored.read_bytes()[::-1])
+        bob.run("dvc", "pull", TABLE)
+        done = bob.snakemake(TABLE, check=False)
+        assert done.returncode != 0 and f"{TABLE} holds other bytes" in done.stdout
+
+    def test_an_object_that_is_not_there_is_named(self, bob):
+        stored = object_of(bob, TABLE)
+        aside = stored.with_suffix(".aside")
+        stored.rename(aside)
+        assert TABLE in (told := bob.fails("restore", TABLE)) and "meddiff share" in told
+        aside.rename(stored)
+        bob.meddiff("restore", TABLE)
+
+    def test_a_remote_that_is_not_there_is_named(self, alice, tmp_path):
+        bob = alice.clone(tmp_path / "bob")
+        bob.run("dvc", "remote", "modify", "--local", "store", "url", tmp_path / "nowhere")
+        assert "default remote" in bob.fails("restore", TABLE)
+        bob.run("dvc", "remote", "remove", "store")
+        assert "dvc remote add" in bob.fails("restore", TABLE)
+        assert bob.files() == set()
+
+    def test_an_interrupted_restore_goes_on_where_it_stopped(self, alice, bob):
+        command = [sys.executable, "-m", "meddiff.cli", "restore", "--everything"]
+        env = {**os.environ, "PYTHONPATH": str(bob.root / "src")}
+        with subprocess.Popen(
+            command, cwd=bob.root, env=env, stdout=subprocess.PIPE, text=True
+        ) as process:
+            for line in process.stdout:
+                if line.startswith("[12/"):
+                    process.send_signal(signal.SIGKILL)
+                    break
+        partial = {path for path in bob.files() if not Path(path).name.startswith(".")}
+        assert 10 < len(partial) < len(alice.files())
+        for path in partial:
+            assert (bob.root / path).read_bytes() == (alice.root / path).read_bytes()
+        bob.meddiff("restore", "--everything")
+        assert bob.planned() == {}
+
+    @pytest.mark.parametrize(
+        ("path", "harm"),
+        [
+            ("models/ddpm/benign.safetensors", lambda good: good[:-1] + bytes([good[-1] ^ 1])),
+            ("results/table_5_2.csv", lambda good: b""),
+            ("data/raw/phantom/kaggle/2018.zip", lambda good: good[::-1]),
+        ],
+    )
+    def test_a_tampered_artefact_stops_by_name_and_comes_back(self, whole, path, harm):
+        file = whole.root / path
+        good = file.read_bytes()
+        file.write_bytes(harm(good))
+        done = whole.snakemake("--dry-run", check=False)
+        assert done.returncode != 0
+        assert f"{path} holds other bytes" in done.stdout and "Traceback" not in done.stdout
+        assert path in whole.fails("restore", TABLE)
+        told = whole.meddiff("restore", "--replace", path).stdout
+        assert "set aside" in told and file.read_bytes() == good
+        assert whole.planned() == {}
+
+    def test_a_file_from_elsewhere_is_no_result(self, bob):
+        """A checkpoint put there by hand is neither used nor overwritten."""
+        bob.meddiff("restore", TABLE)
+        strange = bob.root / "cas/real-0.csv"
+        strange.parent.mkdir()
+        strange.write_text("label,predicted\n")
+        shutil.rmtree(bob.root / "provenance/cas")
+        done = bob.snakemake("results/table_5_3.csv", check=False)
+        assert done.returncode != 0 and strange.read_text() == "label,predicted\n"
+
+    def test_a_record_that_names_a_file_outside_is_refused(self, bob):
+        file = bob.root / f"provenance/{TABLE}.json"
+        file.write_text(file.read_text().replace(f'"path": "{TABLE}"', '"path": "../x"'))
+        done = bob.snakemake(TABLE, check=False)
+        assert done.returncode != 0 and "does not belong there" in done.stdout
+
+
+class TestVerify:
+    def test_every_cell_is_traced_to_the_raw_archives(self, whole):
+        [told] = json.loads(whole.meddiff("verify", TABLE, "--json").stdout)
+        assert told["proven"] and not told["changed"]
+        table = pd.read_csv(whole.root / TABLE)
+        assert len(told["cells"]) == len(table)
+        for cell in told["cells"]:
+            behind = set(cell["behind"])
+            assert any(path.startswith("data/raw/phantom/kaggle") for path in behind)
+            ddpm = f"models/ddpm/{cell['class']}.safetensors"
+            assert (ddpm in behind) == (cell["images"] == "synthetic")
+            other = {"benign": "malignant", "malignant": "benign"}[cell["class"]]
+            assert f"models/ddpm/{other}.safetensors" not in behind
+            assert ("models/unet.safetensors" in behind) == (cell["extractor"] == "unet")
+
+    def test_a_table_alone_is_proven_by_its_records(self, bob):
+        bob.meddiff("restore", TABLE)
+        told = bob.meddiff("verify", TABLE).stdout
+        assert f"{TABLE}: proven" in told and "sha256" in told and "alice@example.org" in told
+        assert "torch" in told and "seed" in told and "2 threads" in told
+
+    def test_what_a_rebuild_would_change_is_told_by_cell(self, whole):
+        whole.configure("metrics: {ms_ssim: {sigma: 1.2}}")
+        try:
+            told = whole.meddiff("verify", TABLE).stdout
+            [told_json] = json.loads(whole.meddiff("verify", TABLE, "--json").stdout)
+        finally:
+            whole.git("checkout", "--", ".")
+        assert "similarity settings.ms_ssim.sigma: 1.5 -> 1.2" in told
+        assert set(told_json["changed"]) == {
+            f"metrics/similarity/{images}/{name}.csv"
+            for images in ("synthetic", "real")
+            for name in ("benign", "malignant")
+        }
+        lines = [line for line in told.splitlines() if " files " in line and "made anew" in line]
+        assert len(lines) == 8 and all("ssim" in line for line in lines)
+
+    def test_bit_rot_that_keeps_size_and_time_is_seen(self, bob):
+        bob.meddiff("restore", TABLE)
+        file = bob.root / TABLE
+        status = file.stat()
+        with file.open("r+b") as handle:
+            handle.seek(-3, os.SEEK_END)
+            handle.write(b"9")
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        done = bob.meddiff("verify", TABLE, check=False)
+        assert done.returncode == 1 and "NOT PROVEN" in done.stdout
+
+    def test_one_cell_in_full(self, whole):
+        cell = "class=benign,images=synthetic,metric=ssim"
+        told = whole.meddiff("verify", TABLE, "--cell", cell).stdout
+        assert "metrics/similarity/synthetic/benign.csv" in told and "settings" in told
+        assert "no such column" in whole.fails("verify", TABLE, "--cell", "colour=red")
