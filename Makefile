@@ -30,7 +30,8 @@ demo: env
 	@echo
 	@$(BIN)/python -m meddiff.show $(TABLE)
 	@echo
-	@echo "The table: $(TABLE) (what it was made from: results/table_5_2.json)"
+	@echo "The table: $(TABLE)"
+	@echo "What each cell was made from: $(BIN)/meddiff verify $(TABLE)"
 	@$(BIN)/snakemake --cores 1 results/figures/image_sets.png --quiet all
 	@echo "Real and synthetic images: results/figures/image_sets.png"
 

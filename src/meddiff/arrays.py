@@ -8,6 +8,8 @@ import numpy as np
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
 
+LONGEST_HEADER = 10_000
+
 
 def save_array(array: np.ndarray, path: str | Path) -> None:
     """Write an array as .npy, whole or not at all."""
@@ -21,12 +23,7 @@ def load_array(path: str | Path) -> np.ndarray:
     Raises:
         MeddiffError: the file is truncated or no array.
     """
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MeddiffError(
-            f"{path} is not a whole array ({error}): delete it and run again"
-        ) from error
+    return np.array(_map(path, "array"))
 
 
 def load_images(path: str | Path) -> np.ndarray:
@@ -35,18 +32,31 @@ def load_images(path: str | Path) -> np.ndarray:
     Raises:
         MeddiffError: the file is missing, truncated or no image set.
     """
-    try:
-        images = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise MeddiffError(
-            f"{path} is not a whole image array ({error}): delete it and run again"
-        ) from error
+    images = _map(path, "image array")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise MeddiffError(
             f"{path} is {images.dtype} {images.shape}, not uint8 (n, height, width, 1 or 3): "
             "delete it and run again"
         )
     return images
+
+
+def _map(path: str | Path, kind: str) -> np.ndarray:
+    """Map an .npy file: what its header claims is checked against the file before memory is."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+        if start[:7] not in (b"\x93NUMPY\x01", b"\x93NUMPY\x02") or len(start) < 12:
+            raise ValueError("no .npy file")
+        if start[6] == 2 and int.from_bytes(start[8:12], "little") > LONGEST_HEADER:
+            raise ValueError("its header is too long")
+        return np.lib.format.open_memmap(path, mode="r")
+    # NumPy's parser of headers raises what it likes: SyntaxError, TokenError, OverflowError, …
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise MeddiffError(
+            f"{path} is not a whole {kind} ({told}): delete it and run again"
+        ) from error
 
 
 def load_by_class(paths: Iterable[str | Path], classes: Sequence[str]) -> dict[str, np.ndarray]:

@@ -32,8 +32,11 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["meddiff"])
+            if not isinstance(about, dict):
+                raise ValueError("its note is no JSON object")
             return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        told = " ".join(str(error).split())[:300]
         raise MeddiffError(
-            f"{path} is no checkpoint that can be read ({error}): delete it and run again"
+            f"{path} is no checkpoint that can be read ({told}): delete it and run again"
         ) from error

@@ -260,11 +260,16 @@ class TestMishaps:
         assert "still planned" in bob.fails("share", TABLE)
         assert bob.git("status", "--short") == "M config/config.yaml"
 
-    def test_a_touched_file_is_not_shared_as_made(self, bob):
-        bob.meddiff("restore", "--everything")
+    def test_touching_hides_no_edit(self, bob):
+        """`--touch` makes Snakemake take files for new, both shared ones and one's own."""
+        bob.meddiff("restore", "--everything", TABLE)
         bob.configure("scale: other")
         bob.snakemake(TABLE, "--touch")
-        assert "scale" in bob.fails("share", TABLE)
+        assert bob.planned(TABLE) == {"table_5_2": 1}
+        bob.snakemake(TABLE)
+        bob.configure("scale: third")
+        bob.snakemake(TABLE, "--touch")
+        assert "stamp.scale: other -> third" in bob.fails("share", TABLE)
 
     @pytest.mark.parametrize(
         ("harm", "words"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,14 @@ def digest(path: str | Path, *, full: bool = False) -> Digest:
     return found
 
 
+def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
+    """Return a file's SHA-256; None where there is none, e.g. since a job has just removed it."""
+    try:
+        return digest(path, full=full).sha256
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+
+
 def remember(path: str | Path, found: Digest) -> None:
     """Note the digests of a file in its present state, e.g. after a change of its time."""
     entry = _entry(Path(path))
@@ -59,10 +68,10 @@ def folder_digest(folder: str | Path) -> str | None:
     root = Path(folder)
     if not root.exists():
         return None
-    cache = FOLDERS / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    cache = FOLDERS / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
     try:
-        known = json.loads(cache.read_text())
-    except (OSError, ValueError):
+        known = dict(json.loads(cache.read_text()))
+    except (OSError, ValueError, TypeError):
         known = {}
     files = sorted(root.rglob("*")) if root.is_dir() else [root]
     found = {}
@@ -75,7 +84,7 @@ def folder_digest(folder: str | Path) -> str | None:
         with atomic_write(cache, quiet=True) as temporary:
             temporary.write_text(json.dumps(found))
     contents = "".join(f"{name}\0{sha256}\n" for name, (_, sha256) in sorted(found.items()))
-    return hashlib.sha256(contents.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(contents)).hexdigest()
 
 
 def _read(path: Path) -> Digest:

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from typing_extensions import TypedDict
 
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
-from meddiff.provenance.digests import digest
+from meddiff.provenance.digests import digest, sha256_here
 from meddiff.provenance.fingerprint import git_commit, source_digest
 
 LOCAL = Path(".snakemake/meddiff/records")
@@ -34,7 +35,7 @@ Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class Machine(_Model):
@@ -48,6 +49,29 @@ class Machine(_Model):
     """Name of the GPU that the nets ran on, or "cpu"."""
     threads: int
     python: str
+
+
+class Metadata(TypedDict, total=False):
+    """What Snakemake keeps of a file, as far as it has to be of the right type."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    rule: str | None
+    input: list[str] | None
+    log: list[str] | None
+    shellcmd: str | None
+    params: list[Any] | None
+    code: str | None
+    record_format_version: int
+    conda_env: str | None
+    container_img_url: str | None
+    software_stack_hash: str | None
+    job_hash: int | None
+    starttime: float | None
+    endtime: Annotated[float, Field(ge=0, lt=2**33)] | None
+    incomplete: bool | None
+    external_jobid: str | None
+    input_checksums: dict[str, Any] | None
 
 
 class Record(_Model):
@@ -70,7 +94,7 @@ class Record(_Model):
     author: str
     started: str
     finished: str
-    snakemake: dict[str, Any] | None = None
+    snakemake: Metadata | None = None
     """Snakemake's own record, without which it cannot tell whether an edit concerns the file."""
 
 
@@ -142,14 +166,14 @@ def write_lineage(path: str | Path, made: str) -> None:
 def lineage(path: str, records: Records) -> list[str]:
     """Return the recorded files that `path` was made from and itself, each after its inputs."""
     order: dict[str, None] = {}
+    entered: set[str] = set()
     waiting = [(path, False)]
     while waiting:
         name, expanded = waiting.pop()
-        if name in order or name not in records:
-            continue
         if expanded:
             order[name] = None
-        else:
+        elif name in records and name not in entered:
+            entered.add(name)
             waiting.append((name, True))
             waiting += [(file, False) for file in sorted(records[name].inputs, reverse=True)]
     return list(order)
@@ -169,8 +193,7 @@ def read_effective() -> dict[str, Record]:
     shared, together = read_records(SHARED), read_records(LOCAL)
     for path, record in shared.items():
         local = together.get(path)
-        here = Path(path).is_file() and digest(path).sha256
-        if local is None or (here == record.sha256 != local.sha256):
+        if local is None or (sha256_here(path) == record.sha256 != local.sha256):
             together[path] = record
     return together
 
@@ -183,6 +206,8 @@ def read_records(folder: Path) -> dict[str, Record]:
     """
     found = {}
     for file in sorted(folder.rglob("*.json")):
+        if file.name.startswith("."):
+            continue  # being written, or left by a job that was killed
         record = read_record(file)
         expected = file.relative_to(folder).as_posix().removesuffix(".json")
         if record.path != expected or not is_inside(record.path):
@@ -205,16 +230,24 @@ def read_record(file: Path) -> Record:
     Raises:
         MeddiffError: the file is too large, no JSON, or no record.
     """
+    name = printable(str(file))
+    if not file.is_file():
+        raise MeddiffError(f"{name}: no file; get it back with git checkout")
     if file.stat().st_size > LARGEST:
-        raise MeddiffError(f"{file}: too large for a record; get it back with git checkout")
+        raise MeddiffError(f"{name}: too large for a record; get it back with git checkout")
     try:
         return Record.model_validate_json(file.read_bytes())
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "file"
+        where = printable(".".join(map(str, fault["loc"]))) or "file"
         raise MeddiffError(
-            f"{file}: no valid record ({where}: {fault['msg']}); get it back with git checkout"
+            f"{name}: no valid record ({where}: {fault['msg']}); get it back with git checkout"
         ) from None
+
+
+def printable(text: str) -> str:
+    """Return text from a record or a file's name so that it cannot forge lines on a terminal."""
+    return text if text.isprintable() else repr(text)
 
 
 def write_record(record: Record, folder: Path) -> None:
@@ -236,7 +269,11 @@ def author() -> str:
         told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         return told.stdout.rsplit(">", 1)[0].strip() + ">"
     except (OSError, subprocess.SubprocessError):
+        pass
+    try:
         return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"  # a container's user without a name
 
 
 def this_machine(threads: int, device: str) -> Machine:

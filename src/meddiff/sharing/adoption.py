@@ -8,13 +8,13 @@ that record's time and metadata, and a file that no record speaks for is never t
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
-from meddiff.provenance.digests import Digest, digest, remember
+from meddiff.provenance.digests import Digest, remember, sha256_here
 from meddiff.provenance.record import (
     LOCAL,
     SHARED,
@@ -59,14 +59,14 @@ def _settle(path: str, shared: Records, local: Records) -> bool:
         return False
     if metadata_file(path, INCOMPLETE).exists():
         return False
-    found = digest(path)
-    if path in local and found.sha256 == local[path].sha256:
+    found = sha256_here(path)
+    if path in local and found == local[path].sha256:
         return False
-    if record and found.sha256 == record.sha256:
+    if record and found == record.sha256:
         _install(record)
-        _set_time(record, found)
+        _set_time(record)
         return False
-    return True
+    return found is not None
 
 
 def _install(record: Record) -> None:
@@ -74,7 +74,7 @@ def _install(record: Record) -> None:
         _write_metadata(record.path, record.snakemake)
 
 
-def _set_time(record: Record, found: Digest) -> None:
+def _set_time(record: Record) -> None:
     """Give a file the time at which its job ended: Snakemake compares the times of files."""
     ended = (record.snakemake or {}).get("endtime")
     if ended is not None and abs(Path(record.path).stat().st_mtime - ended) > 1e-3:
@@ -84,7 +84,7 @@ def _set_time(record: Record, found: Digest) -> None:
             raise MeddiffError(
                 f"{record.path}: cannot set its time; it must belong to you (copy the project)"
             ) from None
-        remember(record.path, found)
+        remember(record.path, Digest(record.sha256, record.md5, record.size))
 
 
 def _void_what_is_stale() -> None:
@@ -102,7 +102,7 @@ def _void_what_is_stale() -> None:
 
 def _differs(file: str, record: Record) -> bool:
     """Tell whether an archive put there by hand is another than the recorded one."""
-    return Path(file).is_file() and digest(file).sha256 != record.inputs[file]
+    return sha256_here(file) not in (None, record.inputs[file])
 
 
 def _strangers(shared: Records, local: Records) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _tell_edited(edited: list[str], shared: Records) -> str:
 
 def metadata_file(path: str, folder: Path = METADATA) -> Path:
     """Return where Snakemake keeps what it knows of a file (its own naming)."""
-    name = base64.urlsafe_b64encode(path.encode()).decode()
+    name = base64.urlsafe_b64encode(os.fsencode(path)).decode()
     parts = [name[i : i + NAME_MAX] for i in range(0, len(name), NAME_MAX)]
     return folder.joinpath(*[f"@{part}" for part in parts[:-1]], parts[-1])
 
@@ -147,7 +147,7 @@ def read_metadata(path: str) -> dict[str, Any] | None:
         return None
 
 
-def _write_metadata(path: str, told: dict[str, Any]) -> None:
+def _write_metadata(path: str, told: Mapping[str, object]) -> None:
     if read_metadata(path) != told:
         with atomic_write(metadata_file(path), quiet=True) as temporary:
             temporary.write_text(json.dumps(told))

@@ -33,7 +33,7 @@ class Plan:
     targets: tuple[str, ...]
     is_whole: bool
     """Whether the targets are all that the configuration makes."""
-    _known: dict[tuple[int, str], bool] = field(default_factory=dict, repr=False)
+    _known: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def producers(self) -> dict[str, Step]:
@@ -51,17 +51,25 @@ class Plan:
         That is so where rule, inputs and parameters are those of the records, and the same holds of
         each step before it.
         """
-        key = (id(records), step.outputs[0] if step.outputs else step.rule)
-        if key not in self._known:
-            self._known[key] = bool(step.outputs) and not any(self.differences(step, records))
-        return self._known[key]
+        # The records are kept with the answers: their id may otherwise be another's later.
+        _, known = self._known.setdefault(id(records), (records, {}))
+        key = step.outputs[0] if step.outputs else step.rule
+        if key not in known:
+            known[key] = bool(step.outputs) and not any(self.differences(step, records))
+        return known[key]
 
     def differences(self, step: Step, records: Records) -> Iterator[str]:
         """Tell why a step is not covered, in a few words a reason."""
         if missing := [path for path in step.outputs if path not in records]:
             yield f"{', '.join(missing)} has no record"
             return
-        record = records[step.outputs[0]]
+        yield from dict.fromkeys(
+            reason
+            for path in step.outputs
+            for reason in self._record_differences(step, records[path], records)
+        )
+
+    def _record_differences(self, step: Step, record: Record, records: Records) -> Iterator[str]:
         if record.rule is None:
             return  # put there by hand: no rule would make the same
         yield from own_differences(step, record)
@@ -131,6 +139,9 @@ def changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted(set(old) | set(new)):
             below = f"{key}.{name}" if key else name
-            yield from changes(old.get(name), new.get(name), below)
+            if name in old and name in new:
+                yield from changes(old[name], new[name], below)
+            else:
+                yield below, old.get(name), new.get(name)
     elif old != new:
         yield key, old, new

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tqdm import tqdm
+
 from meddiff.errors import MeddiffError
-from meddiff.provenance.digests import digest
+from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import LOCAL, SHARED, Record, read_records
 from meddiff.sharing import remote
 from meddiff.sharing.plan import Plan
@@ -51,7 +53,7 @@ def fetch(wanted: Sequence[Record], root: Path, run: Path, origin: str | None, s
     """Fetch those of some shared files that are not here."""
     missing = [record for record in wanted if not Path(record.path).is_file()]
     for number, record in enumerate(remote.fetch(missing, root, run, origin) if missing else (), 1):
-        say(f"[{number}/{len(missing)}] {record.path} ({record.size / 1e6:.1f} MB)")
+        say(f"[{number}/{len(missing)}] {record.path} ({tqdm.format_sizeof(record.size, 'B')})")
     return len(missing)
 
 
@@ -61,7 +63,7 @@ def replace(paths: Sequence[str], say: Say) -> None:
     for path in paths:
         if path not in shared:
             raise MeddiffError(f"{path} is not shared: there is nothing to replace it with")
-        if Path(path).is_file() and digest(path, full=True).sha256 != shared[path].sha256:
+        if sha256_here(path, full=True) not in (None, shared[path].sha256):
             aside = REPLACED / f"{datetime.now():%Y%m%d-%H%M%S}" / path
             aside.parent.mkdir(parents=True, exist_ok=True)
             Path(path).rename(aside)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from meddiff.errors import MeddiffError
 from meddiff.provenance.digests import digest
 from meddiff.provenance.record import (
@@ -62,7 +64,8 @@ def share(plan: Plan, *, everything: bool, to: str | None, say: Callable[[str], 
         (SHARED / f"{path}.json").unlink()
     size = sum(record.size for record in records.values())
     new = sum(before.get(path) != record for path, record in records.items())
-    say(f"shared {len(records)} files, {size / 1e6:.1f} MB; {new} records are new or changed")
+    told = f"{len(records)} files, {tqdm.format_sizeof(size, 'B')}"
+    say(f"shared {told}; {new} records are new or changed")
     here = plan.run.relative_to(plan.root)
     lock = ["dvc.lock"] if staged else []
     files = " ".join([str(here / SHARED), str(here / remote.ARTEFACTS), *lock])

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from meddiff.errors import MeddiffError
-from meddiff.provenance.digests import digest
+from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import (
     SHARED,
     Record,
     Records,
     broken_links,
     lineage,
+    printable,
     read_effective,
     read_records,
     this_machine,
@@ -56,7 +57,7 @@ class Proof:
         found = {}
         for path in self.chain:
             record = self.records[path]
-            if Path(path).is_file() and digest(path, full=True).sha256 != record.sha256:
+            if sha256_here(path, full=True) not in (None, record.sha256):
                 found[path] = "holds other bytes than its record says"
             elif broken := broken_links(record, self.records):
                 found[path] = f"was made from another {', '.join(broken)}"
@@ -122,7 +123,7 @@ def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, s
     else:
         for proof in proofs:
             for line in _tell(proof, cell, origin):
-                say(line)
+                say(printable(line))
     return int(any(proof.faults for proof in proofs))
 
 
@@ -217,7 +218,7 @@ def _tell_shared(proof: Proof, origin: str | None) -> Iterator[str]:
     shared = read_records(SHARED).get(proof.path)
     if shared is None or not Path(proof.path).is_file() or not proof.path.endswith(".csv"):
         return
-    if digest(proof.path).sha256 == shared.sha256:
+    if sha256_here(proof.path) == shared.sha256:
         yield f"  bit-identical to the one shared by {shared.author} ({shared.finished})"
         return
     with tempfile.TemporaryDirectory() as folder:
