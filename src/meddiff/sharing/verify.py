@@ -1,106 +1,24 @@
 """Prove a table: walk its records back to the raw files, cell by cell."""
 
 import json
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from meddiff.errors import MeddiffError
-from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import (
-    SHARED,
     Record,
-    Records,
-    broken_links,
-    lineage,
     printable,
     read_effective,
-    read_records,
     this_machine,
 )
-from meddiff.sharing import remote
-from meddiff.sharing.plan import Plan, own_differences
+from meddiff.sharing.compare import tell_shared
+from meddiff.sharing.plan import Plan
+from meddiff.sharing.proof import Proof, cells_of, select
 from meddiff.tables import KEYS
 
-CLASSWISE = {"features", "fid", "noise"}
-"""Rules that treat each class alone although one job does them all."""
-DRAWN = {"synthetic", "noise"}
-"""Image sets that one job of `fid` scores side by side; a row needs its own only."""
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the records and the files that are here say of one file."""
-
-    path: str
-    plan: Plan
-    records: Records
-
-    @cached_property
-    def chain(self) -> list[str]:
-        """The recorded files behind it, raw ones first, and itself."""
-        return lineage(self.path, self.records)
-
-    @cached_property
-    def faults(self) -> dict[str, str]:
-        """What breaks the proof, by file."""
-        found = {}
-        for path in self.chain:
-            record = self.records[path]
-            if sha256_here(path, full=True) not in (None, record.sha256):
-                found[path] = "holds other bytes than its record says"
-            elif broken := broken_links(record, self.records):
-                found[path] = f"was made from another {', '.join(broken)}"
-            elif unknown := [f for f in record.inputs if f not in self.records]:
-                found[path] = f"was made from {', '.join(unknown)}, which has no record"
-        if not self.chain:
-            found[self.path] = "has no record: it was neither made here nor shared"
-        return found
-
-    @cached_property
-    def changed(self) -> dict[str, list[str]]:
-        """Why a rebuild today would make a file anew, by file; what only follows is left out."""
-        found = {}
-        for path in self.chain:
-            step = self.plan.producers.get(path)
-            if self.records[path].rule is None:
-                continue
-            reasons = (
-                list(own_differences(step, self.records[path]))
-                if step
-                else [f"no rule makes {path} today"]
-            )
-            if reasons:
-                found[path] = reasons
-        return found
-
-    def behind(self, source: str, unneeded: set[str]) -> list[str]:
-        """Return the files behind a cell: those of `source`, less what only other cells need.
-
-        Args:
-            source: the file that holds the cell's numbers.
-            unneeded: names of classes and image sets that the cell does not speak of.
-        """
-        keep: dict[str, Record] = dict(self.records)
-        for path, record in self.records.items():
-            if record.rule in CLASSWISE:
-                inputs = {
-                    file: sha256
-                    for file, sha256 in record.inputs.items()
-                    if not unneeded & {Path(file).stem, Path(file).parent.name}
-                }
-                keep[path] = record.model_copy(update={"inputs": inputs})
-        return lineage(source, keep)
 
 
 def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, say: Say) -> int:
@@ -147,7 +65,7 @@ def _tell(proof: Proof, cell: str | None, origin: str | None) -> Iterator[str]:
         if not proof.records[path].inputs:
             yield f"    {path}  sha256 {proof.records[path].sha256}  {_making(proof.records[path])}"
     yield from _tell_today(proof)
-    yield from _tell_shared(proof, origin)
+    yield from tell_shared(proof, origin)
     yield from _tell_cells(proof, cell)
 
 
@@ -213,68 +131,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _tell_shared(proof: Proof, origin: str | None) -> Iterator[str]:
-    """Compare a table that was rebuilt here with the shared one."""
-    shared = read_records(SHARED).get(proof.path)
-    if shared is None or not Path(proof.path).is_file() or not proof.path.endswith(".csv"):
-        return
-    if sha256_here(proof.path) == shared.sha256:
-        yield f"  bit-identical to the one shared by {shared.author} ({shared.finished})"
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            list(remote.fetch([shared], proof.plan.root, proof.plan.run, origin, Path(folder)))
-        except MeddiffError as error:
-            yield f"  differs from the one shared by {shared.author}; no comparison: {error}"
-            return
-        yield f"  differs from the one shared by {shared.author} ({shared.finished}):"
-        yield from compare(pd.read_csv(Path(folder) / proof.path), pd.read_csv(proof.path))
-
-
-def compare(theirs: pd.DataFrame, ours: pd.DataFrame) -> Iterator[str]:
-    """Tell by how much the numbers of two tables differ, one line a kind of number."""
-    keys = [key for key in KEYS if key in theirs and key in ours]
-    both = theirs.merge(ours, on=keys, suffixes=(" theirs", " ours"), how="outer", indicator=True)
-    if (alone := int((both["_merge"] != "both").sum())) > 0:
-        yield f"    {alone} rows stand in one of the two only"
-    numbers = [n for n in theirs.select_dtypes("number") if n in ours and n not in keys]
-    for name in numbers:
-        a, b = (both[f"{name} {side}"].to_numpy(float) for side in ("theirs", "ours"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.abs(a - b) / np.maximum(np.abs(a), np.abs(b))
-        relative = relative[np.isfinite(relative) & (relative > 0)]
-        if len(relative):
-            yield (
-                f"    {name}: {len(relative)} of {len(both)} cells, by {np.median(relative):.2g} "
-                f"in the median and {relative.max():.2g} at most (relative)"
-            )
-
-
-def _cells(proof: Proof) -> pd.DataFrame:
-    """Return a table's rows with the files behind each, for tables that name them."""
-    if not proof.path.endswith(".csv") or not Path(proof.path).is_file():
-        return pd.DataFrame()
-    table = pd.read_csv(proof.path, keep_default_na=False, na_values=[""])
-    if "made_from" not in table:
-        return pd.DataFrame()
-    classes = set(table.get("class", ())) - {"mean"}
-    table["behind"] = [
-        proof.behind(row["made_from"], _unneeded(row, classes)) if row["made_from"] else []
-        for row in table.fillna("").to_dict("records")
-    ]
-    return table
-
-
-def _unneeded(row: dict[Hashable, Any], classes: set[str]) -> set[str]:
-    others = classes - {row["class"]} if row.get("class") in classes else set()
-    return others | (DRAWN - {row["images"]} if "images" in row else set())
-
-
 def _tell_cells(proof: Proof, cell: str | None) -> Iterator[str]:
-    table = _cells(proof)
+    table = cells_of(proof)
     if table.empty:
         return
-    shown = _select(table, cell) if cell else table
+    shown = select(table, cell) if cell else table
     columns = [key for key in KEYS if key in table] + ["value" if "value" in table else "accuracy"]
     lines = shown[columns].astype(object).fillna("")
     lines["made from"] = [f"{len(files)} files" for files in shown["behind"]]
@@ -307,21 +168,8 @@ def _tell_file(path: str, proof: Proof) -> Iterator[str]:
         yield f"    today: {reason}"
 
 
-def _select(table: pd.DataFrame, cell: str) -> pd.DataFrame:
-    for part in cell.split(","):
-        column, _, value = part.partition("=")
-        if column not in table:
-            raise MeddiffError(
-                f"--cell {part}: no such column; there are {', '.join(table.columns)}"
-            )
-        table = table[table[column].astype(str) == value]
-    if table.empty:
-        raise MeddiffError(f"--cell {cell}: no such row")
-    return table
-
-
 def _as_json(proof: Proof) -> dict[str, Any]:
-    table = _cells(proof)
+    table = cells_of(proof)
     return {
         "path": proof.path,
         "proven": not proof.faults,

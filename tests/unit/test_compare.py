@@ -1,0 +1,55 @@
+"""A table made again beside the shared one: by how much numbers differ, kind by kind."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from meddiff.sharing.compare import compare
+
+
+def table(**changed: float) -> pd.DataFrame:
+    values = {"ssim": 0.5, "fid": 20.0, **changed}
+    return pd.DataFrame(
+        {
+            "seed": 0,
+            "class": "benign",
+            "images": "synthetic",
+            "metric": list(values),
+            "extractor": ["" if name == "ssim" else "unet" for name in values],
+            "value": list(values.values()),
+            "n_real": 10,
+        }
+    )
+
+
+def compared(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    return compare(theirs, ours).set_index("number")
+
+
+def test_equal_tables_differ_by_nothing():
+    found = compared(table(), table())
+    assert set(found.index) == {"ssim value", "fid value"}
+    assert (found["same"] == found["cells"]).all() and (found["largest"] == 0).all()
+
+
+def test_a_difference_is_relative_and_of_its_kind():
+    found = compared(table(), table(fid=20.2))
+    assert found.loc["fid value", "largest"] == pytest.approx(0.2 / 20.2)
+    assert found.loc["fid value", "same"] == 0 and found.loc["ssim value", "same"] == 1
+
+
+def test_what_one_of_the_two_lacks_differs_by_infinity():
+    for other in (table(fid=math.nan), table().iloc[:1]):
+        assert compared(table(), other).loc["fid value", "largest"] == math.inf
+    assert compared(table(), table(kid=1.0)).loc["kid value", "largest"] == math.inf
+
+
+def test_an_empty_cell_of_both_is_no_difference():
+    empty = table(fid=math.nan)
+    assert "fid value" not in compared(empty, empty).index
+
+
+def test_other_counts_of_images_are_told():
+    found = compared(table(), table().assign(n_real=9))
+    assert found.loc["fid n_real", "largest"] == pytest.approx(0.1)
