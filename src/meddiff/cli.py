@@ -17,8 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace, list[str]], int] = options.command
     try:
         return command(options, rest)
-    except BrokenPipeError:
-        return 0
+    except KeyboardInterrupt:
+        print("interrupted: finished files are kept", file=sys.stderr)
+        return 130
     except MeddiffError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
@@ -38,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sharing = add("share", _share, "record a finished run and push its files to the DVC remote")
     sharing.add_argument("--remote", metavar="NAME", help="a DVC remote other than the default one")
+    sharing.add_argument("--without-raw", action="store_true",
+                         help="record raw archives but keep their bytes here")  # fmt: skip
+    sharing.add_argument("--prune", action="store_true",
+                         help="drop records of files that are not behind the targets")  # fmt: skip
     restoring = add("restore", _restore, "fetch the shared files that a target needs, and no more")
     restoring.add_argument("--remote", metavar="NAME", help="a DVC remote other than the default")
     restoring.add_argument("--everything", action="store_true",
@@ -57,26 +62,21 @@ def _share(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.sharing.share import share
 
     with open_plan(rest) as plan:
-        share(plan, everything=plan.is_whole, to=options.remote, say=_say)
+        share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=_say)
     return 0
 
 
 def _restore(options: argparse.Namespace, rest: list[str]) -> int:
-    from meddiff.provenance.record import SHARED, read_records
     from meddiff.sharing import restore
-    from meddiff.sharing.dag import in_run_directory, open_plan
+    from meddiff.sharing.dag import check_lock, in_run_directory, open_plan
 
+    origin = options.remote
     if options.replace:
-        with in_run_directory(rest) as targets:
-            restore.replace(targets, _say)
+        with in_run_directory(rest) as (root, run, targets):
+            check_lock()
+            restore.replace(targets, root, run, origin, _say)
     with open_plan(rest) as plan:
-        count = restore.restore(plan, siblings=True, origin=options.remote, say=_say)
-        if options.everything:
-            shared = read_records(SHARED)
-            behind = [
-                shared[p] for s in plan.behind(plan.targets) for p in s.outputs if p in shared
-            ]
-            count += restore.fetch(behind, plan.root, plan.run, options.remote, _say)
+        count = restore.restore(plan, everything=options.everything, origin=origin, say=_say)
     with open_plan(rest) as plan:
         rules = sorted({step.rule for step in plan.planned})
         _say(f"fetched and verified {count} files")

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from meddiff.errors import MeddiffError
-from meddiff.provenance.record import record_job
+from meddiff.provenance.record import circumstances, record_outputs
 from meddiff.settings import Compute
 
 log = logging.getLogger("meddiff")
@@ -30,19 +29,20 @@ def job(snakemake: Any) -> Iterator[str]:
     a fault of ours and keeps its traceback.
     """
     _log_to(Path(snakemake.log[0]))
-    started, clock = datetime.now(UTC), time.monotonic()
+    clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
     compute = Compute.model_validate(snakemake.config.get("compute", {}))
     nets = "torch" in sys.modules
     threads = compute.threads if nets else 1
     try:
         device = _choose_device(compute.device) if nets else "cpu"
+        known = circumstances(snakemake, threads=threads, device=device)
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
             if nets:
                 _limit_torch(threads)
             yield device
-        record_job(snakemake, started=started, threads=threads, device=device)
+        record_outputs(snakemake, known)
     except MeddiffError as error:
         for line in str(error).splitlines():
             log.error("error: %s", line)

@@ -1,9 +1,11 @@
 """A project as collaborators have it: clones of one repository, one DVC remote."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from conftest import ROOT, SMOKE, planned
+from meddiff.sharing.dag import open_plan
 
 PROGRAMS = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "predictions", "features", "metrics", "cas", "results", ".snakemake")
@@ -56,7 +59,12 @@ class Clone:
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
 
     def planned(self, *arguments: str | Path) -> dict[str, int]:
-        """Return the jobs that Snakemake plans, by rule."""
+        """Return the jobs that Snakemake plans, by rule; with this process's library, for speed."""
+        with contextlib.chdir(self.root), open_plan(list(map(str, arguments))) as plan:
+            return dict(Counter(step.rule for step in plan.steps if step.planned))
+
+    def dry_run(self, *arguments: str | Path) -> dict[str, int]:
+        """Return the same as the command tells it, with this tree's library."""
         return planned(self.snakemake(*arguments, "--dry-run").stdout)
 
     def git(self, *arguments: str) -> str:

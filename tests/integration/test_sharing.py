@@ -46,6 +46,19 @@ def whole(alice, tmp_path_factory) -> Clone:
     return clone
 
 
+REBUILT = """
+import sys
+from pathlib import Path
+from meddiff.provenance import record as r
+path, text = sys.argv[1:]
+Path(path).write_text(text)
+shared = r.read_records(r.SHARED)[path]
+known = shared.model_dump(include={"rule", "inputs", "params", "packages", "snakemake"})
+r.write_record(r.describe_file(path, **known), r.LOCAL)
+"""
+"""Puts other bytes in the place of a file as a rebuild on another machine would."""
+
+
 def store_of(clone: Clone) -> Path:
     return Path(clone.run("dvc", "config", "remote.store.url").stdout.strip())
 
@@ -67,14 +80,14 @@ class TestRestore:
     def test_a_clone_that_forgot_to_pull_trains_nothing(self, bob):
         done = bob.snakemake(TABLE, check=False)
         assert done.returncode != 0
-        assert f"meddiff restore {TABLE}" in done.stdout
+        assert f"`meddiff restore {TABLE}`" in done.stdout
         assert bob.files() == set()
 
     def test_a_table_comes_back_alone_and_nothing_is_planned(self, bob):
         told = bob.meddiff("restore", TABLE).stdout
         assert bob.files() == BUNDLE
         assert "nothing to do" in told
-        assert bob.planned(TABLE) == {}
+        assert bob.planned(TABLE) == {} == bob.dry_run(TABLE)
         assert "Nothing to be done" in bob.snakemake(TABLE).stdout
 
     def test_what_an_edit_needs_is_named_fetched_and_enough(self, bob):
@@ -198,7 +211,7 @@ def test_edited_code_reruns_what_runs_it(whole, name):
     file, old, new, jobs = CODE[name]
     whole.edit(file, old, new)
     try:
-        assert whole.planned() == jobs
+        assert whole.dry_run() == jobs
     finally:
         whole.git("checkout", "--", ".")
 
@@ -208,7 +221,7 @@ def test_after_restoring_a_table_alone_an_edit_is_seen_as_well(bob):
     bob.meddiff("restore", TABLE)
     bob.edit("src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
     bob.meddiff("restore", TABLE)
-    assert bob.planned(TABLE) == {"similarity": 4, "table_5_2": 1}
+    assert bob.dry_run(TABLE) == {"similarity": 4, "table_5_2": 1}
 
 
 class TestTwoSharers:
@@ -223,16 +236,37 @@ class TestTwoSharers:
         bob.snakemake(TABLE)
         bob.meddiff("share", TABLE)
         bob.commit("Share a wider window")
+        changed = bob.git("diff", "--name-only", "HEAD~1").splitlines()
+        assert f"provenance/{TABLE}.json" in changed
+        assert "provenance/models/ddpm/benign.safetensors.json" not in changed
+        assert "provenance/cas/real-0.csv.json" not in changed
         first.git("pull", "--quiet", str(bob.root), "main")
         stopped = first.snakemake(TABLE, check=False)
-        assert stopped.returncode != 0 and "meddiff restore --replace" in stopped.stdout
-        changed = sorted(set(bob.git("diff", "--name-only", "HEAD~1").splitlines()))
-        shared = [f.removeprefix("provenance/").removesuffix(".json") for f in changed
-                  if f.startswith("provenance/")]  # fmt: skip
-        assert TABLE in shared and "models/ddpm/benign.safetensors" not in shared
-        first.meddiff("restore", "--replace", *shared)
+        assert stopped.returncode != 0 and f"meddiff restore {TABLE}" in stopped.stdout
+        assert "results/samples" not in str(first.planned("results/samples/benign.png"))
+        told = first.meddiff("restore", TABLE).stdout
+        assert "set aside" in told
         assert first.planned(TABLE) == {}
         assert (first.root / TABLE).read_bytes() == (bob.root / TABLE).read_bytes()
+
+    def test_a_merge_of_two_shares_mixes_no_records(self, alice, tmp_path):
+        """Two metrics changed apart and shared; git must not make one record of both tables."""
+        for name, overlay in (("bob", "{ssim: {sigma: 1.2}}"), ("judy", "{ms_ssim: {sigma: 1.2}}")):
+            clone = alice.clone(tmp_path / name)
+            clone.configure(f"metrics: {overlay}")
+            clone.meddiff("restore", TABLE)
+            clone.snakemake(TABLE)
+            clone.meddiff("share", TABLE)
+            clone.commit(f"Share as {name}")
+        bob, judy = (Clone(tmp_path / name, alice.env) for name in ("bob", "judy"))
+        bob.run("git", "pull", "--quiet", "--no-rebase", judy.root, "main", check=False)
+        conflicts = bob.git("diff", "--name-only", "--diff-filter=U").splitlines()
+        assert {f"provenance/{TABLE}.json", "artefacts.dvc", "dvc.lock"} <= set(conflicts)
+        bob.git("checkout", "--ours", "--", *conflicts)
+        bob.commit("Take ours")
+        bob.git("checkout", "HEAD~1", "--", "config")
+        assert bob.planned(TABLE) == {}
+        assert "bit-identical to the one shared by bob" in bob.meddiff("verify", TABLE).stdout
 
     def test_runs_of_other_configurations_live_side_by_side(self, alice, tmp_path):
         target = "data/lesions/split.csv"
@@ -253,6 +287,68 @@ class TestTwoSharers:
         assert carol.planned(target) == {} == carol.planned(target, *other)
 
 
+class TestOneWorkingTree:
+    def test_edit_run_and_revert_comes_back(self, bob):
+        bob.meddiff("restore", TABLE)
+        shared = (bob.root / TABLE).read_bytes()
+        bob.configure("metrics: {ssim: {sigma: 1.2}}")
+        bob.meddiff("restore", TABLE)
+        bob.snakemake(TABLE)
+        bob.git("checkout", "--", "config")
+        stopped = bob.snakemake(TABLE, check=False)
+        assert stopped.returncode != 0 and f"meddiff restore {TABLE}" in stopped.stdout
+        bob.meddiff("restore", TABLE)
+        assert bob.planned(TABLE) == {} and (bob.root / TABLE).read_bytes() == shared
+
+    def test_a_rebuilt_file_stays_until_it_is_to_be_replaced(self, bob):
+        """A rebuild with other bytes, as on another machine: verify compares, nothing blocks."""
+        target = "results/table_5_3.csv"
+        bob.meddiff("restore", "--everything", target)
+        file = bob.root / "cas/real-0.csv"
+        record = bob.root / ".snakemake/meddiff/records/cas/real-0.csv.json"
+        text = file.read_text().replace("benign,malignant", "benign,benign", 1)
+        file.unlink()
+        record.unlink()
+        bob.run("python", "-c", REBUILT, file.relative_to(bob.root), text)
+        (bob.root / target).unlink()
+        bob.snakemake(target, "--config", "rebuild=true")
+        told = bob.meddiff("verify", target).stdout
+        assert "differs from the one shared by alice" in told and "accuracy" in told
+        assert bob.planned(target) == {}
+        bob.meddiff("restore", target)
+        assert "bit-identical" in bob.meddiff("verify", target).stdout
+        assert bob.planned(target) == {}
+
+    def test_lost_metadata_come_back_from_records(self, bob):
+        bob.meddiff("restore", TABLE)
+        shutil.rmtree(bob.root / ".snakemake/metadata")
+        bob.configure("scale: other")
+        bob.meddiff("restore", TABLE)
+        assert bob.planned(TABLE) == {"table_5_2": 1}
+
+    def test_rebuild_false_allows_nothing(self, bob):
+        done = bob.snakemake(TABLE, "--config", "rebuild=false", check=False)
+        assert done.returncode != 0 and bob.files() == set()
+
+    def test_raw_archives_may_stay_at_home(self, alice, tmp_path):
+        host = alice.clone(tmp_path / "host")
+        target = "data/lesions/split.csv"
+        host.meddiff("restore", "--everything", target)
+        host.run("dvc", "remote", "add", "--quiet", "open", tmp_path / "open")
+        host.meddiff("share", target, "--without-raw", "--prune", "--remote", "open")
+        host.commit("Share without raw archives")
+        guest = host.clone(tmp_path / "guest")
+        guest.meddiff("restore", target, "--remote", "open")
+        assert guest.files() == {target} and guest.planned(target) == {}
+        assert "data/raw/phantom/kaggle/2018.zip" in guest.meddiff("verify", target).stdout
+        assert "data/raw" in guest.fails("restore", target, "--everything", "--remote", "open")
+
+    def test_the_root_shares_its_own_configuration_only(self, bob):
+        overlay = bob.root / "other.yaml"
+        overlay.write_text("seed: 0\n")
+        assert "runs/<name>" in bob.fails("share", TABLE, "--configfile", overlay)
+
+
 class TestMishaps:
     def test_a_share_while_work_is_planned_changes_nothing(self, bob):
         bob.meddiff("restore", TABLE)
@@ -269,7 +365,8 @@ class TestMishaps:
         bob.snakemake(TABLE)
         bob.configure("scale: third")
         bob.snakemake(TABLE, "--touch")
-        assert "stamp.scale: other -> third" in bob.fails("share", TABLE)
+        assert bob.planned(TABLE) == {"table_5_2": 1}
+        assert "still planned" in bob.fails("share", TABLE)
 
     @pytest.mark.parametrize(
         ("harm", "words"),
@@ -368,6 +465,7 @@ class TestMishaps:
         strange.parent.mkdir()
         strange.write_text("label,predicted\n")
         shutil.rmtree(bob.root / "provenance/cas")
+        bob.commit("Forget the classifiers")
         done = bob.snakemake("results/table_5_3.csv", check=False)
         assert done.returncode != 0 and strange.read_text() == "label,predicted\n"
 
@@ -375,7 +473,7 @@ class TestMishaps:
         file = bob.root / f"provenance/{TABLE}.json"
         file.write_text(file.read_text().replace(f'"path": "{TABLE}"', '"path": "../x"'))
         done = bob.snakemake(TABLE, check=False)
-        assert done.returncode != 0 and "does not belong there" in done.stdout
+        assert done.returncode != 0 and "changed since it was written" in done.stdout
 
 
 class TestVerify:

@@ -1,5 +1,6 @@
 """Snakemake is told what the records say of the bytes that are here, and nothing else."""
 
+import json
 import os
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from snakemake.persistence.file import FilePersistence
 from meddiff.errors import MeddiffError
 from meddiff.files import sha256_file
 from meddiff.provenance.digests import CACHE
-from meddiff.provenance.record import LOCAL, SHARED, Record, describe_file, write_record
+from meddiff.provenance.record import (
+    LOCAL,
+    SHARED,
+    Record,
+    describe_file,
+    read_effective,
+    read_records,
+    write_record,
+)
 from meddiff.sharing.adoption import INCOMPLETE, METADATA, adopt, metadata_file, read_metadata
 
 ENDED = 1_700_000_000.25
@@ -60,7 +69,7 @@ def make_here(path: str, text: str, *inputs: str) -> Record:
     inputs_now = {file: sha256_file(file) for file in inputs}
     record = describe_file(write(path, text), rule="make", inputs=inputs_now)
     write_record(record, LOCAL)
-    write(str(metadata_file(path)), MetadataRecord(**make_metadata(path)).model_dump_json())
+    write(str(metadata_file(path)), json.dumps(make_metadata(path)))
     return record
 
 
@@ -68,6 +77,16 @@ def is_void(path: str) -> bool:
     """Whether Snakemake finds parameters that no rule has, which it reads without complaint."""
     told = MetadataRecord.model_validate(read_metadata(path))
     return bool(told.params) and told.params != make_metadata(path)["params"]
+
+
+def edited(*names: str) -> list[str]:
+    """Lines of the message, which ends with the remedies."""
+    with pytest.raises(MeddiffError) as caught:
+        adopt()
+    lines = str(caught.value).splitlines()
+    told = [f"{name} holds other bytes than those that were recorded" for name in names]
+    assert lines[: len(names)] == told
+    return lines[len(names) :]
 
 
 def snapshot(*, states: bool = True) -> dict:
@@ -85,6 +104,7 @@ def test_a_shared_file_gets_its_metadata_and_the_time_at_which_its_job_ended():
     assert read_metadata("models/a.bin") == record.snakemake
     assert Path("models/a.bin").stat().st_mtime == ENDED
     assert Path("models/a.bin").read_text() == "weights"
+    assert read_records(LOCAL) == {"models/a.bin": record}
 
 
 def test_a_shared_file_that_is_not_here_gets_its_metadata():
@@ -94,6 +114,7 @@ def test_a_shared_file_that_is_not_here_gets_its_metadata():
     adopt()
     assert read_metadata("models/a.bin") == record.snakemake
     assert not Path("models/a.bin").exists()
+    assert not LOCAL.exists()
 
 
 def test_without_records_nothing_is_written():
@@ -118,17 +139,25 @@ def test_a_file_that_was_shared_by_hand_has_no_metadata():
 def test_an_edited_shared_file_stops_the_run_with_its_remedy():
     share("results/t.csv", "1.0")
     write("results/t.csv", "2.0")
-    with pytest.raises(MeddiffError, match=r"results/t\.csv holds other bytes .*: ") as caught:
-        adopt()
-    assert "`meddiff restore --replace results/t.csv`" in str(caught.value)
+    assert edited("results/t.csv") == [
+        "`meddiff restore --replace results/t.csv` brings shared bytes back"
+    ]
     assert Path("results/t.csv").read_text() == "2.0"
+
+
+def test_an_adopted_file_that_was_edited_afterwards_stops_the_run():
+    share("results/t.csv", "1.0")
+    adopt()
+    write("results/t.csv", "2.0")
+    assert len(edited("results/t.csv")) == 1
+    write("results/t.csv", "1.0")
+    adopt()
 
 
 def test_an_edited_own_file_stops_the_run_with_its_remedy():
     make_here("results/t.csv", "1.0")
     write("results/t.csv", "2.0")
-    with pytest.raises(MeddiffError, match=r"results/t\.csv holds .*: delete it to have it made"):
-        adopt()
+    assert edited("results/t.csv") == ["delete what is to be made again: results/t.csv"]
     Path("results/t.csv").unlink()
     adopt()
 
@@ -138,10 +167,21 @@ def test_every_edited_file_is_named_on_its_own_line():
         share(f"models/{name}", "x")
     for name in ("c", "a"):
         write(f"models/{name}", "y")
-    with pytest.raises(MeddiffError) as caught:
-        adopt()
-    lines = str(caught.value).splitlines()
-    assert [line.split()[0] for line in lines] == ["models/a", "models/c"]
+    assert edited("models/a", "models/c") == [
+        "`meddiff restore --replace models/a models/c` brings shared bytes back"
+    ]
+
+
+def test_shared_and_own_files_that_were_edited_have_remedies_of_their_own():
+    share("models/b", "x")
+    for name in ("a", "c"):
+        make_here(f"models/{name}", "x")
+    for name in ("a", "b", "c"):
+        write(f"models/{name}", "y")
+    assert edited("models/a", "models/b", "models/c") == [
+        "`meddiff restore --replace models/b` brings shared bytes back",
+        "delete what is to be made again: models/a models/c",
+    ]
 
 
 def test_an_edit_that_keeps_the_size_is_found():
@@ -154,11 +194,160 @@ def test_an_edit_that_keeps_the_size_is_found():
 
 def test_what_was_made_here_may_differ_from_what_is_shared():
     share("models/a.bin", "theirs")
+    mine = make_here("models/a.bin", "mine")
+    told = make_metadata("models/a.bin")
+    own = LOCAL / "models/a.bin.json"
+    before = {path: state for path, state in snapshot().items() if path != own}
+    adopt()
+    assert read_metadata("models/a.bin") == told
+    assert all(snapshot()[path] == state for path, state in before.items())
+    assert read_records(LOCAL) == {"models/a.bin": mine.model_copy(update={"snakemake": told})}
+
+
+def test_what_snakemake_wrote_is_kept_once():
+    """Later metadata, e.g. of --touch, tell nothing of how the file was made."""
     make_here("models/a.bin", "mine")
+    adopt()
     before = snapshot()
+    later = {**make_metadata("models/a.bin"), "params": ["later"], "endtime": ENDED + 99}
+    write(str(metadata_file("models/a.bin")), json.dumps(later))
     adopt()
     assert read_metadata("models/a.bin") == make_metadata("models/a.bin")
-    assert all(snapshot()[path] == state for path, state in before.items())
+    assert snapshot(states=False) == {path: (data, None) for path, (data, _) in before.items()}
+
+
+def test_a_file_that_is_made_again_has_the_metadata_of_its_new_job():
+    make_here("models/a.bin", "old")
+    adopt()
+    make_here("models/a.bin", "new")
+    later = {**make_metadata("models/a.bin"), "params": ["later"], "endtime": ENDED + 99}
+    write(str(metadata_file("models/a.bin")), json.dumps(later))
+    adopt()
+    assert read_metadata("models/a.bin") == later
+    assert read_records(LOCAL)["models/a.bin"].snakemake == later
+
+
+def lose(file: Path) -> None:
+    file.unlink()
+
+
+def touch_metadata(file: Path) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), "params": ["'0ther'"]}))
+
+
+def break_off(file: Path) -> None:
+    file.write_text(file.read_text()[:-9])
+
+
+@pytest.mark.parametrize("change", [lose, touch_metadata, break_off])
+@pytest.mark.parametrize("origin", [share, make_here])
+def test_metadata_that_were_lost_or_touched_come_back_from_the_record(origin, change):
+    origin("models/a.bin", "weights")
+    origin("features/a.npy", "features", "models/a.bin")
+    adopt()
+    before = snapshot(states=False)
+    change(metadata_file("models/a.bin"))
+    assert read_metadata("models/a.bin") != make_metadata("models/a.bin")
+    adopt()
+    assert read_metadata("models/a.bin") == make_metadata("models/a.bin")
+    assert snapshot(states=False) == before
+
+
+@pytest.mark.parametrize("change", [lose, break_off])
+def test_a_file_made_here_whose_metadata_were_lost_at_once_is_planned(change):
+    """Nobody can tell any more what Snakemake knew, so that it could not see an edit."""
+    record = make_here("models/a.bin", "weights")
+    change(metadata_file("models/a.bin"))
+    adopt()
+    assert is_void("models/a.bin")
+    assert read_metadata("models/a.bin")["params"] == ["<Snakemake's metadata of it are lost>"]
+    assert read_records(LOCAL) == {"models/a.bin": record}
+    before = snapshot()
+    adopt()
+    assert snapshot() == before
+
+
+def test_a_recorded_file_that_is_gone_needs_no_metadata():
+    make_here("models/a.bin", "weights")
+    Path("models/a.bin").unlink()
+    metadata_file("models/a.bin").unlink()
+    adopt()
+    assert read_metadata("models/a.bin") is None
+
+
+def test_what_was_shared_anew_does_not_make_the_old_file_an_edited_one():
+    """After a pull: the file is what its record said as it came, and stays until it is replaced."""
+    old = share("models/a.bin", "old")
+    share("features/a.npy", "features", "models/a.bin")
+    adopt()
+    status = Path("models/a.bin").stat()
+    superseding = share("models/a.bin", "new").model_copy(update={"author": "B <b@b.c>"})
+    write_record(superseding, SHARED)
+    write("models/a.bin", "old")
+    os.utime("models/a.bin", ns=(status.st_atime_ns, status.st_mtime_ns))
+    adopt()
+    assert Path("models/a.bin").read_text() == "old"
+    assert Path("models/a.bin").stat().st_mtime_ns == status.st_mtime_ns
+    assert read_effective()["models/a.bin"] == old
+    assert not is_void("models/a.bin") and not is_void("features/a.npy")
+    write("models/a.bin", "new")
+    adopt()
+    assert read_effective()["models/a.bin"] == superseding
+    assert is_void("features/a.npy"), "made from the old model"
+
+
+def test_a_file_that_was_never_adopted_is_an_edited_one_where_other_bytes_are_shared():
+    """Nothing tells that it was the former shared one."""
+    share("models/a.bin", "new")
+    write("models/a.bin", "old")
+    assert len(edited("models/a.bin")) == 1
+
+
+RAW = "data/raw/published/x.zip"
+
+
+def put_by_hand(text: str) -> Record:
+    record = describe_file(write(RAW, text))
+    write_record(record, SHARED)
+    return record
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_an_archive_that_was_put_there_anew_voids_what_was_made_from_the_old(adopted):
+    put_by_hand("old")
+    share("models/a.bin", "weights", RAW)
+    share("models/b.bin", "other")
+    share("features/a.npy", "features", "models/a.bin")
+    if adopted:
+        adopt()
+        assert RAW in read_records(LOCAL) and not is_void("models/a.bin")
+    write(RAW, "new")
+    for _ in range(2):
+        adopt()
+        assert RAW not in read_records(LOCAL) and RAW not in read_effective()
+        assert Path(RAW).read_text() == "new" and read_metadata(RAW) is None
+        assert read_metadata("models/a.bin")["params"] == [f"<made from another {RAW}>"]
+        assert not is_void("models/b.bin") and not is_void("features/a.npy")
+
+
+def test_the_old_archive_put_back_is_the_shared_one_again():
+    old = put_by_hand("old")
+    share("models/a.bin", "weights", RAW)
+    adopt()
+    before = snapshot(states=False)
+    write(RAW, "new")
+    adopt()
+    write(RAW, "old")
+    adopt()
+    assert read_effective()[RAW] == old and not is_void("models/a.bin")
+    assert snapshot(states=False) == before
+
+
+def test_an_archive_that_a_rule_makes_is_not_replaced_by_hand():
+    share(RAW, "drawn")
+    adopt()
+    write(RAW, "other")
+    assert len(edited(RAW)) == 1
 
 
 def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
@@ -167,6 +356,7 @@ def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
     adopt()
     assert read_metadata("models/a.bin") == record.snakemake
     assert Path("models/a.bin").stat().st_mtime == ENDED
+    assert read_records(LOCAL) == {"models/a.bin": record}
 
 
 @pytest.mark.parametrize("path", ["models/a.bin", "results/x/y.csv", "data/lesions/train/b.npy"])
@@ -248,6 +438,37 @@ def test_a_file_that_is_stale_no_more_is_known_again():
     write("models/a.bin", "old")
     adopt()
     assert not is_void("features/a.npy")
+
+
+@pytest.mark.parametrize("origin", [share, make_here])
+def test_void_metadata_give_way_to_those_of_the_record(origin):
+    """There and back, whether the file was adopted before its input was made anew or never."""
+    share("models/a.bin", "old")
+    origin("features/a.npy", "features", "models/a.bin")
+    adopt()
+    known = metadata_file("features/a.npy")
+    before, states = known.read_bytes(), snapshot()[Path("features/a.npy")]
+    for _ in range(2):
+        make_here("models/a.bin", "new")
+        adopt()
+        assert is_void("features/a.npy") and known.read_bytes() != before
+        write("models/a.bin", "old")
+        adopt()
+        assert known.read_bytes() == before
+        assert snapshot()[Path("features/a.npy")] == states
+
+
+def test_what_was_stale_at_first_sight_has_its_metadata_kept_all_the_same():
+    make_here("models/a.bin", "old")
+    old = read_records(LOCAL)["models/a.bin"]
+    make_here("features/a.npy", "features", "models/a.bin")
+    make_here("models/a.bin", "new")
+    adopt()
+    assert is_void("features/a.npy")
+    write_record(old, LOCAL)
+    write("models/a.bin", "old")
+    adopt()
+    assert read_metadata("features/a.npy") == make_metadata("features/a.npy")
 
 
 def test_a_second_look_changes_nothing():

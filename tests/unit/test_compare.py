@@ -53,3 +53,33 @@ def test_an_empty_cell_of_both_is_no_difference():
 def test_other_counts_of_images_are_told():
     found = compared(table(), table().assign(n_real=9))
     assert found.loc["fid n_real", "largest"] == pytest.approx(0.1)
+
+
+def history(*losses: float) -> pd.DataFrame:
+    """A table of which no column says what a row speaks of."""
+    steps = range(1, len(losses) + 1)
+    return pd.DataFrame(
+        {"step": steps, "loss": losses, "note": "x"}, columns=["step", "loss", "note"]
+    )
+
+
+def test_tables_without_key_columns_are_compared_row_by_row():
+    found = compared(history(1.0, 0.5, 0.25), history(1.0, 0.4, 0.25))
+    assert list(found.index) == ["step", "loss"]
+    assert found.loc["step", ["cells", "same", "median", "largest"]].tolist() == [3, 3, 0, 0]
+    assert found.loc["loss", ["cells", "same", "median"]].tolist() == [3, 2, 0]
+    assert found.loc["loss", "largest"] == pytest.approx(0.2)
+
+
+def test_rows_count_in_their_order_and_whatever_their_index():
+    theirs = history(1.0, 2.0, 4.0)
+    assert compared(theirs, theirs[::-1].reset_index(drop=True)).loc["loss", "same"] == 1
+    other = history(9.0, 1.0, 2.0, 4.0).iloc[1:].assign(step=[1, 2, 3])
+    assert (compared(theirs, other.reset_index(drop=True))["largest"] == 0).all()
+
+
+def test_a_row_that_one_of_the_two_lacks_differs_by_infinity():
+    found = compared(history(1.0, 0.5), history(1.0))
+    assert found.loc["loss", ["cells", "same"]].tolist() == [2, 1]
+    assert found.loc["loss", "largest"] == math.inf
+    assert compared(history(), history()).empty

@@ -102,6 +102,36 @@ def test_only_full_sees_bytes_that_changed_under_the_same_size_and_time():
     assert digest(path) == before != digest(path, full=True)
 
 
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(monkeypatch):
+    """The bytes that were read belong to neither state."""
+    path = write("x")
+
+    def read(file: Path) -> Digest:
+        file.write_bytes(b"longer than before")
+        return WRONG
+
+    with monkeypatch.context() as patched:
+        patched.setattr("meddiff.provenance.digests._read", read)
+        assert digest(path) == WRONG
+    assert not (CACHE / "x.json").exists()
+    assert digest(path).sha256 == hashlib.sha256(b"longer than before").hexdigest()
+
+
+def test_what_was_known_of_a_file_that_changes_while_it_is_read_is_not_believed(monkeypatch):
+    path = write("x")
+    digest(path)
+    write("x", b"second")
+
+    def read(file: Path) -> Digest:
+        touch(file)
+        return WRONG
+
+    with monkeypatch.context() as patched:
+        patched.setattr("meddiff.provenance.digests._read", read)
+        digest(path)
+    assert digest(path).sha256 == hashlib.sha256(b"second").hexdigest()
+
+
 def test_what_is_remembered_holds_for_the_files_present_state():
     path = write("x")
     touch(path)

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meddiff.provenance.record import Record
-from meddiff.sharing.plan import Plan, Step, changes, own_differences
+from meddiff.sharing.plan import SHOWN, Plan, Step, changes, name_some, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
     "draw": {"code": "d1", "seed": 0},
@@ -48,7 +49,7 @@ def make_plan(*changed: Step, planned: bool = True) -> Plan:
     """The five steps with some of them changed; Snakemake would run all, or only the changed."""
     by_rule = {step.rule: step for step in changed}
     steps = tuple(by_rule.get(rule) or make_step(rule, planned=planned) for rule in LINKS)
-    return Plan(Path("/project"), Path("/project"), steps, ("table.csv",), is_whole=False)
+    return Plan(Path("/project"), Path("/project"), steps, ("table.csv",), {}, overlays=False)
 
 
 def make_record(path: str, rule: str, inputs: list[str]) -> Record:
@@ -299,7 +300,7 @@ def test_with_what_is_needed_here_each_job_finds_its_inputs(data):
         if change != "no record":
             told = make_record(name, "draw", sorted(inputs))
             shared[name] = told.model_copy(update={"rule": name, "params": {"code": "old"}})
-    plan = Plan(Path("/p"), Path("/p"), tuple(steps), (names[-1],), is_whole=False)
+    plan = Plan(Path("/p"), Path("/p"), tuple(steps), (names[-1],), {}, overlays=False)
     here = set(plan.needed(plan.targets, shared))
     assert here <= set(shared) and all(plan.covered(plan.producers[path], shared) for path in here)
     here |= {step.outputs[0] for step in steps if not step.planned}
@@ -349,3 +350,12 @@ def test_own_differences_tell_everything_at_once(records):
         "score classes: ['benign', 'malignant'] -> []",
         "the code of score changed",
     ]
+
+
+@pytest.mark.parametrize("count", [1, SHOWN, SHOWN + 1, SHOWN + 9])
+def test_of_many_files_the_first_are_named_and_the_others_counted(count):
+    paths = [f"f{number}" for number in range(count)]
+    told = name_some(paths)
+    assert told.startswith(", ".join(paths[:SHOWN]))
+    more = re.findall(r" and (\d+) more$", told)
+    assert more == ([str(count - SHOWN)] if count > SHOWN else [])

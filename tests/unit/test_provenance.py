@@ -1,6 +1,7 @@
 """Fingerprints follow the code that runs, and nothing else."""
 
 import ast
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,112 @@ def test_a_lazy_import_counts(package):
     assert digest("from meddiff.b import h\n") != before
 
 
+PINNED = '''
+"""Docstrings do not count."""
+import os.path as p
+from a.b import c as d
+
+LIMIT: float = 1e-05
+
+
+@d
+class A(list, metaclass=type):
+    async def f(self, x, /, y=None, *rest, k: int = ..., **more) -> bool:
+        async with x as y, p:
+            return [i async for i in self if not i is None] or {**more, "ä": b"\\0", 1j: ()}
+
+
+def g(a, b=-1.5, /):
+    """Nor here."""
+    global LIMIT
+    try:
+        LIMIT += a[1:, ::2] @ (yield) if a != b < 3 else f"{a!r:>{b}.2f}\\n" u"x"
+    except* (OSError, ValueError) as e:
+        raise RuntimeError from e
+    match a:
+        case {"x": [1, *_], **rest} | A(y=None) if rest:
+            del a
+        case _:
+            assert True, lambda *, q: (q := None)
+'''
+
+
+def test_a_fingerprint_is_the_same_under_every_version_of_python(package):
+    """Else a collaborator's other Python would train again. Pinned: no release may change it."""
+    _, digest = package
+    assert digest(PINNED) == "6d19458287b097f8"
+    assert digest("") == "d044270cb3d3c326"
+
+
+class FunctionDef(ast.FunctionDef):
+    """A function as a Python of today or tomorrow describes it."""
+
+    _fields = (*dict.fromkeys((*ast.FunctionDef._fields, "type_params", "new")),)
+
+
+def described_function(**fields: object) -> ast.AST:
+    """The tree of `def f(): return x`, described by fields of one's own."""
+    arguments = ast.arguments(
+        posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]
+    )
+    body: list[ast.stmt] = [ast.Return(value=ast.Name(id="x", ctx=ast.Load()))]
+    known = {"name": "f", "args": arguments, "body": body, "decorator_list": [], "returns": None}
+    node = FunctionDef()
+    for name, value in {**copy.deepcopy(known), **fields}.items():
+        setattr(node, name, value)
+    return node
+
+
+TOLD = module._shape(described_function())
+
+
+def test_the_tree_made_by_hand_is_the_one_of_its_text():
+    assert module._shape(ast.parse("def f(): return x").body[0]) == TOLD
+
+
+@pytest.mark.parametrize("name", sorted(module.UNTOLD))
+@pytest.mark.parametrize("value", [None, [], "int", 3, [ast.Name(id="T")]], ids=repr)
+def test_what_only_some_versions_tell_does_not_count(name, value):
+    node = described_function(**{name: value})
+    node._fields = (*dict.fromkeys((*FunctionDef._fields, name)),)
+    assert name in dict(ast.iter_fields(node))
+    assert module._shape(node) == TOLD
+
+
+@pytest.mark.parametrize("value", [None, []])
+def test_a_field_without_content_does_not_count_wherever_it_stands(value):
+    assert module._shape(described_function(new=value)) == TOLD
+    assert module._shape(described_function(returns=value, decorator_list=value)) == TOLD
+    node = described_function()
+    node.body[0].value._fields = ("new", "id", "ctx")
+    node.body[0].value.new = value
+    assert module._shape(node) == TOLD
+
+
+@pytest.mark.parametrize("value", [0, "", False, b"", [None], ast.Load()], ids=repr)
+def test_a_field_with_content_counts(value):
+    assert module._shape(described_function(new=value)) != TOLD
+
+
+TEXTS = [
+    "x = None", "x = ...", "x = 0", "x = 0.0", "x = -0.0", "x = False", "x = 0j", "x = ''",
+    "x = b''", "x = '0'", "x = 'None'", "x = []", "x = ()", "x = {}", "x = [None]", "x: None", "x",
+    "return", "return None", "{**a}", "{a: a}", "{a}", "f(a, *b)", "f(*a, b)", "f(a=a)", "f(**a)",
+    "lambda a, /: a", "lambda a: a", "lambda *, a: a", "lambda *, a=None: a", "lambda *a: a",
+    "lambda **a: a", "a[:b]", "a[b:]", "a[::b]", "a[b]", "a.b", "'a'.b", "from . import a",
+    "from .. import a", "from .a import a", "import a", "import a as b", "def f(): return a",
+    "async def f(): return a", "try: a\nfinally: a", "try: a\nexcept: a", "for a in b: a",
+    "for a in b: a\nelse: a", "while a: a", "if a: a", "if a: a\nelse: a", "f'{a}'", "f'{a!r}'",
+    "f'{a!s}'", "f'{a:x}'", "'{a}'", "a < b < a", "(a < b) < a", "a and b", "a or b", "a & b",
+]  # fmt: skip
+
+
+def test_each_code_has_a_shape_of_its_own():
+    """What is left out must not make two codes look the same."""
+    shapes = {repr(module._shape(ast.parse(text))): text for text in TEXTS}
+    assert list(shapes.values()) == TEXTS
+
+
 def test_the_script_itself_counts(package):
     _, digest = package
     assert digest("x = 1\n") != digest("x = 2\n")
@@ -149,8 +256,19 @@ def test_provenance_stands_on_errors_and_files_alone():
         assert set(imported(path)) <= {"errors", "files", "provenance"}, path
 
 
+def test_the_plan_stands_below_all_else_of_sharing():
+    """It names files for messages of all others, which import it and not each other's helpers."""
+    assert set(imported(PACKAGE / "sharing/plan.py")) == {"provenance"}
+    tree = ast.parse((PACKAGE / "sharing/plan.py").read_text())
+    assert "name_some" in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for path in (PACKAGE / "sharing").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and "name_some" in {a.name for a in node.names}:
+                assert node.module == "meddiff.sharing.plan", path
+
+
 def test_jobs_write_records_and_only_the_command_line_shares_them():
-    assert importers("provenance") == {"jobs.py", "sharing", "cli.py", "provenance"}
+    assert importers("provenance") == {"jobs.py", "sharing", "provenance"}
     assert importers("sharing") == {"cli.py", "sharing"}
     assert importers("cli") == set()
 

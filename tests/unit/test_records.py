@@ -1,14 +1,17 @@
 """Records say what a file was made from, and nothing that is no record passes for one."""
 
+import difflib
 import hashlib
 import json
 import math
 import platform
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,14 +29,17 @@ from meddiff.provenance.record import (
     SHARED,
     Machine,
     Record,
+    _seal,
     broken_links,
+    circumstances,
     describe_file,
     is_inside,
     lineage,
     plain,
     read_effective,
+    read_record,
     read_records,
-    record_job,
+    record_outputs,
     recorded_params,
     write_record,
 )
@@ -73,8 +79,19 @@ def make_record(path: str, data: str = "", **known) -> Record:
     return Record(path=path, **{**fields, **known})
 
 
-def run_job(rule: str, inputs: list[str], outputs: dict, params: dict | None = None) -> None:
-    """Record a job as Snakemake would describe it."""
+def seal(told: dict[str, Any]) -> str:
+    """The text of a record file whose seal is right, whatever the record says."""
+    return json.dumps({**told, "seal": _seal(told)})
+
+
+def run_job(
+    rule: str,
+    inputs: list[str],
+    outputs: dict,
+    params: dict | None = None,
+    work: Callable[[], object] = lambda: None,
+) -> None:
+    """Record a job as Snakemake would describe it, and do its work."""
     job = SimpleNamespace(
         rule=rule,
         input=InputFiles(inputs),
@@ -82,7 +99,9 @@ def run_job(rule: str, inputs: list[str], outputs: dict, params: dict | None = N
         params=Params(fromdict=params or {}),
         scriptdir=str(ROOT / "workflow/scripts"),
     )
-    record_job(job, started=START, threads=2, device="cpu")
+    known = circumstances(job, threads=2, device="cpu")
+    work()
+    record_outputs(job, known)
 
 
 @pytest.fixture
@@ -123,15 +142,38 @@ def test_a_record_tells_rule_inputs_parameters_and_circumstances(table):
     assert recorded_params("models/a.csv") == record.params
     assert record.source == source_digest(ROOT)
     assert record.packages == {name: version(name) for name in PACKAGES}
-    assert record.started == "2026-01-02T03:04:05+00:00" < record.finished
+    started, finished = (datetime.fromisoformat(t) for t in (record.started, record.finished))
+    assert started.tzinfo == finished.tzinfo == UTC
+    assert datetime.now(UTC) - timedelta(minutes=5) < started <= finished <= datetime.now(UTC)
     assert record.machine.threads == 2 and record.machine.python == platform.python_version()
 
 
-def test_inputs_of_a_job_are_recorded_as_they_are_at_its_end(table):
+def test_inputs_of_a_job_are_recorded_with_their_digests(table):
     records = read_records(LOCAL)
     assert records["results/t.csv"].inputs == {
         path: sha256_file(path) for path in ("models/a.bin", "models/a.csv")
     }
+
+
+def test_an_input_that_changes_meanwhile_is_recorded_as_the_job_found_it():
+    found = sha256_file(write("raw.zip", "raw"))
+
+    def work() -> None:
+        write("raw.zip", "RAW")
+        write("made.csv", "from raw")
+
+    run_job("make", ["raw.zip"], {"c": "made.csv"}, work=work)
+    record = read_records(LOCAL)["made.csv"]
+    assert record.inputs == {"raw.zip": found} != {"raw.zip": sha256_file("raw.zip")}
+    assert record.sha256 == sha256_file("made.csv")
+
+
+def test_a_job_started_when_its_circumstances_were_taken(monkeypatch):
+    times = iter(["first", "last"])
+    monkeypatch.setattr("meddiff.provenance.record._now", lambda: next(times, "other"))
+    run_job("make", [], {"c": "c.csv"}, work=lambda: write("c.csv"))
+    record = read_records(LOCAL)["c.csv"]
+    assert (record.started, record.finished) == ("first", "last")
 
 
 def test_a_table_lies_beside_the_records_of_all_that_it_was_made_from(table):
@@ -274,7 +316,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize("path", ELSEWHERE)
 def test_a_record_of_another_path_is_refused(path):
     told = make_record("a.csv").model_copy(update={"path": path})
-    write(str(SHARED / "a.csv.json"), told.model_dump_json())
+    write(str(SHARED / "a.csv.json"), seal(told.model_dump(mode="json")))
     with pytest.raises(MeddiffError, match=r"a\.csv\.json: a record of .* does not belong there"):
         read_records(SHARED)
 
@@ -289,8 +331,8 @@ def test_a_path_below_the_run_is_told():
 
 
 def spoil(**changes) -> str:
-    told = json.loads(make_record("a").model_dump_json())
-    return json.dumps({**told, **changes})
+    """A record that was changed and sealed again, so that only its fields are at fault."""
+    return seal({**make_record("a").model_dump(mode="json"), **changes})
 
 
 BAD = {
@@ -300,7 +342,8 @@ BAD = {
     "no JSON": "<<<<<<< HEAD",
     "unknown key": spoil(extra=1),
     "unknown key of a machine": spoil(machine={"gpu": 1}),
-    "missing key": json.dumps({"path": "a"}),
+    "missing key": seal({"path": "a"}),
+    "only a seal": seal({}),
     "short digest": spoil(sha256="0" * 63),
     "upper case": spoil(md5="A" * 32),
     "negative size": spoil(size=-1),
@@ -323,6 +366,111 @@ def test_a_hostile_name_does_not_add_lines_to_the_message(change):
     with pytest.raises(MeddiffError) as caught:
         read_records(SHARED)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def written(record: Record) -> str:
+    write_record(record, SHARED)
+    return (SHARED / f"{record.path}.json").read_text()
+
+
+def test_a_record_is_sealed_by_a_digest_of_the_rest():
+    told = json.loads(written(make_record("a", params={"limit": math.inf, "name": "ä"})))
+    told_seal = told.pop("seal")
+    text = json.dumps(told, sort_keys=True)
+    assert told_seal == hashlib.sha256(text.encode()).hexdigest()
+
+
+CHANGES = {
+    "sha256": "1" * 64,
+    "size": 1,
+    "rule": None,
+    "inputs": {"b": "0" * 64},
+    "params": {"seed": 1},
+    "commit": "c0ffee",
+    "author": "B <b@b.c>",
+    "finished": "2027",
+    "snakemake": {"rule": "make"},
+    "seal": "0" * 64,
+}
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES.items(), ids=CHANGES)
+def test_a_record_that_was_changed_by_hand_is_refused(key, value):
+    told = json.loads(written(make_record("a")))
+    assert told[key] != value
+    write(str(SHARED / "a.json"), json.dumps({**told, key: value}))
+    with pytest.raises(MeddiffError, match=r"^provenance/a\.json: changed since .*git checkout$"):
+        read_records(SHARED)
+
+
+@pytest.mark.parametrize("value", ["absent", None, 1, "", [], {}])
+def test_a_record_without_a_seal_is_refused(value):
+    told = json.loads(written(make_record("a")))
+    del told["seal"]
+    unsealed = told if value == "absent" else {**told, "seal": value}
+    write(str(SHARED / "a.json"), json.dumps(unsealed))
+    with pytest.raises(MeddiffError, match="changed since it was written"):
+        read_records(SHARED)
+
+
+def test_how_a_record_is_set_does_not_matter():
+    """git may turn line ends; other tools may sort keys and indent otherwise."""
+    record = make_record("a", params={"b": 1, "a": [1e-7, 2**70, "ü"]})
+    told = json.loads(written(record))
+    turned = dict(reversed(told.items()))
+    for text in (json.dumps(turned), json.dumps(told, indent=4).replace("\n", "\r\n")):
+        write(str(SHARED / "a.json"), text)
+        assert read_records(SHARED) == {"a": record}
+
+
+MERGED = make_record(
+    "a", "mine", inputs={"x": "1" * 64, "y": "2" * 64}, params={"seed": 1, "rate": 0.5}
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_mixture_of_two_records_by_lines_is_refused(data):
+    """As a merge without conflict makes it: each hunk from one of the two sides."""
+    changes = {
+        "sha256": "3" * 64,
+        "md5": "4" * 32,
+        "size": 99,
+        "inputs": {"x": "1" * 64, "y": "5" * 64},
+        "params": {"seed": 2, "rate": 0.5, "new": [1, 2]},
+        "author": "B <b@b.c>",
+        "finished": "later",
+    }
+    changed = data.draw(st.sets(st.sampled_from(sorted(changes)), min_size=1))
+    other = MERGED.model_copy(update={key: changes[key] for key in changed})
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "a.json"
+        texts = []
+        for record in (MERGED, other):
+            write_record(record, Path(folder))
+            assert read_record(file) == record
+            texts.append(file.read_text())
+        ours, theirs = (text.splitlines(keepends=True) for text in texts)
+        mixed: list[str] = []
+        for tag, a, b, c, d in difflib.SequenceMatcher(None, ours, theirs).get_opcodes():
+            take_ours = tag == "equal" or data.draw(st.booleans())
+            mixed += ours[a:b] if take_ours else theirs[c:d]
+        file.write_text("".join(mixed))
+        if "".join(mixed) in texts:
+            assert read_record(file) in (MERGED, other)
+        else:
+            with pytest.raises(MeddiffError, match=r"mixed from two by a merge|no valid record"):
+                read_record(file)
+
+
+def test_the_digest_of_one_record_with_the_inputs_of_another_is_refused():
+    """Each field is valid; only together they are wrong."""
+    mine, theirs = MERGED, make_record("a", "theirs", inputs={"x": "9" * 64})
+    told, other = (json.loads(written(record)) for record in (mine, theirs))
+    for mixed in ({**told, "inputs": other["inputs"]}, {**told, "seal": other["seal"]}):
+        write(str(SHARED / "a.json"), json.dumps(mixed, indent=1))
+        with pytest.raises(MeddiffError, match="mixed from two by a merge"):
+            read_records(SHARED)
 
 
 def test_what_is_too_large_is_refused_unread():
@@ -353,16 +501,17 @@ CASES = {
     "only local": (None, "mine", None, "mine"),
     "only local, edited": ("other", "mine", None, "mine"),
     "only shared": (None, None, "theirs", "theirs"),
-    "only shared, edited": ("other", None, "theirs", "theirs"),
+    "only shared, its file": ("theirs", None, "theirs", "theirs"),
+    "only shared, another file": ("other", None, "theirs", None),
     "both, no file": (None, "mine", "theirs", "mine"),
     "both, the local file": ("mine", "mine", "theirs", "mine"),
-    "both, the shared file": ("theirs", "mine", "theirs", "theirs"),
+    "both, the shared file": ("theirs", "mine", "theirs", "mine"),
     "both, another file": ("other", "mine", "theirs", "mine"),
 }
 
 
 @pytest.mark.parametrize(("here", "local", "shared", "speaks"), CASES.values(), ids=CASES)
-def test_the_record_of_the_bytes_that_are_here_speaks(here, local, shared, speaks):
+def test_local_records_speak_and_shared_ones_where_they_fit(here, local, shared, speaks):
     records = {"mine": LOCALS, "theirs": SHAREDS}
     if here:
         write("a", here)
@@ -370,7 +519,7 @@ def test_the_record_of_the_bytes_that_are_here_speaks(here, local, shared, speak
         write_record(records[local], LOCAL)
     if shared:
         write_record(records[shared], SHARED)
-    assert read_effective() == {"a": records[speaks]}
+    assert read_effective() == ({"a": records[speaks]} if speaks else {})
 
 
 def test_of_two_records_of_the_same_bytes_the_local_one_speaks():

@@ -23,7 +23,7 @@ ROOT = Path(workflow.basedir)
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 # No part of the configuration: allows a run to make again what is shared.
-REBUILD = config.pop("rebuild", False)
+REBUILD = str(config.pop("rebuild", False)).lower() == "true"
 
 try:
     cfg = load_config(config)
@@ -84,11 +84,6 @@ def code(script):
     return fingerprint(ROOT / "workflow/scripts" / script)
 
 
-def in_project(path):
-    """A path of the configuration, which starts at the project's root, as the run sees it."""
-    return os.path.relpath(ROOT / os.path.expanduser(os.path.expandvars(path)))
-
-
 def lesions(sets, cls="{cls}"):
     """Image sets of one class."""
     return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
@@ -124,23 +119,18 @@ def raw_images(wildcards):
 
 
 def folder_params():
-    """How to read the user's folder, and digests of what is in it.
+    """How to read the user's folder, and digests of what is in it, wherever it lies.
 
-    Where the folder itself is not shared, those of the record stand for it.
+    Where the folder itself is not here, the record's digests stand for it.
     """
     if SOURCE != "folder":
         return {}
-    paths = {
-        key: in_project(getattr(FOLDER, key)) if getattr(FOLDER, key) else None
-        for key in ("images", "table", "masks")
-    }
-    recorded = recorded_params("data/lesions/index.csv").get("folder", {})
+    recorded = recorded_params("data/lesions/index.csv").get("folder") or {}
     contents = {
         key: folder_digest(path) or recorded.get("contents", {}).get(key)
-        for key, path in paths.items()
-        if path
+        for key, path in FOLDER.paths(ROOT).items()
     }
-    return {**FOLDER.model_dump(exclude={"name"}), **paths, "contents": contents}
+    return {**FOLDER.model_dump(exclude={"name", *contents}), "contents": contents}
 
 
 def preprocessing(wildcards):

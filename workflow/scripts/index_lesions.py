@@ -1,6 +1,9 @@
 """List every lesion image with label, patient and digests, and find duplicates."""
 
+from pathlib import Path
+
 from meddiff.data.index import build_index, find_duplicates, write_table
+from meddiff.data.settings import Folder
 from meddiff.data.sources import read_folder, read_kaggle, warn_of_strangers
 from meddiff.files import atomic_write
 from meddiff.jobs import job
@@ -9,9 +12,16 @@ from meddiff.progress import Progress
 params = snakemake.params
 with job(snakemake):
     if params.editions is None:
-        folder = {key: value for key, value in params.folder.items() if key != "contents"}
-        images, table = folder.pop("images"), folder.pop("table")
-        records = read_folder(images, table, classes=params.classes, **folder)
+        # Where the folder lies is no parameter of the rule: what is in it is.
+        folder = Folder.model_validate(snakemake.config["data"]["folder"])
+        paths = folder.paths(Path(snakemake.scriptdir) / "../..")
+        records = read_folder(
+            paths["images"],
+            paths["table"],
+            masks=paths.get("masks"),
+            classes=params.classes,
+            **folder.model_dump(exclude={"name", "images", "table", "masks"}),
+        )
     else:
         archives = dict(zip(params.editions, snakemake.input, strict=True))
         records = read_kaggle(archives)

@@ -1,5 +1,7 @@
 """Settings of raw data, splits and image sets."""
 
+import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -78,6 +80,19 @@ class Folder(Section):
     """Column with the path below the folder, where it does not follow from the id."""
     masks: str | None = None
     """Folder with lesion masks, `<id>.png` or `<id>_Segmentation.png`. The U-Net needs them."""
+
+    def paths(self, root: Path) -> dict[str, str]:
+        """Return where images, table and, if there are any, masks are, as seen from here.
+
+        Args:
+            root: the project's root, where relative paths start.
+        """
+        told = {"images": self.images, "table": self.table, "masks": self.masks}
+        return {
+            key: os.path.relpath(root / Path(os.path.expandvars(path)).expanduser())
+            for key, path in told.items()
+            if path
+        }
 
 
 class Hand(Section):

@@ -30,16 +30,16 @@ def digest(path: str | Path, *, full: bool = False) -> Digest:
             file's size, modification time and inode stayed the same.
     """
     path = Path(path)
-    entry = _entry(path)
+    entry, state = _entry(path), _state(path)
     if entry and not full:
         try:
             known = json.loads(entry.read_text())
-            if known["state"] == _state(path):
+            if known["state"] == state:
                 return Digest(*known["digest"])
         except (OSError, ValueError, TypeError, KeyError):
             pass
     found = _read(path)
-    if entry:
+    if entry and _state(path) == state:
         remember(path, found)
     return found
 

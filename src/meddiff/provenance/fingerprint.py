@@ -12,6 +12,9 @@ UNSEEN = {"settings.py", "errors.py", "files.py", "jobs.py", "progress.py"}
 """Modules that no result depends on: declared values reach a job as parameters, and the others only
 log, report faults or write bytes to their place. Editing one must not retrain a DDPM."""
 
+UNTOLD = {"ctx", "kind", "type_comment", "type_params"}
+"""Fields of a syntax tree that only some versions of Python have, or that say nothing of code."""
+
 
 def fingerprint(script: str | Path) -> str:
     """Return a digest of a script and of every module of this package that it uses.
@@ -48,7 +51,22 @@ def _syntax(path: Path) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [n for n in body if not _is_docstring(n)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return repr(_shape(tree))
+
+
+def _shape(node: object) -> object:
+    """Return a syntax tree as plain lists that are the same under every version of Python.
+
+    Versions differ in the fields that they give a node and in how they print empty ones.
+    """
+    if isinstance(node, ast.AST):
+        fields = [
+            (name, _shape(value))
+            for name, value in ast.iter_fields(node)
+            if name not in UNTOLD and value is not None and value != []
+        ]
+        return (type(node).__name__, fields)
+    return [_shape(value) for value in node] if isinstance(node, list) else repr(node)
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -5,6 +5,7 @@ Sharing copies them to `provenance/`, which git carries, bound to the bytes that
 """
 
 import getpass
+import hashlib
 import json
 import platform
 import subprocess
@@ -109,7 +110,6 @@ def plain(params: Any) -> dict[str, Any]:
 
 def describe_file(path: str, **known: Any) -> Record:
     """Return the record of a file as it stands, with what is `known` of its making."""
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
     unknown: dict[str, Any] = {
         "rule": None,
         "inputs": {},
@@ -119,22 +119,21 @@ def describe_file(path: str, **known: Any) -> Record:
         "packages": {},
         "machine": None,
         "author": author(),
-        "started": moment,
-        "finished": moment,
+        "started": _now(),
+        "finished": _now(),
     }
     return Record(path=path, **digest(path)._asdict(), **{**unknown, **known})
 
 
-def record_job(job: Any, *, started: datetime, threads: int, device: str) -> None:
-    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
+def circumstances(job: Any, *, threads: int, device: str) -> dict[str, Any]:
+    """Return what is known of a job's outputs as it starts: a working tree may change meanwhile.
 
     Args:
         job: Snakemake's object of a script.
-        started: when it started, with time zone.
-        threads: CPU threads that it computed with.
+        threads: CPU threads that it computes with.
         device: torch device of its nets.
     """
-    known = {
+    return {
         "rule": job.rule,
         "inputs": {str(file): digest(file).sha256 for file in job.input},
         "params": plain(job.params),
@@ -143,9 +142,18 @@ def record_job(job: Any, *, started: datetime, threads: int, device: str) -> Non
         "packages": {name: version(name) for name in PACKAGES},
         "machine": this_machine(threads, device),
         "author": author(),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
     }
+
+
+def record_outputs(job: Any, known: Mapping[str, Any]) -> None:
+    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
+
+    Args:
+        job: Snakemake's object of a script.
+        known: its `circumstances`.
+    """
+    known = {**known, "finished": _now()}
     lineage_file = getattr(job.output, "record", None)
     for path in map(str, job.output):
         if path != lineage_file and Path(path).is_file():
@@ -153,6 +161,10 @@ def record_job(job: Any, *, started: datetime, threads: int, device: str) -> Non
     if lineage_file:
         write_lineage(lineage_file, str(job.output[0]))
         write_record(describe_file(lineage_file, **known), LOCAL)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_lineage(path: str | Path, made: str) -> None:
@@ -189,11 +201,13 @@ def broken_links(record: Record, records: Records) -> list[str]:
 
 
 def read_effective() -> dict[str, Record]:
-    """Return the working directory's records: local ones, or shared ones whose bytes are here."""
-    shared, together = read_records(SHARED), read_records(LOCAL)
-    for path, record in shared.items():
-        local = together.get(path)
-        if local is None or (sha256_here(path) == record.sha256 != local.sha256):
+    """Return the records of the working directory: local ones, else shared ones.
+
+    A shared record does not speak for a file that is here with other bytes.
+    """
+    together = read_records(LOCAL)
+    for path, record in read_records(SHARED).items():
+        if path not in together and sha256_here(path) in (None, record.sha256):
             together[path] = record
     return together
 
@@ -236,13 +250,25 @@ def read_record(file: Path) -> Record:
     if file.stat().st_size > LARGEST:
         raise MeddiffError(f"{name}: too large for a record; get it back with git checkout")
     try:
-        return Record.model_validate_json(file.read_bytes())
+        data = json.loads(file.read_bytes())
+        seal = data.pop("seal", None)
+        record = Record.model_validate(data)
     except ValidationError as error:
         fault = error.errors()[0]
         where = printable(".".join(map(str, fault["loc"]))) or "file"
         raise MeddiffError(
             f"{name}: no valid record ({where}: {fault['msg']}); get it back with git checkout"
         ) from None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise MeddiffError(
+            f"{name}: no valid record (no JSON object); get it back with git checkout"
+        ) from None
+    if seal != _seal(data):
+        raise MeddiffError(
+            f"{name}: changed since it was written, or mixed from two by a merge; take it and its "
+            "neighbours whole from one side with git checkout"
+        )
+    return record
 
 
 def printable(text: str) -> str:
@@ -251,9 +277,14 @@ def printable(text: str) -> str:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Write a record below `folder`, named after its path."""
+    """Write a record below `folder`, named after its path, sealed by a digest of itself."""
+    data = json.loads(record.model_dump_json())
     with atomic_write(folder / f"{record.path}.json", quiet=True) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1) + "\n")
+        temporary.write_text(json.dumps({**data, "seal": _seal(data)}, indent=1) + "\n")
+
+
+def _seal(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def is_inside(path: str) -> bool:

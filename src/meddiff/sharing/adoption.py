@@ -23,6 +23,7 @@ from meddiff.provenance.record import (
     broken_links,
     read_effective,
     read_records,
+    write_record,
 )
 
 METADATA = Path(".snakemake/metadata")
@@ -37,41 +38,38 @@ NAME_MAX = 254
 def adopt() -> dict[str, Record]:
     """Adopt shared files of the working directory and return the shared records.
 
+    A file that is here has a local record: of its making, or the shared one that it came with.
+    Snakemake's metadata follow from the records.
+
     Raises:
         MeddiffError: a file holds other bytes than those that were shared or made here.
     """
     shared, local = read_records(SHARED), read_records(LOCAL)
-    edited = [path for path in sorted(shared | local) if _settle(path, shared, local)]
+    edited = [path for path in sorted(shared | local) if not _settle(path, shared, local)]
     if edited:
         raise MeddiffError(_tell_edited(edited, shared))
-    _void_what_is_stale()
+    _renew_metadata()
     for path in _strangers(shared, local):
         _write_metadata(path, _void("not made by this workflow here"))
     return shared
 
 
 def _settle(path: str, shared: Records, local: Records) -> bool:
-    """Adopt one file if it is the shared one; return whether it is neither that nor made here."""
-    record = shared.get(path)
-    if not Path(path).is_file():
-        if record and path not in local:
-            _install(record)
-        return False
-    if metadata_file(path, INCOMPLETE).exists():
-        return False
-    found = sha256_here(path)
-    if path in local and found == local[path].sha256:
-        return False
-    if record and found == record.sha256:
-        _install(record)
-        _set_time(record)
-        return False
-    return found is not None
-
-
-def _install(record: Record) -> None:
-    if record.snakemake and read_metadata(record.path) != record.snakemake:
-        _write_metadata(record.path, record.snakemake)
+    """Adopt one file if it is the shared one; return whether it is that, made here, or not here."""
+    own, theirs = local.get(path), shared.get(path)
+    found = None if _is_being_made(path) else sha256_here(path)
+    if found is None or (own and found == own.sha256):
+        return True
+    if theirs and found == theirs.sha256:
+        write_record(theirs, LOCAL)
+        _set_time(theirs)
+        return True
+    known = own or theirs
+    if known and known.rule is None:
+        # An archive that was put there by hand may be put there anew.
+        (LOCAL / f"{path}.json").unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _set_time(record: Record) -> None:
@@ -87,17 +85,34 @@ def _set_time(record: Record) -> None:
         remember(record.path, Digest(record.sha256, record.md5, record.size))
 
 
-def _void_what_is_stale() -> None:
-    """Have Snakemake plan a file that was made from other bytes than its inputs' records say.
+def _renew_metadata() -> None:
+    """Bring what Snakemake keeps of each recorded file in step with its record.
 
-    It sees that itself only where the inputs are here and not just recorded.
+    A file that was made from other bytes than its inputs have now gets metadata that have it
+    planned: Snakemake sees that itself only where the inputs are here and newer.
     """
     records = read_effective()
     for path, record in records.items():
+        if record.rule is None or _is_being_made(path):
+            continue
         broken = broken_links(record, records)
         broken += [file for file in record.inputs if file not in records and _differs(file, record)]
-        if broken and read_metadata(path):
+        if broken:
+            _keep_metadata(record)
             _write_metadata(path, _void(f"made from another {', '.join(broken)}"))
+        elif record.snakemake:
+            _write_metadata(path, record.snakemake)
+        elif not _keep_metadata(record) and Path(path).is_file():
+            _write_metadata(path, _void("Snakemake's metadata of it are lost"))
+
+
+def _keep_metadata(record: Record) -> bool:
+    """Put what Snakemake wrote of a file that was made here into its record, once."""
+    told = read_metadata(record.path)
+    if record.snakemake is None and told and "endtime" in told:
+        write_record(record.model_copy(update={"snakemake": told}), LOCAL)
+        return True
+    return False
 
 
 def _differs(file: str, record: Record) -> bool:
@@ -105,11 +120,16 @@ def _differs(file: str, record: Record) -> bool:
     return sha256_here(file) not in (None, record.inputs[file])
 
 
+def _is_being_made(path: str) -> bool:
+    """Tell whether a job makes this file now, or was killed at it; Snakemake looks after those."""
+    return metadata_file(path, INCOMPLETE).exists()
+
+
 def _strangers(shared: Records, local: Records) -> Iterator[str]:
     for place in PLACES:
         for file in Path(place).rglob("*"):
             path = file.as_posix()
-            known = path in shared or path in local or metadata_file(path, INCOMPLETE).exists()
+            known = path in shared or path in local or _is_being_made(path)
             if not known and file.is_file() and not file.name.startswith((".", "README")):
                 yield path
 
@@ -120,14 +140,11 @@ def _void(reason: str) -> dict[str, Any]:
 
 
 def _tell_edited(edited: list[str], shared: Records) -> str:
-    lines = []
-    for path in edited:
-        remedy = (
-            f"`meddiff restore --replace {path}` brings the shared bytes back"
-            if path in shared
-            else "delete it to have it made again"
-        )
-        lines.append(f"{path} holds other bytes than those that were recorded: {remedy}")
+    lines = [f"{path} holds other bytes than those that were recorded" for path in edited]
+    if theirs := [path for path in edited if path in shared]:
+        lines.append(f"`meddiff restore --replace {' '.join(theirs)}` brings shared bytes back")
+    if own := [path for path in edited if path not in shared]:
+        lines.append(f"delete what is to be made again: {' '.join(own)}")
     return "\n".join(lines)
 
 

@@ -88,6 +88,9 @@ def compare(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         by infinity. Counts that agree everywhere are left out.
     """
     keys = [key for key in KEYS if key in theirs and key in ours]
+    if not keys:
+        keys = ["row"]
+        theirs, ours = (table.rename_axis("row").reset_index() for table in (theirs, ours))
     both = theirs.merge(ours, on=keys, suffixes=(" theirs", " ours"), how="outer")
     kinds = both["metric"] if "metric" in keys else pd.Series("", index=both.index)
     numbers = [str(n) for n in theirs.select_dtypes("number") if n in ours and n not in keys]

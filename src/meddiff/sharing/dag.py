@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,21 @@ from meddiff.sharing.plan import Plan, Step
 LOCKS = Path(".snakemake/locks")
 
 
-def plan_of(dag: Any, root: Path, targets: Sequence[str] = ()) -> Plan:
+def plan_of(
+    dag: Any,
+    root: Path,
+    targets: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+    overlays: bool = False,
+) -> Plan:
     """Return a built DAG as a plan.
 
     Args:
         dag: `workflow.dag`.
         root: the project's root.
         targets: files asked for; without any, what the target jobs make or, like `all`, take.
+        config: the merged configuration.
+        overlays: whether it is more than config/config.yaml.
     """
     planned = set(dag.needrun_jobs())
     jobs = [job for level in dag.toposorted() for job in level]
@@ -34,7 +42,7 @@ def plan_of(dag: Any, root: Path, targets: Sequence[str] = ()) -> Plan:
         for job in jobs
     )
     asked = targets or [str(path) for job in dag.targetjobs for path in (job.output or job.input)]
-    return Plan(root, Path.cwd(), steps, tuple(asked), not targets)
+    return Plan(root, Path.cwd(), steps, tuple(asked), dict(config or {}), overlays)
 
 
 @contextlib.contextmanager
@@ -60,6 +68,10 @@ def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
     )
 
     args = _parse(arguments)
+    for option in ("until", "omit_from", "forcerun", "forceall"):
+        if getattr(args, option):
+            name = option.replace("_", "-")
+            raise MeddiffError(f"--{name} is not for this command: name the targets themselves")
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         try:
             workflow = api.workflow(
@@ -85,12 +97,9 @@ def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
             inner._build_dag()
             files = [target for target in args.targets if not inner.is_rule(target)]
             targets = files if len(files) == len(args.targets) else []
-            plan = plan_of(inner.dag, Path(inner.basedir), targets)
-            if any(LOCKS.glob("*")):
-                raise MeddiffError(
-                    f"a workflow runs in {plan.run}: wait until it has ended (if it was killed, "
-                    "unlock the run with snakemake --unlock)"
-                )
+            overlays = bool(args.configfile or args.config)
+            plan = plan_of(inner.dag, Path(inner.basedir), targets, inner.config, overlays)
+            check_lock()
         except MeddiffError:
             raise
         except Exception as error:
@@ -98,12 +107,22 @@ def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
         yield plan
 
 
+def check_lock() -> None:
+    """Raise a MeddiffError while a workflow runs in the working directory."""
+    if any(LOCKS.glob("*")):
+        raise MeddiffError(
+            f"a workflow runs in {Path.cwd()}: wait until it has ended (if it was killed, unlock "
+            "the run with snakemake --unlock)"
+        )
+
+
 @contextlib.contextmanager
-def in_run_directory(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """Enter the run directory of a Snakemake command line and yield its targets."""
+def in_run_directory(arguments: Sequence[str]) -> Iterator[tuple[Path, Path, list[str]]]:
+    """Enter the run directory of a command line; yield the project's root, it, and the targets."""
     args = _parse(arguments)
+    root = Path(args.snakefile).resolve().parent if args.snakefile else Path.cwd()
     with contextlib.chdir(args.directory or "."):
-        yield list(args.targets)
+        yield root, Path.cwd(), list(args.targets)
 
 
 def _parse(arguments: Sequence[str]) -> Any:

@@ -1,13 +1,12 @@
 """Stop a run that would rebuild by accident what a collaborator has shared."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from meddiff.errors import MeddiffError
+from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import Records, read_effective
-from meddiff.sharing.plan import Plan
-
-SHOWN = 5
+from meddiff.sharing.plan import Plan, name_some
 
 
 def check_rebuild(plan: Plan, shared: Records, asked: Collection[str]) -> None:
@@ -29,17 +28,12 @@ def check_rebuild(plan: Plan, shared: Records, asked: Collection[str]) -> None:
             f"not made by this workflow here, and about to be overwritten: {name_some(strangers)}; "
             "move them away or delete them"
         )
-    if any(plan.covered(step, shared) for step in plan.planned):
-        needed = [p for p in plan.needed(plan.targets, shared) if not Path(p).is_file()]
+    again = [path for step in plan.planned if plan.covered(step, shared) for path in step.outputs]
+    if again:
+        needed = plan.needed(plan.targets, shared)
+        lacking = [path for path in needed if sha256_here(path) != shared[path].sha256]
         raise MeddiffError(
-            "this run would compute again what is shared and not here; it needs "
-            f"{len(needed)} files: {name_some(needed)}\n"
-            f"get them with `meddiff restore {' '.join(asked)}` and the options of this command, "
-            "or compute them again with `--config rebuild=true`"
+            f"this run would compute again what is shared: {name_some(lacking or again)}\n"
+            f"get it with `{' '.join(['meddiff restore', *sorted(asked)])}` and the options of "
+            "this command, or compute it again with `--config rebuild=true`"
         )
-
-
-def name_some(paths: Sequence[str]) -> str:
-    """Name the first few of some files and count the rest."""
-    more = len(paths) - SHOWN
-    return ", ".join(paths[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,12 +1,14 @@
 """What a workflow would do, as plain data: its steps, and which of them shared records cover."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from meddiff.provenance.record import Record, Records
+
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class Plan:
     """The run directory, where all other paths start."""
     steps: tuple[Step, ...]
     targets: tuple[str, ...]
-    is_whole: bool
-    """Whether the targets are all that the configuration makes."""
+    config: Mapping[str, Any]
+    """The merged configuration."""
+    overlays: bool
+    """Whether it is more than config/config.yaml."""
     _known: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -145,3 +149,9 @@ def changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]
                 yield below, old.get(name), new.get(name)
     elif old != new:
         yield key, old, new
+
+
+def name_some(paths: Sequence[str]) -> str:
+    """Name the first few of some files and count the rest."""
+    more = len(paths) - SHOWN
+    return ", ".join(paths[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -42,11 +42,15 @@ class Proof:
                 found[path] = "holds other bytes than its record says"
             elif broken := broken_links(record, self.records):
                 found[path] = f"was made from another {', '.join(broken)}"
-            elif unknown := [f for f in record.inputs if f not in self.records]:
+            elif unknown := [f for f in record.inputs if not self._is_known(f, record.inputs[f])]:
                 found[path] = f"was made from {', '.join(unknown)}, which has no record"
         if not self.chain:
             found[self.path] = "has no record: it was neither made here nor shared"
         return found
+
+    def _is_known(self, path: str, sha256: str) -> bool:
+        """Tell whether an input has a record, or is an archive put there by hand and still that."""
+        return path in self.records or sha256_here(path, full=True) == sha256
 
     @cached_property
     def changed(self) -> dict[str, list[str]]:

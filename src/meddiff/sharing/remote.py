@@ -1,6 +1,7 @@
 """DVC, which carries the bytes: `artefacts.dvc` names them, a remote keeps them."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
 from meddiff.provenance.digests import BLOCK
 from meddiff.provenance.record import Record, Records
+from meddiff.sharing.plan import name_some
 
 ARTEFACTS = "artefacts.dvc"
 
@@ -30,24 +32,46 @@ def stages(root: Path, run: Path) -> dict[str, list[str]]:
     }
 
 
-def keep(records: Records, staged: dict[str, list[str]], run: Path) -> None:
-    """Put the files that are here into DVC's cache and write `artefacts.dvc` for all of them."""
+def keep(records: Records, checked: Records, staged: dict[str, list[str]], run: Path) -> None:
+    """Put files into DVC's cache, and write `artefacts.dvc` and the stages of `dvc.lock`.
+
+    Args:
+        records: all files to carry; those that are not here stay listed.
+        checked: the files of this share: a stage is locked only if its outputs are among them.
+        staged: outputs of each stage, which `artefacts.dvc` must not list as well.
+        run: the run directory.
+    """
     in_stages = {path for outs in staged.values() for path in outs}
     listed = [records[path] for path in sorted(records) if path not in in_stages]
     here = [record for record in listed if Path(record.path).is_file()]
     _write_artefacts(here, run)
     _dvc(["commit", "--force", "--no-relink", ARTEFACTS], run)
     _write_artefacts(listed, run)
-    whole = [name for name, outs in staged.items() if all(Path(out).is_file() for out in outs)]
+    whole = [
+        name
+        for name, outs in staged.items()
+        if all(out in checked and Path(out).is_file() for out in outs)
+    ]
     if whole:
         _dvc(["commit", "--force", "--no-relink", *whole], run)
 
 
-def push(staged: dict[str, list[str]], run: Path, remote: str | None) -> None:
-    """Upload what the remote lacks."""
-    locked = run / "dvc.lock"
-    names = [name for name in staged if locked.is_file()]
+def push(
+    records: Records, staged: dict[str, list[str]], root: Path, run: Path, remote: str | None
+) -> None:
+    """Upload what the remote lacks, and see that it then lacks nothing.
+
+    Raises:
+        MeddiffError: DVC fails, or a file is neither here nor in the remote.
+    """
+    names = list(staged) if (run / "dvc.lock").is_file() else []
     _dvc(["push", *_remote(remote), ARTEFACTS, *names], run)
+    told = json.loads(_dvc(["status", "--cloud", "--json", *_remote(remote), ARTEFACTS], run))
+    if lacking := [path for path, state in told.items() if state in ("missing", "new")]:
+        raise MeddiffError(
+            f"{_name(remote)} lacks {name_some(sorted(map(str, lacking)))}, and DVC has no copy "
+            "here: fetch them first with meddiff restore --everything"
+        )
 
 
 def fetch(
@@ -70,6 +94,8 @@ def fetch(
     files = DVCFileSystem(str(root), rev=rev, remote=remote, skip_instance_cache=True)
     for record in wanted:
         place = "/" + (run / record.path).relative_to(root).as_posix()
+        with _explained(record, remote):
+            _check_step(files.info(place).get("md5"), record)
         with (
             _explained(record, remote),
             files.open(place, "rb") as source,
@@ -78,6 +104,14 @@ def fetch(
         ):
             _copy(source, target, record)
         yield record
+
+
+def _check_step(md5: str | None, record: Record) -> None:
+    if md5 != record.md5:
+        raise MeddiffError(
+            f"{record.path}: {ARTEFACTS} or dvc.lock and the record in provenance/ speak of "
+            "different bytes: after a merge, take both from one side"
+        )
 
 
 def _copy(source: IO[bytes], target: IO[bytes], record: Record) -> None:
@@ -117,7 +151,7 @@ def _explained(record: Record, remote: str | None) -> Iterator[None]:
 
 def check_remote(run: Path, remote: str | None) -> None:
     """Raise a MeddiffError where no DVC remote is set up."""
-    if remote is None and not _dvc(["config", "core.remote"], run, fails=True).strip():
+    if remote is None and not _dvc(["config", "core.remote"], run, empty=True).strip():
         raise MeddiffError(
             "no DVC remote is set up: `dvc remote add --default NAME ADDRESS` (a directory, s3://, "
             "ssh:// or gdrive:// address), see README, Sharing"
@@ -133,10 +167,10 @@ def _write_artefacts(records: Sequence[Record], run: Path) -> None:
         temporary.write_text(yaml.safe_dump({"outs": outs}, sort_keys=False))
 
 
-def _dvc(arguments: Sequence[str], run: Path, *, fails: bool = False) -> str:
+def _dvc(arguments: Sequence[str], run: Path, *, empty: bool = False) -> str:
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=run, capture_output=True, text=True, check=False)
-    if done.returncode and not fails:
+    if done.returncode and not (empty and not done.stderr.strip()):
         told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = "; ".join(line.removeprefix("ERROR: ") for line in told) or done.stderr.strip()
         raise MeddiffError(f"dvc {arguments[0]}: {reason}")

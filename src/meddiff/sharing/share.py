@@ -17,20 +17,20 @@ from meddiff.provenance.record import (
     write_record,
 )
 from meddiff.sharing import remote
-from meddiff.sharing.adoption import read_metadata
-from meddiff.sharing.guard import name_some
-from meddiff.sharing.plan import Plan
+from meddiff.sharing.plan import Plan, name_some
 
 RAW = "data/raw/"
 
 
-def share(plan: Plan, *, everything: bool, to: str | None, say: Callable[[str], None]) -> None:
+def share(
+    plan: Plan, *, raw: bool, prune: bool, to: str | None, say: Callable[[str], None]
+) -> None:
     """Record and push the files behind the plan's targets.
 
     Args:
         plan: of the working directory.
-        everything: the targets are all that this configuration makes: records of other files are
-            dropped.
+        raw: share the bytes of raw archives too, not just their records.
+        prune: drop the records of files that are not behind the targets.
         to: name of a DVC remote, or None for the default one.
         say: told what was done.
 
@@ -38,10 +38,7 @@ def share(plan: Plan, *, everything: bool, to: str | None, say: Callable[[str], 
         MeddiffError: work is still planned, a file is not what its record says, or DVC fails. Then
             nothing of what was shared before is lost.
     """
-    if not plan.run.is_relative_to(plan.root):
-        raise MeddiffError(
-            f"{plan.run} lies outside the project: share runs from {plan.root}/runs/"
-        )
+    _check_place(plan)
     if plan.planned:
         rules = sorted({step.rule for step in plan.planned})
         raise MeddiffError(
@@ -50,26 +47,37 @@ def share(plan: Plan, *, everything: bool, to: str | None, say: Callable[[str], 
         )
     remote.check_remote(plan.run, to)
     before = read_records(SHARED)
-    records = _collect(plan, before)
-    kept = {} if everything else {p: r for p, r in before.items() if p not in records}
-    records |= kept
+    checked = _collect(plan, before)
+    records = checked if prune else {**before, **checked}
+    carried = {path: r for path, r in records.items() if raw or not path.startswith(RAW)}
     staged = remote.stages(plan.root, plan.run)
     with _UndoUnlessFinished(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
-        remote.keep(records, staged, plan.run)
-        remote.push(staged, plan.run, to)
+        remote.keep(carried, checked, staged, plan.run)
+        remote.push(carried, staged, plan.root, plan.run, to)
     for path, record in records.items():
         if before.get(path) != record:
             write_record(record, SHARED)
     for path in set(before) - set(records):
         (SHARED / f"{path}.json").unlink()
-    size = sum(record.size for record in records.values())
+    told = tqdm.format_sizeof(sum(record.size for record in carried.values()), "B")
     new = sum(before.get(path) != record for path, record in records.items())
-    told = f"{len(records)} files, {tqdm.format_sizeof(size, 'B')}"
-    say(f"shared {told}; {new} records are new or changed")
+    say(f"shared {len(carried)} files, {told}; {new} records are new or changed")
     here = plan.run.relative_to(plan.root)
     lock = ["dvc.lock"] if staged else []
     files = " ".join([str(here / SHARED), str(here / remote.ARTEFACTS), *lock])
     say(f"now: git add {files} && git commit -m 'Share results' && git push")
+
+
+def _check_place(plan: Plan) -> None:
+    if not plan.run.is_relative_to(plan.root):
+        raise MeddiffError(
+            f"{plan.run} lies outside the project: share runs from {plan.root}/runs/"
+        )
+    if plan.run == plan.root and plan.overlays:
+        raise MeddiffError(
+            "the project's root shares what config/config.yaml makes, since dvc.lock speaks of it: "
+            "give another configuration a run of its own with --directory runs/<name>"
+        )
 
 
 def _collect(plan: Plan, before: Records) -> dict[str, Record]:
@@ -96,7 +104,9 @@ def _record_of(path: str, local: Records, before: Records) -> Record:
         raise MeddiffError(f"{path} is not here and was not shared before: run snakemake {path}")
     found = digest(path, full=True)
     if path in local and local[path].sha256 == found.sha256:
-        return local[path].model_copy(update={"snakemake": read_metadata(path)})
+        if local[path].rule and not local[path].snakemake:
+            raise MeddiffError(f"Snakemake's metadata of {path} are lost: run snakemake again")
+        return local[path]
     if path in before and before[path].sha256 == found.sha256:
         return before[path]
     if path.startswith(RAW) and path not in local and path not in before:

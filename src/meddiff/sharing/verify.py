@@ -7,16 +7,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from meddiff.devices import choose_device
+from meddiff.errors import MeddiffError
 from meddiff.provenance.record import (
     Record,
     printable,
     read_effective,
     this_machine,
 )
+from meddiff.settings import Compute
 from meddiff.sharing.compare import tell_shared
 from meddiff.sharing.plan import Plan
 from meddiff.sharing.proof import Proof, cells_of, select
 from meddiff.tables import KEYS
+
+OF_NETS = {"instructions", "device", "threads"}
+"""What matters of a machine only to jobs that compute with torch."""
 
 Say = Callable[[str], None]
 
@@ -46,7 +52,8 @@ def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, s
 
 
 def _tell(proof: Proof, cell: str | None, origin: str | None) -> Iterator[str]:
-    yield f"{proof.path}: {'NOT PROVEN' if proof.faults else 'proven'}"
+    by = "proven" if Path(proof.path).is_file() else "not here; proven by its records alone"
+    yield f"{proof.path}: {'NOT PROVEN' if proof.faults else by}"
     for path, fault in proof.faults.items():
         yield f"  {path} {fault}"
     if not proof.chain:
@@ -111,16 +118,22 @@ def _tell_today(proof: Proof) -> Iterator[str]:
 
 
 def _environment(proof: Proof) -> list[str]:
-    """Tell how this machine differs from those that computed the files."""
-    here = this_machine(1, "cpu")
+    """Tell how a rebuild here would differ from the circumstances in which files were computed."""
+    import torch  # noqa: F401 - so that the description speaks of it
+
+    compute = Compute.model_validate(proof.plan.config.get("compute", {}))
+    here = this_machine(compute.threads, choose_device(compute.device))
     told: dict[str, None] = {}
     for path in proof.chain:
         record = proof.records[path]
         for name, value in record.packages.items():
             if (now := _version(name)) != value:
                 told[f"with {name} {now} instead of {value}"] = None
-        if record.machine and record.machine.processor != here.processor:
-            told[f"on {here.processor} instead of {record.machine.processor}"] = None
+        if record.machine:
+            nets = record.machine.instructions != ""
+            for name, value in record.machine.model_dump().items():
+                if getattr(here, name) != value and (nets or name not in OF_NETS):
+                    told[f"on {name} {getattr(here, name)} instead of {value}"] = None
     return list(told)
 
 
@@ -133,6 +146,8 @@ def _version(name: str) -> str | None:
 
 def _tell_cells(proof: Proof, cell: str | None) -> Iterator[str]:
     table = cells_of(proof)
+    if table.empty and cell:
+        raise MeddiffError(f"--cell: {proof.path} is not here or names no files for its rows")
     if table.empty:
         return
     shown = select(table, cell) if cell else table
