@@ -671,7 +671,6 @@ PLANTED: dict[str, Callable[[], None]] = {
 }
 
 
-@pytest.mark.xfail(reason="not refused yet", strict=True)
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
 def test_a_sealed_record_of_odd_things_is_read_or_refused(shared_run, plant):

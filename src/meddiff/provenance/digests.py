@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
 
 CACHE = Path(".snakemake/meddiff/digests")
@@ -45,10 +46,12 @@ def digest(path: str | Path, *, full: bool = False) -> Digest:
 
 
 def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
-    """Return a file's SHA-256; None where there is none, e.g. since a job has just removed it."""
+    """Return a file's SHA-256; None where no file can be read, e.g. since a job just removed it."""
     try:
         return digest(path, full=full).sha256
-    except (FileNotFoundError, IsADirectoryError):
+    except PermissionError:
+        raise MeddiffError(f"{path} cannot be read: make it readable for you") from None
+    except OSError:
         return None
 
 

@@ -16,7 +16,14 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from typing_extensions import TypedDict
 
 from meddiff.errors import MeddiffError
@@ -28,9 +35,20 @@ LOCAL = Path(".snakemake/meddiff/records")
 SHARED = Path("provenance")
 LARGEST = 4 * 2**20
 """Bytes of a record that is still believed to be one."""
+LONGEST_NAME = 250
 PACKAGES = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
             "pillow", "snakemake")  # fmt: skip
 
+
+def _path(text: str) -> str:
+    """Check a path before anything looks for it."""
+    parts = text.split("/")
+    if not text.isprintable() or max(len(part.encode()) for part in parts) > LONGEST_NAME:
+        raise ValueError("no name of a file")
+    return text
+
+
+RunPath = Annotated[str, AfterValidator(_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
@@ -78,13 +96,13 @@ class Metadata(TypedDict, total=False):
 class Record(_Model):
     """What one file was made from. Paths start at the run directory."""
 
-    path: str
+    path: RunPath
     sha256: Sha256
     md5: Md5
     size: Annotated[int, Field(ge=0)]
     rule: str | None
     """None for a file that was put there by hand."""
-    inputs: dict[str, Sha256]
+    inputs: dict[RunPath, Sha256]
     params: dict[str, Any]
     """The rule's parameters: its part of the configuration, seed, and digest of its code."""
     source: str
@@ -251,8 +269,9 @@ def read_record(file: Path) -> Record:
         raise MeddiffError(f"{name}: too large for a record; get it back with git checkout")
     try:
         data = json.loads(file.read_bytes())
-        seal = data.pop("seal", None)
+        seal, found = data.pop("seal", None), _seal(data)
         record = Record.model_validate(data)
+        record.model_dump_json()  # what is nested too deep to be written again is refused now
     except ValidationError as error:
         fault = error.errors()[0]
         where = printable(".".join(map(str, fault["loc"]))) or "file"
@@ -263,7 +282,7 @@ def read_record(file: Path) -> Record:
         raise MeddiffError(
             f"{name}: no valid record (no JSON object); get it back with git checkout"
         ) from None
-    if seal != _seal(data):
+    if seal != found:
         raise MeddiffError(
             f"{name}: changed since it was written, or mixed from two by a merge; take it and its "
             "neighbours whole from one side with git checkout"
@@ -284,7 +303,8 @@ def write_record(record: Record, folder: Path) -> None:
 
 
 def _seal(data: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_inside(path: str) -> bool:
