@@ -270,11 +270,12 @@ json_values = st.recursive(
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 params = st.dictionaries(texts, json_values, max_size=4)
+names = texts.filter(str.isprintable)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
 @settings(deadline=None, max_examples=60)
-@given(params, st.dictionaries(texts, digests, max_size=3), texts, st.none() | params)
+@given(params, st.dictionaries(names, digests, max_size=3), texts, st.none() | params)
 def test_a_record_comes_back_as_it_was_written(params, inputs, author, snakemake):
     machine = Machine(
         system="x", processor=author, instructions="", device="cpu", threads=1, python="3"
@@ -376,7 +377,7 @@ def written(record: Record) -> str:
 def test_a_record_is_sealed_by_a_digest_of_the_rest():
     told = json.loads(written(make_record("a", params={"limit": math.inf, "name": "ä"})))
     told_seal = told.pop("seal")
-    text = json.dumps(told, sort_keys=True)
+    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     assert told_seal == hashlib.sha256(text.encode()).hexdigest()
 
 
