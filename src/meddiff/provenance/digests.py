@@ -46,8 +46,13 @@ def digest(path: str | Path, *, full: bool = False) -> Digest:
 
 
 def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
-    """Return a file's SHA-256; None where no file can be read, e.g. since a job just removed it."""
+    """Return the SHA-256 of a file, or of the names and bytes below a folder that stands for one.
+
+    None where there is neither, e.g. since a job has just removed it.
+    """
     try:
+        if Path(path).is_dir():
+            return folder_digest(path)
         return digest(path, full=full).sha256
     except PermissionError:
         raise MeddiffError(f"{path} cannot be read: make it readable for you") from None

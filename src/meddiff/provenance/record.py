@@ -153,7 +153,7 @@ def circumstances(job: Any, *, threads: int, device: str) -> dict[str, Any]:
     """
     return {
         "rule": job.rule,
-        "inputs": {str(file): digest(file).sha256 for file in job.input},
+        "inputs": {str(file): sha256_here(file) for file in job.input},
         "params": plain(job.params),
         "source": source_digest(Path(job.scriptdir) / "../.."),
         "commit": git_commit(),

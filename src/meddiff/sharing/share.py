@@ -98,6 +98,8 @@ def _collect(plan: Plan, before: Records) -> dict[str, Record]:
 
 def _record_of(path: str, local: Records, before: Records) -> Record:
     """Return the record of a file as it is to be shared, with Snakemake's own."""
+    if Path(path).is_dir():
+        raise MeddiffError(f"{path} is a folder: pack it into an archive of that name to share it")
     if not Path(path).is_file():
         if path in before:
             return before[path]
