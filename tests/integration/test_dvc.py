@@ -114,19 +114,20 @@ def test_stages_watch_the_values_that_their_tables_read(tmp_path):
     assert skipped == ["sampling.sampler"]  # goes with another number of steps only
 
 
-class TestCommands:
-    @pytest.fixture(scope="class")
-    def shared(self, smoke_run, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("dvc")
-        project = new_project(folder / "alice", smoke_run)
-        project.run("dvc", "remote", "add", "--quiet", "--default", "store", folder / "store")
-        program = project.root / ".venv/bin"
-        program.parent.mkdir()
-        program.symlink_to(PROGRAMS)
-        project.meddiff("share")
-        project.commit("Share")
-        return project
+@pytest.fixture(scope="module")
+def shared(smoke_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dvc")
+    project = new_project(folder / "alice", smoke_run)
+    project.run("dvc", "remote", "add", "--quiet", "--default", "store", folder / "store")
+    program = project.root / ".venv/bin"
+    program.parent.mkdir()
+    program.symlink_to(PROGRAMS)
+    project.meddiff("share")
+    project.commit("Share")
+    return project
 
+
+class TestCommands:
     def test_nothing_to_tell_after_a_share(self, shared):
         assert "up to date" in shared.run("dvc", "status").stdout
         assert "didn't change" in shared.run("dvc", "repro", "table_5_2").stdout
