@@ -1,4 +1,7 @@
-"""Snakemake's DAG as a plan. Everything that touches Snakemake's inner workings stands here."""
+"""Snakemake's DAG as a plan: what is asked of Snakemake's Python objects, public or not.
+
+Its files in `.snakemake` are the business of `adoption.py`.
+"""
 
 import contextlib
 import io
