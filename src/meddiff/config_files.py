@@ -4,7 +4,8 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 
@@ -36,6 +37,9 @@ def _yaml_lines(section: Section, depth: int) -> Iterator[str]:
         else:
             plain = section.model_dump(mode="json")[name]
             yield from (indent + line for line in _dump({name: plain}).splitlines())
+            if (own := _alternative(type(section).model_fields[name].annotation)) is not None:
+                lines = ["or, with any of these keys:", f"{name}:", *_yaml_lines(own, 1)]
+                yield from (f"{indent}# {line}" for line in lines)
 
 
 def _describe(section: Section, name: str) -> str:
@@ -82,11 +86,26 @@ def _manual_rows(section: Section, prefix: str) -> Iterator[str]:
             shown = json.dumps(section.model_dump(mode="json")[name])
             meaning = " ".join(_describe(section, name).split()) + _choices(field.annotation)
             yield f"| `{key}` | `{shown}` | {meaning} |"
+            if (own := _alternative(field.annotation)) is not None:
+                yield from _manual_rows(own, key + ".")
 
 
 def _choices(annotation: Any) -> str:
-    options = [o for o in getattr(annotation, "__args__", ()) if isinstance(o, str)]
-    return f" One of {', '.join(f'`{o}`' for o in options)}." if options else ""
+    options = [o for part in _parts(annotation) for o in get_args(part) if isinstance(o, str)]
+    own = " or a mapping of the keys below" if _alternative(annotation) is not None else ""
+    return f" One of {', '.join(f'`{o}`' for o in options)}{own}." if options else ""
+
+
+def _alternative(annotation: Any) -> Section | None:
+    """Return the defaults of the section that a field takes in place of a name, if it does."""
+    parts = _parts(annotation)
+    kinds = (p for p in parts if isinstance(p, type) and issubclass(p, Section))
+    return next((kind() for kind in kinds if len(parts) > 1), None)
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """Return the types of a union; anything else is its own only part."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def generated() -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_uint8
+from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_uint8, to_unit_range
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import denoising_loss, draw_times_and_noise, train_ddpm
 from meddiff.errors import MeddiffError
@@ -49,7 +49,7 @@ def test_cosine_schedule_is_nichol_and_dhariwal():
 @pytest.mark.parametrize("zero_centred", [True, False])
 def test_every_grey_level_survives_the_nets_range(zero_centred):
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    there = to_model_range(levels, zero_centred)
+    there = to_model_range(to_unit_range(levels), zero_centred)
     assert there.shape == (1, 1, 16, 16) and there.max() == 1
     assert there.min() == (-1 if zero_centred else 0)
     assert torch.equal(to_uint8(there, zero_centred), levels)

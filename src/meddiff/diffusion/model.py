@@ -57,10 +57,14 @@ def build_schedule(
     )
 
 
-def to_model_range(images: Tensor, zero_centred: bool) -> Tensor:
-    """Map uint8 (N,H,W,C) to float32 (N,C,H,W) in [-1, 1], or in [0, 1] as the study did."""
-    scaled = images.permute(0, 3, 1, 2).float() / 255
-    return scaled * 2 - 1 if zero_centred else scaled
+def to_unit_range(images: Tensor) -> Tensor:
+    """Map uint8 (N,H,W,C) to float32 (N,C,H,W) in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def to_model_range(unit: Tensor, zero_centred: bool) -> Tensor:
+    """Map [0, 1] to the net's range: [-1, 1], or [0, 1] as in the study."""
+    return unit * 2 - 1 if zero_centred else unit
 
 
 def to_uint8(images: Tensor, zero_centred: bool) -> Tensor:

@@ -1,10 +1,15 @@
 """Settings of DDPM training and sampling."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.settings import ClassName, Duration, Section
+from meddiff.settings import ClassName, Duration, Fraction, Section
+
+# Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+AugmentationName = Literal["none", "hand", "isic2016"]
 
 
 class Network(Section):
@@ -51,6 +56,27 @@ class Noise(Section):
     """What the net predicts. The study's is epsilon; v gives good images in far fewer steps."""
 
 
+class Augmentation(Section):
+    """Random changes of training images; what is left out does not happen."""
+
+    flip_horizontal: Probability = 0.0
+    """Probability that left and right change places."""
+    flip_vertical: Probability = 0.0
+    """Probability that top and bottom change places."""
+    invert: Probability = 0.0
+    """Probability that black and white change places."""
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    """Largest angle in degrees, drawn uniformly in both directions."""
+    zoom: Fraction = 0.0
+    """Largest relative change of size: 0.1 draws a factor between 0.9 and 1.1."""
+    brightness: Fraction = 0.0
+    """Largest relative change of brightness, drawn like `zoom`."""
+    contrast: Fraction = 0.0
+    """Largest relative change of contrast, drawn like `zoom`."""
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest shift along the colour circle as a share of its length; grey images have no hue."""
+
+
 class ClassOverride(Section):
     """What differs for the DDPM of one class."""
 
@@ -64,6 +90,11 @@ class Diffusion(Duration):
     steps: PositiveInt | None = 900
     network: Network = Network()
     noise: Noise = Noise()
+    augmentation: AugmentationName | Augmentation = "none"
+    """Random changes of training images, drawn anew each epoch; validation images never change.
+    `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5, inversion 0.25.
+    `isic2016` makes the changes that the study tried on ISIC 2016 (5.2.2); the amounts are ours:
+    both flips 0.5, rotation 180, zoom 0.1, brightness 0.1, contrast 0.1, hue 0.02."""
     batch_size: PositiveInt = 16
     """Images a forward pass."""
     accumulate: PositiveInt = 1
@@ -83,6 +114,18 @@ class Diffusion(Duration):
     """Epochs between validation losses."""
     classes: dict[ClassName, ClassOverride] = {}
     """Overrides for single classes."""
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _named_or_own(cls, value: Any) -> Any:
+        """Decide between name and mapping here: a union would tell a fault for each of them."""
+        if isinstance(value, Mapping):
+            return Augmentation.model_validate(value)
+        names = get_args(AugmentationName)
+        if value in names or isinstance(value, Augmentation):
+            return value
+        keys = ", ".join(Augmentation.model_fields)
+        raise ValueError(f"give one of {', '.join(names)}, or a mapping of {keys}")
 
     def for_class(self, name: str) -> "Diffusion":
         """Return the settings of one class's DDPM, overrides applied."""

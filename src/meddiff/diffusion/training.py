@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meddiff.batches import Batch, batches, check_finite, count_steps
-from meddiff.diffusion.model import build_network, build_schedule, to_model_range
+from meddiff.diffusion.augmentation import augment, resolve_augmentation
+from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
 from meddiff.diffusion.settings import Diffusion
 from meddiff.progress import Progress
 from meddiff.randomness import stream_seed
@@ -46,9 +47,10 @@ def train_ddpm(
     Args:
         images: uint8 (N,H,W,C).
         settings: settings of this class.
-        seed: fixes initial weights, image order, time steps and noise.
+        seed: fixes initial weights, image order, augmentation, time steps and noise.
         name: what is trained, for progress and errors.
-        validation: uint8 (M,H,W,C) for the validation loss, or None.
+        validation: uint8 (M,H,W,C) for the validation loss, or None. They are never augmented, so
+            that their losses compare; the study's were, once (section 5.1).
         device: torch device.
 
     Returns:
@@ -132,6 +134,7 @@ class _Trainer:
         self._network = network.to(device).to(memory_format=torch.channels_last)
         self._schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
         self._pixels = self.as_pixels(images)
+        self._augmentation = resolve_augmentation(settings.augmentation)
         self._group = settings.batch_size * settings.accumulate
         self.steps = count_steps(settings, len(images), self._group)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
@@ -168,10 +171,10 @@ class _Trainer:
         self._network.train()
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        members = self._pixels[torch.from_numpy(batch.members).to(self._device)]
+        clean = self._training_images(batch)
         key = stream_seed(self._seed, "noise", self.name, batch.step)
-        for part, loss in self._losses(self._network, members, self._settings.batch_size, key):
-            share = loss * (part / len(members))
+        for part, loss in self._losses(self._network, clean, self._settings.batch_size, key):
+            share = loss * (part / len(clean))
             share.backward()
             total += share.item()
         check_finite(total, self.name, batch, self.steps, self.lr, "diffusion.lr")
@@ -191,7 +194,8 @@ class _Trainer:
         """Loss of the weights that are sampled from, with the same times and noise every time."""
         key = stream_seed(self._seed, "validation", self.name)
         network = self._sampled.eval()
-        losses = self._losses(network, pixels, 64, key)
+        clean = to_model_range(to_unit_range(pixels), self._settings.noise.zero_centred)
+        losses = self._losses(network, clean, 64, key)
         return sum(loss.item() * part for part, loss in losses) / len(pixels)
 
     def weights(self) -> dict[str, Tensor]:
@@ -201,11 +205,17 @@ class _Trainer:
     def _sampled(self) -> nn.Module:
         return self._average.module if self._average else self._network
 
+    def _training_images(self, batch: Batch) -> Tensor:
+        """Return a batch's images in the net's range, augmented as their rows and epoch say."""
+        members = self._pixels[torch.from_numpy(batch.members).to(self._device)]
+        key = (self._seed, "augmentation", self.name, batch.epoch)
+        unit = augment(to_unit_range(members), batch.members, self._augmentation, *key)
+        return to_model_range(unit, self._settings.noise.zero_centred)
+
     def _losses(
-        self, network: nn.Module, pixels: Tensor, size: int, key: int
+        self, network: nn.Module, clean: Tensor, size: int, key: int
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield the number of images and the loss of each part; `size` changes no draw."""
-        clean = to_model_range(pixels, self._settings.noise.zero_centred)
         drawn = draw_times_and_noise(tuple(clean.shape), self._schedule.num_train_timesteps, key)
         times, noise = (tensor.to(self._device) for tensor in drawn)
         for part in zip(clean.split(size), times.split(size), noise.split(size), strict=True):

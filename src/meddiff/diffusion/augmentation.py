@@ -1,0 +1,201 @@
+"""Random changes of training images, drawn for each image and epoch from named streams."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from meddiff.diffusion.settings import Augmentation
+from meddiff.errors import MeddiffError
+from meddiff.randomness import stream
+
+PRESETS = {
+    "none": Augmentation(),
+    "hand": Augmentation(flip_horizontal=0.5, flip_vertical=0.5, invert=0.25),
+    "isic2016": Augmentation(
+        flip_horizontal=0.5,
+        flip_vertical=0.5,
+        rotation=180,
+        zoom=0.1,
+        brightness=0.1,
+        contrast=0.1,
+        hue=0.02,
+    ),
+}
+"""`hand` is the study's (section 5.1). Of `isic2016` the study names the kinds of change only
+(section 5.2.2): the amounts are ours. They stand here and not with the settings since a model must
+be trained again when they change, which the digest of the code sees."""
+
+LUMA = (0.2989, 0.587, 0.114)
+"""Weights of red, green and blue in the grey of ITU-R BT.601, as torchvision rounds them."""
+
+
+class Changes(NamedTuple):
+    """What happens to each of N images: tensors (N,) on the CPU; zeros change nothing.
+
+    Attributes:
+        flip_horizontal: bool, left and right change places.
+        flip_vertical: bool, top and bottom change places.
+        invert: bool, x becomes 1 - x.
+        rotation: float32, counter-clockwise angle in degrees.
+        zoom: float32, relative change of size; positive enlarges.
+        brightness: float32, relative change of brightness.
+        contrast: float32, relative change of contrast.
+        hue: float32, shift along the colour circle as a share of its length.
+    """
+
+    flip_horizontal: Tensor
+    flip_vertical: Tensor
+    invert: Tensor
+    rotation: Tensor
+    zoom: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    hue: Tensor
+
+
+def resolve_augmentation(chosen: str | Augmentation) -> Augmentation:
+    """Return the section that a name stands for, and a section as it is."""
+    return PRESETS[chosen] if isinstance(chosen, str) else chosen
+
+
+def augment(images: Tensor, rows: np.ndarray, settings: Augmentation, *key: int | str) -> Tensor:
+    """Change images at random; which change an image gets depends on (key, its row) only.
+
+    Args:
+        images: float (N,C,H,W) in [0, 1], on any device; C is 1 or 3.
+        rows: int (N,), row of each image in its data set.
+        settings: what may happen.
+        key: names the draw, e.g. ``seed, "augmentation", "ddpm benign", epoch``.
+
+    Returns:
+        Images of the same shape, type, range and device; the images themselves where the settings
+        are neutral.
+
+    Raises:
+        MeddiffError: images have neither 1 nor 3 channels.
+    """
+    if settings == Augmentation():
+        return images
+    return apply_changes(images, draw_changes(rows, settings, *key))
+
+
+def draw_changes(rows: np.ndarray, settings: Augmentation, *key: int | str) -> Changes:
+    """Draw what happens to the images of the given rows.
+
+    Every row has eight numbers of its own, one a kind of change. So neither the other rows asked
+    for nor the other settings matter: a larger `rotation` flips the same images.
+
+    Args:
+        rows: int (N,), rows of the data set.
+        settings: probabilities of the first three changes, largest amounts of the others.
+        key: names the draw.
+    """
+    size = (int(rows.max(initial=-1)) + 1, len(Changes._fields))
+    uniform = dict(zip(Changes._fields, stream(*key).random(size)[rows].T, strict=True))
+
+    def draw(name: str) -> Tensor:
+        largest: float = getattr(settings, name)
+        if name in ("flip_horizontal", "flip_vertical", "invert"):
+            return torch.from_numpy(uniform[name] < largest)
+        return torch.from_numpy(largest * (2 * uniform[name] - 1)).float()
+
+    return Changes(*map(draw, Changes._fields))
+
+
+def apply_changes(images: Tensor, changes: Changes) -> Tensor:
+    """Flip, invert, rotate and zoom, then change brightness, contrast and hue, in this order.
+
+    Flips and inversion are exact. Grey images have no hue, so that its change leaves them alone.
+
+    Args:
+        images: float (N,C,H,W) in [0, 1]; C is 1 or 3.
+        changes: one entry an image.
+
+    Returns:
+        Images of the same shape, type and device in [0, 1].
+
+    Raises:
+        MeddiffError: images have neither 1 nor 3 channels.
+    """
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise MeddiffError(f"augmentation takes grey or RGB images, not {channels} channels")
+    on = Changes(*(c.to(images.device).reshape(-1, 1, 1, 1) for c in changes))
+    images = torch.where(on.flip_horizontal, images.flip(-1), images)
+    images = torch.where(on.flip_vertical, images.flip(-2), images)
+    images = torch.where(on.invert, 1 - images, images)
+    if changes.rotation.any() or changes.zoom.any():
+        images = rotate_and_zoom(images, on.rotation, 1 + on.zoom)
+    images = adjust_brightness(images, 1 + on.brightness)
+    images = adjust_contrast(images, 1 + on.contrast)
+    if channels == 3 and changes.hue.any():
+        images = adjust_hue(images, on.hue)
+    return images.clamp(0, 1)
+
+
+def rotate_and_zoom(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
+    """Rotate and zoom about the centre in one bilinear resampling.
+
+    What comes into view beyond the border is the image mirrored there.
+
+    Args:
+        images: float (N,C,H,W).
+        angle: counter-clockwise, in degrees, (N,1,1,1).
+        factor: above 1 enlarges, (N,1,1,1).
+    """
+    height, width = images.shape[-2:]
+    # Plain products, where affine_grid's matrix product may round otherwise in other batches.
+    x = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
+    y = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
+    x, y = x.reshape(1, 1, -1), y.reshape(1, -1, 1)
+    turn = angle.deg2rad()[:, 0]
+    cos, sin = turn.cos() / factor[:, 0], turn.sin() / factor[:, 0]
+    across, down = (cos * x - sin * y) * 2 / width, (sin * x + cos * y) * 2 / height
+    grid = torch.stack((across, down), dim=-1)
+    return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by a factor an image; torchvision's `adjust_brightness` takes one for all.
+
+    Args:
+        images: float (N,C,H,W) in [0, 1].
+        factor: at least 0, (N,1,1,1).
+    """
+    return (images * factor).clamp(0, 1)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply distances to the image's mean grey; torchvision's `adjust_contrast`, batched.
+
+    Args:
+        images: float (N,C,H,W) in [0, 1]; C is 1 or 3.
+        factor: at least 0, (N,1,1,1).
+    """
+    grey = images
+    if images.shape[1] == 3:
+        grey = (images * images.new_tensor(LUMA).reshape(3, 1, 1)).sum(1, keepdim=True)
+    mean = grey.mean((1, 2, 3), keepdim=True)
+    return (images * factor + mean * (1 - factor)).clamp(0, 1)
+
+
+def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue of HSV (Smith 1978); torchvision's `adjust_hue`, batched.
+
+    Args:
+        images: float RGB (N,3,H,W) in [0, 1].
+        shift: share of the colour circle, in [-0.5, 0.5], (N,1,1,1).
+    """
+    value = images.amax(1, keepdim=True)
+    chroma = value - images.amin(1, keepdim=True)
+    red, green, blue = (images / chroma.where(chroma > 0, 1)).split(1, dim=1)
+    top_red, top_green = (images[:, i : i + 1] == value for i in (0, 1))
+    # The hue in sixths of the circle: red is 0, green is 2, blue is 4.
+    hue = torch.where(top_green, blue - red + 2, red - green + 4)
+    hue = torch.where(top_red, green - blue, hue) + 6 * shift
+    # A channel lies below the maximum by as much as the hue is away from its own third.
+    away = (hue + images.new_tensor([5, 3, 1]).reshape(3, 1, 1)) % 6
+    return value - chroma * torch.minimum(away, 4 - away).clamp(0, 1)
