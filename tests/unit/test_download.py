@@ -1,70 +1,91 @@
-"""Downloads appear whole and verified or not at all; missing credentials are explained once."""
+"""Downloads go on after breaks, and appear whole and verified or not at all."""
 
+import contextlib
+import datetime
+import errno
+import fcntl
 import hashlib
 import io
+import ipaddress
 import json
 import os
+import random
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+import tarfile
+import threading
+import time
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from meddiff.data.download import fetch, fetch_kaggle, kaggle_credentials
+from fault_server import (
+    SIGNATURE,
+    Blocks,
+    Break,
+    Content,
+    Cut,
+    Direct,
+    Fault,
+    FaultServer,
+    Flip,
+    Framing,
+    Gzip,
+    HangUp,
+    NoConditions,
+    NoRanges,
+    Pieces,
+    Redirect,
+    Stall,
+    Status,
+    Validators,
+)
+from meddiff.data.download import Recorded, fetch, fetch_kaggle, kaggle_credentials, transfer
+from meddiff.data.download import http as over_http
+from meddiff.data.download import kaggle as over_kaggle
 from meddiff.errors import MeddiffError
 
-CONTENT = os.urandom(300_000)
+CONTENT = random.Random(1).randbytes(300_000)
+OTHER = random.Random(2).randbytes(200_000)
+FILE = "/2018/images.bin"
 SECRET = "0123456789abcdef-secret"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-def small_zip() -> bytes:
+def make_zip(size: int = 100_000) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("train-metadata.csv", ",isic_id,patient_id,target\n")
+        archive.writestr("images.bin", random.Random(3).randbytes(size))
     return file.getvalue()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serve one file, and, as a proxy of http://localhost, Kaggle's download call."""
-
-    asked: list[tuple[str, dict[str, object], str]] = []
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def send(self, status: int, data: bytes, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(len(data) if length is None else length))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self) -> None:
-        if self.path == "/file":
-            self.send(200, CONTENT)
-        elif self.path == "/short":
-            self.send(200, CONTENT[:1000], len(CONTENT))
-        else:
-            self.send(404, b"not here")
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append((self.path, body, self.headers["Authorization"]))
-        answers = {"there": (200, small_zip()), "page": (200, b"<html>"), "shut": (403, b"")}
-        self.send(*answers.get(body["datasetSlug"], (404, b"")))
+ZIP = make_zip()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FaultServer]:
+    put(tmp_path / "served", FILE, CONTENT)
+    with FaultServer(tmp_path / "served") as running:
+        yield running
+
+
+def put(folder: Path, path: str, content: bytes) -> None:
+    file = folder / path.removeprefix("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 @pytest.fixture(autouse=True)
@@ -79,45 +100,678 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-class TestFetch:
-    def test_a_verified_file_arrives(self, server: str, tmp_path: Path) -> None:
-        md5 = hashlib.md5(CONTENT).hexdigest()
-        sha256 = hashlib.sha256(CONTENT).hexdigest().upper()
-        fetch(f"{server}/file", tmp_path / "raw" / "file.zip", md5=md5, sha256=sha256)
-        assert (tmp_path / "raw" / "file.zip").read_bytes() == CONTENT
-        fetch(f"{server}/file", tmp_path / "raw" / "plain.zip")
-        assert (tmp_path / "raw" / "plain.zip").read_bytes() == CONTENT
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of milliseconds."""
+    monkeypatch.setattr(transfer, "BACKOFF_SECONDS", 0.004)
+    monkeypatch.setattr(over_http, "BACKOFF_SECONDS", 0.004)
+    monkeypatch.setattr(over_http, "READ_SECONDS", 0.3)
 
-    @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-    def test_another_checksum_leaves_nothing(
-        self, server: str, tmp_path: Path, algorithm: str
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "raw" / "images.bin"
+
+
+def left(path: Path) -> set[str]:
+    """Names beside a path."""
+    return {file.name for file in path.parent.iterdir()}
+
+
+def refused(call: Callable[[], None]) -> str:
+    """Return the one line of a failure."""
+    with pytest.raises(MeddiffError) as error:
+        call()
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+class TestArrival:
+    def test_a_verified_file_arrives(
+        self, server: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        good = {"md5": hashlib.md5(CONTENT).hexdigest()}
-        wrong = {algorithm: "0" * 32}
-        with pytest.raises(MeddiffError, match=rf"/file has {algorithm} \w+, not 000"):
-            fetch(f"{server}/file", tmp_path / "raw" / "file.zip", **good | wrong)
-        assert list((tmp_path / "raw").iterdir()) == []
+        caplog.set_level("INFO", "meddiff")
+        recorded = Recorded(SHA256, "provenance/images.json")
+        fetch(f"{server.url}{FILE}", path, md5=MD5, sha256=SHA256.upper(), recorded=recorded)
+        assert path.read_bytes() == CONTENT
+        assert left(path) == {"images.bin"}
+        last = caplog.messages[-1]
+        assert last.startswith(f"downloaded {path} (300 kB in ") and f"sha256 {SHA256}" in last
 
-    def test_the_old_file_survives_a_failure(self, server: str, tmp_path: Path) -> None:
-        (tmp_path / "file.zip").write_bytes(b"old")
-        with pytest.raises(MeddiffError):
-            fetch(f"{server}/file", tmp_path / "file.zip", md5="0" * 32)
-        assert (tmp_path / "file.zip").read_bytes() == b"old"
+    def test_a_checksum_may_be_published_in_part(self, server: FaultServer, path: Path) -> None:
+        """As torchvision does, in the names of its weights."""
+        fetch(f"{server.url}{FILE}", path, sha256=SHA256[:8])
+        path.unlink()
+        wrong = ("0" if SHA256[0] != "0" else "1") + SHA256[1:8]
+        with pytest.raises(MeddiffError, match="not the published"):
+            fetch(f"{server.url}{FILE}", path, sha256=wrong)
+
+    def test_a_file_may_be_empty(self, server: FaultServer, path: Path) -> None:
+        put(server.folder, "/empty", b"")
+        fetch(f"{server.url}/empty", path)
+        assert path.read_bytes() == b"" and left(path) == {"images.bin"}
+
+    def test_it_may_come_in_chunks(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Framing("chunked"))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+
+    def test_a_redirect_is_followed(self, server: FaultServer, path: Path) -> None:
+        server.plan("/old", Redirect(FILE))
+        server.plan(FILE, Break(100_000, times=1))
+        fetch(f"{server.url}/old", path)
+        assert path.read_bytes() == CONTENT
+        assert server.ranges(FILE) == [None, "bytes=100000-"]
+
+    def test_without_a_length_only_a_checksum_tells(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Framing("none"))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert "comes without its length, and no checksum is known" in text
+        fetch(f"{server.url}{FILE}", path, md5=MD5)
+        assert path.read_bytes() == CONTENT
+        server.plan(FILE, Framing("none"), Break(1000))
+        assert "not the published" in refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5))
+
+    def test_encoded_archives_stay_as_they_are(self, server: FaultServer, tmp_path: Path) -> None:
+        """Some servers call a .tar.gz a gzip-encoded tar."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            archive.add(server.folder, "MedNIST")
+        put(server.folder, "/MedNIST.tar.gz", packed.getvalue())
+        server.plan("/MedNIST.tar.gz", Gzip(compress=False), Break(1000, times=1))
+        fetch(f"{server.url}/MedNIST.tar.gz", tmp_path / "MedNIST.tar.gz")
+        assert (tmp_path / "MedNIST.tar.gz").read_bytes() == packed.getvalue()
+        encodings = {r.headers["accept-encoding"] for r in server.requests}
+        assert encodings == {"identity"}
+
+    def test_other_files_must_not_come_encoded(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Gzip(compress=True))
+        assert "comes encoded (gzip)" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert left(path) == set()
+
+
+class TestBreaks:
+    def test_only_the_rest_is_asked_for(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Break(100_000, times=2))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert left(path) == {"images.bin"}
+        assert server.ranges(FILE) == [None, "bytes=100000-", "bytes=200000-"]
+        assert server.sent(FILE) == len(CONTENT)
+        conditions = {r.headers.get("if-range") for r in server.asked(FILE)[1:]}
+        assert len(conditions) == 1 and conditions != {None}
+
+    @pytest.mark.parametrize("fault", [Stall(100_000, times=2), HangUp(times=2)])
+    def test_stalls_and_lost_answers_are_breaks(
+        self, server: FaultServer, path: Path, fault: Fault
+    ) -> None:
+        server.plan(FILE, fault)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.sent(FILE) == len(CONTENT)
+
+    def test_breaks_in_chunks(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Framing("chunked"), Break(100_000, times=2))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.sent(FILE) == len(CONTENT)
+
+    def test_progress_buys_more_attempts(self, server: FaultServer, path: Path) -> None:
+        breaks = 3 * transfer.ATTEMPTS
+        server.plan(FILE, Break(1000, times=breaks))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert len(server.asked(FILE)) == breaks + 1
+
+    def test_attempts_without_a_byte_end(
+        self, server: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.plan(FILE, Break(100_000, times=1), Break(0, skip=1))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert f"cannot download {server.url}{FILE} (the connection broke off" in text
+        assert f"(kept: 100 kB in {path.parent}/.images.bin.part)" in text
+        assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
+        assert not path.exists()
+        server.plan(FILE)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.sent(FILE) == len(CONTENT)
+        assert "100 kB are there, next attempt in" in caplog.text
+
+    def test_a_server_that_breaks_at_the_same_byte_makes_no_progress(
+        self, server: FaultServer, path: Path
+    ) -> None:
+        server.plan(FILE, NoRanges(), Break(100_000))
+        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
+
+    def test_too_long_an_announcement_never_ends_well(
+        self, server: FaultServer, path: Path
+    ) -> None:
+        """The server announces all bytes and never has the last ones."""
+        server.plan(FILE, Break(299_000, times=1), Break(0, skip=1))
+        refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5))
+        assert not path.exists()
+
+    def test_no_server(self, path: Path) -> None:
+        text = refused(lambda: fetch("http://127.0.0.1:1/file", path))
+        assert "no connection, 6 times in a row): check the address and the network" in text
+        assert left(path) == set()
+
+    def test_no_such_host(self, path: Path) -> None:
+        text = refused(lambda: fetch("http://nowhere.invalid/file", path))
+        assert "http://nowhere.invalid/file (the host is unknown" in text
+
+    @given(
+        size=st.integers(0, 40_000),
+        breaks=st.lists(st.integers(0, 40_000), max_size=4),
+        framing=st.sampled_from(["length", "chunked"]),
+        ranges=st.booleans(),
+    )
+    @settings(
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    def test_wherever_it_breaks_the_file_arrives(
+        self,
+        server: FaultServer,
+        path: Path,
+        size: int,
+        breaks: list[int],
+        framing: str,
+        ranges: bool,
+    ) -> None:
+        content = random.Random(size).randbytes(size)
+        put(server.folder, "/any", content)
+        faults = [Break(after, skip=turn, times=1) for turn, after in enumerate(breaks)]
+        server.plan("/any", Framing(framing), *faults, *([] if ranges else [NoRanges()]))
+        server.requests.clear()
+        fetch(f"{server.url}/any", path)
+        assert path.read_bytes() == content
+        assert left(path) == {"images.bin"}
+        assert server.sent("/any") == size or not ranges
+
+
+class TestVersions:
+    def test_a_server_may_ignore_ranges(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, NoRanges(), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+
+    @pytest.mark.parametrize("after", [100_000, 250_000])
+    @pytest.mark.parametrize("honest", [True, False], ids=["honest", "ignores If-Range"])
+    def test_a_file_that_changes_starts_anew(
+        self, server: FaultServer, path: Path, after: int, honest: bool
+    ) -> None:
+        """A server that ignores If-Range answers 206 with another ETag, or 416."""
+        faults = [Content(OTHER, skip=1), Break(after, times=1)]
+        server.plan(FILE, *faults, *([] if honest else [NoConditions()]))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == OTHER
+        assert server.ranges(FILE)[1] == f"bytes={after}-"
+
+    @pytest.mark.parametrize("known", [{}, {"modified": "Mon, 01 Jun 2026 08:00:00 GMT"}])
+    def test_two_versions_of_one_length_never_mix(
+        self, server: FaultServer, path: Path, known: dict[str, str]
+    ) -> None:
+        """The server sends the rest of the new one, whatever was asked."""
+        new = CONTENT[::-1]
+        server.plan(FILE, Content(new, skip=1), NoConditions(), Break(100_000, times=1))
+        if known:
+            later = Validators(None, "Tue, 02 Jun 2026 08:00:00 GMT", skip=1)
+            faults = [Content(new, skip=1), Validators(None, **known, times=1), later]
+            server.plan(FILE, *faults, NoConditions(), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == new
+        assert server.ranges(FILE) == [None, "bytes=100000-", None]
+
+    def test_another_version_in_the_next_run(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
+        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        put(server.folder, FILE, OTHER)
+        server.plan(FILE)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == OTHER
+
+    def test_another_address_in_the_next_run(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
+        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        put(server.folder, "/mirror", OTHER)
+        fetch(f"{server.url}/mirror", path)
+        assert path.read_bytes() == OTHER
+        assert server.ranges("/mirror") == [None]
+
+    def test_the_rest_may_start_earlier(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Blocks(4096), Break(100_000, times=2))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.sent(FILE) < len(CONTENT) + 2 * 4096
+
+    def test_the_rest_may_come_in_pieces(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Pieces(90_000), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        ranges = [None, "bytes=100000-", "bytes=190000-", "bytes=280000-"]
+        assert server.ranges(FILE) == ranges
+
+    def test_a_weak_etag_is_no_condition(self, server: FaultServer, path: Path) -> None:
+        date = "Mon, 01 Jun 2026 08:00:00 GMT"
+        server.plan(FILE, Validators('W/"1"', date), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.asked(FILE)[1].headers["if-range"] == date
+        assert server.sent(FILE) == len(CONTENT)
+
+    def test_without_validators_a_checksum_allows_going_on(
+        self, server: FaultServer, path: Path
+    ) -> None:
+        server.plan(FILE, Validators(), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path, sha256=SHA256)
+        assert server.ranges(FILE) == [None, "bytes=100000-"]
+        server.requests.clear()
+        server.plan(FILE, Validators(), Break(100_000, times=1))
+        fetch(f"{server.url}{FILE}", path)
+        assert server.ranges(FILE) == [None, None]
+        assert path.read_bytes() == CONTENT
+
+    def test_a_mixture_of_versions_is_found_out(self, server: FaultServer, path: Path) -> None:
+        """Neither validators nor the length tell them apart."""
+        mixed = OTHER + CONTENT[len(OTHER) :]
+        server.plan(FILE, Content(mixed, times=1), Validators(), Break(100_000, times=1))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path, sha256=SHA256))
+        assert "not the published" in text and left(path) == set()
+        fetch(f"{server.url}{FILE}", path, sha256=SHA256)
+        assert path.read_bytes() == CONTENT
+
+    def test_what_is_whole_is_not_asked_for_again(
+        self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(transfer, "verify", interrupt)
+            fetch(f"{server.url}{FILE}", path)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert len(server.asked(FILE)) == 1
+
+    @pytest.mark.parametrize("note", [b"", b"{", b'{"source": 3}', b"\xff"])
+    def test_a_damaged_note_starts_anew(self, server: FaultServer, path: Path, note: bytes) -> None:
+        put(path.parent, ".images.bin.part", b"something")
+        put(path.parent, ".images.bin.part.json", note)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert left(path) == {"images.bin"}
+
+
+def interrupt(*_: object) -> str:
+    raise KeyboardInterrupt
+
+
+class TestChecks:
+    @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+    @pytest.mark.parametrize("fault", [Flip(at=1234), Cut(to=299_999)])
+    def test_another_checksum_leaves_nothing_new(
+        self, server: FaultServer, path: Path, algorithm: str, fault: Fault
+    ) -> None:
+        put(path.parent, path.name, b"old")
+        good = {"md5": MD5, "sha256": SHA256}[algorithm]
+        server.plan(FILE, fault, Break(100_000, times=1))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path, **{algorithm: good}))
+        assert f"{server.url}{FILE} has {algorithm} " in text
+        assert f"not the published {good}" in text and "run again" in text
+        assert path.read_bytes() == b"old" and left(path) == {"images.bin"}
+        server.plan(FILE)
+        server.requests.clear()
+        fetch(f"{server.url}{FILE}", path, **{algorithm: good})
+        assert path.read_bytes() == CONTENT
+        assert server.ranges(FILE) == [None]
+
+    def test_all_checksums_count(self, server: FaultServer, path: Path) -> None:
+        wrong = "0" * 64
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5, sha256=wrong))
+        assert f"has sha256 {SHA256}, not the published {wrong}" in text
+
+    def test_other_bytes_than_recorded(self, server: FaultServer, path: Path) -> None:
+        put(path.parent, path.name, b"old")
+        recorded = Recorded(hashlib.sha256(OTHER).hexdigest(), "provenance/images.json")
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path, recorded=recorded))
+        assert f"now serves other bytes (sha256 {SHA256}) than those recorded in" in text
+        assert f"provenance/images.json (sha256 {recorded.sha256})" in text
+        assert "deletes that record" in text
+        assert path.read_bytes() == b"old" and left(path) == {"images.bin"}
+
+    @pytest.mark.parametrize("content", [ZIP[:-1000], b"<html>please log in</html>", b""])
+    def test_a_zip_must_be_one(self, server: FaultServer, path: Path, content: bytes) -> None:
+        """No published checksum, and a length that is right."""
+        put(server.folder, "/a.zip", content)
+        target = path.with_suffix(".zip")
+        text = refused(lambda: fetch(f"{server.url}/a.zip", target))
+        assert f"{server.url}/a.zip sent no whole zip" in text
+        assert left(target) == set()
+        put(server.folder, "/a.zip", ZIP)
+        fetch(f"{server.url}/a.zip", target)
+        assert target.read_bytes() == ZIP
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("code", "what"),
+        [
+            (400, "refuses the request"),
+            (401, "access is refused"),
+            (403, "access is refused"),
+            (404, "nothing is there; check the address"),
+            (410, "nothing is there"),
+        ],
+    )
+    def test_refusals_are_told_at_once(
+        self, server: FaultServer, path: Path, code: int, what: str
+    ) -> None:
+        server.plan(FILE, Status(code))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert text.startswith(f"cannot download {server.url}{FILE} (HTTP {code}): ")
+        assert what in text
+        assert len(server.requests) == 1 and left(path) == set()
+
+    @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+    def test_a_busy_server_is_asked_again(
+        self, server: FaultServer, path: Path, code: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.plan(FILE, Break(100_000, times=1), Status(code, skip=1, times=2))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.ranges(FILE) == [None, *["bytes=100000-"] * 3]
+        assert f"HTTP {code}: asking again" in caplog.text
+
+    def test_a_server_that_stays_busy(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Break(100_000, times=1), Status(503, skip=1))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert text.startswith(f"cannot download {server.url}{FILE} (HTTP 503, 6 times): ")
+        assert len(server.requests) == 1 + 1 + over_http.RETRIES
+        server.plan(FILE)
+        fetch(f"{server.url}{FILE}", path)
+        assert server.ranges(FILE)[-1] == "bytes=100000-"
+
+    def test_the_server_says_how_long_to_wait(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Status(429, retry_after="1", times=1))
+        started = time.monotonic()
+        fetch(f"{server.url}{FILE}", path)
+        assert 1 <= time.monotonic() - started < 3
+
+    def test_but_not_for_ever(
+        self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(over_http, "RETRY_AFTER_MAX_SECONDS", 0.01)
+        server.plan(FILE, Status(429, retry_after="100000", times=3))
+        started = time.monotonic()
+        fetch(f"{server.url}{FILE}", path)
+        assert time.monotonic() - started < 3
 
     @pytest.mark.parametrize(
-        ("page", "reason"), [("/absent", "404"), ("/short", "1000 bytes read")]
+        "url", ["ftp://host/a.zip", "file:///etc/passwd", "host/a.zip", "", "https:///a.zip"]
     )
-    def test_failures_leave_nothing(
-        self, server: str, tmp_path: Path, page: str, reason: str
-    ) -> None:
-        with pytest.raises(MeddiffError, match=rf"cannot download .*{page} .*{reason}") as error:
-            fetch(f"{server}{page}", tmp_path / "raw" / "file.zip")
-        assert "\n" not in str(error.value)
-        assert list((tmp_path / "raw").iterdir()) == []
+    def test_other_addresses_are_none(self, path: Path, url: str) -> None:
+        assert "no address to download from" in refused(lambda: fetch(url, path))
 
-    def test_no_server(self, tmp_path: Path) -> None:
-        with pytest.raises(MeddiffError, match="check the address and the network"):
-            fetch("http://127.0.0.1:1/file", tmp_path / "file.zip")
+    def test_a_malformed_address(self, path: Path) -> None:
+        assert "malformed" in refused(lambda: fetch("https://[host/a.zip", path))
+        assert "cannot download" in refused(lambda: fetch("https://host:port/a.zip", path))
+
+    def test_redirects_without_end(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Redirect(FILE))
+        assert "TooManyRedirects" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of 127.0.0.1 that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    place = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(1))
+        .not_valid_after(now + datetime.timedelta(1))
+        .add_extension(place, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+class TestHttps:
+    @pytest.fixture
+    def secure(self, server: FaultServer, certificate: Path) -> Iterator[FaultServer]:
+        with FaultServer(server.folder, certificate) as running:
+            yield running
+
+    @pytest.fixture
+    def trusted(self, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    @pytest.mark.usefixtures("trusted")
+    def test_it_resumes(self, secure: FaultServer, path: Path) -> None:
+        secure.plan(FILE, Break(100_000, times=1))
+        fetch(f"{secure.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert secure.sent(FILE) == len(CONTENT)
+
+    @pytest.mark.usefixtures("trusted")
+    def test_it_is_never_left(self, secure: FaultServer, server: FaultServer, path: Path) -> None:
+        secure.plan(FILE, Redirect(f"{server.url}{FILE}"))
+        text = refused(lambda: fetch(f"{secure.url}{FILE}", path))
+        assert f"{secure.url}{FILE} redirects to an address without https" in text
+        assert server.requests == []
+
+    @pytest.mark.usefixtures("trusted")
+    def test_it_may_be_reached(self, secure: FaultServer, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, Redirect(f"{secure.url}{FILE}"))
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+
+    def test_an_unknown_certificate_is_told_at_once(self, secure: FaultServer, path: Path) -> None:
+        text = refused(lambda: fetch(f"{secure.url}{FILE}", path))
+        assert text.startswith(f"the certificate of {secure.url}{FILE} is not trusted")
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "faults",
+        [
+            [],
+            [HangUp()],
+            [Stall(0)],
+            [Status(403)],
+            [Status(503)],
+            [Status(429, retry_after="soon")],
+            [Redirect("ftp://someone:s3cret@host/?X-Signature=5ec2e7")],
+            [Redirect(f"http://127.0.0.1:1{FILE}?X-Signature=5ec2e7")],
+            [Flip()],
+            [Break(100_000, times=2)],
+            [Gzip(compress=True)],
+        ],
+        ids=lambda faults: "+".join(type(fault).__name__ for fault in faults),
+    )
+    def test_addresses_never_show_them(
+        self,
+        server: FaultServer,
+        path: Path,
+        faults: list[Fault],
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(over_http, "READ_SECONDS", 0.05)
+        caplog.set_level("INFO")
+        server.plan(FILE, *faults)
+        address = server.url.replace("//", "//someone:s3cret@")
+        texts = []
+        with contextlib.suppress(MeddiffError):
+            try:
+                fetch(f"{address}{FILE}?X-Signature=5ec2e7#5ec2e7", path, sha256=SHA256)
+            except MeddiffError as error:
+                texts.append(str(error))
+                raise
+        texts += [caplog.text, *capfd.readouterr()]
+        texts += [file.read_text() for file in path.parent.glob(".*.json")]
+        assert server.requests[0].headers["authorization"].startswith("Basic ")
+        assert server.requests[0].query == "X-Signature=5ec2e7"
+        assert not [text for text in texts if "s3cret" in text or "5ec2e7" in text]
+
+    def test_addresses_of_no_use_do_not_either(self, path: Path) -> None:
+        for url in ("ftp://someone:s3cret@host/?s3cret", "https://[s3cret", "s3cret:s3cret@x?"):
+            assert "s3cret@" not in refused(lambda url=url: fetch(url, path))
+
+
+class TestRoom:
+    @staticmethod
+    def leave(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+        usage = SimpleNamespace(total=10**12, used=0, free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    def test_it_is_checked_before_the_first_byte(
+        self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.leave(monkeypatch, 299_999)
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert f"it needs 300 kB in {path.parent}, which has 300 kB free" in text
+        assert left(path) == set()
+        self.leave(monkeypatch, 300_000)
+        fetch(f"{server.url}{FILE}", path)
+
+    def test_what_is_there_counts(
+        self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
+        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        server.plan(FILE)
+        self.leave(monkeypatch, 199_999)
+        assert "it needs 200 kB" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+        self.leave(monkeypatch, 200_000)
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT and server.sent(FILE) < 2 * len(CONTENT)
+
+    def test_without_a_length_the_expected_size_counts(
+        self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.leave(monkeypatch, 10**9)
+        server.plan(FILE, Framing("chunked"))
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path, size=23_200_000_000))
+        assert f"it needs 23.2 GB in {path.parent}, which has 1 GB free" in text
+
+    def test_a_file_that_may_not_grow(self, server: FaultServer, path: Path) -> None:
+        """The operating system refuses the write, as on a disk that fills up meanwhile."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
+        try:
+            text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert text.startswith(f"cannot write {path} (File too large)")
+        fetch(f"{server.url}{FILE}", path)
+        assert path.read_bytes() == CONTENT
+        assert server.ranges(FILE)[-1] == "bytes=150000-"
+
+    def test_a_file_in_the_place_of_the_folder(self, server: FaultServer, path: Path) -> None:
+        put(path.parent.parent, path.parent.name, b"")
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert text.startswith(f"cannot write {path} (")
+
+
+FETCH = """
+import logging, sys
+from meddiff.data.download import fetch, transfer
+from meddiff.errors import MeddiffError
+logging.basicConfig(level="INFO")
+transfer.BACKOFF_SECONDS = 0.01
+try:
+    fetch(sys.argv[1], sys.argv[2])
+except MeddiffError as error:
+    sys.exit(str(error))
+"""
+
+
+def start(url: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, url, str(path)],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+class TestProcesses:
+    def test_a_killed_one_loses_nothing_and_blocks_nobody(
+        self, server: FaultServer, path: Path
+    ) -> None:
+        server.plan(FILE, Stall(200_000))
+        part = path.with_name(".images.bin.part")
+        with start(f"{server.url}{FILE}", path) as process:
+            wait_for(lambda: part.exists() and part.stat().st_size == 200_000)
+            process.send_signal(signal.SIGKILL)
+        assert not path.exists()
+        server.plan(FILE)
+        with start(f"{server.url}{FILE}", path) as process:
+            output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0, output
+        assert path.read_bytes() == CONTENT and left(path) == {"images.bin"}
+        assert server.ranges(FILE) == [None, "bytes=200000-"]
+        assert server.sent(FILE) == len(CONTENT)
+        assert f"sha256 {SHA256}" in output
+
+    @pytest.mark.filterwarnings("ignore:flock not supported")
+    @pytest.mark.parametrize("number", [None, errno.ENOSYS, errno.ENOLCK])
+    def test_only_one_fetches_a_file(
+        self,
+        server: FaultServer,
+        path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int | None,
+    ) -> None:
+        """Also where the file system knows no locks."""
+        if number:
+            monkeypatch.setattr(fcntl, "flock", lambda *_: failing(number))
+        server.plan(FILE, Stall(200_000, times=1))
+        monkeypatch.setattr(over_http, "READ_SECONDS", 1)
+        first = threading.Thread(target=fetch, args=(f"{server.url}{FILE}", path))
+        first.start()
+        wait_for(lambda: server.sent(FILE) == 200_000)
+        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert text == f"another process is downloading {path}: wait until it has ended, then " + (
+            "run again"
+        )
+        first.join()
+        assert path.read_bytes() == CONTENT and left(path) == {"images.bin"}
+        assert server.ranges(FILE) == [None, "bytes=200000-"]
+
+    def test_many_at_once_make_one_good_file(self, server: FaultServer, path: Path) -> None:
+        server.plan(FILE, *[Break(n, times=1, skip=n) for n in range(1, 8)])
+        processes = [start(f"{server.url}{FILE}", path) for _ in range(4)]
+        outputs = [process.communicate(timeout=30)[0] for process in processes]
+        assert any(process.returncode == 0 for process in processes), outputs
+        assert path.read_bytes() == CONTENT and left(path) == {"images.bin"}
+        failed = [o for p, o in zip(processes, outputs, strict=True) if p.returncode]
+        assert all("another process is downloading" in output for output in failed)
+
+
+def failing(number: int) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def token_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,77 +888,239 @@ class TestCredentials:
             kaggle_credentials()
 
 
-FETCH = """
+KAGGLE = """
 import sys, traceback
-from meddiff.data.download import fetch_kaggle
+from meddiff.data.download import fetch_kaggle, http, transfer
 from meddiff.errors import MeddiffError
+transfer.BACKOFF_SECONDS = http.BACKOFF_SECONDS = 0.01
 try:
     fetch_kaggle(sys.argv[1], sys.argv[2])
 except MeddiffError as error:
     assert "requests.exceptions" not in "".join(traceback.format_exception(error))
     sys.exit(str(error))
 """
+THERE = "/kaggle/owner/there"
+ARCHIVE = f"{THERE}.zip"
+LOGIN = {"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": SECRET}
 
 
-class TestKaggle:
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "raw" / "isic-2018.zip"
+
+
+@pytest.fixture
+def stand_in(server: FaultServer) -> FaultServer:
+    """A server in Kaggle's place, with data sets."""
+    put(server.folder, ARCHIVE, ZIP)
+    put(server.folder, "/kaggle/owner/page.zip", b"<html>")
+    return server
+
+
+def our_ranges(server: FaultServer) -> list[str | None]:
+    """What we asked of the zip; the client opens it before, each time, and leaves it unread."""
+    asked = [request.headers for request in server.asked(ARCHIVE)]
+    return [h.get("range") for h in asked if h["accept-encoding"] == "identity"]
+
+
+class TestKaggleProcess:
     """The real client, in a process of its own, sent to a local server in Kaggle's place."""
 
     @staticmethod
-    def fetch(server: str, home: Path, dataset: str, path: Path) -> subprocess.CompletedProcess:
+    def start(server: FaultServer, home: Path, path: Path) -> subprocess.Popen[str]:
         variables = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),
-            "KAGGLE_USERNAME": "someone",
-            "KAGGLE_KEY": SECRET,
-            # The client then calls http://localhost, and requests asks the proxy for it.
-            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
-            "http_proxy": server,
+            **LOGIN,
+            **server.as_kaggle,
         }
-        command = [sys.executable, "-c", FETCH, dataset, str(path)]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        return subprocess.Popen(
+            [sys.executable, "-c", KAGGLE, "owner/there", str(path)],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-    def test_the_zip_arrives(self, server: str, bare: Path, tmp_path: Path) -> None:
-        path = tmp_path / "raw" / "isic-2018.zip"
-        Handler.asked.clear()
-        done = self.fetch(server, bare, "owner/there", path)
-        assert done.returncode == 0, done.stderr
-        assert path.read_bytes() == small_zip()
-        assert list(path.parent.iterdir()) == [path]
-        address, body, authorisation = Handler.asked[-1]
-        assert address.startswith("http://localhost/") and authorisation.startswith("Basic ")
+    @classmethod
+    def fetch(cls, server: FaultServer, home: Path, path: Path) -> tuple[int, str]:
+        """Return the exit code and what was said."""
+        with cls.start(server, home, path) as process:
+            output, errors = process.communicate(timeout=60)
+        assert output == ""
+        for secret in (SECRET, SIGNATURE, SIGNATURE.split("=")[1]):
+            assert secret not in errors
+        return process.returncode, errors
+
+    def test_the_zip_arrives_after_breaks(
+        self, stand_in: FaultServer, bare: Path, target: Path
+    ) -> None:
+        stand_in.plan(ARCHIVE, Break(40_000, skip=1, times=1), Break(30_000, skip=3, times=1))
+        code, errors = self.fetch(stand_in, bare, target)
+        assert code == 0, errors
+        assert target.read_bytes() == ZIP and left(target) == {"isic-2018.zip"}
+        assert our_ranges(stand_in) == [None, "bytes=40000-", "bytes=70000-"]
+        call = stand_in.asked(THERE)[0]
+        assert call.headers["authorization"].startswith("Basic ")
+        body = json.loads(call.body)
         assert (body["ownerSlug"], body["datasetSlug"]) == ("owner", "there")
-        assert SECRET not in done.stdout + done.stderr
+        assert stand_in.asked(ARCHIVE)[-1].query == SIGNATURE
+
+    def test_a_killed_process_loses_nothing(
+        self, stand_in: FaultServer, bare: Path, target: Path
+    ) -> None:
+        stand_in.plan(ARCHIVE, Stall(40_000, skip=1))
+        part = target.with_name(".isic-2018.zip.part")
+        with self.start(stand_in, bare, target) as process:
+            wait_for(lambda: part.exists() and part.stat().st_size == 40_000)
+            process.send_signal(signal.SIGKILL)
+        stand_in.plan(ARCHIVE)
+        code, errors = self.fetch(stand_in, bare, target)
+        assert code == 0, errors
+        assert target.read_bytes() == ZIP and left(target) == {"isic-2018.zip"}
+        assert our_ranges(stand_in) == [None, "bytes=40000-"]
+
+    def test_a_refusal_is_one_line(self, stand_in: FaultServer, bare: Path, target: Path) -> None:
+        stand_in.plan(THERE, Status(403))
+        code, errors = self.fetch(stand_in, bare, target)
+        assert code == 1 and errors.count("\n") == 1
+        assert errors.startswith("Kaggle refused owner/there (HTTP 403): renew the API token")
+        assert left(target) == set()
+
+
+class TestKaggle:
+    """The real client in this process."""
+
+    @pytest.fixture(autouse=True)
+    def logged_in(self, stand_in: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in {**LOGIN, **stand_in.as_kaggle}.items():
+            monkeypatch.setenv(name, value)
+        # Importing it authenticates.
+        for name in [name for name in sys.modules if name.split(".")[0] == "kaggle"]:
+            monkeypatch.delitem(sys.modules, name)
+
+    @pytest.fixture(autouse=True)
+    def nothing_shows(
+        self,
+        logged_in: None,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> Iterator[None]:
+        yield
+        shown = [caplog.text, *capfd.readouterr()]
+        secrets = (SECRET, SIGNATURE.split("=")[1])
+        assert not [text for text in shown if any(secret in text for secret in secrets)]
+        assert shown[1:] == ["", ""]
+
+    @pytest.mark.parametrize("code", [403, 503])
+    def test_an_error_page_never_gets_into_the_zip(
+        self, stand_in: FaultServer, target: Path, code: int
+    ) -> None:
+        """The client itself (2.2.4) keeps the page as the first bytes of the zip."""
+        stand_in.plan(ARCHIVE, Break(40_000, skip=1, times=1), Status(code, skip=3, times=9))
+        with contextlib.suppress(MeddiffError):
+            fetch_kaggle("owner/there", target)
+        stand_in.plan(ARCHIVE)
+        fetch_kaggle("owner/there", target)
+        assert target.read_bytes() == ZIP
+        assert set(our_ranges(stand_in)) == {None, "bytes=40000-"}
+
+    def test_a_signed_address_may_expire(self, stand_in: FaultServer, target: Path) -> None:
+        stand_in.plan(ARCHIVE, Break(40_000, skip=1, times=1), Status(403, skip=3, times=1))
+        fetch_kaggle("owner/there", target)
+        assert target.read_bytes() == ZIP
+        assert our_ranges(stand_in) == [None, "bytes=40000-", "bytes=40000-"]
+
+    @pytest.mark.parametrize("code", [429, 500, 503])
+    def test_a_busy_kaggle_is_asked_again(
+        self, stand_in: FaultServer, target: Path, code: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stand_in.plan(THERE, Status(code, times=2), HangUp(skip=2, times=1))
+        fetch_kaggle("owner/there", target)
+        assert len(stand_in.asked(THERE)) == 4
+        assert f"https://www.kaggle.com/datasets/owner/there: HTTP {code}; " in caplog.text
+
+    def test_kaggle_says_how_long_to_wait(
+        self, stand_in: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stand_in.plan(THERE, Status(429, retry_after="1", times=1))
+        fetch_kaggle("owner/there", target)
+        assert "HTTP 429; 0 B are there, next attempt in 1 s" in caplog.text
 
     @pytest.mark.parametrize(
-        ("name", "reason"),
+        ("name", "fault", "reason"),
         [
-            ("shut", "Kaggle refused owner/shut (HTTP 403): renew the API token"),
-            ("absent", "Kaggle has no data set owner/absent (HTTP 404)"),
-            ("page", "Kaggle sent no whole zip of owner/page"),
+            ("there", Status(401), "Kaggle refused owner/there (HTTP 401): renew the API token"),
+            ("there", Status(400), "cannot download owner/there from Kaggle (HTTP 400)"),
+            ("absent", None, "Kaggle has no data set owner/absent (HTTP 404)"),
+            ("page", None, "https://www.kaggle.com/datasets/owner/page sent no whole zip"),
+            ("a/b/c", None, "owner/a/b/c names no Kaggle data set"),
+            (
+                "there",
+                Status(503),
+                "cannot download https://www.kaggle.com/datasets/owner/there (HTTP 503, 6 times",
+            ),
         ],
     )
     def test_failures_are_one_line_and_leave_nothing(
-        self, server: str, bare: Path, tmp_path: Path, name: str, reason: str
+        self, stand_in: FaultServer, target: Path, name: str, fault: Fault | None, reason: str
     ) -> None:
-        path = tmp_path / "raw" / "isic-2018.zip"
-        done = self.fetch(server, bare, f"owner/{name}", path)
-        assert done.returncode == 1
-        assert done.stderr.startswith(reason) and done.stderr.count("\n") == 1
-        assert done.stdout == ""
-        assert list(path.parent.iterdir()) == []
-        assert SECRET not in done.stderr
+        stand_in.plan(f"/kaggle/owner/{name}", *([fault] if fault else []))
+        text = refused(lambda: fetch_kaggle(f"owner/{name}", target))
+        assert text.startswith(reason)
+        assert left(target) == set()
+
+    def test_other_bytes_than_recorded(self, target: Path) -> None:
+        text = refused(
+            lambda: fetch_kaggle("owner/there", target, recorded=Recorded(SHA256, "the record"))
+        )
+        assert "now serves other bytes" in text and "the record" in text
+        assert left(target) == set()
+        recorded = Recorded(hashlib.sha256(ZIP).hexdigest(), "the record")
+        fetch_kaggle("owner/there", target, recorded=recorded)
+        assert target.read_bytes() == ZIP
+
+    def test_the_call_itself_may_bring_the_zip(self, stand_in: FaultServer, target: Path) -> None:
+        stand_in.plan(THERE, Direct(), Break(40_000, times=1))
+        fetch_kaggle("owner/there", target)
+        assert target.read_bytes() == ZIP
+
+    def test_room_is_checked_before_the_first_byte(
+        self, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        TestRoom.leave(monkeypatch, 100)
+        text = refused(lambda: fetch_kaggle("owner/there", target))
+        assert "no room for https://www.kaggle.com/datasets/owner/there" in text
+        assert left(target) == set()
+
+    def test_a_call_without_an_answer_ends(
+        self, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(over_kaggle, "ANSWER_SECONDS", 0.01)
+        monkeypatch.setattr(over_kaggle, "_call", lambda _: time.sleep(1))
+        text = refused(lambda: fetch_kaggle("owner/there", target))
+        assert "(Kaggle does not answer, 6 times in a row)" in text
+
+    def test_it_never_leaves_https(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = SimpleNamespace(url="https://api.kaggle.com/v1")
+        told = SimpleNamespace(url="http://host/?signed", history=[first], close=lambda: None)
+        monkeypatch.setattr(over_kaggle, "_call", lambda _: told)
+        text = refused(lambda: fetch_kaggle("owner/there", target))
+        assert "redirects to an address without https" in text and "signed" not in text
 
     def test_a_broken_client_is_one_line(
-        self, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        token_variable(bare, monkeypatch)
         monkeypatch.setitem(sys.modules, "kaggle", None)
-        with pytest.raises(MeddiffError, match="the kaggle package does not start"):
-            fetch_kaggle("owner/there", tmp_path / "raw" / "x.zip")
-        assert list((tmp_path / "raw").iterdir()) == []
+        text = refused(lambda: fetch_kaggle("owner/there", target))
+        assert "the kaggle package does not start" in text
+        assert left(target) == set()
 
-    def test_no_credentials_stop_before_any_call(self, tmp_path: Path) -> None:
-        with pytest.raises(MeddiffError, match="no Kaggle credentials"):
-            fetch_kaggle("owner/there", tmp_path / "x.zip")
-        assert not (tmp_path / "x.zip").exists()
+    def test_no_credentials_stop_before_any_call(
+        self, stand_in: FaultServer, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("KAGGLE_KEY")
+        text = refused(lambda: fetch_kaggle("owner/there", target))
+        assert "no Kaggle credentials" in text
+        assert not target.parent.exists() and stand_in.requests == []

@@ -1,10 +1,109 @@
-"""Published checksums of the sources."""
+"""The data registry: every file that is downloaded, where from, and under which licence."""
 
-MD5 = {
-    "ISBI2016_ISIC_Part1_Training_Data.zip": "2029f387e62dcc062b1370b1efc1f7fb",
-    "ISBI2016_ISIC_Part1_Training_GroundTruth.zip": "fbd77134298f3511479a37bac93109c7",
-    "ISBI2016_ISIC_Part1_Test_Data.zip": "efebcaeaae751007401a40a60d391f93",
-    "ISBI2016_ISIC_Part1_Test_GroundTruth.zip": "492a7711a2e19b96114cab6c96bd1ad5",
-    "MedNIST.tar.gz": "0bc7306e7427e00ad1c5526a6677552d",
-}
-"""MD5 by file name; Kaggle publishes none."""
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from meddiff.errors import MeddiffError
+
+TABLE = Path(__file__).with_name("registry.csv")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One downloaded file; what its publisher does not tell is None.
+
+    Attributes:
+        file: its place below `data/raw/published/`.
+        version: edition or version of the data set.
+        source: who publishes it.
+        role: what it holds, e.g. images, masks, diagnoses.
+        address: `https://…`, `kaggle://<owner>/<name>` or `torchhub://<repository>/<entry>`.
+        megabytes: approximate size in MB.
+        md5: published MD5.
+        sha256: published SHA-256, or as many of its first digits as are published.
+        licence: SPDX name, or who states it.
+        citation: what to cite.
+    """
+
+    file: str
+    version: str
+    source: str
+    role: str
+    address: str
+    megabytes: float | None
+    md5: str | None
+    sha256: str | None
+    licence: str
+    citation: str
+
+
+@cache
+def read_registry() -> dict[str, Source]:
+    """Return every source by its file."""
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return {row["file"]: _source(row) for row in csv.DictReader(file)}
+
+
+def published(source: str, version: str | None = None) -> dict[str, str]:
+    """Return the files of a source, and of one version if named, by their roles."""
+    return {
+        entry.role: entry.file
+        for entry in read_registry().values()
+        if entry.source == source and version in (None, entry.version)
+    }
+
+
+def by_version(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Sort files of the registry, wherever they lie, by version and role."""
+    found: dict[str, dict[str, str]] = {}
+    for path in paths:
+        [entry] = [e for e in read_registry().values() if path.endswith(f"/{e.file}")]
+        found.setdefault(entry.version, {})[entry.role] = path
+    return found
+
+
+def address_of(file: str, mirrors: Mapping[str, str]) -> str:
+    """Return where a file is fetched from.
+
+    Args:
+        file: a source's place below `data/raw/published/`.
+        mirrors: beginning of published addresses to what stands in its place; the longest one that
+            fits an address counts.
+
+    Raises:
+        MeddiffError: the registry has no such file.
+    """
+    if (entry := read_registry().get(file)) is None:
+        raise MeddiffError(
+            f"{TABLE.name} has no file {file}: name one of {', '.join(read_registry())}"
+        )
+    fitting = [start for start in mirrors if entry.address.startswith(start)]
+    start = max(fitting, key=len, default="")
+    return mirrors[start] + entry.address.removeprefix(start) if start else entry.address
+
+
+def registry_page() -> str:
+    """Return the registry as a table in Markdown, for the documentation."""
+    shown = ["file", "version", "source", "megabytes", "checksum", "licence", "citation", "address"]
+    rows = [_cells(entry, shown) for entry in read_registry().values()]
+    lines = [" | ".join(cells) for cells in [shown, ["---"] * len(shown), *rows]]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _source(row: Mapping[str, str]) -> Source:
+    told: dict[str, Any] = {key: value or None for key, value in row.items()}
+    megabytes = float(row["megabytes"]) if row["megabytes"] else None
+    return Source(**told | {"megabytes": megabytes})
+
+
+def _cells(entry: Source, names: list[str]) -> list[str]:
+    checksum = "recorded on first fetch"
+    if entry.md5 or entry.sha256:
+        checksum = f"md5 {entry.md5}" if entry.md5 else f"sha256 {entry.sha256}…"
+    size = "" if entry.megabytes is None else f"{entry.megabytes:g}"
+    told = vars(entry) | {"checksum": checksum, "megabytes": size}
+    return [told[name] for name in names]

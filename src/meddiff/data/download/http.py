@@ -1,0 +1,208 @@
+"""Files at an address."""
+
+import logging
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.response import BaseHTTPResponse
+
+from meddiff.data.download.transfer import Interrupted, receive
+from meddiff.data.download.verify import Expected, Recorded
+from meddiff.errors import MeddiffError
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 15.0
+READ_SECONDS = 60.0
+"""Without a byte for so long, a connection has stalled."""
+BUSY = (429, 500, 502, 503, 504)
+"""Answers after which the same request may succeed."""
+RETRIES = 5
+"""Of a request that is answered so."""
+BACKOFF_SECONDS = 2.0
+RETRY_AFTER_MAX_SECONDS = 900
+USABLE = (200, 206, 416)
+"""Answers that the transfer handles: the whole, the rest, or no such rest."""
+UNSAFE = "redirects to an address without https, which is not followed: use another address"
+
+
+def fetch(
+    url: str,
+    path: str | Path,
+    *,
+    md5: str | None = None,
+    sha256: str | None = None,
+    recorded: Recorded | None = None,
+    size: int | None = None,
+) -> None:
+    """Download a file over HTTP(S); it appears only if whole and verified.
+
+    What arrives is kept beside `path` under a hidden name until then, so that a later call, also of
+    another process, goes on after a break.
+
+    Args:
+        url: address of the file.
+        path: where it goes.
+        md5: published MD5, 32 hexadecimal digits.
+        sha256: published SHA-256, 64 hexadecimal digits.
+        recorded: what it was when it was first fetched.
+        size: bytes, about: for the check of free space where the server tells no length.
+
+    Raises:
+        MeddiffError: no connection, an error page, another checksum, no whole zip at a path that
+            says zip, no space, or another process that fetches it.
+    """
+    receive(_Address(url), Path(path), Expected(md5, sha256, recorded, size))
+
+
+def show(url: str) -> str:
+    """Return an address without user, password, query and fragment: they may hold secrets."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def ask(url: str, headers: Mapping[str, str], name: str) -> requests.Response:
+    """Send a request; the body of the answer is left unread.
+
+    Args:
+        url: address.
+        headers: of the request.
+        name: the address for messages.
+
+    Returns:
+        The answer, of any status.
+
+    Raises:
+        Interrupted: no answer, but one may come the next time.
+        MeddiffError: this request will never be answered.
+    """
+    timeout = (CONNECT_SECONDS, READ_SECONDS)
+    try:
+        # An open answer outlives its session.
+        with _session(url) as session:
+            return session.get(url, headers=dict(headers), stream=True, timeout=timeout)
+    except requests.exceptions.InvalidSchema:
+        raise MeddiffError(f"{name} {UNSAFE}") from None
+    except (requests.ConnectionError, requests.Timeout) as error:
+        if _is_distrusted(error):
+            raise MeddiffError(
+                f"the certificate of {name} is not trusted: check the address, and the clock and "
+                "the certificates of this computer"
+            ) from None
+        raise Interrupted(_explain(error)) from None
+    except requests.RequestException as error:
+        raise MeddiffError(
+            f"cannot download {name} ({type(error).__name__}): check the address"
+        ) from None
+
+
+class _Address:
+    def __init__(self, url: str) -> None:
+        _check_scheme(url)
+        self._url, self.name = url, show(url)
+
+    def open(self, headers: Mapping[str, str]) -> requests.Response:
+        response = ask(self._url, headers, self.name)
+        if response.status_code not in USABLE:
+            response.close()
+            raise MeddiffError(f"cannot download {self.name} ({_refusal(response.status_code)}")
+        return response
+
+
+def _refusal(status: int) -> str:
+    if status in BUSY:
+        return f"HTTP {status}, {RETRIES + 1} times): the server is busy or broken; run again later"
+    if status in (401, 403):
+        return f"HTTP {status}): access is refused; check the address, or whether it asks for more"
+    if status in (404, 410):
+        return f"HTTP {status}): nothing is there; check the address"
+    return f"HTTP {status}): the server refuses the request; check the address"
+
+
+def _check_scheme(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise MeddiffError(
+            "an address to download from is malformed: check the configuration"
+        ) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MeddiffError(
+            f"{show(url).rpartition('@')[2]} is no address to download from: give one that begins "
+            "with https://"
+        )
+
+
+def _session(url: str) -> requests.Session:
+    """Return a session that asks a busy server again, and never leaves HTTPS."""
+    session = requests.Session()
+    # With no other adapter, requests refuses a redirect from https to http.
+    session.adapters.clear()
+    for scheme in {urlsplit(url).scheme, "https"}:
+        session.mount(f"{scheme}://", HTTPAdapter(max_retries=patience()))
+    return session
+
+
+class Patience(urllib3.Retry):
+    """Wait for a busy server as long as it asks for, within reason."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds for which a server asks, if it does so in a way that can be read."""
+        try:
+            return super().get_retry_after(response)
+        except urllib3.exceptions.InvalidHeader:
+            return None
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Wait, and say so."""
+        if response is not None:
+            log.warning("the server answers HTTP %d: asking again after a while", response.status)
+        super().sleep(response)
+
+
+def patience() -> Patience:
+    """Return what repeats a request to a busy server."""
+    # Broken connections are left to the transfer, which counts what they brought.
+    return Patience(
+        total=RETRIES,
+        connect=0,
+        read=False,
+        other=0,
+        status_forcelist=BUSY,
+        allowed_methods={"GET"},
+        raise_on_status=False,
+        backoff_factor=BACKOFF_SECONDS,
+        backoff_jitter=BACKOFF_SECONDS,
+        retry_after_max=RETRY_AFTER_MAX_SECONDS,
+    )
+
+
+def _cause(error: requests.RequestException) -> object:
+    """Return what urllib3 says, which requests wraps."""
+    inner = error.args[0] if error.args else error
+    return getattr(inner, "reason", inner)
+
+
+def _is_distrusted(error: requests.RequestException) -> bool:
+    cause = _cause(error)
+    inner = cause.args[0] if isinstance(cause, Exception) and cause.args else cause
+    return isinstance(inner, ssl.SSLCertVerificationError)
+
+
+def _explain(error: requests.RequestException) -> str:
+    """Say why no answer came; the text of the error itself may hold secrets."""
+    cause = _cause(error)
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return "the host is unknown"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy does not answer"
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return "no connection"
+    return "the connection broke off"

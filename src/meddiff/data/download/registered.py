@@ -1,0 +1,38 @@
+"""Files of the registry, wherever their addresses lead."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from meddiff.data.download.http import fetch
+from meddiff.data.download.kaggle import fetch_kaggle
+from meddiff.data.download.verify import Recorded
+from meddiff.data.registry import address_of, read_registry
+from meddiff.errors import MeddiffError
+
+
+def fetch_registered(
+    file: str, path: str | Path, mirrors: Mapping[str, str], recorded: Recorded | None
+) -> None:
+    """Download a file of the registry; it appears only if whole and verified.
+
+    Args:
+        file: its place below `data/raw/published/`.
+        path: where it goes.
+        mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
+        recorded: what it was when it was first fetched.
+
+    Raises:
+        MeddiffError: it cannot be fetched, or is not what was published or recorded.
+    """
+    entry, address = read_registry()[file], address_of(file, mirrors)
+    size = int(entry.megabytes * 1e6) if entry.megabytes else None
+    scheme, _, place = address.partition("://")
+    if scheme == "kaggle":
+        fetch_kaggle(place, path, recorded=recorded, size=size)
+    elif scheme in ("http", "https"):
+        fetch(address, path, md5=entry.md5, sha256=entry.sha256, recorded=recorded, size=size)
+    else:
+        raise MeddiffError(
+            f"{file} has no address of its own ({address}): name a copy of it in data.mirrors, or "
+            f"put it to {path}"
+        )
