@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
 from meddiff.data.settings import Data, Split, Undersample
 from meddiff.diffusion.settings import Diffusion, Sampling
@@ -33,6 +34,7 @@ class Config(Section):
     data: Data = Data()
     split: Split = Split()
     undersample: Undersample = Undersample()
+    audit: Audit = Audit()
     diffusion: Diffusion = Diffusion()
     sampling: Sampling = Sampling()
     extractors: Extractors = Extractors()
@@ -83,8 +85,8 @@ class Config(Section):
     @property
     def data_name(self) -> str:
         """Name of the data set as tables state it."""
-        names = {"phantom": "phantom", "kaggle": "isic", "folder": self.data.folder.name}
-        return names[self.data.source]
+        names = {"kaggle": "isic", "isic": "isic-full", "folder": self.data.folder.name}
+        return names.get(self.data.source, self.data.source)
 
 
 def load_config(values: Mapping[str, Any]) -> Config:

@@ -14,6 +14,9 @@ import yaml
 from PIL import Image
 
 from conftest import ROOT, SMOKE
+from meddiff.data.phantom.challenge import write_challenge_tables
+from meddiff.data.phantom.plan import plan_editions
+from meddiff.data.registry import published
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +128,11 @@ def test_a_folder_without_its_table_is_named(folder, run_folder):
 
 def test_an_archive_without_metadata_is_named(snakemake, tmp_path):
     """A raw folder in the place of the archive, as the published layout but without its table."""
-    for edition in ("2018", "2019", "2020"):
+    plan = plan_editions(0, {e: {"benign": 2} for e in ("2018", "2019", "2020")}, 0, 0)
+    for edition, rows in plan.groupby("edition"):
+        files = published("isic", edition)
+        tables = {role: tmp_path / "data/raw/published" / file for role, file in files.items()}
+        write_challenge_tables(edition, tables, rows)
         raw = tmp_path / f"data/raw/published/kaggle/{edition}.zip"
         (raw / "train-image/image").mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(raw / "train-image/image/ISIC_0000001.jpg")
@@ -246,7 +253,7 @@ class TestStudyScale:
         assert done.returncode == 0, done.stdout[-3000:]
         for rule in ("download_kaggle", "train_ddpm", "sample", "table_5_2"):
             assert rule in done.stdout
-        assert "draw_kaggle" not in done.stdout
+        assert "draw_lesions" not in done.stdout
 
     def test_a_run_without_credentials_stops_before_any_work(self, tmp_path):
         directory = tmp_path / "thesis"

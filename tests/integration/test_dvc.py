@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 TABLES = {name: f"results/{name}.csv" for name in STAGES}
-OTHER_SOURCES = ("data.folder", "data.downloads")
+OTHER_SOURCES = ("data.folder", "data.editions")
 
 
 def watched(stage: str) -> list[str]:
@@ -48,8 +48,8 @@ def candidates(value: Any) -> Iterator[Any]:
     elif isinstance(value, dict):
         yield from ({"benign": 5}, {"benign": {"epochs": 5}}, {"b": "benign"})
     else:
-        yield from ("study", "kaggle", "epsilon", "linear", "adam", "plateau", "none", "cpu", 3,
-                    "other", "20", 0.5, "ddpm")  # fmt: skip
+        yield from ("study", "kaggle", "malignant", "fast", "hand", "epsilon", "linear", "adam",
+                    "plateau", "none", "cpu", 3, "other", "20", 0.5, "ddpm")  # fmt: skip
 
 
 def edits(key: str, value: Any) -> dict[str, Any] | None:

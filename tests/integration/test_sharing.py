@@ -159,8 +159,17 @@ EDITS = {
     ),
     "cas.batch_size": ("cas: {batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
     "cas.arms": ("cas: {arms: [real]}", {"table_5_3": 1, "all": 1}),
-    "data.hand": ("data: {hand: {size: 16}}", {"image_set": 1, "hand_figure": 1, "all": 1}),
-    "scale": ("scale: other", {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "all": 1}),
+    "data.hand": ("data: {hand: {size: 16}}", {"image_set": 2, "data_figure": 1, "all": 1}),
+    "data.mirrors": ("data: {mirrors: {'https://x': 'https://y'}}", {}),
+    "audit.encoding": ("audit: {encoding: {quality: 80}}", {"audit_encoding": 1, "all": 1}),
+    "audit.worst_pairs": (
+        "audit: {worst_pairs: 3}", {"near_duplicates_figure": 1, "all": 1}
+    ),
+    "scale": (
+        "scale: other",
+        {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "audit_duplicates": 1,
+         "audit_leakage": 1, "audit_encoding": 1, "all": 1},
+    ),
     "what another source reads": ("data: {folder: {name: mine}}", {}),
 }  # fmt: skip
 
@@ -198,9 +207,8 @@ CODE = {
         {"fid": 3, "table_5_2": 1, "all": 1},
     ),
     "a rule's inputs": (
-        "workflow/rules/figures.smk", '"data/hand/train/hand.npy",',
-        '["data/hand/train/hand.npy", "data/hand/validation/hand.npy"],',
-        {"image_set": 1, "hand_figure": 1, "all": 1},
+        "workflow/rules/figures.smk", 'real=lesions(["train"], CLASSES),',
+        'real=lesions(["train", "validation"], CLASSES),', {"image_sets_figure": 1, "all": 1},
     ),
     "a rule's resources": ("workflow/rules/metrics.smk", "mem_mb=4000", "mem_mb=5000", {}),
 }  # fmt: skip

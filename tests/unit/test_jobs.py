@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def read_log(folder: Path) -> str:
 
 def read_job_record(folder: Path) -> dict:
     return json.loads((folder / ".snakemake/meddiff/records/made.csv.json").read_text())
+
+
+IMAGES = {
+    "2018": "ISIC2018_Task3_Training_Input.zip",
+    "2019": "ISIC_2019_Training_Input.zip",
+    "2020": "ISIC_2020_Training_JPEG.zip",
+}
 
 
 def test_a_fault_of_the_user_is_one_line(tmp_path):
@@ -181,8 +189,18 @@ def test_a_run_without_credentials_stops(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MeddiffError, match=r"KAGGLE_API_TOKEN.*make demo"):
-        check_run({"download_kaggle"})
-    check_run({"draw_kaggle"})
+        check_run(["mednist/MedNIST.tar.gz", "kaggle/2018.zip"], {})
+    check_run(["mednist/MedNIST.tar.gz"], {})
+    check_run(["kaggle/2018.zip"], {"kaggle://nischaydnk": "https://mirror"})
+
+
+def test_downloads_without_room_stop_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=30e9))
+    big = [f"isic/{edition}/{name}" for edition, name in IMAGES.items()]
+    check_run(big[:2], {})
+    with pytest.raises(MeddiffError, match=r"take 34\.7 GB but .* has 30\.0 GB free: make room"):
+        check_run(big, {})
 
 
 def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):
@@ -190,4 +208,4 @@ def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "results")
     (tmp_path / "results").mkdir()
     with pytest.raises(MeddiffError, match=r"cannot write to results/: .*read-only"):
-        check_run(set())
+        check_run([], {})

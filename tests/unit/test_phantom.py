@@ -418,7 +418,7 @@ def test_the_segmentation_archives_are_laid_out_as_the_challenge_delivers_them(t
         ("Training", range(12), archives[:2]),
         ("Test", range(12, 16), archives[2:]),
     ):
-        names = [f"ISIC_{number:07d}" for number in numbers]
+        names = [f"ISIC_{5_000_000 + number:07d}" for number in numbers]
         assert images.namelist() == [f"{folder}_{part}_Data/{name}.jpg" for name in names]
         assert masks.namelist() == [
             f"{folder}_{part}_GroundTruth/{name}_Segmentation.png" for name in names
@@ -439,7 +439,7 @@ def test_a_segmented_image_depends_on_its_number_alone(tmp_path: Path):
     parts = [[tmp_path / f"{n}{name}.zip" for name in ("a", "b", "c", "d")] for n in (2, 3)]
     for n_train, paths in zip((2, 3), parts, strict=True):
         write_isic2016(*paths, seed=8, n_train=n_train, n_test=5 - n_train, size_range=(40, 60))
-    assert images_of(parts[0][2])["ISIC_0000002"] == images_of(parts[1][0])["ISIC_0000002"]
+    assert images_of(parts[0][2])["ISIC_5000002"] == images_of(parts[1][0])["ISIC_5000002"]
 
 
 def test_the_hands_are_laid_out_as_mednist_and_only_grow_with_n(tmp_path: Path):

@@ -223,7 +223,9 @@ def test_packages_faces_hold_no_logic(path):
 
 
 PACKAGE = ROOT / "src/meddiff"
-LAYERS = ["data", "diffusion", "extractors", "metrics", "cas", "figures"]
+JUDGED_BY_CHECKSUM = {"download.py"}
+"""Its rules carry no digest of code: no edit may fetch 23 GB again."""
+LAYERS = ["data", "audit", "diffusion", "extractors", "metrics", "cas", "figures"]
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -273,7 +275,9 @@ def test_jobs_write_records_and_only_the_command_line_shares_them():
     assert importers("cli") == set()
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+@pytest.mark.parametrize(
+    "script", sorted({path.name for path in SCRIPTS.glob("*.py")} - JUDGED_BY_CHECKSUM)
+)
 def test_how_results_are_recorded_and_shared_never_reaches_a_script(script):
     """An edit of provenance or sharing must not retrain a net."""
     assert not any(path.startswith(("provenance", "sharing", "cli")) for path in reached(script))

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from meddiff.data import sources
 from meddiff.data.sources import (
     COLUMNS,
+    read_challenge,
     read_folder,
     read_isic2016,
-    read_kaggle,
     read_mednist_hand,
     read_strings,
 )
@@ -44,6 +45,11 @@ def kaggle_files(rows: str, images: list[str]) -> dict[str, str]:
 
 def kaggle(path: Path, rows: str, images: list[str]) -> Path:
     return zip_of(path, kaggle_files(rows, images))
+
+
+def read_kaggle(archives: dict[str, Path]) -> pd.DataFrame:
+    """Read without the challenge's tables: what Kaggle tells by itself."""
+    return sources.read_kaggle(archives, read_challenge({}), "melanoma")
 
 
 def message(error: pytest.ExceptionInfo[MeddiffError]) -> str:

@@ -1,13 +1,14 @@
 # Configuration, names and input functions that every phase shares; checks before any job.
 
 import os
+import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from meddiff.config import load_config
-from meddiff.data.registry import MD5
+from meddiff.data.registry import published, read_registry
 from meddiff.errors import MeddiffError
 from meddiff.preflight import check_run
 from meddiff.provenance.digests import folder_digest
@@ -40,16 +41,8 @@ CLASSIFIERS = ["skinlesnet", "resnet50"]
 EXTRACTORS = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
 
 ORIGIN = "phantom" if SOURCE == "phantom" else "published"
-EDITIONS = list(
-    cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.downloads.kaggle
-)
+EDITIONS = list(cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.editions)
 FOLDER = cfg.data.folder
-ISIC2016 = {
-    f"{split}_{kind}": f"ISBI2016_ISIC_Part1_{part}_{name}.zip"
-    for split, part in (("train", "Training"), ("test", "Test"))
-    for kind, name in (("images", "Data"), ("masks", "GroundTruth"))
-}
-
 # The study trained its DDPMs on all images and compared with them; audited keeps the test images out.
 STUDY = cfg.protocol == "study"
 DDPM_SETS = SPLITS if STUDY else ["train"]
@@ -62,6 +55,8 @@ STAMP = {
     "protocol": cfg.protocol,
     "seed": cfg.seed,
 }
+# The audit of the data looks at both protocols.
+DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 NO_MASKS = {
     "unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"
 }
@@ -69,6 +64,7 @@ NO_MASKS = {
 
 wildcard_constraints:
     dataset="lesions|segmentation|hand",
+    file="|".join(map(re.escape, read_registry())),
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
     extractor="|".join(["unet", *CLASSIFIERS]),
@@ -89,33 +85,46 @@ def lesions(sets, cls="{cls}"):
     return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
 
 
+def raw(files, origin=ORIGIN):
+    """Where files of the registry lie, by role."""
+    return {role: f"data/raw/{origin}/{file}" for role, file in files.items()}
+
+
 def kaggle_archives(origin=ORIGIN):
-    """One archive an edition."""
-    return expand(
-        "data/raw/{origin}/kaggle/{edition}.zip", origin=origin, edition=EDITIONS
-    )
+    """One archive an edition, with the images at 224 px."""
+    return [raw(published("kaggle", edition), origin)["images"] for edition in EDITIONS]
+
+
+def challenge_tables(origin=ORIGIN):
+    """What the ISIC challenge tells of its images, apart from the images."""
+    return [
+        path
+        for edition in EDITIONS
+        for role, path in raw(published("isic", edition), origin).items()
+        if role != "images"
+    ]
 
 
 def isic2016_archives(origin=ORIGIN):
     """Images and masks of ISIC 2016, training and test, by name."""
-    return {key: f"data/raw/{origin}/isic2016/{name}" for key, name in ISIC2016.items()}
+    return raw(published("isic", "2016"), origin)
 
 
 def mednist_archive(origin=ORIGIN):
     """The MedNIST archive."""
-    return f"data/raw/{origin}/mednist/MedNIST.tar.gz"
+    return raw(published("mednist"), origin)["images"]
 
 
-def raw_lesions(wildcards=None):
+def lesion_archives(wildcards=None):
     """Archives that the lesion images are read from; a folder's files are watched as a parameter."""
+    if SOURCE == "isic":
+        return [raw(published("isic", edition))["images"] for edition in EDITIONS]
     return [] if SOURCE == "folder" else kaggle_archives()
 
 
 def raw_images(wildcards):
     """Raw files behind a dataset's images."""
-    if wildcards.dataset == "hand":
-        return mednist_archive()
-    return [] if SOURCE == "folder" else kaggle_archives()
+    return mednist_archive() if wildcards.dataset == "hand" else lesion_archives()
 
 
 def folder_params():
@@ -140,17 +149,37 @@ def preprocessing(wildcards):
         "crop": section.crop,
         "size": section.size,
         "grey": wildcards.dataset == "hand",
+        "decoding": cfg.data.decoding,
     }
+
+
+def split_fractions(held_out):
+    """Share of each split; what is not held out is for training."""
+    shares = held_out.model_dump()
+    return {"train": 1 - sum(shares.values()), **shares}
 
 
 def fractions(wildcards):
     """Share of each split; the study's hand radiographs have no test set."""
-    held_out = (
-        {"validation": cfg.data.hand.validation}
-        if wildcards.dataset == "hand"
-        else cfg.split.model_dump()
-    )
-    return {"train": 1 - sum(held_out.values()), **held_out}
+    if wildcards.dataset == "hand":
+        return {
+            "train": 1 - cfg.data.hand.validation,
+            "validation": cfg.data.hand.validation,
+        }
+    return split_fractions(cfg.split)
+
+
+def data_sets(wildcards):
+    """Image sets of one class; the hand radiographs have no test set."""
+    splits = SPLITS[:2] if wildcards.dataset == "hand" else SPLITS
+    return expand("data/{{dataset}}/{split}/{{cls}}.npy", split=splits)
+
+
+def planned_downloads(dag):
+    """Files of the registry that a run is about to fetch."""
+    place = raw({"all": ""}, "published")["all"]
+    made = [path for job in dag.needrun_jobs() for path in job.output]
+    return [path.removeprefix(place) for path in made if path.startswith(place)]
 
 
 def final_outputs():
@@ -160,7 +189,11 @@ def final_outputs():
         *expand("results/samples/{cls}.png", cls=CLASSES),
         "results/figures/image_sets.png",
         "results/figures/training.png",
-        *([] if SOURCE == "folder" else ["results/figures/hand.png"]),
+        *expand("results/figures/data/lesions-{cls}.png", cls=CLASSES),
+        *([] if SOURCE == "folder" else ["results/figures/data/hand-hand.png"]),
+        *(["results/figures/data/segmentation.png"] if HAS_MASKS else []),
+        *expand("results/audit/{name}.csv", name=AUDITED),
+        "results/audit/near_duplicates.png",
     ]
 
 
@@ -169,6 +202,6 @@ onstart:
         if not REBUILD:
             asked = workflow.dag_settings.targets
             check_rebuild(plan_of(workflow.dag, ROOT), SHARED, asked)
-        check_run({job.rule.name for job in workflow.dag.needrun_jobs()})
+        check_run(planned_downloads(workflow.dag), cfg.data.mirrors)
     except MeddiffError as error:
         raise WorkflowError(str(error))

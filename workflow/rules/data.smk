@@ -1,124 +1,14 @@
-# Raw archives (drawn or downloaded) -> index -> split -> image sets.
-
-
-rule draw_kaggle:
-    """Draw phantom lesions and write them as Kaggle delivers the study's three editions."""
-    output:
-        kaggle_archives("phantom"),
-    log:
-        "logs/draw_kaggle.log",
-    benchmark:
-        "logs/draw_kaggle.benchmark.tsv"
-    threads: cfg.compute.threads
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        code=code("draw_kaggle.py"),
-        editions=cfg.data.phantom.model_dump(
-            include={"editions", "exact_duplicates", "near_duplicates"}
-        ),
-        seed=cfg.seed,
-    script:
-        "../scripts/draw_kaggle.py"
-
-
-rule draw_isic2016:
-    """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
-    output:
-        **isic2016_archives("phantom"),
-    log:
-        "logs/draw_isic2016.log",
-    threads: cfg.compute.threads
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        code=code("draw_isic2016.py"),
-        counts=cfg.data.phantom.model_dump(
-            include={"segmentation_train", "segmentation_test"}
-        ),
-        seed=cfg.seed,
-    script:
-        "../scripts/draw_isic2016.py"
-
-
-rule draw_mednist:
-    """Draw phantom hand radiographs and write them as MedNIST is published."""
-    output:
-        mednist_archive("phantom"),
-    log:
-        "logs/draw_mednist.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("draw_mednist.py"),
-        hands=cfg.data.phantom.hands,
-        seed=cfg.seed,
-    script:
-        "../scripts/draw_mednist.py"
-
-
-rule download_kaggle:
-    """Download one edition of the study's images from Kaggle; needs credentials."""
-    output:
-        "data/raw/published/kaggle/{edition}.zip",
-    log:
-        "logs/download_kaggle/{edition}.log",
-    retries: 2
-    resources:
-        mem_mb=1000,
-        runtime=240,
-    params:
-        code=code("download_kaggle.py"),
-        dataset=lambda wildcards: cfg.data.downloads.kaggle[wildcards.edition],
-    script:
-        "../scripts/download_kaggle.py"
-
-
-rule download_isic2016:
-    """Download one archive of ISIC 2016 Part 1 and check its published MD5."""
-    output:
-        "data/raw/published/isic2016/{file}.zip",
-    log:
-        "logs/download_isic2016/{file}.log",
-    retries: 2
-    resources:
-        mem_mb=1000,
-        runtime=240,
-    params:
-        code=code("download.py"),
-        url=lambda wildcards: f"{cfg.data.downloads.isic_archive}/2016/{wildcards.file}.zip",
-        md5=lambda wildcards: MD5[f"{wildcards.file}.zip"],
-    script:
-        "../scripts/download.py"
-
-
-rule download_mednist:
-    """Download MedNIST and check its published MD5."""
-    output:
-        mednist_archive("published"),
-    log:
-        "logs/download_mednist.log",
-    retries: 2
-    resources:
-        mem_mb=1000,
-        runtime=60,
-    params:
-        code=code("download.py"),
-        url=cfg.data.downloads.mednist,
-        md5=MD5["MedNIST.tar.gz"],
-    script:
-        "../scripts/download.py"
+# Index -> duplicates and groups -> split -> image sets.
 
 
 rule index_lesions:
     """List every lesion image with label, patient and digests, and find duplicates."""
     input:
-        raw_lesions(),
+        images=lesion_archives(),
+        tables=[] if SOURCE == "folder" else challenge_tables(),
     output:
-        "data/lesions/index.csv",
+        index="data/lesions/index.csv",
+        links="data/lesions/duplicates.csv",
     log:
         "logs/index_lesions.log",
     benchmark:
@@ -129,7 +19,8 @@ rule index_lesions:
         runtime=120,
     params:
         code=code("index_lesions.py"),
-        editions=None if SOURCE == "folder" else EDITIONS,
+        kaggle=SOURCE != "isic",
+        policy=cfg.data.label_policy,
         folder=folder_params(),
         classes=CLASSES,
     script:
@@ -156,11 +47,8 @@ rule index_hand:
 rule index_segmentation:
     """List the images with masks that the U-Net learns from, official training and test apart."""
     input:
-        **(
-            {"split": "data/lesions/split.csv"}
-            if SOURCE == "folder"
-            else isic2016_archives()
-        ),
+        archives=[] if SOURCE == "folder" else list(isic2016_archives().values()),
+        split="data/lesions/split.csv" if SOURCE == "folder" or not STUDY else [],
     output:
         "data/segmentation/index.csv",
     log:
@@ -229,7 +117,11 @@ rule segmentation_set:
     """Crop, resize and pack images with their masks, aligned."""
     input:
         index="data/segmentation/index.csv",
-        raw=raw_lesions() if SOURCE == "folder" else list(isic2016_archives().values()),
+        raw=(
+            lesion_archives()
+            if SOURCE == "folder"
+            else list(isic2016_archives().values())
+        ),
     output:
         images="data/segmentation/{split}/images.npy",
         masks="data/segmentation/{split}/masks.npy",
@@ -244,8 +136,7 @@ rule segmentation_set:
         runtime=120,
     params:
         code=code("segmentation_set.py"),
-        crop=cfg.data.crop,
-        size=cfg.data.size,
+        preprocessing=cfg.data.model_dump(include={"crop", "size", "decoding"}),
     script:
         "../scripts/segmentation_set.py"
 

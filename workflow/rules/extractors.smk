@@ -13,6 +13,7 @@ rule imagenet_weights:
     params:
         code=code("imagenet_weights.py"),
         weights=cfg.extractors.resnet50.weights,
+        file=published("torchvision")["weights"],
     script:
         "../scripts/imagenet_weights.py"
 

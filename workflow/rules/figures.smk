@@ -49,26 +49,51 @@ rule training_figure:
         "../scripts/training_figure.py"
 
 
-rule hand_figure:
-    """Show the hand radiographs of section 5.1 after preprocessing (Figures 5.1 and 5.2)."""
+rule data_figure:
+    """Show the images of a class as published and in every image set (Figures 5.1, 5.2, 5.7-5.10)."""
     input:
-        "data/hand/train/hand.npy",
+        split="data/{dataset}/split.csv",
+        raw=raw_images,
+        sets=data_sets,
     output:
         report(
-            "results/figures/hand.png",
-            caption="../report/hand.rst",
+            "results/figures/data/{dataset}-{cls}.png",
+            caption="../report/data.rst",
             category="Images",
-            labels={"class": "hand", "figure": "hand radiographs"},
+            labels={"class": "{cls}", "figure": "real images"},
         ),
     log:
-        "logs/hand_figure.log",
+        "logs/data_figure/{dataset}-{cls}.log",
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code("contact_sheet.py"),
+        code=code("data_figure.py"),
     script:
-        "../scripts/contact_sheet.py"
+        "../scripts/data_figure.py"
+
+
+rule segmentation_figure:
+    """Show the images that the U-Net learns from, with the outlines of their masks."""
+    input:
+        images=expand("data/segmentation/{split}/images.npy", split=["train", "test"]),
+        masks=expand("data/segmentation/{split}/masks.npy", split=["train", "test"]),
+    output:
+        report(
+            "results/figures/data/segmentation.png",
+            caption="../report/segmentation.rst",
+            category="Images",
+            labels={"class": "all", "figure": "images with masks"},
+        ),
+    log:
+        "logs/segmentation_figure.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("segmentation_figure.py"),
+    script:
+        "../scripts/segmentation_figure.py"
 
 
 rule samples_figure:

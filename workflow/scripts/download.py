@@ -1,7 +1,15 @@
-"""Download one file and check its published MD5."""
+"""Download one file of the registry."""
 
-from meddiff.data.download import fetch
+from meddiff.data.download import Recorded, fetch_registered
+from meddiff.data.settings import Data
 from meddiff.jobs import job
+from meddiff.provenance.record import recorded_sha256
 
 with job(snakemake):
-    fetch(snakemake.params.url, snakemake.output[0], md5=snakemake.params.md5)
+    path = snakemake.output[0]
+    # Where a file comes from is no parameter of the rule: its checksum is what counts.
+    mirrors = Data.model_validate(snakemake.config["data"]).mirrors
+    recorded = recorded_sha256(path)
+    fetch_registered(
+        snakemake.params.file, path, mirrors, Recorded(*recorded) if recorded else None
+    )

@@ -1,9 +1,9 @@
-"""Draw phantom lesions and write them as Kaggle delivers the study's three editions."""
-
-from pathlib import Path
+"""Draw phantom lesions as Kaggle delivers the study's editions, and the ISIC challenge's tables."""
 
 from meddiff.data.phantom.archives import write_kaggle_edition
+from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
+from meddiff.data.registry import by_version
 from meddiff.jobs import job
 
 
@@ -17,9 +17,10 @@ def main() -> None:
         settings["exact_duplicates"],
         settings["near_duplicates"],
     )
-    for path in snakemake.output:
-        rows = plan[plan["edition"] == Path(path).stem]
-        write_kaggle_edition(path, rows, workers=snakemake.threads)
+    for edition, files in by_version(snakemake.output).items():
+        rows = plan[plan["edition"] == edition]
+        write_kaggle_edition(files["images"], rows, workers=snakemake.threads)
+        write_challenge_tables(edition, files, rows)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
-from meddiff.data.index import build_index, find_duplicates, write_table
+from meddiff.data.duplicates import find_duplicates
+
+from meddiff.data.index import build_index, write_table
+from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder
-from meddiff.data.sources import read_folder, read_kaggle, warn_of_strangers
+from meddiff.data.sources import read_folder, read_lesions, warn_of_strangers
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 from meddiff.progress import Progress
 
-params = snakemake.params
+params, output = snakemake.params, snakemake.output
 with job(snakemake):
-    if params.editions is None:
+    official = None
+    if params.folder:
         # Where the folder lies is no parameter of the rule: what is in it is.
         folder = Folder.model_validate(snakemake.config["data"]["folder"])
         paths = folder.paths(Path(snakemake.scriptdir) / "../..")
@@ -23,10 +27,12 @@ with job(snakemake):
             **folder.model_dump(exclude={"name", "images", "table", "masks"}),
         )
     else:
-        archives = dict(zip(params.editions, snakemake.input, strict=True))
-        records = read_kaggle(archives)
+        files = by_version([*snakemake.input.images, *snakemake.input.tables])
+        records, official = read_lesions(files, kaggle=params.kaggle, policy=params.policy)
     warn_of_strangers(records)
     with Progress(len(records), "index lesions", unit="image") as progress:
         index = build_index(records, workers=snakemake.threads, progress=progress.advance)
-    with atomic_write(snakemake.output[0]) as temporary:
-        write_table(index.join(find_duplicates(index)), temporary)
+    found = find_duplicates(index, official=official, workers=snakemake.threads)
+    for path, table in ((output.index, index.join(found.images)), (output.links, found.links)):
+        with atomic_write(path) as temporary:
+            write_table(table, temporary)

@@ -13,8 +13,7 @@ with job(snakemake):
     for kind, array, table in zip((False, True), arrays, output.tables, strict=True):
         pack(
             index[index["split"] == snakemake.wildcards.split],
-            crop=params.crop,
-            size=params.size,
+            **params.preprocessing,
             masks=kind,
             out_array=Path(array),
             out_table=Path(table),

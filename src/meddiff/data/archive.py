@@ -32,6 +32,10 @@ BOMB_BYTES = 32 * 2**20
 """Members up to this size may be compressed to any degree, as an empty mask is."""
 MAX_STREAM_BYTES = 2**30
 """A gzipped tar may unfold to this size or to MAX_RATIO times its own, whichever is more."""
+MAX_GROUP = 16
+"""So many members at most go to a thread at once…"""
+MAX_GROUP_BYTES = 2**18
+"""…or fewer, once they have this size together."""
 
 _DAMAGE = (
     OSError,
@@ -136,14 +140,35 @@ def map_members(
     in `locations`. `workers` threads run `function` and never change a result; only a few members
     are in memory at a time.
     """
-    pending: deque[Future[R]] = deque()
+
+    def run(group: list[tuple[int, bytes]]) -> list[R]:
+        return [function(position, data) for position, data in group]
+
+    pending: deque[Future[list[R]]] = deque()
+    largest = min(MAX_GROUP, len(locations) // (64 * workers))
     with ThreadPoolExecutor(workers) as pool:
-        for position, data in _read_each(locations):
-            pending.append(pool.submit(function, position, data))
+        for group in _grouped(_read_each(locations), largest):
+            pending.append(pool.submit(run, group))
             if len(pending) > 2 * workers:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
+
+
+def _grouped(
+    members: Iterator[tuple[int, bytes]], largest: int
+) -> Iterator[list[tuple[int, bytes]]]:
+    """Put small members together: handing each to a thread would take as long as its work."""
+    group: list[tuple[int, bytes]] = []
+    size = 0
+    for position, data in members:
+        group.append((position, data))
+        size += len(data)
+        if len(group) >= largest or size >= MAX_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from meddiff.settings import ClassName, Fraction, Section, Share
 
+Edition = Literal["2018", "2019", "2020"]
+"""Editions of the ISIC challenge whose images the DDPMs learn from."""
+
 
 class PhantomCounts(Section):
     """Images of one phantom edition."""
@@ -21,7 +24,7 @@ class PhantomCounts(Section):
 class Phantom(Section):
     """The data set that the workflow draws itself."""
 
-    editions: dict[str, PhantomCounts] = {
+    editions: dict[Edition, PhantomCounts] = {
         "2018": PhantomCounts(benign=350, malignant=200),
         "2019": PhantomCounts(benign=500, malignant=300),
         "2020": PhantomCounts(benign=350, malignant=200),
@@ -39,24 +42,6 @@ class Phantom(Section):
     """Hand radiographs in the MedNIST layout."""
 
 
-class Downloads(Section):
-    """Addresses of the real sources; change them to use a mirror."""
-
-    kaggle: dict[str, str] = {
-        "2018": "nischaydnk/isic-2018-jpg-224x224-resized",
-        "2019": "nischaydnk/isic-2019-jpg-224x224-resized",
-        "2020": "nischaydnk/isic-2020-jpg-224x224-resized",
-    }
-    """Kaggle data set of each edition, as owner/name."""
-    isic_archive: str = "https://isic-archive.s3.amazonaws.com/challenges"
-    """Base address of the ISIC challenge archive (2016 Part 1: images with masks)."""
-    mednist: str = (
-        "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
-        "MedNIST.tar.gz"
-    )
-    """Address of the MedNIST archive."""
-
-
 class Folder(Section):
     """Your own images: a folder and a table with one row an image."""
 
@@ -70,6 +55,8 @@ class Folder(Section):
     """Column with the image's id: its file name without suffix."""
     label_column: str = "label"
     """Column with the class."""
+    diagnosis_column: str | None = None
+    """Column with the diagnosis, where it tells more than the class."""
     labels: dict[str, ClassName] = {}
     """Class of each value of that column that is no class name itself, e.g. `basal cell: bcc`."""
     patient_column: str | None = None
@@ -109,16 +96,27 @@ class Hand(Section):
 class Data(Section):
     """Where images come from and how they are prepared."""
 
-    source: Literal["phantom", "kaggle", "folder"] = "phantom"
-    """`phantom` is drawn here, `kaggle` is the study's ISIC images, `folder` is yours."""
+    source: Literal["phantom", "kaggle", "isic", "folder"] = "phantom"
+    """`phantom` is drawn here, `kaggle` is the study's ISIC images at 224 px, `isic` is the same
+    editions at full resolution from the ISIC archive (35 GB), `folder` is yours."""
+    editions: list[Edition] = Field(default=["2018", "2019", "2020"], min_length=1)
+    """Editions of `kaggle` and `isic`; the phantom's are those of `phantom.editions`."""
+    label_policy: Literal["melanoma", "malignant"] = "melanoma"
+    """Diagnoses that make an image of these sources malignant: `melanoma` alone, as the study in
+    fact did, or melanoma, BCC, SCC and AK, as its text says."""
+    mirrors: dict[str, str] = {}
+    """Addresses to use instead: the beginning of a published address (`registry.csv`) and what
+    stands in its place. Checksums are the same, so nothing that is here is fetched again."""
     classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=2)
     """Class names. The last one is the positive class of precision, recall and F1."""
     crop: PositiveInt | None = None
     """Side of the centre crop in px; null takes the largest square."""
     size: PositiveInt = 32
     """Side in px after the bilinear resize; every net works at this size."""
+    decoding: Literal["exact", "fast"] = "exact"
+    """`exact` decodes every pixel, as the study did; `fast` decodes JPEGs at a reduced scale, which
+    changes a grey level here and there."""
     phantom: Phantom = Phantom()
-    downloads: Downloads = Downloads()
     folder: Folder = Folder()
     hand: Hand = Hand()
 
@@ -128,8 +126,9 @@ class Data(Section):
             raise ValueError(
                 "source: folder needs data.folder.images (a folder) and data.folder.table (a CSV)"
             )
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes repeat: {self.classes}")
+        for name in ("classes", "editions"):
+            if len(set(values := getattr(self, name))) != len(values):
+                raise ValueError(f"{name} repeat: {values}")
         return self
 
 

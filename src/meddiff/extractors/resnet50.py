@@ -5,11 +5,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights, resnet50
+from torch.hub import load_state_dict_from_url
+from torchvision.models import resnet50
 
 from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import Labelled, examples
@@ -115,24 +117,27 @@ def _unchanged(features: Tensor) -> Tensor:
     return features
 
 
-def imagenet_weights(wanted: str) -> tuple[dict[str, Tensor] | None, str]:
+def imagenet_weights(wanted: str, address: str) -> tuple[dict[str, Tensor] | None, str]:
     """Return torchvision's ImageNet weights of ResNet50, or None, and a line that says which.
 
     Args:
         wanted: "auto" takes them if they can be found or fetched, "imagenet" insists, "none"
             never looks.
+        address: where torchvision's file is fetched from; its name carries the first digits of its
+            SHA-256.
 
     Raises:
         MeddiffError: they are insisted on and cannot be had.
     """
     if wanted == "none":
         return None, "none (trained from scratch, as configured)"
-    weights = ResNet50_Weights.IMAGENET1K_V2
     try:
         with _timeout(20):
-            state = weights.get_state_dict(check_hash=True, weights_only=True, progress=False)
+            state = load_state_dict_from_url(
+                address, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
     except (OSError, RuntimeError) as error:
-        reason = f"{weights.url} cannot be fetched ({error})"
+        reason = f"{address} cannot be fetched ({error})"
         if wanted == "imagenet":
             raise MeddiffError(
                 f"ImageNet weights of ResNet50: {reason}; put the file into torch's hub folder "
@@ -143,7 +148,7 @@ def imagenet_weights(wanted: str) -> tuple[dict[str, Tensor] | None, str]:
             "none (trained from scratch: ImageNet weights could not be fetched; delete "
             "models/imagenet_resnet50.safetensors to try again)"
         )
-    return dict(state), f"ImageNet ({weights})"
+    return dict(state), f"ImageNet ({Path(address).name})"
 
 
 @contextmanager

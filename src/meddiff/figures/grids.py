@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion
 
 from meddiff.files import atomic_write
 
@@ -28,6 +29,18 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
         enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (column * (side + MARGIN), row * (side + MARGIN)))
     return sheet
+
+
+def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Draw the edge of each mask into its image, in green.
+
+    Args:
+        images: uint8 (N,H,W,3).
+        masks: uint8 (N,H,W,1), 0 or 255.
+    """
+    inside = masks[..., 0] > 0
+    core = np.stack([binary_erosion(mask, border_value=1) for mask in inside])
+    return np.where((inside & ~core)[..., None], np.array([0, 255, 0], np.uint8), images)
 
 
 def titled_sheets(sheets: Mapping[str, Image.Image]) -> Image.Image:

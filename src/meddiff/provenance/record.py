@@ -256,6 +256,17 @@ def recorded_params(path: str) -> dict[str, Any]:
     return {}
 
 
+def recorded_sha256(path: str) -> tuple[str, str] | None:
+    """Return the SHA-256 that a file had when it was shared or first made here, and where it says.
+
+    What was shared comes first: a collaborator must get the same bytes.
+    """
+    for folder in (SHARED, LOCAL):
+        if (file := folder / f"{path}.json").is_file():
+            return read_record(file).sha256, str(file)
+    return None
+
+
 def read_record(file: Path) -> Record:
     """Read one record.
 

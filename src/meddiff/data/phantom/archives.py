@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 QUALITY = 90
 MALIGNANT_SHARE_2016 = 0.19
+FIRST_2016 = 5_000_000
+"""Number of the first ISIC 2016 image, far from those of the editions that are drawn apart."""
 KAGGLE_COLUMNS = ["isic_id", "patient_id", "target"]
 
 Item = TypeVar("Item")
@@ -70,8 +72,8 @@ def write_kaggle_edition(
     with _timed(len(plan), path), _zip(path) as archive:
         jpegs = _map(partial(_draw_photograph, size=size), photographs, workers)
         for isic_id, jpeg in zip(plan["isic_id"], jpegs, strict=True):
-            archive.writestr(_member(f"train-image/image/{isic_id}.jpg"), jpeg)
-        archive.writestr(_member("train-metadata.csv"), plan[KAGGLE_COLUMNS].to_csv())
+            archive.writestr(stored_member(f"train-image/image/{isic_id}.jpg"), jpeg)
+        archive.writestr(stored_member("train-metadata.csv"), plan[KAGGLE_COLUMNS].to_csv())
 
 
 def write_isic2016(
@@ -88,8 +90,8 @@ def write_isic2016(
 ) -> None:
     """Write the four zips of ISIC 2016, part 1: images (JPEG) and masks (8-bit PNG, 0 or 255).
 
-    Members: `ISBI2016_ISIC_Part1_<Training|Test>_Data/ISIC_0000000.jpg` and
-    `ISBI2016_ISIC_Part1_<Training|Test>_GroundTruth/ISIC_0000000_Segmentation.png`; test ids
+    Members: `ISBI2016_ISIC_Part1_<Training|Test>_Data/ISIC_5000000.jpg` and
+    `ISBI2016_ISIC_Part1_<Training|Test>_GroundTruth/ISIC_5000000_Segmentation.png`; test ids
     follow the training ids. With several workers, a calling script needs
     `if __name__ == "__main__":`.
 
@@ -126,9 +128,9 @@ def write_isic2016(
                 if number < n_train
                 else ("Test", test_data, test_truth)
             )
-            folder, name = f"ISBI2016_ISIC_Part1_{part}", f"ISIC_{number:07d}"
-            data.writestr(_member(f"{folder}_Data/{name}.jpg"), jpeg)
-            truth.writestr(_member(f"{folder}_GroundTruth/{name}_Segmentation.png"), png)
+            folder, name = f"ISBI2016_ISIC_Part1_{part}", f"ISIC_{FIRST_2016 + number:07d}"
+            data.writestr(stored_member(f"{folder}_Data/{name}.jpg"), jpeg)
+            truth.writestr(stored_member(f"{folder}_GroundTruth/{name}_Segmentation.png"), png)
 
 
 def write_mednist(path: str | Path, *, seed: int, n: int) -> None:
@@ -228,8 +230,8 @@ def _zip(path: str | Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    """Return a stored member's header; its time and permissions never change."""
+def stored_member(name: str) -> zipfile.ZipInfo:
+    """Return the header of an uncompressed member; its time and permissions never change."""
     member = zipfile.ZipInfo(name)
     member.create_system = 3
     member.external_attr = 0o644 << 16

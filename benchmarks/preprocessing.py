@@ -1,0 +1,235 @@
+"""Time the preparation of image sets against torchvision's ImageFolder in a DataLoader.
+
+    python benchmarks/preprocessing.py --images FOLDER --size 64 --workers 2
+    python benchmarks/preprocessing.py --memory 13400 26800
+
+The first form takes any folder of JPEGs and measures twice: its images as they are, and their
+squares at 224 px (JPEG, quality 90). Each set is repeated to `--count` files. Every repeat runs all
+contenders in turn, so that a busy machine slows all alike; ratios are medians of the repeats' own.
+
+The peer is ImageFolder, EXIF turn, CenterCrop, Resize with anti-aliasing and PILToTensor in a
+DataLoader with `--workers` processes that persist, its batches of 64 collected into one uint8
+array. Ours is the whole of `pack` with as many threads: it also compares each file's SHA-256 and
+writes array and table to the disk. One untimed run each starts the workers and loads the libraries.
+Files are warm in the page cache. Differences are in grey levels, over each image of the folder.
+
+The second form packs so many generated 224-px JPEGs of one zip at 224 px, each count in a process
+of its own, and prints its peak memory. It needs 160 kB of disk an image in the temporary folder.
+"""
+
+import argparse
+import hashlib
+import io
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
+
+from meddiff.data.imageset import pack, preprocess_file
+
+PEER, EXACT, FAST = "ImageFolder", "exact", "fast"
+SMALL = 224
+BATCH = 64
+SEED_IMAGES = 200
+Contender = Callable[[], object]
+
+
+class Upright:
+    def __call__(self, image: Image.Image) -> Image.Image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
+
+
+class CentreSquare:
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return CenterCrop(min(image.size))(image)
+
+
+def transforms(size: int) -> Compose:
+    return Compose([Upright(), CentreSquare(), Resize([size, size]), PILToTensor()])
+
+
+def repeat_files(sources: list[Path], folder: Path, count: int) -> Path:
+    """Link `count` files of one class in the layout that ImageFolder reads."""
+    target = folder / "any"
+    target.mkdir(parents=True)
+    for number in range(count):
+        source = sources[number % len(sources)].resolve()
+        (target / f"{number:06}.jpg").symlink_to(source)
+    return folder
+
+
+def shrink_files(sources: list[Path], folder: Path) -> list[Path]:
+    """Write the squares of images at 224 px."""
+    folder.mkdir()
+    steps = Compose([Upright(), CentreSquare(), Resize([SMALL, SMALL])])
+    for source in sources:
+        with Image.open(source) as image:
+            steps(image.convert("RGB")).save(folder / f"{source.stem}.jpg", quality=90)
+    return sorted(folder.iterdir())
+
+
+def records_of(folder: Path) -> pd.DataFrame:
+    """Return what the index knows of each file, as far as `pack` reads it."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names]
+    table = pd.DataFrame({"id": names, "member": names, "bytes_sha256": digests})
+    return table.assign(label="any", edition="any", archive=str(folder)).astype("string")
+
+
+def peer_epoch(folder: Path, size: int, workers: int) -> Contender:
+    files = ImageFolder(str(folder), transforms(size))
+    loader = DataLoader(files, BATCH, num_workers=workers, persistent_workers=True)
+    pixels = np.empty((len(files), size, size, 3), np.uint8)
+
+    def epoch() -> None:
+        done = 0
+        for batch, _ in loader:
+            pixels[done : done + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
+            done += len(batch)
+
+    return epoch
+
+
+def our_pack(folder: Path, size: int, workers: int, decoding: str, out: Path) -> Contender:
+    records = records_of(folder)
+    files = {"out_array": out / f"{decoding}.npy", "out_table": out / f"{decoding}.csv"}
+    options = {"crop": None, "size": size, "decoding": decoding, "workers": workers}
+    return lambda: pack(records, **options, **files)
+
+
+def differences(sources: list[Path], size: int, decoding: str) -> np.ndarray:
+    """Absolute differences to the peer's pixels, uint8."""
+    found = []
+    for source in sources:
+        with Image.open(source) as image:
+            expected = transforms(size)(image.convert("RGB")).permute(1, 2, 0).numpy()
+        options = {"crop": None, "size": size, "decoding": decoding}
+        pixels = preprocess_file(source.read_bytes(), source.name, **options)
+        found.append(np.abs(pixels.astype(np.int16) - expected).astype(np.uint8).ravel())
+    return np.concatenate(found)
+
+
+def compare(title: str, sources: list[Path], work: Path, options: argparse.Namespace) -> None:
+    size, workers = options.size, options.workers
+    folder = repeat_files(sources, work / "repeated", options.count)
+    contenders = {PEER: peer_epoch(folder, size, workers)} | {
+        mode: our_pack(folder, size, workers, mode, work) for mode in (EXACT, FAST)
+    }
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run()
+    for _ in range(options.repeats):
+        for name, run in contenders.items():
+            start = perf_counter()
+            run()
+            times[name].append(perf_counter() - start)
+    print(f"\n{title} to {size} px\n{'':14}{'images/s':>10}{'ratio':>8}{'least':>8}{'most':>8}", end="")
+    print(f"{'mean':>8}{'p99.9':>8}{'max':>6}")
+    for name, seconds in times.items():
+        ratios = [peer / ours for peer, ours in zip(times[PEER], seconds, strict=True)]
+        speed = options.count / median(seconds)
+        print(f"{name:14}{speed:10.1f}{median(ratios):8.2f}{min(ratios):8.2f}{max(ratios):8.2f}", end="")
+        if name == PEER:
+            print()
+            continue
+        off = differences(sources, size, name)
+        print(f"{off.mean():8.3f}{np.percentile(off, 99.9):8.1f}{off.max():6}")
+
+
+def generated_jpegs() -> list[bytes]:
+    """Draw smooth colours under a camera's noise."""
+    rng = np.random.default_rng(0)
+    files = []
+    for _ in range(SEED_IMAGES):
+        colours = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        smooth = np.asarray(colours.resize((SMALL, SMALL), Image.Resampling.BICUBIC))
+        noisy = np.clip(smooth + 4 * rng.normal(size=smooth.shape), 0, 255).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(noisy).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    return files
+
+
+def generated_zip(count: int, path: Path) -> pd.DataFrame:
+    jpegs = generated_jpegs()
+    names = [f"{number:06}.jpg" for number in range(count)]
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, jpegs[number % SEED_IMAGES])
+    digests = [hashlib.sha256(jpeg).hexdigest() for jpeg in jpegs]
+    repeated = [digests[number % SEED_IMAGES] for number in range(count)]
+    table = pd.DataFrame({"id": names, "member": names, "bytes_sha256": repeated})
+    return table.assign(label="any", edition="any", archive=str(path)).astype("string")
+
+
+def pack_and_measure(count: int, workers: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        records = generated_zip(count, work / "images.zip")
+        before = peak_mib()
+        files = {"out_array": work / "x.npy", "out_table": work / "x.csv"}
+        start = perf_counter()
+        pack(records, crop=None, size=SMALL, workers=workers, **files)
+        seconds = perf_counter() - start
+    print(f"{count:8}{before:12.0f}{peak_mib():12.0f}{count / seconds:12.0f}", flush=True)
+
+
+def peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure_memory(counts: list[int], workers: int) -> None:
+    print(f"{'images':>8}{'start, MiB':>12}{'peak, MiB':>12}{'images/s':>12}", flush=True)
+    for count in counts:
+        # A process of its own, not a fork: a peak never falls again.
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=pack_and_measure, args=(count, workers))
+        process.start()
+        process.join()
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time the preparation of images against a peer.")
+    parser.add_argument("--images", type=Path, help="folder of JPEGs")
+    parser.add_argument("--size", type=int, default=64, help="px")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--count", type=int, default=600, help="full-size files a measurement")
+    parser.add_argument("--small-count", type=int, default=6000, help="224-px files a measurement")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="images to pack")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parsed_arguments()
+    torch.set_num_threads(1)
+    if options.memory:
+        measure_memory(options.memory, options.workers)
+    if options.images:
+        sources = sorted(path for path in options.images.iterdir() if path.suffix == ".jpg")
+        print(f"{len(sources)} images, {options.workers} workers of each, {os.cpu_count()} cores")
+        with tempfile.TemporaryDirectory() as name:
+            compare("as they are", sources, Path(name, "full"), options)
+            small = shrink_files(sources, Path(name, "small"))
+            options.count = options.small_count
+            compare("224 px", small, Path(name, "repeated"), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What crosses from training to test: images, lesions and patients, under each protocol."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from meddiff.data.segmentation import official_split, without_test_lesions
+from meddiff.data.split import split_audited, split_study, undersample
+
+SPLITTERS = {"study": split_study, "audited": split_audited}
+TRAINED_ON = {"study": ("train", "validation", "test"), "audited": ("train",)}
+"""Splits that the DDPMs learn from."""
+
+
+def leakage_table(
+    index: pd.DataFrame,
+    segmentation: pd.DataFrame | None,
+    *,
+    fractions: Mapping[str, float],
+    counts: Mapping[str, int],
+    seed: int,
+) -> pd.DataFrame:
+    """Split by each protocol and count the test images whose image, lesion or patient was learnt.
+
+    Args:
+        index: table with `id`, `image`, `label`, `patient`, `lesion`, `group`, `duplicate_of`.
+        segmentation: images that the U-Net learns from, with `image` and the official `split`.
+        fractions: split to its share.
+        counts: images kept of a class, see `meddiff.data.split.undersample`.
+        seed: seed of splits and undersampling.
+
+    Returns:
+        One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
+        (`image`, copies counting as one, `lesion`, `patient`): `learnt`, units that the net learns
+        from, `crossing`, those that also stand among the lesions' test images, `test_images`,
+        `leaked`, the test images of crossing units, and their share. Images without a known lesion
+        or patient have no such unit; `<NA>` where none of them is known.
+    """
+    index = index.assign(photograph=index["duplicate_of"].fillna(index["id"]))
+    rows = []
+    for protocol, split in SPLITTERS.items():
+        table = index.assign(split=split(index, fractions=fractions, seed=seed))
+        used = _used(table, counts, seed)
+        tested = used[used["split"] == "test"]
+        for net, splits in {"classifier": ("train",), "ddpm": TRAINED_ON[protocol]}.items():
+            learnt = used[used["split"].isin(splits)]
+            rows += [_row(protocol, net, unit, learnt, tested) for unit in _UNITS]
+        if segmentation is not None:
+            rows.append(_unet_row(protocol, segmentation, table, tested))
+    return pd.DataFrame(rows).astype({"crossing": "Int64", "leaked": "Int64"})
+
+
+_UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
+
+
+def _used(table: pd.DataFrame, counts: Mapping[str, int], seed: int) -> pd.DataFrame:
+    """Return the images in use, `photograph` being the same for all copies of an image."""
+    table = undersample(table, seed, counts)
+    return table[table["selected"]]
+
+
+def _row(
+    protocol: str, net: str, unit: str, learnt: pd.DataFrame, tested: pd.DataFrame
+) -> dict[str, object]:
+    column = _UNITS[unit]
+    units = set(learnt[column].dropna())
+    leaked = tested[column].isin(units)
+    counts = {
+        "crossing": tested.loc[leaked, column].nunique(),
+        "test_images": len(tested),
+        "leaked": leaked.sum(),
+        "share": leaked.mean(),
+    }
+    row = {"protocol": protocol, "net": net, "unit": unit, "learnt": len(units)}
+    # Where no lesion or patient is known, none is known to cross: that is no zero.
+    return row | (counts if tested[column].notna().any() else {"test_images": len(tested)})
+
+
+def _unet_row(
+    protocol: str, segmentation: pd.DataFrame, table: pd.DataFrame, tested: pd.DataFrame
+) -> dict[str, object]:
+    """Count the test images that are photographs which the U-Net learns from."""
+    split = official_split(segmentation)
+    if protocol == "audited":
+        split = without_test_lesions(segmentation, table)["split"]
+    learnt = segmentation[split == "train"]
+    shown = table.loc[table["image"].isin(learnt["image"].dropna()), "photograph"]
+    row = _row(protocol, "unet", "image", table[table["photograph"].isin(shown)], tested)
+    return row | {"learnt": len(learnt)}

@@ -1,0 +1,104 @@
+"""What the ISIC challenge would tell of the phantom's images: the tables beside its archives."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from meddiff.data.phantom.archives import stored_member
+from meddiff.errors import MeddiffError
+from meddiff.files import atomic_write
+
+BENIGN = {"NV": 0.7, "BKL": 0.12, "BCC": 0.08, "AK": 0.04, "DF": 0.03, "VASC": 0.03}
+"""Diagnoses of target 0 and their shares. As in the archive, "not melanoma" includes carcinomas;
+all of them are drawn alike."""
+NAMES_2020 = {"MEL": "melanoma", "NV": "nevus", "BKL": "seborrheic keratosis"}
+"""Diagnoses that 2020 names; it calls all others unknown."""
+
+
+def diagnoses(plan: pd.DataFrame) -> pd.Series:
+    """Return the diagnosis of each image of a plan: one a lesion, MEL for target 1.
+
+    Args:
+        plan: rows of `meddiff.data.phantom.plan.plan_editions`.
+    """
+    names = [
+        "MEL" if target else _draw_diagnosis(seed)
+        for target, seed in zip(plan["target"], plan["lesion_seed"], strict=True)
+    ]
+    return pd.Series(names, plan.index)
+
+
+def write_challenge_tables(
+    edition: str, paths: Mapping[str, str | Path], plan: pd.DataFrame
+) -> None:
+    """Write one edition's tables as the challenge archive publishes them.
+
+    Args:
+        edition: "2018", "2019" or "2020".
+        paths: where the tables of the roles `diagnoses`, `lesions` (2018, 2019) and `duplicates`
+            (2020) go; see `registry.csv`.
+        plan: that edition's rows of `meddiff.data.phantom.plan.plan_editions`.
+
+    Raises:
+        MeddiffError: there is no such edition.
+    """
+    writers = {"2018": _write_2018, "2019": _write_2019, "2020": _write_2020}
+    if edition not in writers:
+        raise MeddiffError(f"the phantom has no edition {edition}: choose of {', '.join(writers)}")
+    writers[edition](paths, plan.assign(diagnosis=diagnoses(plan)).sort_values("isic_id"))
+
+
+def _draw_diagnosis(lesion_seed: int) -> str:
+    rng = np.random.default_rng([lesion_seed, 2018])
+    return str(rng.choice(list(BENIGN), p=list(BENIGN.values())))
+
+
+def _write_2018(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:
+    folder = "ISIC2018_Task3_Training_GroundTruth"
+    truth = _one_hot(plan, ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC"])
+    text = truth.rename(columns={"AK": "AKIEC"}).to_csv(index=False)
+    with atomic_write(paths["diagnoses"]) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(stored_member(f"{folder}/{folder}.csv"), text)
+    lesions = {
+        "lesion_id": plan["lesion"],
+        "diagnosis_confirm_type": "single image expert consensus",
+    }
+    _write(pd.DataFrame({"image": plan["isic_id"]} | lesions), paths["lesions"])
+
+
+def _write_2019(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:
+    order = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    _write(_one_hot(plan, order), paths["diagnoses"])
+    blank = dict.fromkeys(["age_approx", "anatom_site_general"], "")
+    columns = {"image": plan["isic_id"]} | blank | {"lesion_id": plan["lesion"], "sex": ""}
+    _write(pd.DataFrame(columns), paths["lesions"])
+
+
+def _write_2020(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:
+    blank = dict.fromkeys(["sex", "age_approx", "anatom_site_general_challenge"], "")
+    columns = {
+        "image_name": plan["isic_id"],
+        "patient_id": plan["patient_id"],
+        "lesion_id": plan["lesion"],
+        **blank,
+        "diagnosis": plan["diagnosis"].map(NAMES_2020).fillna("unknown"),
+        "benign_malignant": plan["target"].map({0: "benign", 1: "malignant"}),
+        "target": plan["target"],
+    }
+    _write(pd.DataFrame(columns), paths["diagnoses"])
+    known = plan[plan["kind"] == "near"].iloc[::2]
+    pairs = {"image_name_1": known["duplicate_of"], "image_name_2": known["isic_id"]}
+    _write(pd.DataFrame(pairs), paths["duplicates"])
+
+
+def _one_hot(plan: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    marks = {name: (plan["diagnosis"] == name).astype(float) for name in names}
+    return pd.DataFrame({"image": plan["isic_id"]} | marks)
+
+
+def _write(table: pd.DataFrame, path: str | Path) -> None:
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")

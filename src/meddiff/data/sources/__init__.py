@@ -1,0 +1,34 @@
+"""Readers of the published layouts and of your own folder: one table, one row an image.
+
+Every reader returns strings, missing ones `<NA>`: `id` (unique), `edition`, `image` (the source's
+own id, the same in every edition), `archive` and `member` (where the file is), `label`,
+`diagnosis`, `patient`, `lesion`, and where there are masks `mask_archive` and `mask_member`. Every
+complaint names the file, up to five rows and the remedy, in one line.
+"""
+
+from meddiff.data.sources.challenge import (
+    read_challenge,
+    read_challenge_images,
+    read_isic2016,
+    read_official_duplicates,
+)
+from meddiff.data.sources.folder import read_folder
+from meddiff.data.sources.kaggle import read_kaggle
+from meddiff.data.sources.lesions import read_lesions
+from meddiff.data.sources.mednist import read_mednist_hand
+from meddiff.data.sources.tables import COLUMNS, read_strings, several, warn_of_strangers
+
+__all__ = [
+    "COLUMNS",
+    "read_challenge",
+    "read_challenge_images",
+    "read_folder",
+    "read_isic2016",
+    "read_kaggle",
+    "read_lesions",
+    "read_mednist_hand",
+    "read_official_duplicates",
+    "read_strings",
+    "several",
+    "warn_of_strangers",
+]

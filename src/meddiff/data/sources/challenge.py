@@ -1,0 +1,262 @@
+"""The ISIC challenge: images, diagnoses, patients, lesions, official duplicates and masks."""
+
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from meddiff.data.archive import open_archive
+from meddiff.data.labels import DIAGNOSES, label_images, log_counts
+from meddiff.data.sources.files import by_stem, is_jpeg, match_stems, refuse_several, with_masks
+from meddiff.data.sources.tables import (
+    COLUMNS,
+    check_metadata,
+    join,
+    map_labels,
+    read_strings,
+    record_table,
+    require_columns,
+    several,
+)
+from meddiff.errors import MeddiffError
+
+log = logging.getLogger(__name__)
+
+TOLD = ("name", "image", "edition", "diagnosis", "target", "patient", "lesion")
+NAMES = {
+    "AKIEC": "AK",
+    "melanoma": "MEL",
+    "nevus": "NV",
+    "seborrheic keratosis": "BKL",
+    "lichenoid keratosis": "BKL",
+    "solar lentigo": "BKL",
+    "lentigo NOS": "BKL",
+    "cafe-au-lait macule": "UNK",
+    "atypical melanocytic proliferation": "UNK",
+    "unknown": "UNK",
+}
+"""The archive's names of diagnoses where they differ from DIAGNOSES."""
+TARGETS = {text: text[0] for text in ("0", "1", "0.0", "1.0")}
+"""Melanoma or not, also as pandas writes it for a column with gaps."""
+
+
+def image_of(names: pd.Series) -> pd.Series:
+    """Return the ISIC ids behind names of files: some in 2019 are `<id>_downsampled`."""
+    return names.str.removesuffix("_downsampled")
+
+
+def read_challenge(tables: Mapping[str, Mapping[str, str | Path]]) -> pd.DataFrame:
+    """Read what the challenge tells of its images.
+
+    Args:
+        tables: edition to its tables by role: `diagnoses` and, if published apart, `lesions`.
+
+    Returns:
+        Strings, one row an image and edition: `name` of the file without suffix, `image` (ISIC
+        id), `edition`, `diagnosis` (one of `meddiff.data.labels.DIAGNOSES`), `target` ("1" for
+        melanoma, else "0"), `patient` and `lesion`.
+
+    Raises:
+        MeddiffError: a table lacks a column, repeats an image, or tells an unknown diagnosis.
+    """
+    parts = [_read_edition(edition, **files) for edition, files in tables.items()]
+    return pd.concat([pd.DataFrame(columns=list(TOLD), dtype="string"), *parts])
+
+
+def read_challenge_images(
+    archives: Mapping[str, str | Path], challenge: pd.DataFrame, policy: str
+) -> pd.DataFrame:
+    """Read the challenge's images at full resolution, one archive or folder an edition.
+
+    Layout: `<folder>/<name>.jpg`. The id is `<edition>/<name>`.
+
+    Args:
+        archives: edition (e.g. "2019") to path.
+        challenge: table of `read_challenge`; it names the images.
+        policy: name of a label policy, see `meddiff.data.labels`.
+
+    Raises:
+        MeddiffError: an image is missing or repeated, or cannot be labelled.
+    """
+    tables = [
+        _match_images(path, challenge[challenge["edition"] == edition], edition)
+        for edition, path in archives.items()
+    ]
+    return describe(join(tables), challenge, policy)
+
+
+def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.DataFrame:
+    """Add what the challenge tells of each image, and its label under a policy.
+
+    What the records tell themselves stays. Counts under every policy are logged.
+
+    Args:
+        records: table with `id`, `edition`, `image` and, if known, `target`.
+        challenge: table of `read_challenge`.
+        policy: name of a label policy.
+
+    Raises:
+        MeddiffError: an image cannot be labelled by the policy.
+    """
+    told = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
+    told = told.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))
+    table = records.copy()
+    for name in ("diagnosis", "target", "patient", "lesion"):
+        known = pd.Series(told[name].to_numpy(), records.index, dtype="string")
+        table[name] = table[name].fillna(known) if name in table else known
+    _warn_of_contradictions(table)
+    log_counts(table, policy)
+    table["label"] = label_images(table, policy)
+    if (unknown := table["label"].isna()).any():
+        raise several(
+            f"the label policy {policy} cannot tell {unknown.sum()} images without a diagnosis",
+            list(table.loc[unknown, "id"]),
+            "set data.label_policy to melanoma, or leave their edition out of data.editions",
+        )
+    return table[list(COLUMNS)]
+
+
+def read_official_duplicates(path: str | Path) -> pd.DataFrame:
+    """Read the archive's own list of duplicates (2020): pairs of ISIC ids, `first` and `second`.
+
+    Raises:
+        MeddiffError: the table lacks a column.
+    """
+    pairs = read_strings(path, str(path))
+    columns = {"first": "image_name_1", "second": "image_name_2"}
+    require_columns(pairs, columns.values(), str(path))
+    return pd.DataFrame({name: image_of(pairs[column]) for name, column in columns.items()})
+
+
+def read_isic2016(
+    train_images: str | Path,
+    train_masks: str | Path,
+    test_images: str | Path,
+    test_masks: str | Path,
+) -> pd.DataFrame:
+    """Read the ISIC 2016 challenge, Part 1: lesions with masks, and its official `split`.
+
+    Layout: `<top>/<isic_id>.jpg` and `<top>/<isic_id>_Segmentation.png`. Edition "2016", label
+    "lesion", `split` train or test, id `2016/<isic_id>`.
+
+    Raises:
+        MeddiffError: no images, an image without its mask, or one in both splits.
+    """
+    train = _read_isic2016_split("train", train_images, train_masks)
+    test = _read_isic2016_split("test", test_images, test_masks)
+    if both := sorted(set(train["id"]) & set(test["id"])):
+        raise several(
+            f"{len(both)} images are in {train_images} and in {test_images}",
+            both,
+            "use the archives of the two splits as published",
+        )
+    return join([train, test])
+
+
+def _read_edition(
+    edition: str, diagnoses: str | Path, lesions: str | Path | None = None
+) -> pd.DataFrame:
+    table, where = _open_table(diagnoses)
+    told = _read_2020(table, where) if "image_name" in table else _read_one_hot(table, where)
+    if lesions:
+        told["lesion"] = told["name"].map(_read_lesions(lesions))
+    told = told.assign(edition=edition, image=image_of(told["name"]))
+    return told.reindex(columns=list(TOLD)).astype("string")
+
+
+def _read_one_hot(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Read the ground truth of 2018 (Task 3) or 2019: one column a diagnosis."""
+    check_metadata(table, "image", ["MEL"], where)
+    columns = {name: NAMES.get(name, name) for name in map(str, table)}
+    marks = table[[name for name, diagnosis in columns.items() if diagnosis in DIAGNOSES]]
+    chosen = marks.apply(pd.to_numeric, errors="coerce").eq(1)
+    if (unclear := chosen.sum(axis=1) != 1).any():
+        raise several(
+            f"{where} has {unclear.sum()} images without exactly one diagnosis",
+            [f"{name} (row {line})" for line, name in table.loc[unclear, "image"].items()],
+            "use the table as published",
+        )
+    diagnosis = chosen.idxmax(axis=1).map(columns)
+    target = diagnosis.eq("MEL").map({True: "1", False: "0"})
+    return pd.DataFrame({"name": table["image"], "diagnosis": diagnosis, "target": target})
+
+
+def _read_2020(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    check_metadata(table, "image_name", ["patient_id", "diagnosis", "target"], where)
+    names, keys = {name: name for name in DIAGNOSES} | NAMES, table["image_name"]
+    return pd.DataFrame(
+        {
+            "name": keys,
+            "diagnosis": map_labels(table, "diagnosis", names, keys, where),
+            "target": map_labels(table, "target", TARGETS, keys, where),
+            "patient": table["patient_id"],
+            "lesion": table.get("lesion_id"),
+        }
+    )
+
+
+def _read_lesions(path: str | Path) -> pd.Series:
+    """Return the lesion of each image of 2018 or 2019."""
+    table = read_strings(path, str(path))
+    check_metadata(table, "image", ["lesion_id"], str(path))
+    return table.set_index("image")["lesion_id"]
+
+
+def _open_table(path: str | Path) -> tuple[pd.DataFrame, str]:
+    """Read a CSV, or the only one in an archive; return it and how errors name it."""
+    if Path(path).suffix == ".csv":
+        return read_strings(path, str(path)), str(path)
+    with open_archive(path) as archive:
+        tables = [name for name in archive.names() if name.endswith(".csv")]
+        if len(tables) != 1:
+            raise MeddiffError(f"{path} holds {len(tables)} tables, not one: use it as published")
+        where = f"{tables[0]} in {path}"
+        return read_strings(io.BytesIO(archive.read(tables[0])), where), where
+
+
+def _match_images(path: str | Path, told: pd.DataFrame, edition: str) -> pd.DataFrame:
+    """Find the file of each image that the ground truth of an edition names."""
+    with open_archive(path) as archive:
+        files = [name for name in archive.names() if is_jpeg(PurePosixPath(name))]
+    return record_table(
+        id=f"{edition}/" + told["name"],
+        edition=edition,
+        image=told["image"],
+        archive=str(path),
+        member=match_stems(told["name"], files, f"the ground truth of {edition}", str(path)),
+    )
+
+
+def _warn_of_contradictions(table: pd.DataFrame) -> None:
+    """Count images that a source calls melanoma and the archive does not, or the reverse."""
+    both = table["diagnosis"].notna() & table["target"].notna()
+    against = table["diagnosis"].eq("MEL") != table["target"].eq("1")
+    if number := int((both & against).sum()):
+        log.warning("%d images have a target against their diagnosis in the archive", number)
+
+
+def _read_isic2016_split(split: str, images: str | Path, masks: str | Path) -> pd.DataFrame:
+    with open_archive(images) as archive:
+        found = by_stem(name for name in archive.names() if is_jpeg(PurePosixPath(name)))
+    if not found:
+        raise MeddiffError(f"{images} holds no <isic_id>.jpg: use the archive as published")
+    refuse_several(found, found.values(), str(images))
+    table = record_table(
+        id=[f"2016/{stem}" for stem in found],
+        edition="2016",
+        image=list(found),
+        archive=str(images),
+        member=[files[0] for files in found.values()],
+        label="lesion",
+        split=split,
+    )
+    table = with_masks(table, masks)
+    if (lacking := table["mask_member"].isna()).any():
+        raise several(
+            f"{masks} lacks the masks of {lacking.sum()} of {len(table)} images in {images}",
+            [f"{PurePosixPath(key).name}_Segmentation.png" for key in table.loc[lacking, "id"]],
+            "the archives must be of one split; download the right one",
+        )
+    return table

@@ -1,0 +1,36 @@
+"""MedNIST (B. J. Erickson, Mayo Clinic): the hand radiographs of the study's section 5.1."""
+
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from meddiff.data.archive import open_archive
+from meddiff.data.sources.files import by_stem, is_jpeg, refuse_several
+from meddiff.data.sources.tables import join, record_table
+from meddiff.errors import MeddiffError
+
+
+def read_mednist_hand(archive: str | Path) -> pd.DataFrame:
+    """Read the hand radiographs of MedNIST: `MedNIST/Hand/*.jpeg`, sorted by name, label "hand".
+
+    Raises:
+        MeddiffError: the archive holds no such file.
+    """
+    with open_archive(archive) as opened:
+        found = by_stem(name for name in opened.names() if _is_hand(PurePosixPath(name)))
+    if not found:
+        raise MeddiffError(f"{archive} holds no MedNIST/Hand/*.jpeg: use the published archive")
+    refuse_several(found, found.values(), str(archive))
+    ids = [f"mednist/{stem}" for stem in found]
+    members = [files[0] for files in found.values()]
+    return join(
+        [
+            record_table(
+                id=ids, edition="mednist", archive=str(archive), member=members, label="hand"
+            )
+        ]
+    )
+
+
+def _is_hand(path: PurePosixPath) -> bool:
+    return path.parent.name == "Hand" and is_jpeg(path)

@@ -1,0 +1,172 @@
+"""The rules that download, against a server with the layouts of Kaggle and the ISIC archive."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from conftest import SMOKE
+from fault_server import Break, FaultServer, Status
+from meddiff.data.phantom.archives import write_kaggle_edition
+from meddiff.data.phantom.challenge import write_challenge_tables
+from meddiff.data.phantom.plan import plan_editions
+from meddiff.data.registry import published, read_registry
+
+pytestmark = pytest.mark.slow
+
+ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges"
+FOLDERS = {
+    "2018": "ISIC2018_Task3_Training_Input",
+    "2019": "ISIC_2019_Training_Input",
+    "2020": "train",
+}
+SECRET = "0123456789abcdef-secret"
+AUDIT = [f"results/audit/{name}.csv" for name in ("duplicates", "labels", "encoding")]
+PLAN = plan_editions(
+    7, {edition: {"benign": 24, "malignant": 16} for edition in FOLDERS}, 0.1, 0.05
+)
+
+
+def address(file: str) -> str:
+    """The path of a file of the registry on the server."""
+    published_at = read_registry()[file].address
+    return published_at.replace(ARCHIVE, "/challenges").replace("kaggle://", "/kaggle/") + (
+        ".zip" if published_at.startswith("kaggle://") else ""
+    )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Path:
+    """A folder that holds what Kaggle and the archive publish, phantom images within."""
+    folder = tmp_path_factory.mktemp("served")
+    for edition, name in FOLDERS.items():
+        rows = PLAN[PLAN["edition"] == edition]
+        kaggle = folder / address(published("kaggle", edition)["images"])[1:]
+        write_kaggle_edition(kaggle, rows, size=96)
+        files = published("isic", edition)
+        paths = {role: folder / address(file)[1:] for role, file in files.items()}
+        write_challenge_tables(edition, paths, rows)
+        with zipfile.ZipFile(kaggle) as small, zipfile.ZipFile(paths["images"], "w") as large:
+            for member in small.namelist():
+                if member.endswith(".jpg"):
+                    large.writestr(f"{name}/{Path(member).name}", small.read(member))
+            large.writestr(f"{name}/LICENSE.txt", "CC-BY-NC")
+    return folder
+
+
+@pytest.fixture
+def server(served):
+    with FaultServer(served) as running:
+        yield running
+
+
+@pytest.fixture
+def run(server, snakemake, tmp_path):
+    """Return a function that runs targets with everything fetched from the server."""
+
+    def run(source: str, *targets: str, check: bool = True, **data: object):
+        mirrors = {ARCHIVE: f"{server.url}/challenges"}
+        settings = {"source": source, "mirrors": mirrors} | data
+        overlay = tmp_path / f"{source}.yaml"
+        overlay.write_text(yaml.safe_dump({"data": settings}))
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        login = {"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": SECRET, "HOME": str(home)}
+        directory = tmp_path / source
+        done = snakemake(
+            directory,
+            *targets,
+            configs=[SMOKE, overlay],
+            check=check,
+            env={**login, **server.as_kaggle},
+        )
+        assert SECRET not in done.stdout
+        logs = [path.read_text() for path in directory.rglob("*.log")]
+        assert not any(SECRET in text for text in logs)
+        return directory, done.stdout
+
+    return run
+
+
+def test_kaggle_from_end_to_end(server, run):
+    """Through the official client, with breaks on the way, down to the audit and an image set."""
+    images = published("kaggle", "2019")["images"]
+    server.plan(address(images), Break(after=20_000, times=2))
+    server.plan(address(published("isic", "2020")["diagnoses"]), Status(code=503, times=1))
+    directory, _ = run("kaggle", *AUDIT, "data/lesions/train/benign.npy")
+    index = pd.read_csv(directory / "data/lesions/index.csv", dtype="string")
+    assert len(index) == len(PLAN) == 120
+    expected = PLAN["target"].map({0: "benign", 1: "malignant"}).value_counts()
+    assert index["label"].value_counts().to_dict() == expected.to_dict()
+    assert index["lesion"].notna().all() and set(index["diagnosis"]) >= {"MEL", "NV"}
+    duplicates = pd.read_csv(directory / AUDIT[0], dtype={"edition": str, "again_in": str})
+    assert (duplicates["data"] == "isic").all()
+    across = duplicates[duplicates["edition"] != duplicates["again_in"]]
+    assert across["duplicates"].sum() > 0 and (across["same_bytes"] > 0).any()
+    assert pd.read_csv(directory / AUDIT[1])["images"].sum() == len(PLAN)
+
+
+def test_the_archive_from_end_to_end(server, run):
+    """The same images in the archive's layout, labelled by the policy of the study's text."""
+    images = published("isic", "2020")["images"]
+    size = (server.folder / address(images)[1:]).stat().st_size
+    server.plan(address(images), Break(after=size // 3, times=2))
+    directory, _ = run("isic", AUDIT[1], "data/lesions/split.csv", label_policy="malignant")
+    assert server.sent(address(images)) < size + 100_000
+    index = pd.read_csv(directory / "data/lesions/split.csv", dtype="string")
+    assert len(index) == len(PLAN)
+    carcinoma = index["diagnosis"].isin(["MEL", "BCC", "SCC", "AK"])
+    assert (index["label"].eq("malignant") == carcinoma).all()
+    assert carcinoma.sum() > (PLAN["target"] == 1).sum()
+
+
+def test_other_bytes_than_at_first_are_refused(server, run, served):
+    file = published("isic", "2020")["duplicates"]
+    target = f"data/raw/published/{file}"
+    directory, _ = run("isic", target)
+    first = (directory / target).read_bytes()
+    (directory / target).unlink()
+    place = served / address(file)[1:]
+    place.write_bytes(first + b"\n")
+    try:
+        _, told = run("isic", target, check=False)
+        assert "recorded" in told and file in told and "Traceback" not in told
+        assert not (directory / target).exists()
+    finally:
+        place.write_bytes(first)
+    run("isic", target)
+    assert (directory / target).read_bytes() == first
+
+
+def test_another_checksum_than_published_is_refused(server, run, served):
+    """The phantom is not the published archive, and a mirror cannot pretend that it is."""
+    file = published("isic", "2016")["train_masks"]
+    place = served / address(file)[1:]
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(served / address(published("kaggle", "2018")["images"])[1:], place)
+    directory, told = run("isic", f"data/raw/published/{file}", check=False)
+    assert read_registry()[file].md5 in told and "Traceback" not in told
+    assert not (directory / f"data/raw/published/{file}").exists()
+
+
+def test_what_is_missing_is_named(server, run):
+    file = published("isic", "2019")["diagnoses"]
+    server.plan(address(file), Status(code=404))
+    _, told = run("isic", f"data/raw/published/{file}", check=False)
+    lines = [line for line in told.splitlines() if "error: " in line]
+    assert lines and "404" in lines[0] and address(file) in lines[0]
+    assert len(server.asked(address(file))) == 1
+
+
+def test_without_credentials_no_job_starts(server, snakemake, tmp_path):
+    overlay = tmp_path / "kaggle.yaml"
+    overlay.write_text("data: {source: kaggle}\n")
+    variables = {name: "" for name in os.environ if name.startswith("KAGGLE_")}
+    env = {**variables, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = snakemake(tmp_path / "r", AUDIT[0], configs=[SMOKE, overlay], check=False, env=env)
+    assert done.returncode != 0 and "KAGGLE_API_TOKEN" in done.stdout
+    assert not (tmp_path / "r/data").exists()

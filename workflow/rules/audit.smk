@@ -1,0 +1,126 @@
+# The data as a sceptical reviewer would ask for them: labels, duplicates, leakage, encoding.
+
+AUDITED = ["labels", "duplicates", "leakage", "encoding"]
+
+
+rule audit:
+    """Every table and picture on the data; trains nothing."""
+    input:
+        expand("results/audit/{name}.csv", name=AUDITED),
+        "results/audit/near_duplicates.png",
+
+
+rule audit_duplicates:
+    """Count images of each edition that stand in each edition, and images of each diagnosis."""
+    input:
+        index="data/lesions/index.csv",
+        links="data/lesions/duplicates.csv",
+    output:
+        duplicates=report(
+            "results/audit/duplicates.csv",
+            caption="../report/audit_duplicates.rst",
+            category="Audit of the data",
+            labels={
+                "table": "duplicates",
+                "shows": "images of an edition again in another",
+            },
+        ),
+        labels=report(
+            "results/audit/labels.csv",
+            caption="../report/audit_labels.rst",
+            category="Audit of the data",
+            labels={"table": "labels", "shows": "diagnoses under each label policy"},
+        ),
+    log:
+        "logs/audit_duplicates.log",
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        code=code("audit_duplicates.py"),
+        stamp=DATA_STAMP,
+    script:
+        "../scripts/audit_duplicates.py"
+
+
+rule audit_leakage:
+    """Split under both protocols and count what crosses from training to test."""
+    input:
+        lesions="data/lesions/index.csv",
+        segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
+    output:
+        report(
+            "results/audit/leakage.csv",
+            caption="../report/audit_leakage.rst",
+            category="Audit of the data",
+            labels={
+                "table": "leakage",
+                "shows": "images, lesions, patients across splits",
+            },
+        ),
+    log:
+        "logs/audit_leakage.log",
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        code=code("audit_leakage.py"),
+        fractions=split_fractions(cfg.split),
+        counts=cfg.undersample.counts,
+        seed=cfg.seed,
+        stamp=DATA_STAMP,
+    script:
+        "../scripts/audit_leakage.py"
+
+
+rule audit_encoding:
+    """Try to tell random labels, and the real ones, from how the files were encoded."""
+    input:
+        split="data/lesions/split.csv",
+        raw=lesion_archives(),
+    output:
+        report(
+            "results/audit/encoding.csv",
+            caption="../report/audit_encoding.rst",
+            category="Audit of the data",
+            labels={"table": "encoding", "shows": "labels told from encodings"},
+        ),
+    log:
+        "logs/audit_encoding.log",
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        code=code("audit_encoding.py"),
+        settings=cfg.audit.encoding.model_dump()
+        | cfg.data.model_dump(include={"crop", "size"}),
+        seed=cfg.seed,
+        stamp=STAMP,
+    script:
+        "../scripts/audit_encoding.py"
+
+
+rule near_duplicates_figure:
+    """Show the near-duplicate pairs that are least alike, where a false one would be."""
+    input:
+        index="data/lesions/index.csv",
+        links="data/lesions/duplicates.csv",
+        raw=lesion_archives(),
+    output:
+        report(
+            "results/audit/near_duplicates.png",
+            caption="../report/near_duplicates.rst",
+            category="Audit of the data",
+            labels={"figure": "worst near-duplicate pairs"},
+        ),
+    log:
+        "logs/near_duplicates_figure.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("near_duplicates_figure.py"),
+        pairs=cfg.audit.worst_pairs,
+    script:
+        "../scripts/near_duplicates_figure.py"

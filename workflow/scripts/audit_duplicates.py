@@ -1,0 +1,14 @@
+"""Count duplicates between editions, and images of each diagnosis."""
+
+from meddiff.audit.duplicates import duplicates_table
+from meddiff.audit.labels import labels_table
+from meddiff.data.index import read_table
+from meddiff.jobs import job
+from meddiff.tables import write_table
+
+output, stamp = snakemake.output, snakemake.params.stamp
+with job(snakemake):
+    index = read_table(snakemake.input.index)
+    links = read_table(snakemake.input.links)
+    write_table(duplicates_table(index, links), output.duplicates, stamp)
+    write_table(labels_table(index), output.labels, stamp)

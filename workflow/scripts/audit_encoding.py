@@ -1,0 +1,14 @@
+"""Try to tell random labels, and the real ones, from how the files were encoded."""
+
+from meddiff.audit.encoding import encoding_table
+from meddiff.data.index import read_table
+from meddiff.jobs import job
+from meddiff.tables import write_table
+
+params = snakemake.params
+with job(snakemake):
+    rows = read_table(snakemake.input.split)
+    table = encoding_table(
+        rows[rows["selected"]], **params.settings, seed=params.seed, workers=snakemake.threads
+    )
+    write_table(table, snakemake.output[0], params.stamp)

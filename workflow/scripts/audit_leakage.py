@@ -1,0 +1,17 @@
+"""Split under both protocols and count what crosses from training to test."""
+
+from meddiff.audit.leakage import leakage_table
+from meddiff.data.index import read_table
+from meddiff.jobs import job
+from meddiff.tables import write_table
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake):
+    table = leakage_table(
+        read_table(files.lesions),
+        read_table(files.segmentation) if files.segmentation else None,
+        fractions=params.fractions,
+        counts=params.counts,
+        seed=params.seed,
+    )
+    write_table(table, snakemake.output[0], params.stamp)

@@ -1,0 +1,19 @@
+"""Show the images of a class as published and in every image set."""
+
+from pathlib import Path
+
+from meddiff.arrays import load_images
+from meddiff.data.index import read_table
+from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
+from meddiff.figures.raw import published_sheet
+from meddiff.jobs import job
+
+with job(snakemake):
+    rows = read_table(snakemake.input.split)
+    wanted = rows[(rows["label"] == snakemake.wildcards.cls) & rows["selected"]]
+    sheets = {"as published": published_sheet(wanted.sort_values("rank"))}
+    for path in snakemake.input.sets:
+        images = load_images(path)
+        title = f"{Path(path).parent.name}: {len(images)} images of {images.shape[1]} px"
+        sheets[title] = contact_sheet(images[:36])
+    save_picture(titled_sheets(sheets), snakemake.output[0])

@@ -1,0 +1,13 @@
+"""Show the near-duplicate pairs that are least alike."""
+
+from meddiff.data.index import read_table
+from meddiff.figures.grids import save_picture
+from meddiff.figures.raw import near_pairs_sheet
+from meddiff.jobs import job
+
+files = snakemake.input
+with job(snakemake):
+    sheet = near_pairs_sheet(
+        read_table(files.index), read_table(files.links), snakemake.params.pairs
+    )
+    save_picture(sheet, snakemake.output[0])
