@@ -360,7 +360,9 @@ def test_augmented_images_are_in_the_nets_range(images, zero_centred, monkeypatc
     train(images, **settings, augmentation={"invert": 1})
     order = next(batches(8, 8, 1, 0, "order", "ddpm x")).members
     negatives = torch.from_numpy(255 - images[order])
-    assert torch.allclose(seen[0], to_model_range(to_unit_range(negatives), zero_centred), atol=1e-6)
+    assert torch.allclose(
+        seen[0], to_model_range(to_unit_range(negatives), zero_centred), atol=1e-6
+    )
 
 
 def draws_of_a_training(images, monkeypatch, **changes) -> dict[tuple, dict[int, tuple]]:

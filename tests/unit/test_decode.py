@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meddiff.data.decode import decode_grey, decode_rgb
+from meddiff.data.decode import decode_grey, decode_rgb, decode_stored
 from meddiff.errors import MeddiffError
 
 
@@ -101,6 +101,112 @@ def test_truncated_files_are_refused(format: str, kept: float) -> None:
     with pytest.raises(MeddiffError, match=r"^a\.jpg in b\.zip is not a readable image") as caught:
         decode_rgb(data[: int(kept * len(data))], "a.jpg in b.zip")
     assert "replace the file" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def photograph() -> Image.Image:
+    """A picture with detail in all colours."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 26, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((261, 203), Image.Resampling.BICUBIC)
+
+
+JPEGS = [
+    {"subsampling": 0},
+    {"subsampling": 1},
+    {"subsampling": 2},
+    {"progressive": True},
+    {"keep_rgb": True},
+    {"restart_marker_blocks": 7},
+]
+
+
+@pytest.mark.parametrize("options", JPEGS)
+def test_stored_jpegs_have_the_strict_pixels(
+    photograph: Image.Image, options: dict[str, object]
+) -> None:
+    """Two builds of libjpeg-turbo agree; one grey level would be as good."""
+    data = encode(photograph, "JPEG", **options)
+    stored = decode_stored(data, "x.jpg")
+    expected = decode_rgb(data, "x.jpg").astype(int)
+    assert np.abs(stored.pixels - expected).max() <= 1
+    assert (stored.height, stored.width) == expected.shape[:2]
+    assert (stored.shrink, stored.orientation) == (1, 1)
+    grey = decode_stored(data, "x.jpg", grey=True).pixels
+    np.testing.assert_array_equal(grey, decode_grey(data, "x.jpg"))
+
+
+@pytest.mark.parametrize("factor", [1, 4, 8])
+@pytest.mark.parametrize("grey", [False, True])
+def test_what_the_quick_decoder_refuses_pillow_decodes(
+    photograph: Image.Image, monkeypatch: pytest.MonkeyPatch, factor: int, grey: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("unusual")
+
+    data = encode(photograph, "JPEG")
+    quick = decode_stored(data, "x", grey=grey, shrink=lambda *_: factor)
+    monkeypatch.setattr("meddiff.data.decode.decode_jpeg", refuse)
+    slow = decode_stored(data, "x", grey=grey, shrink=lambda *_: factor)
+    assert slow.pixels.shape == quick.pixels.shape and slow.shrink == factor
+    assert np.abs(slow.pixels.astype(int) - quick.pixels).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "1"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_other_modes_are_stored_as_they_are_decoded(
+    photograph: Image.Image, mode: str, grey: bool
+) -> None:
+    format = "JPEG" if mode in ("L", "CMYK") else "PNG"
+    data = encode(photograph.convert(mode), format)
+    strict = decode_grey if grey else decode_rgb
+    stored = decode_stored(data, "x", grey=grey, shrink=lambda *_: 1)
+    np.testing.assert_array_equal(stored.pixels, strict(data, "x"))
+
+
+@pytest.mark.parametrize("shape", [(203, 261), (200, 264), (17, 33)])
+@pytest.mark.parametrize("factor", [4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_are_decoded_smaller(
+    photograph: Image.Image, shape: tuple[int, int], factor: int, mode: str
+) -> None:
+    data = encode(photograph.resize(shape[::-1]).convert(mode), "JPEG", quality=95)
+    asked = []
+    stored = decode_stored(data, "x", shrink=lambda *size: asked.append(size) or factor)
+    assert asked == [shape] == [(stored.height, stored.width)]
+    assert stored.shrink == factor
+    assert stored.pixels.shape == (-(-shape[0] // factor), -(-shape[1] // factor), 3)
+    grey = decode_stored(data, "x", grey=True, shrink=lambda *_: factor)
+    assert grey.pixels.shape == stored.pixels.shape[:2]
+
+
+def test_only_jpegs_are_decoded_smaller(photograph: Image.Image) -> None:
+    for data in (encode(photograph), encode(photograph.convert("CMYK"), "JPEG")):
+        stored = decode_stored(data, "x", shrink=lambda *_: 8)
+        assert stored.shrink == 1 and stored.pixels.shape == (203, 261, 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "WEBP"])
+def test_stored_pixels_are_turned_once(photograph: Image.Image, format: str) -> None:
+    """JPEGs wait for their turn; Pillow itself turns a TIFF while it reads it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photograph, format, exif=exif)
+    stored = decode_stored(data, "x")
+    assert stored.orientation == (6 if format == "JPEG" else 1)
+    turned = np.rot90(stored.pixels, -1) if format == "JPEG" else stored.pixels
+    np.testing.assert_array_equal(turned, decode_rgb(data, "x"))
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("factor", [1, 8])
+def test_truncated_jpegs_are_refused_by_every_decoder(
+    photograph: Image.Image, options: dict[str, object], factor: int
+) -> None:
+    data = encode(photograph, "JPEG", **options)
+    for kept in [*range(1, len(data), len(data) // 20), len(data) - 3]:
+        with pytest.raises(MeddiffError, match=r"^x\.jpg is not a readable image") as caught:
+            decode_stored(data[:kept], "x.jpg", shrink=lambda *_: factor)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_text_file_is_refused() -> None:

@@ -7,7 +7,13 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_uint8, to_unit_range
+from meddiff.diffusion.model import (
+    build_network,
+    build_schedule,
+    to_model_range,
+    to_uint8,
+    to_unit_range,
+)
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import denoising_loss, draw_times_and_noise, train_ddpm
 from meddiff.errors import MeddiffError

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from meddiff.data.duplicates import find_duplicates
-
 from meddiff.data.index import build_index, write_table
 from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder

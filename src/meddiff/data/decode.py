@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
+from simplejpeg import decode_jpeg  # type: ignore[import-untyped]
 
 from meddiff.errors import MeddiffError
 
@@ -20,8 +21,6 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 SHRINKS = (8, 4)
 """By how much a JPEG may be decoded smaller; halving one saves no time."""
-LARGE_PIXELS = 2**18
-"""JPEGs from this size on are decoded by torchvision: below, Pillow is as quick."""
 
 
 @dataclass(frozen=True)
@@ -103,35 +102,42 @@ def _readable(data: bytes, name: str, read: Callable[[Image.Image], R]) -> R:
 def _stored(
     image: Image.Image, data: bytes, mode: Mode, shrink: Callable[[int, int], int] | None
 ) -> Stored:
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        pixels = _pixels(ImageOps.exif_transpose(image), mode)
+        return Stored(pixels, pixels.shape[0], pixels.shape[1], shrink=1, orientation=1)
     width, height = image.size
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    plain = image.format == "JPEG" and image.mode in ("L", "RGB")
-    factor = shrink(height, width) if shrink and plain else 1
-    if factor > 1:
-        image.draft(mode, (width // factor, height // factor))
-    quick = plain and factor == 1 and image.mode == mode == "RGB" and width * height >= LARGE_PIXELS
-    pixels = _torchvision_pixels(data) if quick else None
+    factor = shrink(height, width) if shrink else 1
     return Stored(
-        pixels=_pixels(image, mode) if pixels is None else pixels,
-        height=height,
-        width=width,
+        _jpeg_pixels(image, data, mode, factor),
+        height,
+        width,
         shrink=factor,
-        orientation=orientation if orientation in range(1, 9) else 1,
+        orientation=int(orientation) if orientation in range(1, 9) else 1,
     )
 
 
-def _torchvision_pixels(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode an RGB JPEG, or return None: Pillow then tells what is wrong with it."""
-    # Here, since torch takes seconds to load and small images do without.
-    import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
+def _jpeg_pixels(image: Image.Image, data: bytes, mode: Mode, factor: int) -> NDArray[np.uint8]:
+    # The luma that a colour JPEG stores is not quite the grey of its RGB.
+    if factor > 1 or mode == "RGB" or image.mode == mode:
+        pixels = _quick_pixels(data, mode, -(-image.height // factor), -(-image.width // factor))
+        if pixels is not None:
+            return pixels
+    if factor > 1:
+        image.draft(mode, (image.width // factor, image.height // factor))
+    return _pixels(image, mode)
 
+
+def _quick_pixels(data: bytes, mode: Mode, height: int, width: int) -> NDArray[np.uint8] | None:
+    """Decode a JPEG, or return None if anything is unusual: Pillow then decides what it is."""
+    colours = "RGB" if mode == "RGB" else "GRAY"
     try:
-        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        pixels: NDArray[np.uint8] = decode_jpeg(encoded, mode=ImageReadMode.RGB).numpy()
-    except RuntimeError:
+        pixels = decode_jpeg(data, colours, min_height=height, min_width=width)
+    except ValueError:
         return None
-    return pixels.transpose(1, 2, 0)
+    if pixels.shape[:2] != (height, width):
+        return None
+    return pixels if mode == "RGB" else pixels[..., 0]
 
 
 def _pixels(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:

@@ -41,8 +41,10 @@ MAX_MISFIT = 0.09
 """Largest mean misfit of registered thumbnails, in standard deviations of their grey levels."""
 MIN_CONTRAST = 2.0
 """Standard deviation of thumbnails, in grey levels, below which there is nothing to compare."""
-MIN_CORRELATION = 0.5
+MIN_CORRELATION = 0.4
 """Least correlation of the details of registered near duplicates."""
+MAX_TURN = 0.5
+"""Largest turn of registered near duplicates, in degrees."""
 MAX_RESIDUAL = 0.3
 """Largest residual of registered near duplicates, in standard deviations of the first's colours."""
 
@@ -50,8 +52,8 @@ SIDE = 128
 """Side at which near duplicates are confirmed, in pixels."""
 FINE, COARSE, LOCAL = 1.5, 4.0, 6.0
 """Details lie between two blurs, over their local strength: standard deviations in pixels."""
-FLAT, FAINT = 1.0, 0.05
-"""Details weaker than FLAT grey levels count for less; below FAINT of that they count as noise."""
+FLAT, FAINT = 1.0, 0.3
+"""Details weaker than FLAT grey levels count for less; a tile below FAINT of it holds none."""
 DARK, RIM = 50, 3
 """A frame is darker than DARK, from the border inwards; its edge of RIM pixels goes with it."""
 TILES, LEAST_TILES = 8, 8
@@ -107,6 +109,16 @@ class Likeness(NamedTuple):
 
     residual: float
     correlation: float
+    turn: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the two are one photograph, after edits at most."""
+        return (
+            self.residual <= MAX_RESIDUAL
+            and self.correlation >= MIN_CORRELATION
+            and abs(self.turn) <= MAX_TURN
+        )
 
 
 def find_duplicates(
@@ -182,15 +194,16 @@ def compare(first: View, second: View) -> Likeness:
         square difference of the colours over the standard deviation of the first's, once each
         channel is fitted with a gain and an offset.
     """
-    motion = _register(first.levels, second.levels)
+    motion, turn = _register(first.levels, second.levels)
     seen = first.seen & (_move(second.seen.astype(np.float32), motion) > 0.99)
     inside = seen & _overlap(motion, SIDE, margin=4)
     if inside.mean() < LEAST_TILES / TILES**2:
-        return Likeness(1.0, 0.0)
+        return Likeness(1.0, 0.0, 0.0)
     correlation = _correlation(first.details, _move(second.details, motion), inside)
     half = inside[::2, ::2]
     moved = np.stack([_move(channel, motion) for channel in second.colours])
-    return Likeness(_residual(first.colours[:, half], moved[:, half]), correlation)
+    residual = _residual(first.colours[:, half], moved[:, half])
+    return Likeness(residual, correlation, float(np.degrees(turn)))
 
 
 def _known_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataFrame:
@@ -299,9 +312,9 @@ def _confirm(
             progress(end - settled)
         settled = end
     links = pd.DataFrame(pairs, columns=["first", "second"]).assign(kind="near")
-    links[["residual", "correlation"]] = np.array(found).reshape(-1, 2).round(4)
-    alike = (links["residual"] <= MAX_RESIDUAL) & (links["correlation"] >= MIN_CORRELATION)
-    return links[alike]
+    measures = np.array(found).reshape(-1, len(Likeness._fields)).round(4)
+    links[["residual", "correlation"]] = measures[:, :2]
+    return links[np.array([likeness.is_same for likeness in found], bool)]
 
 
 def _batches(pairs: Pairs, count: int) -> Iterator[tuple[Pairs, int]]:
@@ -331,29 +344,37 @@ def _read_views(table: pd.DataFrame, rows: NDArray[np.intp], workers: int) -> di
     return dict(map_members(read, [(archive, member) for archive, member, _ in files], workers))
 
 
-def _register(first: tuple[Plane, ...], second: tuple[Plane, ...]) -> NDArray[np.float64]:
-    """Return the motion of the second's pixels onto the first's: (shift, zoom), down and right.
+def _register(
+    first: tuple[Plane, ...], second: tuple[Plane, ...]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the motion of the second's pixels onto the first's, and by how much it is turned.
 
-    Shifts are shares of the side, zooms are about the centre.
+    The motion is (shift, zoom), down and right; shifts are shares of the side, zooms are about the
+    centre. The turn, in radians, is estimated, but not part of the motion.
     """
-    motion = np.zeros((2, 2))
+    motion, turn = np.zeros((2, 2)), 0.0
     for target, source, (_, repeats) in zip(first, second, PYRAMID, strict=True):
         for _ in range(repeats):
-            step = _fit_step(target, _move(source, motion), _overlap(motion, len(target), 1))
+            inside = _overlap(motion, len(target), margin=1)
+            step, turn = _fit_step(target, _move(source, motion), inside)
             motion = np.clip(motion + step.clip(-STEP, STEP), -LIMITS, LIMITS)
-    return motion
+    return motion, turn
 
 
-def _fit_step(target: Plane, moved: Plane, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fit target = offset + gain * (moved + the change by a small motion) over `inside`."""
+def _fit_step(
+    target: Plane, moved: Plane, inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit target = offset + gain * (moved + the change by a small motion and turn)."""
     side = len(target)
-    place = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / side
+    x = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / side
+    y = x[:, None]
     down, right = side * np.gradient(moved, axis=0), side * np.gradient(moved, axis=1)
-    parts = [np.ones_like(moved), moved, down, place[:, None] * down, right, place * right]
+    parts = np.ones_like(moved), moved, down, y * down, right, x * right, x * down - y * right
     basis = np.stack([part[inside] for part in parts], dtype=np.float64)
     # The cut-off keeps an image without slopes where it is.
     fit = np.linalg.lstsq(basis @ basis.T, basis @ target[inside], rcond=1e-10)[0]
-    return fit[2:].reshape(2, 2) / max(fit[1], 0.3)
+    change = fit[2:] / max(fit[1], 0.3)
+    return change[:4].reshape(2, 2), float(change[4])
 
 
 def _move(image: Plane, motion: NDArray[np.float64]) -> Plane:
@@ -402,13 +423,13 @@ def _details(luma: Plane, seen: NDArray[np.bool_]) -> Plane:
 
 
 def _correlation(first: Plane, second: Plane, inside: NDArray[np.bool_]) -> float:
-    """Return the lower quartile over the tiles of which half or more is inside."""
-    weight, size, noise = inside.astype(np.float32), SIDE // TILES, FAINT**2
+    """Return the lower quartile over the tiles that are half inside or more and hold details."""
+    weight, size = inside.astype(np.float32), SIDE // TILES
     share = _reduce(weight, size)
-    one, two = (_reduce(part**2 * weight, size) + noise * share for part in (first, second))
-    correlation = _reduce(first * second * weight, size) / np.sqrt(one * two).clip(noise**2)
-    known = correlation[share >= 0.5]
-    return float(np.percentile(known, 25)) if len(known) >= LEAST_TILES else 0.0
+    one, two = (_reduce(part**2 * weight, size) for part in (first, second))
+    known = (share >= 0.5) & (np.maximum(one, two) >= FAINT**2 * share)
+    correlation = _reduce(first * second * weight, size) / np.sqrt(one * two).clip(1e-6)
+    return float(np.percentile(correlation[known], 25)) if known.sum() >= LEAST_TILES else 0.0
 
 
 def _residual(first: Plane, second: Plane) -> float:

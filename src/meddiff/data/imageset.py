@@ -3,9 +3,10 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,10 +27,23 @@ log = logging.getLogger(__name__)
 Decoding = Literal["exact", "fast"]
 """How images are decoded: in full, or JPEGs at a reduced scale where `SPARE` allows."""
 
-SPARE = 1.3
+SPARE = 1.7
 """A JPEG is decoded smaller while this many of its pixels remain for each packed pixel's side."""
-LARGE_SIDE = 128
-"""Crops from this side on are resized by torch: below, loading it takes longer than it saves."""
+
+LARGE = 128
+"""Squares from this side on, in px, are resized by torch: below, loading it costs more time."""
+
+TURNS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (True, True, False),
+    4: (True, False, False),
+    5: (False, False, True),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (False, True, True),
+}
+"""By EXIF orientation: flip rows, flip columns, then swap them, to turn an image upright."""
 
 Window = tuple[int, int, int]
 """Top, left and side of a square in px."""
@@ -80,21 +94,18 @@ def preprocess_file(
         uint8, (size, size, 3), or (size, size) for grey.
 
     Raises:
-        MeddiffError: the bytes are no whole image, or one smaller than the crop.
+        MeddiffError: the bytes are no whole image, one smaller than the crop, or there is no such
+            way of decoding.
     """
+    if decoding not in get_args(Decoding):
+        raise MeddiffError(f"decoding is {decoding!r}: set it to one of {get_args(Decoding)}")
     shrink = partial(_shrink, crop=crop, size=size) if decoding == "fast" else None
     image = decode_stored(data, name, grey=grey, shrink=shrink)
-    flip_rows, flip_columns, swap = TURNS[image.orientation]
-    try:
+    with _naming(name):
         window = _stored_window(image, crop)
-    except MeddiffError as error:
-        raise MeddiffError(f"{name}: {error}") from error
     if image.shrink > 1:
-        small = _resample(image, window, size)
-    else:
-        small = _bilinear(_cut(image.pixels, window), size)
-    turned = small[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
-    return turned.swapaxes(0, 1) if swap else turned
+        return _upright(_resample(image, window, size), image.orientation)
+    return _upright(_bilinear(_cut(image.pixels, window), size), image.orientation)
 
 
 def preprocess_mask(mask: NDArray[np.uint8], *, crop: int | None, size: int) -> NDArray[np.uint8]:
@@ -199,8 +210,14 @@ def _preprocess_mask_file(
     data: bytes, name: str, *, crop: int | None, size: int
 ) -> NDArray[np.uint8]:
     mask = decode_grey(data, name)
-    try:
+    with _naming(name):
         return preprocess_mask(mask, crop=crop, size=size)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
     except MeddiffError as error:
         raise MeddiffError(f"{name}: {error}") from error
 
@@ -221,7 +238,7 @@ def _write_rows(
         start = file.tell()
         for position, pixels in rows:
             file.seek(start + position * pixels.size)
-            file.write(pixels.tobytes())
+            file.write(np.ascontiguousarray(pixels).data)
             if progress:
                 progress(1)
 
@@ -229,19 +246,6 @@ def _write_rows(
 def _describe(sources: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
     columns = [name for name in ("id", "label", "edition", "group") if name in sources]
     return sources[columns].assign(source_sha256=sources["bytes_sha256"], decoding=decoding)
-
-
-TURNS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (True, True, False),
-    4: (True, False, False),
-    5: (False, False, True),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (False, True, True),
-}
-"""By EXIF orientation: flip rows, flip columns, then swap them, to turn an image upright."""
 
 
 def _centre(height: int, width: int, crop: int | None) -> Window:
@@ -267,6 +271,12 @@ def _stored_window(image: Stored, crop: int | None) -> Window:
     return top, left, side
 
 
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    flip_rows, flip_columns, swap = TURNS[orientation]
+    turned = pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return turned.swapaxes(0, 1) if swap else turned
+
+
 def _cut(image: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
     top, left, side = window
     return np.ascontiguousarray(image[top : top + side, left : left + side])
@@ -275,7 +285,7 @@ def _cut(image: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 def _bilinear(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     if len(square) == size:
         return square
-    if square.ndim == 3 and len(square) >= LARGE_SIDE:
+    if square.ndim == 3 and len(square) >= LARGE:
         return _torch_resize(square, size)
     return _pillow_resize(square, size, Image.Resampling.BILINEAR)
 
@@ -320,7 +330,8 @@ def _resample(image: Stored, window: Window, size: int) -> NDArray[np.uint8]:
     np.rint(4 * tall, out=tall)
     both = _weigh(columns, tall.reshape(-1, samples.shape[2]).T)
     pixels = np.clip(np.rint(both / 4), 0, 255).astype(np.uint8)
-    return pixels.reshape(size, size, -1).swapaxes(0, 1).reshape(size, size, *image.pixels.shape[2:])
+    small = pixels.reshape(size, size, -1).swapaxes(0, 1)
+    return small if image.pixels.ndim == 3 else small[..., 0]
 
 
 class Weights(NamedTuple):
@@ -329,7 +340,7 @@ class Weights(NamedTuple):
     span: slice
     """Columns that are not all zero."""
     bands: list[tuple[slice, NDArray[np.float32]]]
-    """Groups of rows, each with its columns within the span that are not all zero."""
+    """Groups of rows: which columns of the span are not all zero, and those."""
 
 
 def _weigh(weights: Weights, samples: NDArray[np.float32]) -> NDArray[np.float32]:
