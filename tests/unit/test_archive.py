@@ -277,3 +277,16 @@ def test_few_members_are_in_memory_at_a_time(tmp_path: Path) -> None:
     next(results)
     assert len(started) <= 6
     assert list(results) == list(range(1, 100))
+
+
+def test_small_members_go_to_the_threads_in_groups(tmp_path: Path) -> None:
+    sizes = [archive_module.MAX_GROUP_BYTES if number % 100 == 50 else 1 for number in range(2000)]
+    files = {f"{number:04}": bytes(size) for number, size in enumerate(sizes)}
+    folder = write_folder(tmp_path / "data", files)
+    places = [(str(folder), name) for name in files]
+    for workers in (1, 3):
+        results = list(map_members(lambda place, data: (place, len(data)), places, workers))
+        assert results == list(enumerate(sizes))
+    groups = list(archive_module._grouped(enumerate(files.values()), 16))
+    assert max(map(len, groups)) == 16
+    assert all(len(data) == 1 for group in groups for _, data in group[:-1])

@@ -1,36 +1,20 @@
-"""The index describes decoded pixels; duplicates are found, and different lesions stay apart."""
+"""The index describes files and decoded pixels, in the records' order."""
 
+import base64
 import hashlib
 import io
-import logging
 import math
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+from PIL import Image
 
-from meddiff.data import duplicates
-from meddiff.data.duplicates import near_pairs
-from meddiff.data.index import (
-    build_index,
-    perceptual_hash,
-    read_table,
-    write_table,
-)
+from meddiff.data.index import build_index, perceptual_hash, read_table, write_table
 from meddiff.data.sources import COLUMNS
 from meddiff.errors import MeddiffError
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "isic_uda1" / "images"
-
-
-def find_duplicates(index: pd.DataFrame) -> pd.DataFrame:
-    return duplicates.find_duplicates(index, workers=2).images
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -55,83 +39,14 @@ def records_of(path: Path, files: dict[str, bytes], **columns: object) -> pd.Dat
     return pd.DataFrame(defaults | columns).astype("string")
 
 
-def draw_lesion(seed: int, size: int = 128) -> Image.Image:
-    """Draw a blob of an irregular outline on skin, with a few spots and hairs."""
-    rng = np.random.default_rng(seed)
-    skin = rng.integers((180, 120, 100), (250, 190, 170))
-    image = Image.new("RGB", (size, size), tuple(skin))
-    pen = ImageDraw.Draw(image)
-    angle = np.linspace(0, 2 * math.pi, 40, endpoint=False)
-    radius = size * (0.25 + 0.06 * np.cos(np.outer(angle, [2, 3, 4]) + rng.uniform(0, 6, 3)).sum(1))
-    centre = size * rng.uniform(0.4, 0.6, 2)
-    outline = centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-    pen.polygon([tuple(point) for point in outline], fill=tuple(skin // 2))
-    for _ in range(6):
-        x, y, r = size * rng.uniform((0.2, 0.2, 0.02), (0.8, 0.8, 0.12))
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=tuple(skin // rng.integers(2, 5)))
-    return image.filter(ImageFilter.GaussianBlur(1.5))
-
-
-def reencode(image: Image.Image, quality: int) -> Image.Image:
-    return Image.open(io.BytesIO(encode(image, "JPEG", quality=quality))).convert("RGB")
-
-
-def rescale(image: Image.Image) -> Image.Image:
-    smaller = image.resize((200, 200), Image.Resampling.BILINEAR)
-    return smaller.resize((224, 224), Image.Resampling.BICUBIC)
-
-
-def crop(image: Image.Image, left: float, right: float) -> Image.Image:
-    """Cut shares of the width and height off two sides each, then restore the size."""
-    w, h = image.size
-    box = round(left * w), round(left * h), round((1 - right) * w), round((1 - right) * h)
-    return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
-
-
-PLANTED: dict[str, tuple[Callable[[Image.Image], Image.Image], float]] = {
-    "quality 50": (lambda image: reencode(image, 50), 1.0),
-    "quality 90": (lambda image: reencode(image, 90), 1.0),
-    "rescaled": (rescale, 1.0),
-    "3 % cropped": (lambda image: crop(image, 0.015, 0.015), 0.97),
-    "2 % cropped off-centre": (lambda image: crop(image, 0.015, 0.005), 0.97),
-    "brighter": (lambda image: ImageEnhance.Brightness(image).enhance(1.03), 1.0),
-    "darker": (lambda image: ImageEnhance.Brightness(image).enhance(0.97), 1.0),
-    "all at once": (
-        lambda image: reencode(
-            rescale(ImageEnhance.Brightness(crop(image, 0.015, 0.015)).enhance(1.03)), 60
-        ),
-        0.97,
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def real() -> dict[str, Image.Image]:
-    """The real images as the study's Kaggle sets hold them: centre-cropped, 224 px."""
-    if not REAL.is_dir():
-        pytest.skip("the real images of ../shared/real/isic_uda1 are not here")
-    images = {}
-    for path in sorted(REAL.glob("*.jpg")):
-        image = Image.open(path)
-        image.draft("RGB", (448, 448))
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = left, top, left + side, top + side
-        images[path.stem] = image.resize((224, 224), Image.Resampling.BILINEAR, box)
-    return images
-
-
-@pytest.fixture(scope="module")
-def real_index(
-    real: dict[str, Image.Image], tmp_path_factory: pytest.TempPathFactory
-) -> pd.DataFrame:
-    files = {f"{name}.bmp": encode(image, "BMP") for name, image in real.items()}
-    return build_index(records_of(tmp_path_factory.mktemp("real") / "x.zip", files), workers=2)
+def draw(seed: int, size: tuple[int, int] = (128, 128)) -> Image.Image:
+    cells = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
 
 
 def test_the_index_describes_files_and_pixels(tmp_path: Path) -> None:
-    image = draw_lesion(1).resize((90, 60))
-    files = {"a.png": encode(image), "b.bmp": encode(image, "BMP"), "c.png": encode(draw_lesion(2))}
+    image = draw(1, (90, 60))
+    files = {"a.png": encode(image), "b.bmp": encode(image, "BMP"), "c.png": encode(draw(2))}
     counted: list[int] = []
     index = build_index(records_of(tmp_path / "x.zip", files), progress=counted.append)
     assert index["id"].tolist() == ["a", "b", "c"]
@@ -140,18 +55,11 @@ def test_the_index_describes_files_and_pixels(tmp_path: Path) -> None:
     assert index["bytes_sha256"].tolist() == digests
     assert index.loc[0, "pixels_sha256"] == index.loc[1, "pixels_sha256"]
     assert index["pixels_sha256"].nunique() == 2
+    thumbnail = np.frombuffer(base64.b64decode(index.loc[2, "thumbnail"]), np.uint8)
+    grey = draw(2).convert("L").resize((16, 16), Image.Resampling.BOX)
+    np.testing.assert_allclose(thumbnail, np.asarray(grey).ravel(), atol=2)
     assert index["encoding"].tolist() == ["PNG RGB", "BMP RGB", "PNG RGB"]
     assert sum(counted) == 3
-
-
-def test_encodings_tell_quality_and_subsampling(tmp_path: Path) -> None:
-    options = [{"quality": 90}, {"quality": 70}, {"quality": 90, "subsampling": 0}]
-    image = draw_lesion(1)
-    files = {f"{n}.jpg": encode(image, "JPEG", **some) for n, some in enumerate(options)}
-    files["3.jpg"] = encode(draw_lesion(2), "JPEG", quality=90)
-    found = build_index(records_of(tmp_path / "x.zip", files))["encoding"]
-    assert found[:3].nunique() == 3 and found[0] == found[3]
-    assert found[0].startswith("JPEG 4:2:0 ") and found[2].startswith("JPEG 4:4:4 ")
 
 
 def test_pixel_digests_tell_shapes_apart(tmp_path: Path) -> None:
@@ -165,7 +73,7 @@ def test_pixel_digests_tell_shapes_apart(tmp_path: Path) -> None:
 
 
 def test_neither_threads_nor_the_archive_s_order_change_the_index(tmp_path: Path) -> None:
-    files = {f"{seed}.png": encode(draw_lesion(seed, 64)) for seed in range(20)}
+    files = {f"{seed}.png": encode(draw(seed)) for seed in range(20)}
     records = records_of(tmp_path / "x.zip", files)
     one = build_index(records)
     pd.testing.assert_frame_equal(build_index(records, workers=4), one)
@@ -174,7 +82,7 @@ def test_neither_threads_nor_the_archive_s_order_change_the_index(tmp_path: Path
 
 
 def test_unreadable_images_are_named_together(tmp_path: Path) -> None:
-    good = encode(draw_lesion(0))
+    good = encode(draw(0))
     files = {"good.png": good} | {f"bad{n}.png": good[: 100 + n] for n in range(7)}
     with pytest.raises(MeddiffError, match="7 files are not readable images") as error:
         build_index(records_of(tmp_path / "x.zip", files), workers=2)
@@ -185,14 +93,14 @@ def test_unreadable_images_are_named_together(tmp_path: Path) -> None:
 
 
 def test_an_image_that_vanished_is_named(tmp_path: Path) -> None:
-    records = records_of(tmp_path / "x.zip", {"a.png": encode(draw_lesion(0))})
+    records = records_of(tmp_path / "x.zip", {"a.png": encode(draw(0))})
     records.loc[0, "member"] = "b.png"
     with pytest.raises(MeddiffError, match=r"x\.zip holds no file b\.png"):
         build_index(records)
 
 
 def test_masks_are_digested_and_must_fit(tmp_path: Path) -> None:
-    image, mask = encode(draw_lesion(0)), encode(Image.new("L", (128, 128)))
+    image, mask = encode(draw(0)), encode(Image.new("L", (128, 128)))
     path = tmp_path / "x.zip"
     files = {
         "a.png": image,
@@ -222,102 +130,55 @@ def test_the_hash_is_the_sign_of_the_low_dct_coefficients() -> None:
     assert perceptual_hash(grey) == f"{int(bits, 2):016x}"
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=150), st.integers(0, 40))
-def test_near_pairs_are_those_of_brute_force(hashes: list[int], limit: int) -> None:
-    found = [
-        tuple(pair)
-        for start in range(0, len(hashes), 64)
-        for pair in near_pairs(np.array(hashes, np.uint64), limit, slice(start, start + 64))
-    ]
-    assert sorted(found) == [
-        (i, j)
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if (hashes[i] ^ hashes[j]).bit_count() <= limit
-    ]
-
-
-class TestDuplicates:
+class TestEncoding:
     @staticmethod
-    def find(tmp_path: Path, images: dict[str, Image.Image], **columns: object) -> pd.DataFrame:
-        files = {f"{name}.bmp": encode(image, "BMP") for name, image in images.items()}
-        index = build_index(records_of(tmp_path / "x.zip", files, **columns), workers=2)
-        return index[["id"]].join(find_duplicates(index)).set_index("id")
+    def index(tmp_path: Path, files: dict[str, bytes], **options: bool) -> pd.Series:
+        index = build_index(records_of(tmp_path / "x.zip", files), **options)
+        return index.set_index("id")["encoding"]
 
-    @pytest.mark.parametrize("change", PLANTED)
-    def test_planted_near_duplicates_of_real_images(
-        self,
-        real: dict[str, Image.Image],
-        real_index: pd.DataFrame,
-        tmp_path: Path,
-        change: str,
-    ) -> None:
-        """Found again, each with its own original, and nothing else with it."""
-        alter, recall = PLANTED[change]
-        originals = real_index[real_index["id"] != "ISIC_0000280"]
-        files = {f"{name}_copy.bmp": encode(alter(real[name]), "BMP") for name in originals["id"]}
-        copies = build_index(records_of(tmp_path / "x.zip", files), workers=2)
-        index = pd.concat([originals, copies], ignore_index=True)
-        found = find_duplicates(index).set_index(index["id"])["duplicate_of"].dropna()
-        assert (found == found.index.str.removesuffix("_copy")).all()
-        assert found.index.str.endswith("_copy").all()
-        assert len(found) >= recall * len(originals)
-
-    def test_real_images_hold_one_pair(self, real_index: pd.DataFrame) -> None:
-        found = find_duplicates(real_index).set_index(real_index["id"])
-        assert found["duplicate_of"].dropna().to_dict() == {"ISIC_0000280": "ISIC_0000279"}
-        assert found["group"].nunique() == len(real_index) - 1
-
-    def test_drawn_lesions_are_told_apart_and_their_copies_found(self, tmp_path: Path) -> None:
-        originals = {f"{seed:03d}": draw_lesion(seed) for seed in range(300)}
-        copies = {
-            f"{seed:03d}_copy": reencode(crop(draw_lesion(seed), 0.01, 0.01), 70)
-            for seed in range(0, 300, 5)
+    def test_of_jpegs_tells_sampling_and_quality(self, tmp_path: Path) -> None:
+        """Whatever is drawn, one encoder at one quality is one encoding."""
+        options = {
+            "a": {"quality": 75, "subsampling": 2},
+            "b": {"quality": 75, "subsampling": 2, "optimize": True, "comment": "x"},
+            "c": {"quality": 75, "subsampling": 1},
+            "d": {"quality": 75, "subsampling": 0},
+            "e": {"quality": 90, "subsampling": 2},
         }
-        found = self.find(tmp_path, originals | copies)["duplicate_of"].dropna()
-        assert found.to_dict() == {name: name.removesuffix("_copy") for name in copies}
-
-    def test_images_without_detail_are_not_alike(self, tmp_path: Path) -> None:
-        images = {
-            "skin": Image.new("RGB", (32, 32), (220, 170, 150)),
-            "skin2": Image.new("RGB", (32, 32), (221, 170, 150)),
-            "blue": Image.new("RGB", (32, 32), (20, 70, 250)),
+        files = {
+            f"{name}.jpg": encode(draw(seed), "JPEG", **some)
+            for seed, (name, some) in enumerate(options.items())
         }
-        found = self.find(tmp_path, images)
-        assert found["duplicate_of"].isna().all()
+        told = self.index(tmp_path, files)
+        assert told.str.fullmatch(r"JPEG 4:\d:\d q[0-9a-f]{6}").all()
+        assert told["a"] == told["b"]
+        assert told[["a", "c", "d"]].str[:10].tolist() == [
+            "JPEG 4:2:0",
+            "JPEG 4:2:2",
+            "JPEG 4:4:4",
+        ]
+        assert told[["a", "c", "d"]].str[-7:].nunique() == 1
+        assert told["e"][:10] == told["a"][:10] and told["e"] != told["a"]
 
-    def test_groups_join_over_patients_lesions_and_pixels(self, tmp_path: Path) -> None:
-        images = {name: draw_lesion(seed) for seed, name in enumerate("abcdefg")}
-        images["d"] = images["c"]
-        found = self.find(
-            tmp_path,
-            images,
-            patient=["P", "P", pd.NA, pd.NA, pd.NA, pd.NA, "Q"],
-            lesion=[pd.NA, "L", "L", pd.NA, pd.NA, pd.NA, pd.NA],
-        )
-        assert found["group"].tolist() == [0, 0, 0, 0, 1, 2, 3]
-        assert found["duplicate_of"].dropna().to_dict() == {"d": "c"}
+    def test_of_grey_cmyk_and_other_formats(self, tmp_path: Path) -> None:
+        image = draw(0)
+        files = {
+            "grey.jpg": encode(image.convert("L"), "JPEG"),
+            "cmyk.jpg": encode(image.convert("CMYK"), "JPEG"),
+            "rgb.png": encode(image),
+            "palette.png": encode(image.convert("P")),
+            "x.bmp": encode(image, "BMP"),
+            "x.webp": encode(image, "WEBP"),
+        }
+        files = {name.replace(".", "_") + Path(name).suffix: data for name, data in files.items()}
+        told = self.index(tmp_path, files)
+        assert told["grey_jpg"].startswith("JPEG L q") and told["cmyk_jpg"].startswith("JPEG CMYK")
+        assert told[["rgb_png", "palette_png"]].tolist() == ["PNG RGB", "PNG P"]
+        assert told[["x_bmp", "x_webp"]].tolist() == ["BMP RGB", "WEBP RGB"]
 
-    def test_the_first_by_edition_and_id_is_kept_whatever_the_row_order(
-        self, tmp_path: Path
-    ) -> None:
-        image, other = draw_lesion(0), draw_lesion(1)
-        files = {"b.png": encode(image), "c.png": encode(other), "a.png": encode(image)}
-        records = records_of(tmp_path / "x.zip", files, edition=["2018", "2018", "2019"])
-        index = build_index(records)
-        found = find_duplicates(index)
-        assert found["duplicate_of"].tolist() == [pd.NA, pd.NA, "b"]
-        pd.testing.assert_frame_equal(find_duplicates(index[::-1])[::-1], found)
-
-    def test_mixed_labels_are_counted_in_a_warning(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        images = {"a": draw_lesion(0), "b": draw_lesion(0), "c": draw_lesion(1)}
-        self.find(tmp_path, images, label=["benign", "malignant", "benign"])
-        warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-        assert len(warnings) == 1
-        assert "1 groups carry more than one label" in warnings[0] and "one split" in warnings[0]
+    def test_is_the_file_s_even_where_pixels_are_decoded_to_grey(self, tmp_path: Path) -> None:
+        told = self.index(tmp_path, {"a.png": encode(draw(0))}, grey=True)
+        assert told["a"] == "PNG RGB"
 
 
 def test_tables_survive_the_disk(tmp_path: Path) -> None:

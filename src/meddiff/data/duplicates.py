@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import affine_transform, binary_dilation, gaussian_filter, label
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
@@ -56,7 +56,7 @@ FLAT, FAINT = 1.0, 0.3
 """Details weaker than FLAT grey levels count for less; a tile below FAINT of it holds none."""
 DARK, RIM = 50, 3
 """A frame is darker than DARK, from the border inwards; its edge of RIM pixels goes with it."""
-TILES, LEAST_TILES = 8, 8
+TILES, LEAST_TILES = 8, 12
 """The correlation is taken in TILES x TILES tiles; fewer than LEAST_TILES of them prove nothing."""
 PYRAMID = ((4, 5), (2, 4))
 """Registration: by how much images are reduced, and how often the fit is repeated there."""
@@ -83,8 +83,8 @@ class Duplicates(NamedTuple):
 
     `links` has one row a pair, in (edition, id) order: the ids `first` and `second`, `kind` (the
     strongest of KINDS), `hamming` (bits of 64 in which the hashes differ), and for near ones
-    `residual` and `correlation` of `compare`. Equal images, whatever their number n, are linked to
-    the first alone, with n - 1 links a reason. Near links join only what no other reason joins.
+    `residual` and `correlation` of `compare`. No more pairs are listed than are needed to join what
+    the other reasons join, n - 1 for n equal images; near ones join only what those leave apart.
     """
 
     images: pd.DataFrame
@@ -217,8 +217,15 @@ def _known_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataF
     }
     links = [pd.DataFrame(found, columns=["first", "second"]) for found in pairs.values()]
     known = pd.concat(links, keys=pairs, names=["kind"]).reset_index("kind")
-    known = known[known["first"] < known["second"]]
-    return known.drop_duplicates(["first", "second"])
+    known = known[known["first"] < known["second"]].drop_duplicates(["first", "second"])
+    return known[_spans(_pairs_of(known), len(table))]
+
+
+def _spans(pairs: Pairs, count: int) -> NDArray[np.bool_]:
+    """Tell which pairs (n, 2), the strongest first, are needed to connect all that they connect."""
+    rank = np.arange(1, len(pairs) + 1)
+    forest = minimum_spanning_tree(coo_array((rank, pairs.T), shape=(count, count)))
+    return np.isin(rank, forest.data)
 
 
 def _same(keys: pd.Series) -> Pairs:
