@@ -3,15 +3,18 @@
     python benchmarks/preprocessing.py --images FOLDER --size 64 --workers 2
     python benchmarks/preprocessing.py --memory 13400 26800
 
-The first form takes any folder of JPEGs and measures twice: its images as they are, and their
-squares at 224 px (JPEG, quality 90). Each set is repeated to `--count` files. Every repeat runs all
-contenders in turn, so that a busy machine slows all alike; ratios are medians of the repeats' own.
+The first form takes any folder of JPEGs and measures three times: its images as they are, some of
+them enlarged four times (which gives 12 to 24 megapixels from dermoscopes' usual ones, as most of
+ISIC 2020), and their squares at 224 px (all JPEG, quality 90). Each set is repeated to its count of
+files. Every repeat runs all contenders in turn, so that a busy machine slows all alike; ratios are
+medians of the repeats' own.
 
-The peer is ImageFolder, EXIF turn, CenterCrop, Resize with anti-aliasing and PILToTensor in a
-DataLoader with `--workers` processes that persist, its batches of 64 collected into one uint8
-array. Ours is the whole of `pack` with as many threads: it also compares each file's SHA-256 and
-writes array and table to the disk. One untimed run each starts the workers and loads the libraries.
-Files are warm in the page cache. Differences are in grey levels, over each image of the folder.
+The peer is ImageFolder, Resize with anti-aliasing, CenterCrop and PILToTensor in a DataLoader with
+`--workers` processes that persist, its batches of 64 collected into one uint8 array; `tuned` turns
+images upright and crops before it resizes, which gives the pixels of ours. Ours is the whole of
+`pack` with as many threads: it also compares each file's SHA-256 and writes array and table to the
+disk. One untimed run each starts the workers and loads the libraries. Files are warm in the page
+cache. Differences are in grey levels, over each image of the set.
 
 The second form packs so many generated 224-px JPEGs of one zip at 224 px, each count in a process
 of its own, and prints its peak memory. It needs 160 kB of disk an image in the temporary folder.
@@ -37,16 +40,18 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.transforms import Compose, PILToTensor, Resize
+from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 from torchvision.transforms.functional import center_crop
 
-from meddiff.data.imageset import pack, preprocess_file
+from meddiff.data.imageset import pack
+from meddiff.data.preprocessing import preprocess_files
 
-PEER, EXACT, FAST = "ImageFolder", "exact", "fast"
+PEER, TUNED, EXACT, FAST = "ImageFolder", "tuned", "exact", "fast"
 SMALL = 224
 BATCH = 64
 SEED_IMAGES = 200
 Contender = Callable[[], object]
+Change = Callable[[Image.Image], Image.Image]
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -59,7 +64,11 @@ def centre_square(image: Image.Image) -> Image.Image:
     return center_crop(image, min(image.size))
 
 
-def transforms(size: int) -> Compose:
+def usual_transforms(size: int) -> Compose:
+    return Compose([Resize(size), CenterCrop(size), PILToTensor()])
+
+
+def tuned_transforms(size: int) -> Compose:
     return Compose([upright, centre_square, Resize([size, size]), PILToTensor()])
 
 
@@ -73,14 +82,21 @@ def repeat_files(sources: list[Path], folder: Path, count: int) -> Path:
     return folder
 
 
-def shrink_files(sources: list[Path], folder: Path) -> list[Path]:
-    """Write the squares of images at 224 px."""
+def write_jpegs(sources: list[Path], folder: Path, change: Change) -> list[Path]:
+    """Write images at quality 90 after a change."""
     folder.mkdir()
-    steps = Compose([upright, centre_square, Resize([SMALL, SMALL])])
     for source in sources:
         with Image.open(source) as image:
-            steps(image.convert("RGB")).save(folder / f"{source.stem}.jpg", quality=90)
+            change(upright(image.convert("RGB"))).save(folder / f"{source.stem}.jpg", quality=90)
     return sorted(folder.iterdir())
+
+
+def enlarged(image: Image.Image) -> Image.Image:
+    return image.resize((4 * image.width, 4 * image.height), Image.Resampling.BICUBIC)
+
+
+def small_square(image: Image.Image) -> Image.Image:
+    return Resize([SMALL, SMALL])(centre_square(image))
 
 
 def records_of(folder: Path) -> pd.DataFrame:
@@ -91,8 +107,8 @@ def records_of(folder: Path) -> pd.DataFrame:
     return table.assign(label="any", edition="any", archive=str(folder)).astype("string")
 
 
-def peer_epoch(folder: Path, size: int, workers: int) -> Contender:
-    files = ImageFolder(str(folder), transforms(size))
+def peer_epoch(folder: Path, size: int, workers: int, transforms: Compose) -> Contender:
+    files = ImageFolder(str(folder), transforms)
     loader = DataLoader(files, BATCH, num_workers=workers, persistent_workers=True)
     pixels = np.empty((len(files), size, size, 3), np.uint8)
 
@@ -117,18 +133,23 @@ def differences(sources: list[Path], size: int, decoding: str) -> np.ndarray:
     found = []
     for source in sources:
         with Image.open(source) as image:
-            expected = transforms(size)(image.convert("RGB")).permute(1, 2, 0).numpy()
+            expected = tuned_transforms(size)(image.convert("RGB")).permute(1, 2, 0).numpy()
         options = {"crop": None, "size": size, "decoding": decoding}
-        pixels = preprocess_file(source.read_bytes(), source.name, **options)
+        pixels = preprocess_files([(source.read_bytes(), source.name)], **options)[0]
         found.append(np.abs(pixels.astype(np.int16) - expected).astype(np.uint8).ravel())
     return np.concatenate(found)
 
 
-def compare(title: str, sources: list[Path], work: Path, options: argparse.Namespace) -> None:
+def compare(
+    title: str, sources: list[Path], count: int, work: Path, options: argparse.Namespace
+) -> None:
     size, workers = options.size, options.workers
-    folder = repeat_files(sources, work / "repeated", options.count)
-    contenders = {PEER: peer_epoch(folder, size, workers)} | {
-        mode: our_pack(folder, size, workers, mode, work) for mode in (EXACT, FAST)
+    folder = repeat_files(sources, work / "repeated", count)
+    contenders = {
+        PEER: peer_epoch(folder, size, workers, usual_transforms(size)),
+        TUNED: peer_epoch(folder, size, workers, tuned_transforms(size)),
+        EXACT: our_pack(folder, size, workers, EXACT, work),
+        FAST: our_pack(folder, size, workers, FAST, work),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
@@ -138,7 +159,7 @@ def compare(title: str, sources: list[Path], work: Path, options: argparse.Names
             start = perf_counter()
             run()
             times[name].append(perf_counter() - start)
-    report(f"{title} to {size} px", times, options.count, sources, size)
+    report(f"{title} to {size} px", times, count, sources, size)
 
 
 def report(
@@ -151,7 +172,7 @@ def report(
         print(f"{name:14}{count / median(seconds):10.1f}", end="")
         for ratio in (median(ratios), min(ratios), max(ratios)):
             print(f"{ratio:10.2f}", end="")
-        if name != PEER:
+        if name in (EXACT, FAST):
             off = differences(sources, size, name)
             print(f"{off.mean():10.3f}{np.percentile(off, 99.9):10.1f}{off.max():10}", end="")
         print(flush=True)
@@ -215,7 +236,8 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of JPEGs")
     parser.add_argument("--size", type=int, default=64, help="px")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--count", type=int, default=768, help="full-size files a measurement")
+    parser.add_argument("--count", type=int, default=768, help="files as they are a measurement")
+    parser.add_argument("--large-count", type=int, default=86, help="enlarged files a measurement")
     parser.add_argument("--small-count", type=int, default=6144, help="224-px files a measurement")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="images to pack")
@@ -231,10 +253,11 @@ def main() -> None:
         sources = sorted(path for path in options.images.iterdir() if path.suffix == ".jpg")
         print(f"{len(sources)} images, {options.workers} workers of each, {os.cpu_count()} cores")
         with tempfile.TemporaryDirectory() as name:
-            compare("as they are", sources, Path(name, "full"), options)
-            small = shrink_files(sources, Path(name, "small"))
-            options.count = options.small_count
-            compare("224 px", small, Path(name, "repeated"), options)
+            compare("as they are", sources, options.count, Path(name, "full"), options)
+            large = write_jpegs(sources[::5], Path(name, "large"), enlarged)
+            compare("enlarged", large, options.large_count, Path(name, "larger"), options)
+            small = write_jpegs(sources, Path(name, "small"), small_square)
+            compare("224 px", small, options.small_count, Path(name, "smaller"), options)
 
 
 if __name__ == "__main__":

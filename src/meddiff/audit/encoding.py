@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
-from meddiff.data.imageset import preprocess
+from meddiff.data.preprocessing import preprocess
 from meddiff.randomness import stream
 
 Pixels = NDArray[np.uint8]

@@ -13,11 +13,12 @@ import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
 from meddiff.errors import MeddiffError
@@ -47,6 +48,8 @@ _DAMAGE = (
 )
 
 R = TypeVar("R")
+Group = list[tuple[int, bytes]]
+"""Members' places among those asked for, and their bytes."""
 
 
 @dataclass(frozen=True)
@@ -141,25 +144,44 @@ def map_members(
     are in memory at a time.
     """
 
-    def run(group: list[tuple[int, bytes]]) -> list[R]:
+    def each(group: Group) -> list[R]:
         return [function(position, data) for position, data in group]
 
-    pending: deque[Future[list[R]]] = deque()
+    for results in map_groups(each, locations, workers):
+        yield from results
+
+
+def map_groups(
+    function: Callable[[Group], R], locations: Sequence[tuple[str, str]], workers: int = 1
+) -> Iterator[R]:
+    """Yield `function` of groups of neighbouring members; else as `map_members`."""
     largest = min(MAX_GROUP, len(locations) // (64 * workers))
+    groups = enumerate(_grouped(_read_each(locations), largest))
+    reading = Lock()
+
+    def step() -> tuple[int, R] | None:
+        # The threads read as well: handing over each file's bytes would take as long as its work.
+        with reading:
+            taken = next(groups, None)
+        return None if taken is None else (taken[0], function(taken[1]))
+
+    early: dict[int, R] = {}
+    following = 0
     with ThreadPoolExecutor(workers) as pool:
-        for group in _grouped(_read_each(locations), largest):
-            pending.append(pool.submit(run, group))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        steps = deque(pool.submit(step) for _ in range(2 * workers + 1))
+        while steps:
+            if (done := steps.popleft().result()) is None:
+                continue
+            early[done[0]] = done[1]
+            while following in early:
+                yield early.pop(following)
+                following += 1
+            steps.append(pool.submit(step))
 
 
-def _grouped(
-    members: Iterator[tuple[int, bytes]], largest: int
-) -> Iterator[list[tuple[int, bytes]]]:
+def _grouped(members: Iterator[tuple[int, bytes]], largest: int) -> Iterator[Group]:
     """Put small members together: handing each to a thread would take as long as its work."""
-    group: list[tuple[int, bytes]] = []
+    group: Group = []
     size = 0
     for position, data in members:
         group.append((position, data))
