@@ -18,7 +18,7 @@ Decoding = Literal["exact", "fast"]
 LARGE = 128
 """Squares from this side on, in px, are resized by torch: below, loading it costs more time."""
 
-TOGETHER = 2**22
+TOGETHER = 2**20
 """Squares of one side are resized together up to this number of bytes."""
 
 TURNS = {
