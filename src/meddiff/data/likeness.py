@@ -1,0 +1,205 @@
+"""Tell whether two images show one photograph: register them and compare what is left."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import affine_transform, binary_dilation, gaussian_filter, label
+
+MIN_CORRELATION = 0.4
+"""Least correlation of the details of registered near duplicates."""
+MAX_TURN = 0.5
+"""Largest turn of registered near duplicates, in degrees."""
+MAX_RESIDUAL = 0.3
+"""Largest residual of registered near duplicates, in standard deviations of the first's colours."""
+MIN_CONTRAST = 2.0
+"""Standard deviation, in grey levels, below which there is nothing to compare."""
+
+SIDE = 128
+"""Side at which near duplicates are confirmed, in pixels."""
+FINE, COARSE, LOCAL = 1.5, 4.0, 6.0
+"""Details lie between two blurs, over their local strength: standard deviations in pixels."""
+FLAT, FAINT = 1.0, 0.3
+"""Details weaker than FLAT grey levels count for less; a tile below FAINT of it holds none."""
+DARK, RIM = 50, 3
+"""A frame is darker than DARK, from the border inwards; its edge of RIM pixels goes with it."""
+TILES, LEAST_TILES = 8, 12
+"""The correlation is taken in TILES x TILES tiles; fewer than LEAST_TILES of them prove nothing."""
+PYRAMID = ((4, 5), (2, 4))
+"""Registration: by how much images are reduced, and how often the fit is repeated there."""
+LIMITS = np.array([[0.06, 0.1]] * 2)
+"""Largest shift, as a share of the side, and largest zoom, down and right."""
+STEP = 0.03
+"""Largest change of a shift or zoom in one step: the fit is to first order only."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+Plane = NDArray[np.float32]
+
+
+class View(NamedTuple):
+    """An image squeezed to a square and prepared for `compare`.
+
+    `levels` are blurred luma for the registration, coarse to fine; `details` float32 (SIDE, SIDE);
+    `seen` bool (SIDE, SIDE), false in a dark frame; `colours` float32 (3, SIDE / 2, SIDE / 2).
+    """
+
+    levels: tuple[Plane, ...]
+    details: Plane
+    seen: NDArray[np.bool_]
+    colours: Plane
+
+
+class Likeness(NamedTuple):
+    """How alike two registered images are; see `compare`."""
+
+    residual: float
+    correlation: float
+    turn: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the two are one photograph, after edits at most."""
+        return (
+            self.residual <= MAX_RESIDUAL
+            and self.correlation >= MIN_CORRELATION
+            and abs(self.turn) <= MAX_TURN
+        )
+
+
+def view(pixels: NDArray[np.uint8]) -> View:
+    """Prepare an image, uint8 (height, width, 3), for `compare`."""
+    square = Image.fromarray(pixels).resize(
+        (SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0
+    )
+    colours = np.asarray(square, np.float32)
+    luma = colours @ LUMA
+    seen = ~binary_dilation(_frame(luma), iterations=RIM)
+    return View(
+        tuple(_blur(_reduce(luma, factor), 1.0) for factor, _ in PYRAMID),
+        _details(luma, seen),
+        seen,
+        np.stack([_reduce(channel, 2) for channel in colours.transpose(2, 0, 1)]),
+    )
+
+
+def compare(first: View, second: View) -> Likeness:
+    """Register two images and say how alike they are where both are seen.
+
+    The second is shifted and zoomed, down and right apart, until its luma fits the first's, in
+    least squares with a gain and an offset (Lucas and Kanade 1981), from coarse to fine.
+
+    Returns:
+        `correlation` in [-1, 1] of the details, blurs between FINE and COARSE over their local
+        strength: the lower quartile over tiles. So neither a dark blob on skin nor strong edges in
+        some places, such as those of a ruler or a hair, suffice. `residual`, at least 0: root mean
+        square difference of the colours over the standard deviation of the first's, once each
+        channel is fitted with a gain and an offset.
+    """
+    motion, turn = _register(first.levels, second.levels)
+    seen = first.seen & (_move(second.seen.astype(np.float32), motion) > 0.99)
+    inside = seen & _overlap(motion, SIDE, margin=4)
+    if inside.mean() < LEAST_TILES / TILES**2:
+        return Likeness(1.0, 0.0, 0.0)
+    correlation = _correlation(first.details, _move(second.details, motion), inside)
+    half = inside[::2, ::2]
+    moved = np.stack([_move(channel, motion) for channel in second.colours])
+    residual = _residual(first.colours[:, half], moved[:, half])
+    return Likeness(residual, correlation, float(np.degrees(turn)))
+
+
+def _register(
+    first: tuple[Plane, ...], second: tuple[Plane, ...]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the motion of the second's pixels onto the first's, and by how much it is turned.
+
+    The motion is (shift, zoom), down and right; shifts are shares of the side, zooms are about the
+    centre. The turn, in radians, is estimated, but not part of the motion.
+    """
+    motion, turn = np.zeros((2, 2)), 0.0
+    for target, source, (_, repeats) in zip(first, second, PYRAMID, strict=True):
+        for _ in range(repeats):
+            inside = _overlap(motion, len(target), margin=1)
+            step, turn = _fit_step(target, _move(source, motion), inside)
+            motion = np.clip(motion + step.clip(-STEP, STEP), -LIMITS, LIMITS)
+    return motion, turn
+
+
+def _fit_step(
+    target: Plane, moved: Plane, inside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit target = offset + gain * (moved + the change by a small motion and turn)."""
+    side = len(target)
+    x = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / side
+    y = x[:, None]
+    down, right = side * np.gradient(moved, axis=0), side * np.gradient(moved, axis=1)
+    parts = np.ones_like(moved), moved, down, y * down, right, x * right, x * down - y * right
+    basis = np.stack([part[inside] for part in parts], dtype=np.float64)
+    # The cut-off keeps an image without slopes where it is.
+    fit = np.linalg.lstsq(basis @ basis.T, basis @ target[inside], rcond=1e-10)[0]
+    change = fit[2:] / max(fit[1], 0.3)
+    return change[:4].reshape(2, 2), float(change[4])
+
+
+def _move(image: Plane, motion: NDArray[np.float64]) -> Plane:
+    shift, zoom = motion.T
+    centre = (len(image) - 1) / 2
+    offset = shift * len(image) - zoom * centre
+    return affine_transform(image, 1 + zoom, offset, order=1, mode="nearest")
+
+
+def _overlap(motion: NDArray[np.float64], side: int, margin: int) -> NDArray[np.bool_]:
+    """Return the pixels that lie `margin` inside both images, bool (side, side)."""
+    here = np.arange(side)
+    centre = (side - 1) / 2
+    shift, zoom = motion[:, :1], motion[:, 1:]
+    there = here + side * shift + zoom * (here - centre)
+    lowest, highest = np.minimum(here, there), np.maximum(here, there)
+    down, right = (lowest >= margin) & (highest <= side - 1 - margin)
+    return down[:, None] & right
+
+
+def _reduce(image: Plane, factor: int) -> Plane:
+    side = len(image) // factor
+    return image.reshape(side, factor, side, factor).mean((1, 3))
+
+
+def _blur(image: Plane, sigma: float) -> Plane:
+    return gaussian_filter(image, sigma, mode="nearest", truncate=3.0)
+
+
+def _frame(luma: Plane) -> NDArray[np.bool_]:
+    """Return the dark pixels that hang together with dark ones at the border."""
+    parts, _ = label(luma < DARK)
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return np.isin(parts, border[border > 0])
+
+
+def _details(luma: Plane, seen: NDArray[np.bool_]) -> Plane:
+    """Return what is finer than the lesion, over its local strength; nothing unseen adds to it."""
+    weight = seen.astype(np.float32)
+
+    def blur(image: Plane, sigma: float) -> Plane:
+        return _blur(image * weight, sigma) / _blur(weight, sigma).clip(1e-3)
+
+    band = blur(luma, FINE) - blur(luma, COARSE)
+    return band / np.sqrt(blur(band**2, LOCAL) + FLAT**2)
+
+
+def _correlation(first: Plane, second: Plane, inside: NDArray[np.bool_]) -> float:
+    """Return the lower quartile over the tiles that are half inside or more and hold details."""
+    weight, size = inside.astype(np.float32), SIDE // TILES
+    share = _reduce(weight, size)
+    one, two = (_reduce(part**2 * weight, size) for part in (first, second))
+    known = (share >= 0.5) & (np.maximum(one, two) >= FAINT**2 * share)
+    correlation = _reduce(first * second * weight, size) / np.sqrt(one * two).clip(1e-6)
+    return float(np.percentile(correlation[known], 25)) if known.sum() >= LEAST_TILES else 0.0
+
+
+def _residual(first: Plane, second: Plane) -> float:
+    """Return what is left of colours (3, n) after a fit of each channel to the other's."""
+    first = first - first.mean(1, keepdims=True)
+    second = second - second.mean(1, keepdims=True)
+    gain = (first * second).sum(1) / (second**2).sum(1).clip(1e-3)
+    rest = first - gain[:, None] * second
+    return float(np.sqrt((rest**2).mean()) / max(np.sqrt((first**2).mean()), MIN_CONTRAST))
