@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests' nets are tiny: a second thread only waits for the first. Jobs set their own number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests/smoke.yaml"
 REAL = ROOT.parent / "shared/real/isic_uda1"

@@ -33,12 +33,17 @@ def count_steps(duration: Duration, images: int, batch_size: int) -> int:
     return duration.steps or (duration.epochs or 0) * _per_epoch(images, batch_size)
 
 
-def batches(images: int, batch_size: int, steps: int, *key: int | str) -> Iterator[Batch]:
-    """Yield `steps` batches; every epoch is a new permutation that depends on (key, epoch) only."""
+def batches(
+    images: int, batch_size: int, steps: int, *key: int | str, start: int = 0
+) -> Iterator[Batch]:
+    """Yield the batches after step `start` up to `steps`.
+
+    Every epoch is a new permutation that depends on (key, epoch) only.
+    """
     per_epoch = _per_epoch(images, batch_size)
-    for step in range(steps):
+    for step in range(start, steps):
         epoch, within = divmod(step, per_epoch)
-        if within == 0:
+        if within == 0 or step == start:
             order = stream(*key, epoch).permutation(images)
         end = (within + 1) * batch_size if within + 1 < per_epoch else images
         yield Batch(

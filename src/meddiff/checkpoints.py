@@ -14,12 +14,16 @@ from meddiff.files import atomic_write
 
 
 def save_checkpoint(
-    path: str | Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]
+    path: str | Path,
+    weights: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    *,
+    quiet: bool = False,
 ) -> None:
-    """Write weights, with `about` as JSON in the file's metadata."""
+    """Write weights, with `about` as JSON in the file's metadata; no log if `quiet`."""
     contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
     metadata = {"meddiff": json.dumps(about, sort_keys=True)}
-    with atomic_write(path) as temporary:
+    with atomic_write(path, quiet=quiet) as temporary:
         save_file(contiguous, temporary, metadata=metadata)
 
 

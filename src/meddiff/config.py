@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
 from meddiff.data.settings import Data, Split, Undersample
-from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.diffusion.settings import Diffusion, HandExperiment, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.extractors.settings import Extractors
 from meddiff.metrics.settings import Metrics
@@ -37,6 +37,7 @@ class Config(Section):
     audit: Audit = Audit()
     diffusion: Diffusion = Diffusion()
     sampling: Sampling = Sampling()
+    hand: HandExperiment = HandExperiment()
     extractors: Extractors = Extractors()
     metrics: Metrics = Metrics()
     cas: Cas = Cas()
@@ -47,14 +48,18 @@ class Config(Section):
             section, field = key.split(".")
             if unknown := set(getattr(getattr(self, section), field)) - set(self.data.classes):
                 raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
-        if (
-            self.sampling.sampler == "ddpm"
-            and self.sampling.steps != self.diffusion.noise.timesteps
-        ):
-            raise ValueError(
-                f"sampling.sampler ddpm takes all {self.diffusion.noise.timesteps} steps of "
-                f"diffusion.noise.timesteps, not {self.sampling.steps}; use ddim for fewer"
-            )
+        parts: dict[str, Config | HandExperiment] = {"": self, "hand.": self.hand}
+        for where, part in parts.items():
+            diffusion, timesteps = part.diffusion, part.diffusion.noise.timesteps
+            drawn = {"sampling": part.sampling, "diffusion.preview": diffusion.preview}
+            for key, sampler in drawn.items():
+                if sampler.steps > timesteps:
+                    raise ValueError(
+                        f"{where}{key}.steps {sampler.steps}: {where}diffusion.noise.timesteps is "
+                        f"{timesteps}"
+                    )
+        if "hand" in self.data.classes:
+            raise ValueError("data.classes: hand is the name of section 5.1's DDPM; take another")
         if self.data.source != "folder" and sorted(self.data.classes) != ["benign", "malignant"]:
             raise ValueError(
                 f"data.classes {self.data.classes}: source {self.data.source} has benign and "

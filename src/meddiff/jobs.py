@@ -1,7 +1,6 @@
 """What every job of a workflow does around its work: log, threads, record, one-line errors."""
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ def job(snakemake: Any) -> Iterator[str]:
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
             if nets:
-                _limit_torch(threads)
+                _limit_threads(threads)
             yield device
         record_outputs(snakemake, known)
     except MeddiffError as error:
@@ -74,9 +73,7 @@ def _choose_device(wanted: str) -> str:
     return choose_device(wanted)
 
 
-def _limit_torch(threads: int) -> None:
-    import torch
+def _limit_threads(threads: int) -> None:
+    from meddiff.devices import limit_threads
 
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    limit_threads(threads)

@@ -18,12 +18,17 @@ class Progress:
         what: what is being done, e.g. "ddpm malignant".
         unit: name of one unit.
         every: seconds between lines in a log.
+        done: units that were done before.
     """
 
-    def __init__(self, total: int, what: str, unit: str = "step", every: float = 15.0) -> None:
+    def __init__(
+        self, total: int, what: str, unit: str = "step", every: float = 15.0, done: int = 0
+    ) -> None:
         self._total, self._what, self._unit, self._every = total, what, unit, every
-        self._done, self._started, self._told = 0, time.monotonic(), time.monotonic()
-        self._bar = tqdm(total=total, desc=what, unit=unit, disable=not sys.stderr.isatty())
+        self._before = self._done = done
+        self._started = self._told = time.monotonic()
+        shown = sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=what, unit=unit, initial=done, disable=not shown)
 
     def __enter__(self) -> "Progress":
         return self
@@ -48,7 +53,7 @@ class Progress:
             log.info(self._line(now, figures), extra={"progress": True})
 
     def _line(self, now: float, figures: dict[str, float]) -> str:
-        rate = self._done / (now - self._started)
+        rate = (self._done - self._before) / (now - self._started)
         left = (self._total - self._done) / rate if rate else float("inf")
         shown = "".join(f", {k} {v:.3g}" for k, v in figures.items())
         return (

@@ -41,3 +41,17 @@ class Compute(Section):
     """`auto` takes a GPU where torch sees one."""
     threads: PositiveInt = 2
     """CPU threads of a net. Fixed here, not by `--cores`: it changes the last bits of a table."""
+    processes: PositiveInt = 1
+    """Processes that train a DDPM together, each on a GPU of its own, or on the CPU."""
+    nodes: PositiveInt = 1
+    """Machines with that many processes each; more than one needs Slurm."""
+    compile: bool = False
+    """Compile DDPMs with torch.compile: takes minutes, then trains faster on a GPU."""
+    sampling_batch: PositiveInt = 50
+    """Images that a DDPM denoises together; changes no image."""
+    sampling_shards: PositiveInt = 1
+    """Jobs that the images of a class are spread over; changes no image."""
+    save_minutes: float = Field(default=10, ge=0)
+    """Minutes between the states from which a killed training or sampling goes on."""
+    tensorboard: bool = False
+    """Write the trainings' curves and previews to `logs/tensorboard`; needs tensorboardX."""

@@ -142,7 +142,7 @@ EDITS = {
         {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
          "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "all": 1},
     ),
-    "sampling.batch_size": ("sampling: {batch_size: 3}", {}),
+    "compute.sampling_batch": ("compute: {sampling_batch: 3}", {}),
     "compute": ("compute: {threads: 1, device: auto}", {}),
     "metrics.ssim": (
         "metrics: {ssim: {sigma: 1.2}}", {"similarity": 4, "table_5_2": 1, "all": 1}

@@ -1,6 +1,7 @@
 """The denoising loss and its training against closed forms, MONAI and planted faults."""
 
 import math
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from meddiff.diffusion.model import (
     to_uint8,
     to_unit_range,
 )
+from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise, min_snr_weights
+from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.training import denoising_loss, draw_times_and_noise, train_ddpm
+from meddiff.diffusion.training import train_ddpm
 from meddiff.errors import MeddiffError
 
 TINY = {
@@ -28,9 +31,13 @@ TINY = {
 LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 
 
+def noise(settings: Diffusion) -> dict:
+    return settings.noise.model_dump(exclude={"zero_centred"})
+
+
 def tiny(**changes) -> Diffusion:
-    values = {"steps": 4, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": None, **changes}
-    return Diffusion.model_validate(values)
+    fixed = {"steps": 4, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": None}
+    return Diffusion.model_validate(fixed | {"preview": {"images": 0}} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +108,112 @@ def test_a_perfect_net_has_no_loss():
     assert denoising_loss(Oracle(), schedule, batch, *drawn).item() < 1e-6
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
+    """Whatever the net predicts, the weighted loss is min(SNR, gamma) x the error of x0."""
+    schedule = build_schedule(**LINEAR, prediction=prediction)
+    clean, answer = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
+    noise = torch.randn(1, 1, 8, 8)
+
+    class Answers(torch.nn.Module):
+        def forward(self, noisy, timesteps):
+            return answer
+
+    for time in (5, 100, 400, 800):
+        times = torch.tensor([time])
+        a = schedule.alphas_cumprod[time].double()
+        noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
+        estimate = {
+            "epsilon": (noisy - (1 - a).sqrt() * answer) / a.sqrt(),
+            "v_prediction": a.sqrt() * noisy - (1 - a).sqrt() * answer,
+            "sample": answer,
+        }[prediction]
+        snr = (a / (1 - a)).item()
+        expected = min(snr, 5.0) * ((estimate - clean) ** 2).mean().item()
+        found = denoising_loss(Answers(), schedule, clean, times, noise, min_snr=5.0).item()
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
+    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    weights = min_snr_weights(schedule, torch.arange(1000), 1e9)
+    assert torch.allclose(weights, torch.ones(1000))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_every_prediction_learns(images, prediction):
+    settings = tiny(steps=60, lr=5e-3, noise={"prediction": prediction})
+    history = train_ddpm(images[:4], settings, seed=0, name="x").history
+    assert history["loss"].iloc[-5:].mean() < 0.9 * history["loss"].iloc[:3].mean()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_follows_full_precision(images, precision):
+    """Weights stay float32, and the losses those of float32 but for rounding."""
+    full = train_ddpm(images, tiny(steps=12, ema=0.9), seed=0, name="x")
+    mixed = train_ddpm(images, tiny(steps=12, ema=0.9, precision=precision), seed=0, name="x")
+    assert {weight.dtype for weight in mixed.weights.values()} == {torch.float32}
+    assert mixed.history["loss"].tolist() == pytest.approx(full.history["loss"].tolist(), rel=0.01)
+    assert mixed.history["loss"].tolist() != full.history["loss"].tolist()
+
+
+def test_the_average_is_of_the_parameters(images):
+    """With a decay of d after two steps it is d x the first step's weights + (1 - d) x the last."""
+    weights = [
+        train_ddpm(images, tiny(steps=n, lr_schedule="constant"), seed=0, name="x").weights
+        for n in (1, 2)
+    ]
+    settings = tiny(steps=2, lr_schedule="constant", ema=0.75)
+    average = train_ddpm(images, settings, seed=0, name="x").weights
+    assert average.keys() == weights[0].keys()
+    for key, value in average.items():
+        expected = 0.75 * weights[0][key] + 0.25 * weights[1][key]
+        assert torch.allclose(value, expected, atol=1e-6), key
+
+
+def test_an_exploding_loss_stops(images, monkeypatch):
+    """Finite, but far above that of the untrained net."""
+    losses = chain(repeat(1.0, 30), repeat(11.0))
+    monkeypatch.setattr(
+        "meddiff.diffusion.engine.denoising_loss",
+        lambda network, *_, **__: 0 * next(network.parameters()).sum() + next(losses),
+    )
+    with pytest.raises(MeddiffError, match=r"the loss is 11 at step 31 of 50 \(epoch 16, .*lower"):
+        train_ddpm(images, tiny(steps=50), seed=0, name="x")
+
+
+def test_previews_are_drawn_when_due_from_the_same_noise(images):
+    settings = tiny(steps=8, batch_size=8, validation_every=3, preview={"images": 3, "steps": 4})
+    trained = train_ddpm(images, settings, seed=0, name="x")
+    assert trained.previews.shape == (3, 3, 16, 16, 3) and trained.previews.dtype == np.uint8
+    model = Ddpm(build_network(3, **TINY), build_schedule(**noise(settings)), (3, 16, 16), True)
+    model.network.load_state_dict(trained.weights)
+    last = sample(model, settings.preview, range(3), batch_size=2, seed=0, name="x")
+    assert np.array_equal(np.concatenate(list(last)), trained.previews[-1])
+
+
+def test_previews_and_watchers_change_no_weight(images):
+    seen = []
+
+    class Watcher:
+        def epoch(self, row, images_per_second, previews):
+            seen.append((row["epoch"], images_per_second > 0, previews is not None))
+
+    plain = train_ddpm(images, tiny(), seed=0, name="x")
+    watched = tiny(preview={"images": 2, "steps": 3}, validation_every=1)
+    found = train_ddpm(images, watched, seed=0, name="x", watchers=(Watcher(),))
+    assert all(torch.equal(w, found.weights[k]) for k, w in plain.weights.items())
+    assert seen == [(1, True, True), (2, True, True)]
+
+
+def test_too_little_memory_names_the_settings(images, monkeypatch):
+    monkeypatch.setattr(
+        "meddiff.diffusion.engine.denoising_loss", lambda *_, **__: torch.empty(2**50)
+    )
+    with pytest.raises(MeddiffError, match=r"too little memory: lower diffusion\.batch_size"):
+        train_ddpm(images, tiny(), seed=0, name="x")
+
+
 def test_accumulated_gradients_are_those_of_the_whole_batch(images):
     """Forward passes of three, three and two images take the step of one of eight."""
     parts = train_ddpm(images, tiny(batch_size=3, accumulate=3), seed=0, name="x")
@@ -144,8 +257,8 @@ def test_learning_rate_follows_its_schedule(images, schedule, expected):
 
 def test_plateau_halves_the_rate_when_the_loss_stalls(images, monkeypatch):
     monkeypatch.setattr(
-        "meddiff.diffusion.training.denoising_loss",
-        lambda network, *_: 0 * next(network.parameters()).sum() + 1,
+        "meddiff.diffusion.engine.denoising_loss",
+        lambda network, *_, **__: 0 * next(network.parameters()).sum() + 1,
     )
     settings = tiny(steps=6, batch_size=8, lr_schedule="plateau")
     rates = train_ddpm(images, settings, seed=0, name="x").history["lr"]

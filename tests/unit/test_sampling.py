@@ -1,24 +1,22 @@
-"""Samplers against MONAI's steps and closed forms; every image has a stream of its own."""
+"""Images from a checkpoint: each has a stream of its own, whatever else is drawn beside it."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from monai.networks.schedulers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meddiff.checkpoints import save_checkpoint
-from meddiff.diffusion.model import build_network, build_schedule
-from meddiff.diffusion.sampling import (
-    clean_estimate,
-    ddim_step,
-    ddpm_step,
-    respaced_times,
-    sample,
-    sample_images,
-)
-from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.diffusion import sampling
+from meddiff.diffusion.drawing import draw_shard, shard_members
+from meddiff.diffusion.model import build_network
+from meddiff.diffusion.sampling import denoising_strip, load_ddpm, sample_images
+from meddiff.diffusion.settings import Diffusion, Sampler, Sampling
 from meddiff.errors import MeddiffError
+from meddiff.settings import Compute
 
-LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 NETWORK = {
     "channels": [8, 16],
     "attention": [False, True],
@@ -26,71 +24,6 @@ NETWORK = {
     "head_channels": 8,
     "norm_groups": 4,
 }
-
-
-class Fixed(torch.nn.Module):
-    """A net whose answer depends on its input but needs no training."""
-
-    def forward(self, noisy, timesteps):
-        return 0.3 * noisy + 0.001 * timesteps.reshape(-1, 1, 1, 1)
-
-
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("time", [999, 500, 1])
-def test_ancestral_step_is_monais(prediction, time):
-    schedule = build_schedule(**LINEAR, prediction=prediction)
-    noisy = torch.randn(2, 3, 8, 8)
-    output = Fixed()(noisy, torch.full((2,), time))
-    expected, clean = schedule.step(output, time, noisy, generator=torch.Generator().manual_seed(5))
-    noise = torch.randn(noisy.shape, generator=torch.Generator().manual_seed(5))
-    bars = schedule.alphas_cumprod
-    ours = clean_estimate(Fixed(), schedule, noisy, time)
-    assert torch.allclose(ours, clean, atol=1e-5)
-    found = ddpm_step(noisy, ours, bars[time], bars[time - 1], noise)
-    assert torch.allclose(found, expected, atol=1e-4)
-
-
-def test_deterministic_step_is_monais():
-    """MONAI takes the noise from the unclipped estimate, so compare where nothing is clipped."""
-    monai = DDIMScheduler(
-        1000, schedule="linear_beta", beta_start=1e-4, beta_end=2e-2, clip_sample=False
-    )
-    monai.set_timesteps(50)
-    noisy = 0.1 * torch.randn(2, 3, 8, 8)
-    time, after = 400, 380
-    output = 0.1 * torch.randn(2, 3, 8, 8)
-    expected, clean = monai.step(output, time, noisy)
-    bars = monai.alphas_cumprod
-    found = ddim_step(noisy, clean, bars[time], bars[after], torch.zeros(()))
-    assert torch.allclose(found, expected, atol=1e-4)
-
-
-def test_respaced_times_run_from_the_noisiest_to_the_last():
-    assert respaced_times(1000, 1000) == list(range(999, -1, -1))
-    times = respaced_times(1000, 50)
-    assert len(set(times)) == 50 and times[0] == 999 and times[-1] == 0
-
-
-@pytest.mark.parametrize(("sampler", "steps"), [("ddpm", 1000), ("ddim", 500)])
-def test_the_exact_net_for_a_gaussian_gives_that_gaussian(sampler, steps):
-    """For data N(m, s^2) the best prediction is known, and sampling must return mean and spread."""
-    mean, spread = 0.2, 0.15
-    schedule = build_schedule(**LINEAR, prediction="epsilon")
-    bars = schedule.alphas_cumprod
-
-    class Exact(torch.nn.Module):
-        def forward(self, noisy, timesteps):
-            a = bars[timesteps.long()].reshape(-1, 1, 1, 1)
-            variance = a * spread**2 + 1 - a
-            return (1 - a).sqrt() * (noisy - a.sqrt() * mean) / variance
-
-    batches = sample(
-        Exact(), schedule, (1, 16, 16), range(64), sampler=sampler, steps=steps, batch_size=64,
-        zero_centred=True, seed=0, name="x",
-    )  # fmt: skip
-    values = np.concatenate(list(batches)) / 127.5 - 1
-    assert values.mean() == pytest.approx(mean, abs=0.01)
-    assert values.std() == pytest.approx(spread, rel=0.06)
 
 
 @pytest.fixture(scope="module")
@@ -107,47 +40,129 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def draw(checkpoint, **settings):
-    values = {"images": 7, "sampler": "ddim", "steps": 6, **settings}
-    return sample_images(checkpoint, Sampling.model_validate(values), seed=3, name="x")
+def draw(checkpoint, members=range(7), batch_size=50, seed=3, name="x", **settings):
+    wanted = Sampler.model_validate({"sampler": "ddim", "steps": 6, **settings})
+    return sample_images(
+        load_ddpm(checkpoint), wanted, members, batch_size=batch_size, seed=seed, name=name
+    )
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
-def test_batch_size_changes_no_image(checkpoint, batch_size):
-    whole = draw(checkpoint, batch_size=50)
+WAYS = [{"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"sampler": "dpm_solver"}]
+
+
+@pytest.mark.parametrize("settings", WAYS)
+def test_batch_size_and_shards_change_no_image(checkpoint, settings):
+    whole = draw(checkpoint, **settings)
     assert whole.shape == (7, 16, 16, 3) and whole.dtype == np.uint8
-    assert np.array_equal(draw(checkpoint, batch_size=batch_size), whole)
+    for batch_size in (1, 2, 3, 7):
+        assert np.array_equal(draw(checkpoint, batch_size=batch_size, **settings), whole)
+    for shards in (1, 2, 3, 7):
+        parts = [shard_members(7, shards, shard) for shard in range(shards)]
+        drawn = [draw(checkpoint, part, batch_size=2, **settings) for part in parts]
+        assert np.array_equal(np.concatenate(drawn), whole)
+    assert np.array_equal(draw(checkpoint, [4, 1], **settings), whole[[4, 1]])
 
 
-def test_more_images_begin_with_the_same_ones(checkpoint):
-    assert np.array_equal(draw(checkpoint, images=4), draw(checkpoint)[:4])
+@given(st.integers(0, 500), st.integers(1, 60))
+def test_shards_are_every_image_once_in_order(images, shards):
+    parts = [shard_members(images, shards, shard) for shard in range(shards)]
+    assert [member for part in parts for member in part] == list(range(images))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_images_differ_from_each_other_and_between_seeds(checkpoint):
     images = draw(checkpoint)
     assert len(np.unique(images.reshape(7, -1), axis=0)) == 7
-    settings = Sampling.model_validate({"images": 7, "steps": 6})
-    assert not np.array_equal(sample_images(checkpoint, settings, seed=4, name="x"), images)
-    assert not np.array_equal(sample_images(checkpoint, settings, seed=3, name="y"), images)
+    assert not np.array_equal(draw(checkpoint, seed=4), images)
+    assert not np.array_equal(draw(checkpoint, name="y"), images)
+
+
+def test_the_samplers_settings_reach_the_sampler(checkpoint):
+    """Each setting changes the images, and only that of the sampler it belongs to."""
+    first = {way: draw(checkpoint, sampler=way) for way in ("ddpm", "ddim", "dpm_solver")}
+    for way, images in first.items():
+        larger = draw(checkpoint, sampler=way, variance="large")
+        noisier = draw(checkpoint, sampler=way, eta=0.8)
+        assert np.array_equal(larger, images) == (way != "ddpm")
+        assert np.array_equal(noisier, images) == (way != "ddim")
+        assert not np.array_equal(draw(checkpoint, sampler=way, steps=9), images)
+    assert not np.array_equal(first["ddpm"], first["ddim"])
+
+
+def test_a_strip_ends_with_the_sample(checkpoint):
+    model, settings = load_ddpm(checkpoint), Sampler(sampler="ddim", steps=6)
+    strip = denoising_strip(model, settings, [2, 5], 4, seed=3, name="x")
+    assert strip.shape == (2, 4, 16, 16, 3)
+    assert np.array_equal(strip[:, -1], draw(checkpoint)[[2, 5]])
+    every = denoising_strip(model, settings, [2], 6, seed=3, name="x")
+    assert np.array_equal(every[0, [0, 2, 3, 5]], strip[0])
+
+
+class Ends(Exception):
+    """Stands for whatever ends a process."""
+
+
+def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
+    """Ended after every batch in turn, and again: the images are those of one run."""
+    whole = draw(checkpoint)
+    state, steps = tmp_path / "x.state.safetensors", []
+    real = sampling.trajectory
+
+    def trajectory(model, settings, members, **options):
+        if len(steps) % 2:
+            steps.append(0)
+            raise Ends
+        steps.append(len(members))
+        return real(model, settings, members, **options)
+
+    monkeypatch.setattr(sampling, "trajectory", trajectory)
+    options = {"seed": 3, "name": "x", "state": state}
+    compute = Compute(sampling_batch=2, save_minutes=0)
+    settings = Sampling(images=7, sampler="ddim", steps=6)
+    for _ in range(3):
+        with pytest.raises(Ends):
+            draw_shard(checkpoint, settings, compute, **options)
+        assert state.exists()
+    assert np.array_equal(draw_shard(checkpoint, settings, compute, **options), whole)
+    assert sum(steps) == 7, "an image was drawn twice"
+    monkeypatch.undo()
+    other = draw_shard(checkpoint, settings, compute, **options | {"seed": 4})
+    assert not np.array_equal(other, whole), "another seed went on from this one's images"
 
 
 def test_a_broken_net_is_told(checkpoint):
     class Broken(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
         def forward(self, noisy, timesteps):
             return noisy * float("nan")
 
-    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    model = replace(load_ddpm(checkpoint), network=Broken())
     with pytest.raises(MeddiffError, match="samples of x are not finite"):
-        list(
-            sample(
-                Broken(), schedule, (3, 8, 8), range(2), sampler="ddim", steps=2, batch_size=2,
-                zero_centred=True, seed=0, name="x",
-            )
-        )  # fmt: skip
+        sample_images(model, Sampler(steps=2), range(2), batch_size=2, seed=0, name="x")
 
 
-def test_a_truncated_checkpoint_is_told(checkpoint, tmp_path):
+def test_too_little_memory_names_the_setting(checkpoint):
+    class Greedy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, noisy, timesteps):
+            return torch.empty(2**50)
+
+    model = replace(load_ddpm(checkpoint), network=Greedy())
+    with pytest.raises(MeddiffError, match=r"too little memory: lower compute\.sampling_batch"):
+        sample_images(model, Sampler(steps=2), range(2), batch_size=2, seed=0, name="x")
+
+
+def test_a_truncated_or_foreign_checkpoint_is_told(checkpoint, tmp_path):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(MeddiffError, match=r"cut\.safetensors is no checkpoint .*delete it"):
+        draw(cut)
+    save_checkpoint(cut, {"weight": torch.zeros(2)}, {"extractor": "unet"})
+    with pytest.raises(MeddiffError, match=r"cut\.safetensors holds no DDPM .*delete it"):
         draw(cut)

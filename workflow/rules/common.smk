@@ -34,6 +34,8 @@ except MeddiffError as error:
     raise WorkflowError(str(error))
 
 CLASSES = cfg.data.classes
+# The class of section 5.1; no lesion may be called so.
+HAND = "hand"
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.data.source
 HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
@@ -69,6 +71,7 @@ wildcard_constraints:
     split="train|validation|test",
     extractor="|".join(["unet", *CLASSIFIERS]),
     edition=r"\w+",
+    shard=r"\d+",
     arm="synthetic|real|mixed",
     repetition=r"\d+",
     images="synthetic|real",
@@ -173,6 +176,39 @@ def data_sets(wildcards):
     """Image sets of one class; the hand radiographs have no test set."""
     splits = SPLITS[:2] if wildcards.dataset == "hand" else SPLITS
     return expand("data/{{dataset}}/{split}/{{cls}}.npy", split=splits)
+
+
+def ddpm_images(wildcards):
+    """What a DDPM learns from: images of its class; section 5.1 has one of hand radiographs."""
+    if wildcards.cls == HAND:
+        return ["data/hand/train/hand.npy"]
+    return lesions(DDPM_SETS, wildcards.cls)
+
+
+def ddpm_validation(wildcards):
+    """Images of a DDPM's validation loss, if any are held out."""
+    if wildcards.cls == HAND:
+        return ["data/hand/validation/hand.npy"]
+    return [] if STUDY else lesions(["validation"], wildcards.cls)
+
+
+def ddpm_settings(wildcards):
+    """Settings of the DDPM of one class."""
+    if wildcards.cls == HAND:
+        return cfg.hand.diffusion
+    return cfg.diffusion.for_class(wildcards.cls)
+
+
+def sampling_settings(wildcards):
+    """How many images of a class are drawn, and how."""
+    sampling = cfg.hand.sampling if wildcards.cls == HAND else cfg.sampling
+    return sampling.model_dump()
+
+
+def sample_shards(wildcards):
+    """Shards of a class's synthetic images."""
+    pattern = "data/{{dataset}}/shards/{{cls}}/{shard}.npy"
+    return expand(pattern, shard=range(cfg.compute.sampling_shards))
 
 
 def planned_downloads(dag):

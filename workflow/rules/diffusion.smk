@@ -1,26 +1,31 @@
 # One DDPM a class: image sets -> checkpoint -> synthetic image set.
 
+# Where the resumable state of a job lies: beside its output, as <output>.state.safetensors.
+
 
 rule train_ddpm:
     """Train the DDPM of one class; keep the weights to sample from and the loss of every epoch."""
     input:
-        images=lesions(DDPM_SETS),
-        validation=[] if STUDY else lesions(["validation"]),
+        images=ddpm_images,
+        validation=ddpm_validation,
     output:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",
+        previews="models/ddpm/{cls}_previews.npy",
     log:
         "logs/train_ddpm/{cls}.log",
+        speed="logs/train_ddpm/{cls}_speed.csv",
     benchmark:
         "logs/train_ddpm/{cls}.benchmark.tsv"
-    threads: cfg.compute.threads
+    threads: cfg.compute.threads * cfg.compute.processes
     resources:
         mem_mb=8000,
         runtime="2d",
-        gpu=GPU,
+        gpu=GPU * cfg.compute.processes,
+        nodes=cfg.compute.nodes,
     params:
         code=code("train_ddpm.py"),
-        settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
+        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(),
         seed=cfg.seed,
     script:
         "../scripts/train_ddpm.py"
@@ -31,11 +36,11 @@ rule sample:
     input:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
-        "data/lesions/synthetic/{cls}.npy",
+        "data/{dataset}/synthetic/{cls}.npy",
     log:
-        "logs/sample/{cls}.log",
+        "logs/sample/{dataset}-{cls}.log",
     benchmark:
-        "logs/sample/{cls}.benchmark.tsv"
+        "logs/sample/{dataset}-{cls}.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
         mem_mb=4000,
@@ -43,7 +48,42 @@ rule sample:
         gpu=GPU,
     params:
         code=code("sample.py"),
-        settings=cfg.sampling.model_dump(exclude={"batch_size"}),
+        settings=sampling_settings,
         seed=cfg.seed,
     script:
         "../scripts/sample.py"
+
+
+use rule sample as sample_shard with:
+    output:
+        "data/{dataset}/shards/{cls}/{shard}.npy",
+    log:
+        "logs/sample/{dataset}-{cls}-{shard}.log",
+    benchmark:
+        "logs/sample/{dataset}-{cls}-{shard}.benchmark.tsv"
+
+
+rule gather_samples:
+    """Put the shards of one class's synthetic images together."""
+    input:
+        sample_shards,
+    output:
+        "data/{dataset}/synthetic/{cls}.npy",
+    log:
+        "logs/gather_samples/{dataset}-{cls}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("gather_samples.py"),
+    script:
+        "../scripts/gather_samples.py"
+
+
+if cfg.compute.sampling_shards > 1:
+
+    ruleorder: gather_samples > sample
+
+else:
+
+    ruleorder: sample > gather_samples

@@ -1,18 +1,28 @@
-"""Draw the synthetic images of one class from its DDPM."""
+"""Draw the synthetic images of a class from its DDPM, or one shard of them."""
+
+from pathlib import Path
 
 from meddiff.arrays import save_array
-from meddiff.diffusion.sampling import sample_images
+from meddiff.diffusion.drawing import draw_shard
 from meddiff.diffusion.settings import Sampling
+from meddiff.diffusion.state import StateFile
 from meddiff.jobs import job
+from meddiff.settings import Compute
 
-params = snakemake.params
+params, wildcards = snakemake.params, snakemake.wildcards
+shard = wildcards.get("shard")
+state = Path(snakemake.output[0]).with_suffix(".state.safetensors")
 with job(snakemake) as device:
-    images = sample_images(
+    images = draw_shard(
         snakemake.input.checkpoint,
-        # From the configuration: `batch_size` changes no image and is no parameter of the rule.
-        Sampling.model_validate(snakemake.config.get("sampling", {})),
+        Sampling.model_validate(params.settings),
+        # From the configuration: what changes no image is no parameter of the rule.
+        Compute.model_validate(snakemake.config.get("compute", {})),
+        shard=int(shard) if shard is not None else None,
         seed=params.seed,
-        name=snakemake.wildcards.cls,
+        name=wildcards.cls,
+        state=state,
         device=device,
     )
     save_array(images, snakemake.output[0])
+StateFile(state, {}).remove()

@@ -1,28 +1,26 @@
 """Train the DDPM of one class."""
 
-import numpy as np
-
-from meddiff.arrays import load_images
-from meddiff.checkpoints import save_checkpoint
-from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.training import train_ddpm
-from meddiff.files import write_csv
+from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
 from meddiff.jobs import job
 
-params = snakemake.params
+params, files = snakemake.params, snakemake.output
 with job(snakemake) as device:
-    settings = Diffusion.model_validate(params.settings)
-    images = np.concatenate([load_images(path) for path in snakemake.input.images])
-    trained = train_ddpm(
-        images,
-        settings,
-        seed=params.seed,
+    training = TrainingJob(
         name=snakemake.wildcards.cls,
-        validation=load_images(snakemake.input.validation[0])
-        if snakemake.input.validation
-        else None,
+        images=list(snakemake.input.images),
+        validation=next(iter(snakemake.input.validation), None),
+        settings=params.settings,
+        seed=params.seed,
+        code=params.code,
+        # From the configuration: where a DDPM is trained is no parameter of the rule.
+        compute=dict(snakemake.config.get("compute", {})),
         device=device,
+        checkpoint=files.checkpoint,
+        history=files.history,
+        previews=files.previews,
+        speed=snakemake.log.speed,
+        board=f"logs/tensorboard/{snakemake.wildcards.cls}",
     )
-    write_csv(trained.history, snakemake.output.history)
-    about = {"settings": params.settings, "size": images.shape[1], "channels": images.shape[-1]}
-    save_checkpoint(snakemake.output.checkpoint, trained.weights, about)
+    run_training(training)
+# Last of all: Snakemake would remove the outputs of a job that is killed before.
+discard_state(training)

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
-from simplejpeg import decode_jpeg  # type: ignore[import-untyped]
+from simplejpeg import decode_jpeg
 
 from meddiff.errors import MeddiffError
 

@@ -46,7 +46,7 @@ def build_schedule(
             2021, eq. 17).
         beta_start: first variance of the linear schedule.
         beta_end: last variance of the linear schedule.
-        prediction: "epsilon" or "v_prediction".
+        prediction: "epsilon", "v_prediction" or "sample" (the clean image).
     """
     bounds: dict[str, Any] = {"beta_start": beta_start, "beta_end": beta_end}
     return DDPMScheduler(

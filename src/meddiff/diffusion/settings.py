@@ -52,8 +52,9 @@ class Noise(Section):
     """Last variance of the linear schedule."""
     zero_centred: bool = True
     """Pixels in [-1, 1]; the study's are in [0, 1]."""
-    prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
-    """What the net predicts. The study's is epsilon; v gives good images in far fewer steps."""
+    prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    """What the net predicts: noise as in the study, the velocity (Salimans and Ho 2022), which
+    gives good images in far fewer steps, or the clean image."""
 
 
 class Augmentation(Section):
@@ -75,6 +76,27 @@ class Augmentation(Section):
     """Largest relative change of contrast, drawn like `zoom`."""
     hue: float = Field(default=0.0, ge=0, le=0.5)
     """Largest shift along the colour circle as a share of its length; grey images have no hue."""
+
+
+class Sampler(Section):
+    """How images are drawn from a DDPM."""
+
+    sampler: Literal["ddpm", "ddim", "dpm_solver"] = "ddim"
+    """`ddpm` is the study's ancestral sampling, `ddim` Song et al. 2021, `dpm_solver`
+    DPM-Solver++(2M) (Lu et al. 2022)."""
+    steps: PositiveInt = 50
+    """Denoising steps, at most T; ancestral sampling in the study takes all 1000."""
+    variance: Literal["small", "large"] = "small"
+    """Noise of `ddpm`: `small` is the posterior's variance, `large` the forward process's."""
+    eta: float = Field(default=0.0, ge=0, le=1)
+    """Noise of `ddim`: 0 is none, 1 is that of `ddpm`."""
+
+
+class Preview(Sampler):
+    """Images drawn at every validation while a DDPM is trained, always from the same noise."""
+
+    images: int = Field(default=4, ge=0)
+    """Images; 0 for none."""
 
 
 class ClassOverride(Section):
@@ -108,10 +130,16 @@ class Diffusion(Duration):
     halves the rate when an epoch's training loss has not fallen for more than one epoch."""
     lr_end: float = Field(default=1e-5, ge=0)
     """Last learning rate of the linear schedules."""
+    min_snr: PositiveFloat | None = None
+    """Largest signal-to-noise ratio by which a time's loss is weighted (Hang et al. 2023 take 5);
+    null weighs all times alike, as the study did."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the net; the last two mix in 16 bits where that is safe. `tf32` is for GPUs."""
     ema: float | None = Field(default=0.995, gt=0, lt=1)
     """Decay of the moving average of the weights that are sampled from; null for none."""
     validation_every: PositiveInt = 5
-    """Epochs between validation losses."""
+    """Epochs between validation losses and previews."""
+    preview: Preview = Preview()
     classes: dict[ClassName, ClassOverride] = {}
     """Overrides for single classes."""
 
@@ -136,14 +164,15 @@ class Diffusion(Duration):
         return Diffusion.model_validate(values)
 
 
-class Sampling(Section):
+class Sampling(Sampler):
     """Images drawn from each DDPM."""
 
     images: int = Field(default=200, ge=2)
     """Images a class."""
-    sampler: Literal["ddpm", "ddim"] = "ddim"
-    """`ddpm` is the study's ancestral sampling."""
-    steps: PositiveInt = 50
-    """Denoising steps; ancestral sampling in the study takes all 1000."""
-    batch_size: PositiveInt = 50
-    """Images denoised together; changes no image."""
+
+
+class HandExperiment(Section):
+    """The study's section 5.1: one DDPM of hand radiographs."""
+
+    diffusion: Diffusion = Diffusion(steps=600, augmentation="hand")
+    sampling: Sampling = Sampling(images=100)

@@ -1,0 +1,54 @@
+"""What happened in a training so far."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from meddiff.batches import Batch
+
+COLUMNS = ["step", "epoch", "loss", "validation_loss", "lr"]
+
+
+@dataclass
+class History:
+    """What happened so far."""
+
+    done: int = 0
+    first_loss: float | None = None
+    lr: float = math.nan
+    losses: list[float] = field(default_factory=list)
+    rows: list[dict[str, float]] = field(default_factory=list)
+    previews: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], previews: list[np.ndarray]) -> "History":
+        """Return the history that `values` gave."""
+        return cls(**values, previews=previews)
+
+    def values(self) -> dict[str, Any]:
+        """Return all but the previews as JSON holds it."""
+        names = ("done", "first_loss", "lr", "losses", "rows")
+        return {name: getattr(self, name) for name in names}
+
+    def add(self, losses: list[float], lr: float) -> None:
+        """Take note of the losses of the latest steps, and of the last one's rate."""
+        self.first_loss = losses[0] if self.first_loss is None else self.first_loss
+        self.done += len(losses)
+        self.losses += losses
+        self.lr = lr
+
+    def end_epoch(self, batch: Batch, validation_loss: float) -> dict[str, float]:
+        """Add and return the row of the epoch that ends with this batch."""
+        row = {
+            "step": batch.step,
+            "epoch": batch.epoch,
+            "loss": float(np.mean(self.losses)),
+            "validation_loss": validation_loss,
+            "lr": self.lr,
+        }
+        self.rows.append(row)
+        self.losses = []
+        return row

@@ -1,0 +1,222 @@
+"""Run a training in this process, or in several that torchrun starts.
+
+    python -m meddiff.diffusion.launch JOB.json
+
+is what each of several processes runs.
+"""
+
+import ctypes
+import hashlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meddiff.arrays import load_images, save_array
+from meddiff.checkpoints import save_checkpoint
+from meddiff.devices import limit_threads
+from meddiff.diffusion.processes import connect
+from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.state import Safety, StateFile
+from meddiff.diffusion.training import Watcher, train_ddpm
+from meddiff.diffusion.watchers import SpeedLog, TensorBoard
+from meddiff.errors import MeddiffError
+from meddiff.files import sha256_file, write_csv
+from meddiff.settings import Compute
+
+log = logging.getLogger(__name__)
+
+PORT = 29400
+"""First port on which processes of several machines meet."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a process needs to know of a training; paths are relative to where it runs.
+
+    Attributes:
+        name: class.
+        images: image sets to train on.
+        validation: image set of the validation loss, or None.
+        settings: `Diffusion` of this class.
+        seed: seed of the run.
+        code: digest of the code that the result depends on.
+        compute: `Compute`.
+        device: "cpu", "cuda" or "mps".
+        checkpoint: weights to sample from.
+        history: table with one row an epoch.
+        previews: images drawn during the training.
+        speed: table of images a second.
+        board: folder for TensorBoard, used where `compute` asks for it.
+    """
+
+    name: str
+    images: list[str]
+    validation: str | None
+    settings: dict[str, Any]
+    seed: int
+    code: str
+    compute: dict[str, Any]
+    device: str
+    checkpoint: str
+    history: str
+    previews: str
+    speed: str
+    board: str
+
+    @property
+    def state(self) -> Path:
+        """Where the resumable state lies."""
+        return Path(self.checkpoint).with_suffix(".state.safetensors")
+
+    def key(self) -> dict[str, str]:
+        """Return what the result depends on, by name."""
+        sets = [*self.images, *([self.validation] if self.validation else [])]
+        return {
+            "the settings": _digest(self.settings),
+            "the seed": str(self.seed),
+            "the images": _digest([sha256_file(path) for path in sets]),
+            "the code": self.code,
+        }
+
+
+def run_training(job: TrainingJob) -> None:
+    """Train and write what the job names; its state stays until `discard_state`.
+
+    Raises:
+        MeddiffError: as `train_ddpm`; the state is kept.
+    """
+    compute = Compute.model_validate(job.compute)
+    if compute.processes * compute.nodes == 1:
+        train_here(job)
+    else:
+        _launch(job, compute)
+
+
+def discard_state(job: TrainingJob) -> None:
+    """Delete the state of a training whose outputs are safe."""
+    StateFile(job.state, {}).remove()
+
+
+def train_here(job: TrainingJob) -> None:
+    """Take part in a training as one process; the first writes what the job names."""
+    compute = Compute.model_validate(job.compute)
+    settings = Diffusion.model_validate(job.settings)
+    place = connect(
+        job.device, settings.precision, processes=compute.processes, nodes=compute.nodes
+    )
+    images = np.concatenate([load_images(path) for path in job.images])
+    watchers: list[Watcher] = []
+    with ExitStack() as stack:
+        file = StateFile(job.state, job.key())
+        if place.rank == 0:
+            stack.enter_context(file)
+            watchers.append(SpeedLog(job.speed))
+            if compute.tensorboard:
+                watchers.append(stack.enter_context(TensorBoard(job.board)))
+        trained = train_ddpm(
+            images,
+            settings,
+            seed=job.seed,
+            name=job.name,
+            validation=load_images(job.validation) if job.validation else None,
+            place=place,
+            safety=Safety(file, 60 * compute.save_minutes),
+            compiled=compute.compile,
+            watchers=tuple(watchers),
+        )
+    if place.rank == 0:
+        write_csv(trained.history, job.history)
+        save_array(trained.previews, job.previews)
+        about = {"settings": job.settings, "size": images.shape[1], "channels": images.shape[-1]}
+        save_checkpoint(job.checkpoint, trained.weights, about)
+
+
+def _launch(job: TrainingJob, compute: Compute) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=".", prefix=".ddpm-", suffix=".json") as file:
+        json.dump(asdict(job), file)
+        file.flush()
+        command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", file.name]
+        log.info("%d processes on %d machines", compute.processes, compute.nodes)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=_end_with_parent(),
+            env=os.environ | {"OMP_NUM_THREADS": str(compute.threads)},
+        )
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        faults = []
+        assert process.stdout is not None
+        try:
+            for line in map(str.rstrip, process.stdout):
+                if line.startswith("error: "):
+                    faults.append(line.removeprefix("error: "))
+                elif line:
+                    log.info("%s", line)
+            status = process.wait()
+        finally:
+            process.terminate()
+            signal.signal(signal.SIGTERM, before)
+    if faults:
+        raise MeddiffError(faults[0])
+    if status:
+        raise MeddiffError(f"the processes of ddpm {job.name} ended with status {status}: see log")
+
+
+def _torchrun(compute: Compute) -> list[str]:
+    """Return the command that starts the processes; Slurm starts it on each of several machines."""
+    command = [sys.executable, "-m", "torch.distributed.run"]
+    command += [f"--nproc-per-node={compute.processes}"]
+    if compute.nodes == 1:
+        return [*command, "--standalone"]
+    number = os.environ.get("SLURM_JOB_ID")
+    if number is None:
+        raise MeddiffError(
+            f"compute.nodes is {compute.nodes}, but this is no job of Slurm: set it to 1, or use a "
+            "profile that submits to Slurm"
+        )
+    meeting = f"{socket.gethostname()}:{PORT + int(number) % 1000}"
+    start = ["srun", f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}"]
+    together = [f"--nnodes={compute.nodes}", f"--rdzv-id={number}", "--rdzv-backend=c10d"]
+    return [*start, "--ntasks-per-node=1", *command, *together, f"--rdzv-endpoint={meeting}"]
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """Return what makes a child of Linux end when its parent is killed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc, die = ctypes.CDLL(None), 1
+    return lambda: libc.prctl(die, signal.SIGTERM)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _main() -> None:
+    job = TrainingJob(**json.loads(Path(sys.argv[1]).read_text()))
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
+    limit_threads(Compute.model_validate(job.compute).threads)
+    try:
+        train_here(job)
+    except MeddiffError as error:
+        print(f"error: {error}", flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main()

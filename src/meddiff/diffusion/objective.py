@@ -1,0 +1,69 @@
+"""What a denoising net learns: noisy images, their targets, and the weight of each."""
+
+import torch
+from monai.networks.schedulers import DDPMScheduler
+from torch import Tensor, nn
+
+
+def draw_times_and_noise(shape: tuple[int, ...], timesteps: int, key: int) -> tuple[Tensor, Tensor]:
+    """Return a time (N,) and standard normal noise (N,C,H,W) for each image, from a seed alone."""
+    generator = torch.Generator().manual_seed(key)
+    times = torch.randint(timesteps, shape[:1], generator=generator)
+    return times, torch.randn(shape, generator=generator)
+
+
+def denoising_loss(
+    network: nn.Module,
+    schedule: DDPMScheduler,
+    clean: Tensor,
+    times: Tensor,
+    noise: Tensor,
+    *,
+    min_snr: float | None = None,
+) -> Tensor:
+    """Mean squared error of the net's prediction (Ho et al. 2020, eq. 14).
+
+    Args:
+        network: takes noisy images (N,C,H,W) and times (N,).
+        schedule: its `prediction_type` says whether the target is the noise, the velocity (Salimans
+            and Ho 2022, appendix D) or the clean image.
+        clean: float (N,C,H,W) in the net's range.
+        times: int (N,) in [0, T).
+        noise: standard normal (N,C,H,W).
+        min_snr: gamma of `min_snr_weights`, or None to weigh all times alike.
+    """
+    noisy = schedule.add_noise(original_samples=clean, noise=noise, timesteps=times)
+    noisy = noisy.contiguous(memory_format=torch.channels_last)
+    predicted = network(noisy, timesteps=times)
+    target = _target(schedule, clean, times, noise)
+    if min_snr is None:
+        return nn.functional.mse_loss(predicted, target)
+    errors = nn.functional.mse_loss(predicted, target, reduction="none").mean((1, 2, 3))
+    return (errors * min_snr_weights(schedule, times, min_snr)).mean()
+
+
+def min_snr_weights(schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
+    """Return the weight of each time, so that none counts for more than its signal is worth.
+
+    As an error of the clean image every weight is min(SNR, gamma) (Hang et al. 2023, section 3.4);
+    that of the noise is SNR times as large, that of the velocity SNR + 1 times.
+
+    Args:
+        schedule: forward process with `alphas_cumprod` (T,).
+        times: int (N,) in [0, T).
+        gamma: largest weight, 5 in the paper.
+
+    Returns:
+        float32 (N,).
+    """
+    bars = schedule.alphas_cumprod.to(times.device, torch.float64)[times]
+    snr = bars / (1 - bars)
+    scale = {"sample": 1, "epsilon": snr, "v_prediction": snr + 1}[schedule.prediction_type]
+    return (snr.clamp(max=gamma) / scale).float()
+
+
+def _target(schedule: DDPMScheduler, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+    if schedule.prediction_type == "v_prediction":
+        velocity: Tensor = schedule.get_velocity(sample=clean, noise=noise, timesteps=times)
+        return velocity
+    return clean if schedule.prediction_type == "sample" else noise

@@ -1,0 +1,139 @@
+"""Samplers: from noise to images, one pure function a method.
+
+Each is a generator: it yields the images after each of its steps, so that the last are the samples
+and the others show how they came about. A net enters as `denoise` only, a schedule as the products
+`alpha_bars` of its alphas, and chance as `draw`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+Denoise = Callable[[Tensor, int], Tensor]
+"""From noisy images (N,C,H,W) and their time to an estimate of the clean images."""
+Draw = Callable[[], Tensor]
+"""Returns fresh standard normal noise (N,C,H,W)."""
+Sampler = Callable[[Denoise, Tensor, Sequence[float], Sequence[int], Draw], Iterator[Tensor]]
+
+
+def respaced_times(timesteps: int, steps: int) -> list[int]:
+    """Return `steps` times from T-1 down to 0, evenly spaced."""
+    return np.linspace(timesteps - 1, 0, steps).round().astype(int).tolist()
+
+
+def ddpm(
+    denoise: Denoise,
+    images: Tensor,
+    alpha_bars: Sequence[float],
+    times: Sequence[int],
+    draw: Draw,
+    *,
+    variance: Literal["small", "large"] = "small",
+) -> Iterator[Tensor]:
+    """Ancestral sampling (Ho et al. 2020, algorithm 2, eq. 6 and 7).
+
+    Fewer times than the schedule has make it the ancestral sampling of the schedule re-spaced to
+    these (Nichol and Dhariwal 2021, section 4).
+
+    Args:
+        denoise: the net.
+        images: standard normal noise, (N,C,H,W).
+        alpha_bars: products of alphas by time, (T,), falling.
+        times: falling times to visit, down to 0.
+        draw: noise of a step.
+        variance: `small` is beta-tilde, that of the posterior; `large` is beta.
+
+    Yields:
+        Images after each step.
+    """
+    for time, bar, after in _steps(alpha_bars, times):
+        clean = denoise(images, time)
+        alpha = bar / after
+        beta = 1 - alpha
+        images = (
+            math.sqrt(after) * beta / (1 - bar) * clean
+            + math.sqrt(alpha) * (1 - after) / (1 - bar) * images
+        )
+        if after < 1:
+            spread = beta if variance == "large" else (1 - after) / (1 - bar) * beta
+            images = images + math.sqrt(spread) * draw()
+        yield images
+
+
+def ddim(
+    denoise: Denoise,
+    images: Tensor,
+    alpha_bars: Sequence[float],
+    times: Sequence[int],
+    draw: Draw,
+    *,
+    eta: float = 0.0,
+) -> Iterator[Tensor]:
+    """Implicit sampling (Song et al. 2021, eq. 12 and 16); arguments as for `ddpm`.
+
+    Args:
+        denoise: the net.
+        images: standard normal noise, (N,C,H,W).
+        alpha_bars: products of alphas by time, (T,), falling.
+        times: falling times to visit, down to 0.
+        draw: noise of a step; never called where `eta` is 0.
+        eta: 0 is deterministic, 1 is ancestral with the small variance.
+
+    Yields:
+        Images after each step.
+    """
+    for time, bar, after in _steps(alpha_bars, times):
+        clean = denoise(images, time)
+        epsilon = (images - math.sqrt(bar) * clean) / math.sqrt(1 - bar)
+        spread = eta * math.sqrt((1 - after) / (1 - bar) * (1 - bar / after))
+        images = math.sqrt(after) * clean + math.sqrt(1 - after - spread**2) * epsilon
+        if spread > 0:
+            images = images + spread * draw()
+        yield images
+
+
+def dpm_solver(
+    denoise: Denoise,
+    images: Tensor,
+    alpha_bars: Sequence[float],
+    times: Sequence[int],
+    draw: Draw,
+) -> Iterator[Tensor]:
+    """DPM-Solver++(2M), deterministic, of second order (Lu et al. 2022, algorithm 2).
+
+    The first and the last step are of first order, which is `ddim`'s; arguments as for `ddpm`,
+    and `draw` is never called.
+
+    Yields:
+        Images after each step.
+    """
+    previous: tuple[Tensor, float] | None = None
+    for time, bar, after in _steps(alpha_bars, times):
+        clean = denoise(images, time)
+        if after == 1:
+            images = clean
+        else:
+            step = _half_log_snr(after) - _half_log_snr(bar)
+            slope = clean
+            if previous is not None:
+                earlier, earlier_step = previous
+                slope = clean + step / (2 * earlier_step) * (clean - earlier)
+            ratio = math.sqrt((1 - after) / (1 - bar))
+            images = ratio * images - math.sqrt(after) * math.expm1(-step) * slope
+            previous = clean, step
+        yield images
+
+
+def _steps(alpha_bars: Sequence[float], times: Sequence[int]) -> Iterator[tuple[int, float, float]]:
+    """Yield each time, its alpha-bar, and that of the time after it; there is no noise at 1."""
+    bars = [alpha_bars[time] for time in times] + [1.0]
+    for time, (bar, after) in zip(times, pairwise(bars), strict=True):
+        yield time, bar, after
+
+
+def _half_log_snr(alpha_bar: float) -> float:
+    return 0.5 * math.log(alpha_bar / (1 - alpha_bar))

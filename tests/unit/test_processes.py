@@ -1,0 +1,167 @@
+"""Several processes train one DDPM: torchrun and gloo on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meddiff.arrays import load_array, save_array
+from meddiff.checkpoints import load_checkpoint
+from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
+from meddiff.diffusion.processes import connect
+from meddiff.diffusion.settings import Diffusion
+from meddiff.errors import MeddiffError
+
+TINY = {
+    "channels": [8, 16],
+    "attention": [False, True],
+    "residual_blocks": 1,
+    "head_channels": 8,
+    "norm_groups": 4,
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
+    """Seven images in batches of five: shares of processes differ, and one epoch ends with two."""
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
+    save_array(images, "train.npy")
+    save_array(images[:3], "validation.npy")
+    settings = {"steps": 8, "batch_size": 5, "network": TINY, "lr": 1e-3, "ema": 0.9}
+    settings |= {"validation_every": 2, "preview": {"images": 2, "steps": 3}}
+    return TrainingJob(
+        name="x",
+        images=["train.npy"],
+        validation="validation.npy",
+        settings=Diffusion.model_validate(settings).model_dump(),
+        seed=0,
+        code="1",
+        compute={"threads": 1, "save_minutes": 0},
+        device="cpu",
+        checkpoint="x.safetensors",
+        history="x_history.csv",
+        previews="x_previews.npy",
+        speed="x_speed.csv",
+        board="board",
+    )
+
+
+def several(job: TrainingJob, **compute: object) -> TrainingJob:
+    """Return the same job for two processes, with outputs of its own."""
+    outputs = {key: f"two_{getattr(job, key)}" for key in ("checkpoint", "history", "previews")}
+    return replace(job, compute=job.compute | {"processes": 2} | compute, **outputs)
+
+
+def assert_same_curve(found: TrainingJob, expected: TrainingJob, rtol: float) -> None:
+    ours, theirs = (pd.read_csv(each.history) for each in (found, expected))
+    pd.testing.assert_frame_equal(ours, theirs, rtol=rtol)
+
+
+def assert_alike(found: TrainingJob, expected: TrainingJob) -> None:
+    """The same curves and weights but for rounding."""
+    assert_same_curve(found, expected, 1e-4)
+    weights, reference = (load_checkpoint(each.checkpoint)[0] for each in (found, expected))
+    for key, weight in reference.items():
+        np.testing.assert_allclose(weights[key], weight, atol=2e-4)
+    previews = [load_array(each.previews) for each in (found, expected)]
+    assert previews[0].shape == previews[1].shape == (2, 2, 16, 16, 3)
+    assert np.abs(previews[0].astype(int) - previews[1]).mean() < 1
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_curve_of_one(job: TrainingJob) -> None:
+    run_training(job)
+    two = several(job)
+    run_training(two)
+    assert_alike(two, job)
+
+
+@pytest.mark.slow
+def test_two_processes_in_mixed_precision(job: TrainingJob) -> None:
+    job = replace(job, settings=job.settings | {"precision": "bf16"})
+    run_training(job)
+    two = several(job)
+    run_training(two)
+    assert_same_curve(two, job, 5e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on(job: TrainingJob) -> None:
+    """The one that started them is killed: they end too, and the next run goes on."""
+    long = replace(job, settings=job.settings | {"steps": 60, "validation_every": 99})
+    run_training(long)
+    discard_state(long)
+    two = several(long)
+    Path("two.json").write_text(json.dumps(asdict(two)))
+    program = (
+        "import json; from meddiff.diffusion.launch import *;"
+        "run_training(TrainingJob(**json.load(open('two.json'))))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    while process.poll() is None and not two.state.exists():
+        time.sleep(0.05)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = load_checkpoint(two.state)[1]["values"]["history"]["done"]
+    assert 0 < done < 60
+    run_training(two)
+    assert_same_curve(two, long, 2e-3)
+    speed = pd.read_csv(job.speed)
+    assert speed["epoch"].tolist() == sorted(set(speed["epoch"])), "an epoch stands there twice"
+    discard_state(two)
+    assert not list(Path().glob("*state*")) and not list(Path().glob(".ddpm*"))
+
+
+@pytest.mark.slow
+def test_two_machines_meet_through_srun(
+    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for srun starts the command once for each node, here both on this machine."""
+    srun = tmp_path / "bin/srun"
+    srun.parent.mkdir()
+    srun.write_text(
+        "#!/bin/sh\n"
+        'echo "$@" | grep -q -- "--nodes=2 --ntasks=2 --ntasks-per-node=1" || exit 9\n'
+        "shift 3\n"
+        '"$@" & "$@"; first=$?; wait $! && exit $first\n'
+    )
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("socket.gethostname", lambda: "127.0.0.1")
+    run_training(job)
+    two = several(job, processes=1, nodes=2)
+    run_training(two)
+    assert_alike(two, job)
+
+
+def test_several_machines_need_slurm(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(MeddiffError, match=r"compute\.nodes is 2, but this is no job of Slurm"):
+        run_training(several(job, nodes=2))
+
+
+@pytest.mark.slow
+def test_a_fault_in_a_process_is_one_line(job: TrainingJob) -> None:
+    bad = several(replace(job, settings=job.settings | {"lr": 1e18, "lr_schedule": "constant"}))
+    with pytest.raises(MeddiffError, match=r"^ddpm x: the loss is .* lower diffusion\.lr") as told:
+        run_training(bad)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "told"), [("cpu", "tf32", r"diffusion\.precision tf32 is for NVIDIA")]
+)
+def test_arithmetic_that_a_device_lacks(device: str, precision: str, told: str) -> None:
+    with pytest.raises(MeddiffError, match=told):
+        connect(device, precision)

@@ -1,0 +1,226 @@
+"""A training that is killed goes on from its saved state and ends with the same bits."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from meddiff.checkpoints import load_checkpoint
+from meddiff.diffusion.engine import TrainedDdpm
+from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.state import Safety, State, StateFile
+from meddiff.diffusion.training import train_ddpm
+from meddiff.errors import MeddiffError
+
+TINY = {
+    "channels": [8, 16],
+    "attention": [False, True],
+    "residual_blocks": 1,
+    "head_channels": 8,
+    "norm_groups": 4,
+}
+KEY = {"the settings": "1"}
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
+KILLS = 20
+
+
+def settings_of(**changes: object) -> Diffusion:
+    fixed = {"steps": 40, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": 0.9}
+    previews = {"validation_every": 2, "preview": {"images": 2, "steps": 3}}
+    return Diffusion.model_validate(fixed | previews | changes)
+
+
+def train(settings: Diffusion, **options: object) -> TrainedDdpm:
+    return train_ddpm(IMAGES, settings, seed=0, name="x", validation=IMAGES[:5], **options)
+
+
+def train_safely(settings: Diffusion, path: Path, **options: object) -> TrainedDdpm:
+    with StateFile(path, KEY) as file:
+        return train(settings, safety=Safety(file, 0), **options)
+
+
+def assert_same(found: TrainedDdpm, expected: TrainedDdpm) -> None:
+    assert found.weights.keys() == expected.weights.keys()
+    assert all(torch.equal(found.weights[key], w) for key, w in expected.weights.items())
+    assert found.history.equals(expected.history)
+    assert np.array_equal(found.previews, expected.previews)
+
+
+def steps_done(path: Path) -> int:
+    return load_checkpoint(path)[1]["values"]["history"]["done"] if path.exists() else 0
+
+
+class Ends(Exception):
+    """Stands for whatever ends a process."""
+
+
+class EndsAfter:
+    """A watcher that ends a training after an epoch, before its state is saved."""
+
+    def __init__(self, epoch: int) -> None:
+        self.last = epoch
+
+    def epoch(self, row: dict, images_per_second: float, previews: np.ndarray | None) -> None:
+        if row["epoch"] == self.last:
+            raise Ends
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lr_schedule": "plateau", "ema": None, "optimizer": "adam"},
+        {"lr_schedule": "linear", "accumulate": 2, "min_snr": 5.0},
+        {"precision": "bf16", "augmentation": "isic2016"},
+        {"precision": "fp16", "noise": {"prediction": "epsilon", "schedule": "linear"}},
+    ],
+    ids=["warm-up", "plateau", "accumulated", "bf16", "fp16"],
+)
+def test_every_part_of_a_training_goes_on(tmp_path: Path, changes: dict) -> None:
+    settings = settings_of(**changes)
+    expected = train(settings)
+    for epoch in (1, 2, 4):
+        with pytest.raises(Ends):
+            train_safely(settings, tmp_path / "x.safetensors", watchers=(EndsAfter(epoch),))
+    assert 0 < steps_done(tmp_path / "x.safetensors") < 40
+    assert_same(train_safely(settings, tmp_path / "x.safetensors"), expected)
+
+
+def attempt(path: Path, result: Path) -> None:
+    """What a child process does: train, and tell the digest of what came out."""
+    torch.set_num_threads(1)
+    trained = train_safely(settings_of(steps=200, validation_every=4), path)
+    partial = result.with_suffix(".part")
+    torch.save({**trained.weights, "previews": torch.from_numpy(trained.previews)}, partial)
+    trained.history.to_json(result.with_suffix(".json"), double_precision=15)
+    partial.rename(result)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """SIGKILL, at least twenty times, whatever the process is doing: also while it saves."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["meddiff.diffusion.training"])
+    path, result = tmp_path / "x.safetensors", tmp_path / "result.pt"
+    chance, kills, seen = random.Random(0), 0, []
+    while not result.exists():
+        child = context.Process(target=attempt, args=(path, result))
+        child.start()
+        begun = steps_done(path)
+        while child.is_alive() and kills < KILLS and steps_done(path) <= begun:
+            time.sleep(0.01)
+        if kills < KILLS:
+            time.sleep(chance.uniform(0, 0.15))
+            os.kill(child.pid, signal.SIGKILL)
+            kills += 1
+        child.join()
+        seen.append(steps_done(path))
+        print(f"kill {kills}: {seen[-1]} steps are saved")
+    assert kills >= KILLS and seen == sorted(seen)
+    assert len(set(seen)) > 10, "most kills came before any progress"
+    expected = train(settings_of(steps=200, validation_every=4))
+    found = torch.load(result, weights_only=True)
+    assert np.array_equal(found.pop("previews").numpy(), expected.previews)
+    assert all(torch.equal(found[key], w) for key, w in expected.weights.items())
+    history = expected.history.to_json(double_precision=15)
+    assert result.with_suffix(".json").read_text() == history
+
+
+def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path) -> None:
+    class Terminates:
+        def epoch(self, row: dict, images_per_second: float, previews: object) -> None:
+            if row["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    path = tmp_path / "x.safetensors"
+    with (
+        pytest.raises(MeddiffError, match=r"ddpm x: told to end at step 17 of 40; run the same"),
+        StateFile(path, KEY) as file,
+    ):
+        train(settings_of(), safety=Safety(file, 9999), watchers=(Terminates(),))
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert steps_done(path) == 17
+    assert_same(train_safely(settings_of(), path), train(settings_of()))
+
+
+def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(Ends):
+        train_safely(settings_of(), path, watchers=(EndsAfter(2),))
+    good = path.read_bytes()
+    monkeypatch.setattr(
+        "meddiff.diffusion.engine.denoising_loss",
+        lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
+    )
+    with pytest.raises(MeddiffError, match=r"the loss is nan at step .* last saved state are kept"):
+        train_safely(settings_of(), path)
+    assert path.read_bytes() == good
+
+
+class TestStateFile:
+    def test_another_key_is_told_and_not_used(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tmp_path / "x.safetensors"
+        with StateFile(path, {"the code": "1", "the seed": "1"}) as file:
+            file.save(State({"a": torch.zeros(2)}, {"b": 1.5}))
+        with StateFile(path, {"the code": "2", "the seed": "1"}) as file, caplog.at_level("INFO"):
+            assert file.load() is None
+        assert "starts anew: the code changed since" in caplog.text
+
+    def test_values_and_tensors_come_back(self, tmp_path: Path) -> None:
+        values = {
+            "lr": 0.1 + 0.2,
+            "rows": [{"loss": float("nan"), "step": 3}],
+            "best": float("inf"),
+        }
+        with StateFile(tmp_path / "x.safetensors", KEY) as file:
+            file.save(State({"a": torch.arange(6.0).reshape(2, 3)}, values))
+            found = file.load()
+        assert torch.equal(found.tensors["a"], torch.arange(6.0).reshape(2, 3))
+        assert found.values["lr"] == 0.1 + 0.2 and found.values["best"] == float("inf")
+        assert np.isnan(found.values["rows"][0]["loss"])
+
+    @pytest.mark.parametrize("damage", [b"", b"x" * 100])
+    def test_a_damaged_state_is_left_behind(
+        self, tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "x.safetensors").write_bytes(damage)
+        found = train_safely(settings_of(), tmp_path / "x.safetensors")
+        assert "cannot be read" in caplog.text
+        assert_same(found, train(settings_of()))
+
+    def test_half_written_files_are_cleared_and_others_are_not(self, tmp_path: Path) -> None:
+        left, other = (
+            tmp_path / ".x.state-ab12cd34.safetensors",
+            tmp_path / ".y.state-1.safetensors",
+        )
+        for file in (left, other):
+            file.write_bytes(b"half")
+        with StateFile(tmp_path / "x.state.safetensors", KEY):
+            assert not left.exists() and other.exists()
+
+    def test_two_trainings_do_not_share_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("meddiff.diffusion.state.WAIT", 0.1)
+        path = tmp_path / "x.safetensors"
+        with (
+            StateFile(path, KEY),
+            pytest.raises(MeddiffError, match=r"another process trains into .*x\.safetensors"),
+            StateFile(path, KEY),
+        ):
+            pass
+
+    def test_nothing_is_left(self, tmp_path: Path) -> None:
+        with StateFile(tmp_path / "x.safetensors", KEY) as file:
+            file.save(State({}, {}))
+        file.remove()
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,9 @@
+"""Put the shards of a class's synthetic images together."""
+
+import numpy as np
+
+from meddiff.arrays import load_images, save_array
+from meddiff.jobs import job
+
+with job(snakemake):
+    save_array(np.concatenate([load_images(path) for path in snakemake.input]), snakemake.output[0])
