@@ -123,27 +123,35 @@ EDITS = {
     "diffusion.steps": (
         "diffusion: {steps: 7}",
         {"train_ddpm": 2, "sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
-         "training_figure": 1, "all": 1},
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "ddpm_figure": 2,
+         "denoising_figure": 2, "check_samples": 1, "training_figure": 1, "all": 1},
     ),
     "diffusion of one class": (
         "diffusion: {classes: {benign: {epochs: 2}}}",
         {"train_ddpm": 1, "sample": 1, "features": 3, "fid": 3, "similarity": 1, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 1,
-         "training_figure": 1, "all": 1},
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 1, "ddpm_figure": 1,
+         "denoising_figure": 1, "check_samples": 1, "training_figure": 1, "all": 1},
     ),
     "two values swapped": (
         "data: {phantom: {segmentation_train: 6, segmentation_test: 16}}",
         {"draw_isic2016": 1, "index_segmentation": 1, "segmentation_set": 2, "train_unet": 1,
-         "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1, "training_figure": 1, "all": 1},
+         "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1, "training_figure": 1,
+         "audit_leakage": 1, "segmentation_figure": 1, "all": 1},
     ),
     "sampling.images": (
         "sampling: {images: 9}",
         {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "all": 1},
+         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
+         "check_samples": 1, "all": 1},
+    ),
+    "sampling.eta": (
+        "sampling: {eta: 0.5}",
+        {"sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
+         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
+         "check_samples": 1, "all": 1},
     ),
     "compute.sampling_batch": ("compute: {sampling_batch: 3}", {}),
-    "compute": ("compute: {threads: 1, device: auto}", {}),
+    "compute": ("compute: {threads: 2, device: auto, processes: 2, tensorboard: true}", {}),
     "metrics.ssim": (
         "metrics: {ssim: {sigma: 1.2}}", {"similarity": 4, "table_5_2": 1, "all": 1}
     ),
@@ -168,7 +176,7 @@ EDITS = {
     "scale": (
         "scale: other",
         {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "audit_duplicates": 1,
-         "audit_leakage": 1, "audit_encoding": 1, "all": 1},
+         "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "all": 1},
     ),
     "what another source reads": ("data: {folder: {name: mine}}", {}),
 }  # fmt: skip
@@ -200,8 +208,10 @@ CODE = {
     "the sampler's module": (
         "src/meddiff/diffusion/sampling.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
         {"sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
-         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "all": 1},
+         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
+         "check_samples": 1, "all": 1},
     ),
+    "a training's keeper": ("src/meddiff/diffusion/state.py", "WAIT = 60", "WAIT = 61", {}),
     "a rule's parameter": (
         "workflow/rules/metrics.smk", 'code=code("fid.py"),', 'code=code("fid.py"), more=1,',
         {"fid": 3, "table_5_2": 1, "all": 1},

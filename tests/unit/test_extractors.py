@@ -2,7 +2,10 @@
 
 import hashlib
 import http.server
+import pickle
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +19,14 @@ from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.extractor import load_extractor
 from meddiff.extractors.learning import Examples, fit
-from meddiff.extractors.resnet50 import ResNet50, imagenet_weights, train_resnet50
+from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet, radimagenet_features
+from meddiff.extractors.resnet50 import ResNet50, train_resnet50
 from meddiff.extractors.segmentation import segmentation_loss, segmentation_scores, train_unet
 from meddiff.extractors.settings import Training
 from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
 from meddiff.extractors.unet import UNet
+from meddiff.extractors.weights import IMAGENET, RADIMAGENET, find_weights
 
 
 @pytest.fixture(scope="module")
@@ -215,27 +220,107 @@ def weight_server(tmp_path, monkeypatch):
     server.server_close()
 
 
+def named(file, which=IMAGENET):
+    return replace(which, file=file)
+
+
 def test_imagenet_weights_are_fetched_and_checked(weight_server):
     name, _served, server = weight_server
-    weights, note = imagenet_weights("auto", f"{server}/{name}")
+    weights, note = find_weights(named(name), "auto", f"{server}/{name}")
     assert set(weights) == set(resnet50(weights=None).state_dict())
-    assert "ImageNet" in note
+    assert "ImageNet" in note and name in note
 
 
-def test_wrong_bytes_are_refused(weight_server):
+def test_wrong_bytes_are_refused_and_not_kept(weight_server):
     name, served, server = weight_server
-    (served / "resnet50-00000000.pth").write_bytes((served / name).read_bytes())
-    address = f"{server}/resnet50-00000000.pth"
-    assert imagenet_weights("auto", address)[0] is None
+    wrong = "resnet50-00000000.pth"
+    (served / wrong).write_bytes((served / name).read_bytes())
+    assert find_weights(named(wrong), "auto", f"{server}/{wrong}")[0] is None
     with pytest.raises(MeddiffError, match=r"cannot be fetched .*hub folder"):
-        imagenet_weights("imagenet", address)
+        find_weights(named(wrong), "imagenet", f"{server}/{wrong}")
+    assert not list(Path(torch.hub.get_dir()).rglob("*.pth"))
+
+
+@pytest.mark.parametrize("page", [b"<html>too many downloads</html>", b"", pickle.dumps(print)])
+def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
+    """No checksum is published for RadImageNet's: a page of apology, nothing, a hostile pickle."""
+    _, served, server = weight_server
+    (served / RADIMAGENET.file).write_bytes(page)
+    weights, note = find_weights(RADIMAGENET, "auto", f"{server}/{RADIMAGENET.file}")
+    assert weights is None and "random weights" in note and "could not be had" in note
+    assert not list(Path(torch.hub.get_dir()).rglob("*.pth"))
+    with pytest.raises(MeddiffError, match=r"RadImageNet .*set hand\.weights to auto or none"):
+        find_weights(RADIMAGENET, "radimagenet", f"{server}/{RADIMAGENET.file}")
 
 
 def test_absent_weights_are_named_in_the_note(weight_server):
     _, _, server = weight_server
-    weights, note = imagenet_weights("auto", f"{server}/resnet50-11111111.pth")
+    absent = "resnet50-11111111.pth"
+    weights, note = find_weights(named(absent), "auto", f"{server}/{absent}")
     assert weights is None and "trained from scratch" in note
 
 
 def test_none_never_looks():
-    assert imagenet_weights("none", "no address")[0] is None
+    assert find_weights(IMAGENET, "none", "no address")[0] is None
+
+
+def keras_resnet50(weights, batch):
+    """RadImageNet's net written out from its description, one operation at a time."""
+    f = torch.nn.functional
+
+    def conv(x, name, stride=1, padding=0):
+        return f.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, padding)
+
+    def norm(x, name):
+        parts = (weights[f"{name}.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
+        return f.batch_norm(x, *parts, eps=1.001e-5)
+
+    x = f.relu(norm(conv(batch, "conv1", 2, 3), "bn1"))
+    x = f.max_pool2d(x, 3, 2, 1)
+    for level, blocks in enumerate([3, 4, 6, 3], start=1):
+        for number in range(blocks):
+            at, stride = f"layer{level}.{number}", 2 if level > 1 and number == 0 else 1
+            y = f.relu(norm(conv(x, f"{at}.conv1", stride), f"{at}.bn1"))
+            y = f.relu(norm(conv(y, f"{at}.conv2", 1, 1), f"{at}.bn2"))
+            y = norm(conv(y, f"{at}.conv3"), f"{at}.bn3")
+            if number == 0:
+                x = norm(conv(x, f"{at}.downsample.0", stride), f"{at}.downsample.1")
+            x = f.relu(x + y)
+    return x.mean((2, 3))
+
+
+def test_radimagenet_from_a_served_file(weight_server):
+    """The published layout, loaded from a server, gives the features of the net written out."""
+    _, served, server = weight_server
+    torch.manual_seed(0)
+    state = RadImageNet().trunk.state_dict()
+    for key, value in state.items():
+        if value.dtype == torch.float32 and not key.endswith("weight"):
+            state[key] = value + 0.1 * torch.rand_like(value)
+    assert "conv1.bias" in state and "layer1.0.downsample.0.bias" in state
+    torch.save(state, served / RADIMAGENET.file)
+    weights, note = find_weights(RADIMAGENET, "auto", f"{server}/{RADIMAGENET.file}")
+    assert RADIMAGENET.file in note
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
+    found = radimagenet_features(build_radimagenet(weights), images)
+    assert found.shape == (3, 2048) and found.dtype == np.float32
+    grey = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    batch = grey.repeat(1, 3, 1, 1) - torch.tensor([0.406, 0.456, 0.485]).reshape(3, 1, 1)
+    with torch.no_grad():
+        assert np.allclose(found, keras_resnet50(weights, batch).numpy(), atol=1e-4)
+
+
+def test_radimagenet_takes_blue_first():
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).expand(1, 4, 4, 3)
+    found = RadImageNet.transform(red)
+    assert torch.allclose(found[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
+
+
+def test_without_radimagenet_the_stand_in_is_always_the_same():
+    first, second = (build_radimagenet(None).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_weights_of_another_net_are_refused():
+    with pytest.raises(MeddiffError, match="RadImageNet weights are of another net"):
+        build_radimagenet(resnet50(weights=None).state_dict())

@@ -16,7 +16,7 @@ def test_every_row_is_complete() -> None:
     for name, entry in read_registry().items():
         assert re.fullmatch(r"[\w./-]+", name) and not name.startswith("/") and ".." not in name
         assert entry.version and entry.source and entry.role and entry.licence and entry.citation
-        assert urlsplit(entry.address).scheme in ("https", "kaggle", "torchhub")
+        assert urlsplit(entry.address).scheme in ("https", "kaggle")
         assert entry.md5 is None or re.fullmatch(r"[0-9a-f]{32}", entry.md5)
         assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{8,64}", entry.sha256)
 

@@ -205,6 +205,18 @@ def sampling_settings(wildcards):
     return sampling.model_dump()
 
 
+def sampler_settings(wildcards):
+    """How images of a class are drawn, however many."""
+    settings = sampling_settings(wildcards)
+    return {key: settings[key] for key in settings if key != "images"}
+
+
+def synthetic(wildcards):
+    """Synthetic images of one class."""
+    dataset = "hand" if wildcards.cls == HAND else "lesions"
+    return f"data/{dataset}/synthetic/{wildcards.cls}.npy"
+
+
 def sample_shards(wildcards):
     """Shards of a class's synthetic images."""
     pattern = "data/{{dataset}}/shards/{{cls}}/{shard}.npy"
@@ -223,7 +235,13 @@ def final_outputs():
     return [
         *expand("results/table_{n}.csv", n=["5_1", "5_2", "5_3"]),
         *expand("results/samples/{cls}.png", cls=CLASSES),
+        "results/sample_checks.csv",
         "results/figures/image_sets.png",
+        *expand(
+            "results/figures/ddpm/{cls}_{figure}.png",
+            cls=CLASSES,
+            figure=["curves", "previews", "denoising"],
+        ),
         "results/figures/training.png",
         *expand("results/figures/data/lesions-{cls}.png", cls=CLASSES),
         *([] if SOURCE == "folder" else ["results/figures/data/hand-hand.png"]),

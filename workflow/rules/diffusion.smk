@@ -80,6 +80,31 @@ rule gather_samples:
         "../scripts/gather_samples.py"
 
 
+rule check_samples:
+    """Count black, flat and colour-shifted samples."""
+    input:
+        samples=lesions(["synthetic"], CLASSES),
+        training=lesions(DDPM_SETS, CLASSES),
+    output:
+        report(
+            "results/sample_checks.csv",
+            caption="../report/sample_checks.rst",
+            category="Tables",
+            labels={"table": "sample checks", "shows": "samples that went wrong"},
+        ),
+    log:
+        "logs/check_samples.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("check_samples.py"),
+        classes=CLASSES,
+        stamp=STAMP,
+    script:
+        "../scripts/check_samples.py"
+
+
 if cfg.compute.sampling_shards > 1:
 
     ruleorder: gather_samples > sample

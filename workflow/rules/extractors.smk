@@ -11,11 +11,12 @@ rule imagenet_weights:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code("imagenet_weights.py"),
+        code=code("published_weights.py"),
+        which="IMAGENET",
         weights=cfg.extractors.resnet50.weights,
         file=published("torchvision")["weights"],
     script:
-        "../scripts/imagenet_weights.py"
+        "../scripts/published_weights.py"
 
 
 rule train_unet:

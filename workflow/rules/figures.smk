@@ -96,10 +96,66 @@ rule segmentation_figure:
         "../scripts/segmentation_figure.py"
 
 
+rule ddpm_figure:
+    """Show one DDPM's training: its curves and its previews (Figures 5.3, 5.4, 5.12, 5.13)."""
+    input:
+        history="models/ddpm/{cls}_history.csv",
+        previews="models/ddpm/{cls}_previews.npy",
+    output:
+        curves=report(
+            "results/figures/ddpm/{cls}_curves.png",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"class": "{cls}", "figure": "loss and learning rate"},
+        ),
+        previews=report(
+            "results/figures/ddpm/{cls}_previews.png",
+            caption="../report/previews.rst",
+            category="Training",
+            labels={"class": "{cls}", "figure": "images over the training"},
+        ),
+    log:
+        "logs/ddpm_figure/{cls}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("ddpm_figure.py"),
+        every=lambda wildcards: ddpm_settings(wildcards).validation_every,
+    script:
+        "../scripts/ddpm_figure.py"
+
+
+rule denoising_figure:
+    """Show how samples of one class come out of noise (Figure 5.5)."""
+    input:
+        "models/ddpm/{cls}.safetensors",
+    output:
+        report(
+            "results/figures/ddpm/{cls}_denoising.png",
+            caption="../report/denoising.rst",
+            category="Images",
+            labels={"class": "{cls}", "figure": "from noise to images"},
+        ),
+    log:
+        "logs/denoising_figure/{cls}.log",
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=GPU,
+    params:
+        code=code("denoising_figure.py"),
+        settings=sampler_settings,
+        seed=cfg.seed,
+    script:
+        "../scripts/denoising_figure.py"
+
+
 rule samples_figure:
     """Show the first synthetic images of one class."""
     input:
-        lesions(["synthetic"]),
+        synthetic,
     output:
         report(
             "results/samples/{cls}.png",

@@ -21,7 +21,7 @@ class Source:
         version: edition or version of the data set.
         source: who publishes it.
         role: what it holds, e.g. images, masks, diagnoses.
-        address: `https://…`, `kaggle://<owner>/<name>` or `torchhub://<repository>/<entry>`.
+        address: `https://…` or `kaggle://<owner>/<name>`.
         megabytes: approximate size in MB.
         md5: published MD5.
         sha256: published SHA-256, or as many of its first digits as are published.

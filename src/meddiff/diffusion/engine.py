@@ -19,8 +19,8 @@ from meddiff.diffusion.augmentation import augment, resolve_augmentation
 from meddiff.diffusion.history import COLUMNS, History
 from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
 from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise
+from meddiff.diffusion.previews import draw_previews
 from meddiff.diffusion.processes import Place
-from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.state import State
 from meddiff.errors import MeddiffError
@@ -260,22 +260,15 @@ class Training:
         if self._place.rank != 0:
             return None
         channels, side = self._pixels.shape[-1], self._pixels.shape[1]
-        model = Ddpm(
+        return draw_previews(
             self._sampled,
             self._schedule,
             (channels, side, side),
-            self._settings.noise.zero_centred,
-        )
-        wanted = self._settings.preview
-        (images,) = sample(
-            model,
-            wanted,
-            range(wanted.images),
-            batch_size=wanted.images,
+            self._settings.preview,
+            zero_centred=self._settings.noise.zero_centred,
             seed=self._seed,
             name=self._short,
         )
-        return images
 
     def _parts(self, clean: Tensor, key: int) -> list[tuple[float, tuple[Tensor, Tensor, Tensor]]]:
         """Return this process's share of a batch: images, times and noise, and their weight.

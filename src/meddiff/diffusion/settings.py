@@ -169,10 +169,3 @@ class Sampling(Sampler):
 
     images: int = Field(default=200, ge=2)
     """Images a class."""
-
-
-class HandExperiment(Section):
-    """The study's section 5.1: one DDPM of hand radiographs."""
-
-    diffusion: Diffusion = Diffusion(steps=600, augmentation="hand")
-    sampling: Sampling = Sampling(images=100)

@@ -1,24 +1,16 @@
 """ResNet50 (He et al. 2016) with the study's small head on its 2,048 features."""
 
-import logging
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.hub import load_state_dict_from_url
 from torchvision.models import resnet50
 
-from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import Labelled, examples
 from meddiff.extractors.learning import Examples, fit, predict, seeded
 from meddiff.extractors.settings import Training
-
-log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -115,48 +107,3 @@ def train_resnet50(
 
 def _unchanged(features: Tensor) -> Tensor:
     return features
-
-
-def imagenet_weights(wanted: str, address: str) -> tuple[dict[str, Tensor] | None, str]:
-    """Return torchvision's ImageNet weights of ResNet50, or None, and a line that says which.
-
-    Args:
-        wanted: "auto" takes them if they can be found or fetched, "imagenet" insists, "none"
-            never looks.
-        address: where torchvision's file is fetched from; its name carries the first digits of its
-            SHA-256.
-
-    Raises:
-        MeddiffError: they are insisted on and cannot be had.
-    """
-    if wanted == "none":
-        return None, "none (trained from scratch, as configured)"
-    try:
-        with _timeout(20):
-            state = load_state_dict_from_url(
-                address, map_location="cpu", progress=False, check_hash=True, weights_only=True
-            )
-    except (OSError, RuntimeError) as error:
-        reason = f"{address} cannot be fetched ({error})"
-        if wanted == "imagenet":
-            raise MeddiffError(
-                f"ImageNet weights of ResNet50: {reason}; put the file into torch's hub folder "
-                "(checkpoints/) or set extractors.resnet50.weights to auto or none"
-            ) from error
-        log.warning("ImageNet weights: %s; ResNet50 is trained from scratch", reason)
-        return None, (
-            "none (trained from scratch: ImageNet weights could not be fetched; delete "
-            "models/imagenet_resnet50.safetensors to try again)"
-        )
-    return dict(state), f"ImageNet ({Path(address).name})"
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Bound connections that would hang behind a firewall; torch.hub sets no limit itself."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

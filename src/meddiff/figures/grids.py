@@ -1,6 +1,6 @@
 """Contact sheets: images side by side, enlarged without smoothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,27 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
         enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (column * (side + MARGIN), row * (side + MARGIN)))
     return sheet
+
+
+def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) -> Image.Image:
+    """Return one column a stage, so that a row shows what becomes of one image.
+
+    Args:
+        images: uint8 (stages,N,H,W,C).
+        titles: one a stage, or none.
+        side: side of each image in the sheet, px.
+    """
+    columns = [contact_sheet(stage, columns=1, side=side) for stage in images]
+    top = CAPTION if titles else 0
+    width = max((column.width for column in columns), default=0)
+    height = max((column.height for column in columns), default=0) + top
+    page = Image.new("RGB", (max(1, width * len(columns)), max(1, height)), "white")
+    for number, column in enumerate(columns):
+        page.paste(column, (number * width, top))
+    draw = ImageDraw.Draw(page)
+    for number, title in enumerate(titles):
+        draw.text((number * width + 2, 2), title, fill="black")
+    return page
 
 
 def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -8,7 +8,16 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-UNSEEN = {"settings.py", "errors.py", "files.py", "jobs.py", "progress.py"}
+UNSEEN = {
+    "settings.py",
+    "errors.py",
+    "files.py",
+    "jobs.py",
+    "progress.py",
+    "state.py",
+    "watchers.py",
+    "previews.py",
+}
 """Modules that no result depends on: declared values reach a job as parameters, and the others only
 log, report faults or write bytes to their place. Editing one must not retrain a DDPM."""
 

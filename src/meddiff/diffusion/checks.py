@@ -1,0 +1,76 @@
+"""Samples that went wrong in a way that a metric may not tell: black, flat, of a strange colour."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+FAULTS = ("black", "flat", "colour_shifted")
+TAIL = 0.001
+"""Share of the training images beyond a bound: those alone do not set it."""
+MARGIN = 0.5
+"""Black and flat are less than half as bright and half as varied as hardly any training image."""
+WORTH_A_LINE = 0.05
+"""Share of faulty samples above which the log warns."""
+
+
+def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dict[str, int]:
+    """Count samples unlike any training image in brightness, contrast or mean colour.
+
+    Args:
+        samples: uint8 (N,H,W,C).
+        training: uint8 (M,H,W,C), M at least 2.
+
+    Returns:
+        `images` N; `black`, mean below half of what 99.9 % of the training images exceed; `flat`,
+        the same for the standard deviation over pixels and channels; `colour_shifted`, a mean
+        colour further from theirs (Mahalanobis distance) than 99.9 % of theirs, black ones apart;
+        and `faulty`, with any of these.
+    """
+    found, known = _statistics(samples), _statistics(training)
+    black = found["mean"] < MARGIN * np.quantile(known["mean"], TAIL)
+    flat = found["spread"] < MARGIN * np.quantile(known["spread"], TAIL)
+    limit = np.quantile(_distance(known["colour"], known["colour"]), 1 - TAIL)
+    shifted = (_distance(found["colour"], known["colour"]) > limit) & ~black
+    counts = dict(zip(FAULTS, map(int, (black.sum(), flat.sum(), shifted.sum())), strict=True))
+    faulty = int((black | flat | shifted).sum())
+    return {"images": len(samples), **counts, "faulty": faulty}
+
+
+def faults_table(
+    samples: dict[str, NDArray[np.uint8]], training: dict[str, NDArray[np.uint8]]
+) -> pd.DataFrame:
+    """Return the faults of each class's samples; a class with many is told in the log.
+
+    Args:
+        samples: uint8 (N,H,W,C) by class.
+        training: the training images of each class.
+    """
+    rows = []
+    for name, images in samples.items():
+        counts = count_faults(images, training[name])
+        rows.append({"class": name, **counts})
+        if counts["faulty"] > WORTH_A_LINE * len(images):
+            told = ", ".join(f"{counts[fault]} {fault.replace('_', '-')}" for fault in FAULTS)
+            log.warning("%s: %s of %d samples; look at them", name, told, len(images))
+    return pd.DataFrame(rows)
+
+
+def _statistics(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    pixels = images.reshape(len(images), -1, images.shape[-1]).astype(np.float64)
+    return {
+        "mean": pixels.mean((1, 2)),
+        "spread": pixels.std((1, 2)),
+        "colour": pixels.mean(1),
+    }
+
+
+def _distance(colours: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Mahalanobis distance of mean colours (N,C) from those of known images (M,C)."""
+    # A grey level of play keeps colours apart that never vary among the known ones.
+    covariance = np.atleast_2d(np.cov(known.T)) + np.eye(known.shape[1])
+    apart = colours - known.mean(0)
+    return np.sqrt(np.einsum("nc,cd,nd->n", apart, np.linalg.inv(covariance), apart))

@@ -1,0 +1,44 @@
+"""Images drawn while a DDPM is trained.
+
+They record that training, so that an edit of the samplers is no reason to train again: what a
+training depends on stops short of this module (`meddiff.provenance.fingerprint`).
+"""
+
+import numpy as np
+from monai.networks.schedulers import DDPMScheduler
+from torch import nn
+
+from meddiff.diffusion.sampling import Ddpm, sample
+from meddiff.diffusion.settings import Preview
+
+
+def draw_previews(
+    network: nn.Module,
+    schedule: DDPMScheduler,
+    shape: tuple[int, int, int],
+    settings: Preview,
+    *,
+    zero_centred: bool,
+    seed: int,
+    name: str,
+) -> np.ndarray:
+    """Return uint8 (settings.images,H,W,C), always from the same noise.
+
+    Args:
+        network: the denoising net; switched to evaluation.
+        schedule: its forward process.
+        shape: (C, H, W) of an image.
+        settings: how many, and how.
+        zero_centred: whether the net's range is [-1, 1] or [0, 1].
+        seed: seed of the run.
+        name: class.
+    """
+    (images,) = sample(
+        Ddpm(network, schedule, shape, zero_centred),
+        settings,
+        range(settings.images),
+        batch_size=settings.images,
+        seed=seed,
+        name=name,
+    )
+    return images

@@ -1,0 +1,77 @@
+"""ResNet50 trained on RadImageNet (Mei et al. 2022): a Keras net turned into one of torch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50
+from torchvision.models.resnet import Bottleneck
+
+from meddiff.errors import MeddiffError
+from meddiff.extractors.learning import predict, seeded
+
+BGR_MEAN = (0.406, 0.456, 0.485)
+KERAS_EPSILON = 1.001e-5
+
+
+class RadImageNet(nn.Module):
+    """The net without its classifier; features are the spatial mean of its last maps.
+
+    Keras's ResNet50 differs from torchvision's in three ways: convolutions have biases, a block
+    that halves the resolution does so in its first convolution, and batch norm's epsilon.
+    """
+
+    dimension = 2048
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = resnet50(weights=None)
+        self.trunk.fc = nn.Identity()
+        for module in self.trunk.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias = nn.Parameter(torch.zeros(module.out_channels))
+            elif isinstance(module, nn.BatchNorm2d):
+                module.eps = KERAS_EPSILON
+            elif isinstance(module, Bottleneck):
+                module.conv1.stride, module.conv2.stride = module.conv2.stride, (1, 1)
+
+    @staticmethod
+    def transform(images: Tensor) -> Tensor:
+        """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W): BGR in [0, 1], minus the mean."""
+        mean = images.new_tensor(BGR_MEAN, dtype=torch.float32)
+        colours = (images.float() / 255).expand(-1, -1, -1, 3).flip(-1)
+        return (colours - mean).permute(0, 3, 1, 2)
+
+    def features(self, batch: Tensor) -> Tensor:
+        """Return (N, 2048)."""
+        found: Tensor = self.trunk(batch)
+        return found
+
+
+def build_radimagenet(weights: Mapping[str, Tensor] | None) -> RadImageNet:
+    """Return the net with its published weights, or with random ones that are always the same.
+
+    Raises:
+        MeddiffError: the weights are those of another net.
+    """
+    network = seeded(RadImageNet, 0, "radimagenet")
+    if weights is not None:
+        try:
+            network.trunk.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            told = " ".join(str(error).split())[:300]
+            raise MeddiffError(
+                f"the RadImageNet weights are of another net ({told}): use "
+                "RadImageNet-ResNet50_notop.pth, or set hand.weights to none"
+            ) from error
+    return network.eval()
+
+
+def radimagenet_features(
+    network: RadImageNet, images: np.ndarray, *, device: str = "cpu"
+) -> np.ndarray:
+    """Return float32 (N, 2048) of uint8 images (N,H,W,1 or 3)."""
+    inputs = torch.from_numpy(np.array(images))
+    network = network.to(device)
+    return predict(network, network.features, network.transform, inputs, device=device).numpy()

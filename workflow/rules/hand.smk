@@ -1,0 +1,63 @@
+# Section 5.1: one DDPM of hand radiographs, its samples and their metrics.
+
+
+rule hand:
+    """The table and the pictures of section 5.1."""
+    input:
+        "results/section_5_1.csv",
+        "results/figures/data/hand-hand.png",
+        "results/samples/hand.png",
+        expand(
+            "results/figures/ddpm/hand_{figure}.png",
+            figure=["curves", "previews", "denoising"],
+        ),
+
+
+rule radimagenet_weights:
+    """Find or fetch RadImageNet's ResNet50 weights; without them the file holds none and says why."""
+    output:
+        "models/radimagenet_resnet50.safetensors",
+    log:
+        "logs/radimagenet_weights.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("published_weights.py"),
+        which="RADIMAGENET",
+        weights=cfg.hand.weights,
+        file=published("radimagenet")["weights"],
+    script:
+        "../scripts/published_weights.py"
+
+
+rule section_5_1:
+    """FID, SSIM and MS-SSIM of synthetic hand radiographs beside the published values."""
+    input:
+        weights="models/radimagenet_resnet50.safetensors",
+        validation="data/hand/validation/hand.npy",
+        synthetic="data/hand/synthetic/hand.npy",
+    output:
+        table=report(
+            "results/section_5_1.csv",
+            caption="../report/section_5_1.rst",
+            category="Tables",
+            labels={"table": "section 5.1", "shows": "synthetic hand radiographs"},
+        ),
+        metrics="results/metrics/section_5_1.json",
+        record="results/section_5_1.json",
+    log:
+        "logs/section_5_1.log",
+    benchmark:
+        "logs/section_5_1.benchmark.tsv"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPU,
+    params:
+        code=code("section_5_1.py"),
+        windows=cfg.hand.metrics.model_dump(),
+        stamp={**STAMP, "data": "phantom" if SOURCE == "phantom" else "mednist"},
+    script:
+        "../scripts/section_5_1.py"

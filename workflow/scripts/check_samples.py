@@ -1,0 +1,12 @@
+"""Count black, flat and colour-shifted samples of every class."""
+
+from meddiff.arrays import load_by_class
+from meddiff.diffusion.checks import faults_table
+from meddiff.jobs import job
+from meddiff.tables import write_table
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake):
+    samples = load_by_class(files.samples, params.classes)
+    training = load_by_class(files.training, params.classes)
+    write_table(faults_table(samples, training), snakemake.output[0], params.stamp)

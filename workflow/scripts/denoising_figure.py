@@ -1,0 +1,21 @@
+"""Show how the first samples of one class come out of noise."""
+
+from meddiff.diffusion.sampling import denoising_strip, load_ddpm
+from meddiff.diffusion.settings import Sampler
+from meddiff.figures.grids import save_picture, stages
+from meddiff.jobs import job
+
+MEMBERS, MOMENTS = 4, 10
+
+params = snakemake.params
+with job(snakemake) as device:
+    settings = Sampler.model_validate(params.settings)
+    strip = denoising_strip(
+        load_ddpm(snakemake.input[0], device),
+        settings,
+        range(MEMBERS),
+        min(MOMENTS, settings.steps),
+        seed=params.seed,
+        name=snakemake.wildcards.cls,
+    )
+    save_picture(stages(strip.swapaxes(0, 1)), snakemake.output[0])
