@@ -49,8 +49,6 @@ class Compute(Section):
     """Compile DDPMs with torch.compile: takes minutes, then trains faster on a GPU."""
     sampling_batch: PositiveInt = 50
     """Images that a DDPM denoises together; changes no image."""
-    sampling_shards: PositiveInt = 1
-    """Jobs that the images of a class are spread over; changes no image."""
     save_minutes: float = Field(default=10, ge=0)
     """Minutes between the states from which a killed training or sampling goes on."""
     tensorboard: bool = False

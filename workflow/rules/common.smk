@@ -36,6 +36,12 @@ except MeddiffError as error:
 CLASSES = cfg.data.classes
 # The class of section 5.1; no lesion may be called so.
 HAND = "hand"
+# DDPMs trained elsewhere, by class.
+IMPORTED = {
+    name: override.checkpoint
+    for name, override in cfg.diffusion.classes.items()
+    if override.checkpoint
+}
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.data.source
 HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
@@ -76,6 +82,15 @@ wildcard_constraints:
     repetition=r"\d+",
     images="synthetic|real",
     cls=r"[A-Za-z0-9_-]+",
+
+
+# Jobs that the images of a class are spread over.
+SHARDS = {"lesions": cfg.sampling.shards, "hand": cfg.hand.sampling.shards}
+
+
+def one_of(names):
+    """Pattern of any of some names; of none, one that fits nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def code(script):
@@ -200,9 +215,9 @@ def ddpm_settings(wildcards):
 
 
 def sampling_settings(wildcards):
-    """How many images of a class are drawn, and how."""
+    """How many images of a class are drawn, and how; the number of shards is a matter of inputs."""
     sampling = cfg.hand.sampling if wildcards.cls == HAND else cfg.sampling
-    return sampling.model_dump()
+    return sampling.model_dump(exclude={"shards"})
 
 
 def sampler_settings(wildcards):
@@ -219,8 +234,8 @@ def synthetic(wildcards):
 
 def sample_shards(wildcards):
     """Shards of a class's synthetic images."""
-    pattern = "data/{{dataset}}/shards/{{cls}}/{shard}.npy"
-    return expand(pattern, shard=range(cfg.compute.sampling_shards))
+    pattern = f"data/{wildcards.dataset}/shards/{wildcards.cls}/{{shard}}.npy"
+    return expand(pattern, shard=range(SHARDS[wildcards.dataset]))
 
 
 def planned_downloads(dag):

@@ -17,6 +17,8 @@ rule train_ddpm:
         speed="logs/train_ddpm/{cls}_speed.csv",
     benchmark:
         "logs/train_ddpm/{cls}.benchmark.tsv"
+    wildcard_constraints:
+        cls=one_of({*CLASSES, HAND} - set(IMPORTED)),
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
         mem_mb=8000,
@@ -31,6 +33,30 @@ rule train_ddpm:
         "../scripts/train_ddpm.py"
 
 
+rule import_ddpm:
+    """Take over the DDPM of one class that was trained elsewhere."""
+    input:
+        lambda wildcards: IMPORTED[wildcards.cls],
+    output:
+        checkpoint="models/ddpm/{cls}.safetensors",
+        history="models/ddpm/{cls}_history.csv",
+        previews="models/ddpm/{cls}_previews.npy",
+    log:
+        "logs/import_ddpm/{cls}.log",
+    wildcard_constraints:
+        cls=one_of(IMPORTED),
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        code=code("import_ddpm.py"),
+        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(),
+        size=cfg.data.size,
+        channels=3,
+    script:
+        "../scripts/import_ddpm.py"
+
+
 rule sample:
     """Draw the synthetic images of one class."""
     input:
@@ -41,6 +67,8 @@ rule sample:
         "logs/sample/{dataset}-{cls}.log",
     benchmark:
         "logs/sample/{dataset}-{cls}.benchmark.tsv"
+    wildcard_constraints:
+        dataset=one_of(name for name in SHARDS if SHARDS[name] == 1),
     threads: cfg.compute.threads
     resources:
         mem_mb=4000,
@@ -61,6 +89,15 @@ use rule sample as sample_shard with:
         "logs/sample/{dataset}-{cls}-{shard}.log",
     benchmark:
         "logs/sample/{dataset}-{cls}-{shard}.benchmark.tsv"
+    wildcard_constraints:
+        dataset=one_of(SHARDS),
+    params:
+        code=code("sample.py"),
+        settings=lambda wildcards: {
+            **sampling_settings(wildcards),
+            "shards": SHARDS[wildcards.dataset],
+        },
+        seed=cfg.seed,
 
 
 rule gather_samples:
@@ -71,6 +108,8 @@ rule gather_samples:
         "data/{dataset}/synthetic/{cls}.npy",
     log:
         "logs/gather_samples/{dataset}-{cls}.log",
+    wildcard_constraints:
+        dataset=one_of(name for name in SHARDS if SHARDS[name] > 1),
     resources:
         mem_mb=2000,
         runtime=10,
@@ -103,12 +142,3 @@ rule check_samples:
         stamp=STAMP,
     script:
         "../scripts/check_samples.py"
-
-
-if cfg.compute.sampling_shards > 1:
-
-    ruleorder: gather_samples > sample
-
-else:
-
-    ruleorder: sample > gather_samples

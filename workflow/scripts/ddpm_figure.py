@@ -14,5 +14,5 @@ with job(snakemake):
     save_figure(training_curves({title: history}), snakemake.output.curves)
     checked = history[(history["epoch"] % snakemake.params.every == 0)]["epoch"].tolist()
     previews = load_array(files.previews)
-    epochs = [*checked, history["epoch"].iloc[-1]][: len(previews)]
+    epochs = [*checked, *history["epoch"].tail(1)][: len(previews)]
     save_picture(stages(previews, [f"epoch {n}" for n in epochs]), snakemake.output.previews)

@@ -26,9 +26,9 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
 
     Returns:
         `images` N; `black`, mean below half of what 99.9 % of the training images exceed; `flat`,
-        the same for the standard deviation over pixels and channels; `colour_shifted`, a mean
-        colour further from theirs (Mahalanobis distance) than 99.9 % of theirs, black ones apart;
-        and `faulty`, with any of these.
+        the same for the standard deviation over pixels, averaged over channels; `colour_shifted`,
+        a mean colour further from theirs (Mahalanobis distance) than 99.9 % of theirs, black ones
+        apart; and `faulty`, with any of these.
     """
     found, known = _statistics(samples), _statistics(training)
     black = found["mean"] < MARGIN * np.quantile(known["mean"], TAIL)
@@ -63,7 +63,7 @@ def _statistics(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     pixels = images.reshape(len(images), -1, images.shape[-1]).astype(np.float64)
     return {
         "mean": pixels.mean((1, 2)),
-        "spread": pixels.std((1, 2)),
+        "spread": pixels.std(1).mean(1),
         "colour": pixels.mean(1),
     }
 

@@ -37,8 +37,8 @@ def draw_shard(
 
     Args:
         checkpoint: of the DDPM.
-        settings: what to draw.
-        compute: how many images at once and in how many shards, and how often to save.
+        settings: what to draw, and in how many shards.
+        compute: how many images at once, and how often to save.
         shard: which, from 0; None draws all.
         seed: seed of the run.
         name: class.
@@ -50,7 +50,7 @@ def draw_shard(
     """
     members = range(settings.images)
     if shard is not None:
-        members = shard_members(settings.images, compute.sampling_shards, shard)
+        members = shard_members(settings.images, settings.shards, shard)
     key = {
         "the DDPM": sha256_file(checkpoint),
         "the settings": settings.model_dump_json(),

@@ -104,6 +104,9 @@ class ClassOverride(Section):
 
     epochs: PositiveInt | None = None
     """Epochs of this class's DDPM."""
+    checkpoint: str | None = None
+    """A DDPM trained elsewhere, to take over instead of training one: weights of
+    `monai-generative` or MONAI (.pt, .safetensors). `diffusion.network` must be its."""
 
 
 class Diffusion(Duration):
@@ -169,3 +172,6 @@ class Sampling(Sampler):
 
     images: int = Field(default=200, ge=2)
     """Images a class."""
+    shards: PositiveInt = 1
+    """Jobs that the images of a class are spread over. Another number draws them again; they come
+    out the same."""

@@ -1,0 +1,51 @@
+"""The table of section 5.1 against the metrics' own functions."""
+
+import numpy as np
+import pytest
+
+from meddiff.metrics.section_5_1 import has_black_background, section_5_1
+from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
+
+WINDOWS = {"ssim": {"kernel_size": 2, "sigma": 1.5}, "ms_ssim": {"kernel_size": 2, "sigma": 1.5}}
+
+
+def hands(n: int, corners: list[int]) -> np.ndarray:
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 1), dtype=np.uint8)
+    images[:, 0, -1, 0] = corners
+    return images
+
+
+def test_the_upper_right_corner_decides() -> None:
+    found = has_black_background(hands(5, [0, 127, 128, 255, 3]))
+    assert found.tolist() == [True, True, False, False, True]
+    assert not has_black_background(np.full((1, 8, 8, 3), [0, 0, 200], np.uint8)).any()
+
+
+def test_rows_are_the_metrics_beside_the_published_values() -> None:
+    images = hands(6, [0, 0, 0, 255, 255, 0])
+    real, drawn = np.random.default_rng(1).normal(size=(2, 30, 4))
+    table = section_5_1(real, drawn + 1, images, WINDOWS, "net", "told").set_index(
+        ["images", "metric"]
+    )
+    every, black = table.loc["synthetic"], table.loc["synthetic, black background"]
+    for name, measure in (("ssim", ssim_pairs), ("ms_ssim", ms_ssim_pairs)):
+        for rows, chosen in ((every, images), (black, images[[0, 1, 2, 5]])):
+            pairs = measure(chosen, **WINDOWS[name])
+            assert rows.loc[name, "value"] == pytest.approx(pairs.mean())
+            assert rows.loc[name, "std"] == pytest.approx(pairs.std())
+            assert rows.loc[name, "n_synthetic"] == len(chosen)
+    assert every.loc["fid", "value"] > 3 and every.loc["fid", "published"] == 5.9603
+    assert every.loc["fid", ["extractor", "note", "reference"]].tolist() == [
+        "net",
+        "told",
+        "validation",
+    ]
+    assert black.loc["ms_ssim", ["published", "published_std"]].tolist() == [0.2345, 0.2510]
+
+
+@pytest.mark.parametrize("corners", [[255] * 4, [0, 255, 255, 255]])
+def test_too_few_black_backgrounds_have_no_value(corners: list[int]) -> None:
+    features = np.random.default_rng(1).normal(size=(10, 3))
+    table = section_5_1(features, features, hands(4, corners), WINDOWS, "net", "told")
+    black = table[table["images"] == "synthetic, black background"]
+    assert black["value"].isna().all() and (black["n_synthetic"] == corners.count(0)).all()

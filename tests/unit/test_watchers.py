@@ -1,0 +1,80 @@
+"""What is told of a training while it runs."""
+
+import builtins
+import struct
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meddiff.diffusion.watchers import SpeedLog, TensorBoard
+from meddiff.errors import MeddiffError
+
+
+def row(epoch: int, **changes: float) -> dict[str, float]:
+    told = {"step": 10 * epoch, "epoch": epoch, "loss": 1 / epoch, "lr": 1e-3}
+    return told | {"validation_loss": float("nan")} | changes
+
+
+class TestSpeedLog:
+    def test_a_row_an_epoch(self, tmp_path: Path) -> None:
+        log = SpeedLog(tmp_path / "new/speed.csv")
+        for epoch in (1, 2):
+            log.epoch(row(epoch), 12.3456, None)
+        table = pd.read_csv(tmp_path / "new/speed.csv")
+        assert table["epoch"].tolist() == [1, 2] and table["step"].tolist() == [10, 20]
+        assert table["images_per_second"].tolist() == [12.35, 12.35]
+
+    @pytest.mark.parametrize(("start", "kept"), [(3, [1, 2]), (2, [1]), (1, [])])
+    def test_a_training_that_goes_on_adds(self, tmp_path: Path, start: int, kept: list) -> None:
+        first = SpeedLog(tmp_path / "speed.csv")
+        for epoch in (1, 2):
+            first.epoch(row(epoch), 10.0, None)
+        again = SpeedLog(tmp_path / "speed.csv")
+        again.epoch(row(start), 20.0, None)
+        assert pd.read_csv(tmp_path / "speed.csv")["epoch"].tolist() == [*kept, start]
+
+
+def events(folder: Path) -> dict[tuple[str, int], object]:
+    """Read TensorBoard's records: length, its checksum, a protocol buffer, its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    [file] = folder.iterdir()
+    data, found = file.read_bytes(), {}
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        event = Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+        for value in event.summary.value:
+            shown = value.image if value.HasField("image") else value.simple_value
+            found[value.tag, event.step] = shown
+    return found
+
+
+class TestTensorBoard:
+    def test_curves_and_previews_by_step(self, tmp_path: Path) -> None:
+        with TensorBoard(tmp_path) as board:
+            board.epoch(row(1), 50.0, None)
+            board.epoch(row(2, validation_loss=0.25), 60.0, np.zeros((3, 8, 8, 1), np.uint8))
+        found = events(tmp_path)
+        assert found["loss", 10] == 1 and found["loss", 20] == 0.5
+        assert ("validation_loss", 10) not in found and found["validation_loss", 20] == 0.25
+        assert found["images_per_second", 20] == 60
+        assert found["lr", 10] == pytest.approx(1e-3)
+        image = found["previews", 20]
+        assert (image.height, image.width) == (8, 24)
+
+    def test_without_the_package_the_remedy_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = builtins.__import__
+
+        def refuse(name: str, *arguments: object, **options: object) -> object:
+            if name == "tensorboardX":
+                raise ImportError(name)
+            return real(name, *arguments, **options)
+
+        monkeypatch.setattr(builtins, "__import__", refuse)
+        with pytest.raises(MeddiffError, match=r'needs tensorboardX: .*"meddiff\[tensorboard\]"'):
+            TensorBoard(tmp_path)

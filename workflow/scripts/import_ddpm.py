@@ -1,0 +1,22 @@
+"""Take over the DDPM of one class that was trained elsewhere."""
+
+import numpy as np
+import pandas as pd
+
+from meddiff.arrays import save_array
+from meddiff.checkpoints import save_checkpoint
+from meddiff.diffusion.history import COLUMNS
+from meddiff.diffusion.importing import import_ddpm
+from meddiff.diffusion.settings import Diffusion
+from meddiff.files import write_csv
+from meddiff.jobs import job
+
+files, settings = snakemake.output, snakemake.params.settings
+with job(snakemake):
+    size, channels = snakemake.params.size, snakemake.params.channels
+    weights = import_ddpm(snakemake.input[0], Diffusion.model_validate(settings), channels)
+    write_csv(pd.DataFrame(columns=COLUMNS), files.history)
+    save_array(np.empty((0, 0, size, size, channels), np.uint8), files.previews)
+    save_checkpoint(
+        files.checkpoint, weights, {"settings": settings, "size": size, "channels": channels}
+    )
