@@ -81,28 +81,38 @@ class Config(Section):
 
     def _check_sizes(self) -> None:
         """Refuse an image size that a net or a metric cannot work at."""
-        size, scales = self.data.size, 5
-        divisors = {
+        nets = {
             "diffusion.network": 2 ** (len(self.diffusion.network.channels) - 1),
             "extractors.unet": 2 ** (len(self.extractors.unet.channels) - 1),
             "SkinLesNet": 16,
         }
-        for name, divisor in divisors.items():
-            if size % divisor:
-                raise ValueError(f"data.size {size} is no multiple of {divisor}, as {name} needs")
-        largest = {"ssim": size, "ms_ssim": size // 2 ** (scales - 1)}
-        for name, limit in largest.items():
-            if (kernel := getattr(self.metrics, name).kernel_size) > limit:
-                raise ValueError(
-                    f"metrics.{name}.kernel_size {kernel} does not fit images of {size} px: "
-                    f"at most {limit}"
-                )
+        _check_size("data.size", self.data.size, nets, "metrics", self.metrics)
+        if self.data.source != "folder":
+            nets = {"hand.diffusion.network": 2 ** (len(self.hand.diffusion.network.channels) - 1)}
+            size = self.data.hand.size
+            _check_size("data.hand.size", size, nets, "hand.metrics", self.hand.metrics)
 
     @property
     def data_name(self) -> str:
         """Name of the data set as tables state it."""
         names = {"kaggle": "isic", "isic": "isic-full", "folder": self.data.folder.name}
         return names.get(self.data.source, self.data.source)
+
+
+def _check_size(
+    key: str, size: int, divisors: Mapping[str, int], where: str, metrics: Metrics
+) -> None:
+    for name, divisor in divisors.items():
+        if size % divisor:
+            raise ValueError(f"{key} {size} is no multiple of {divisor}, as {name} needs")
+    scales = 5
+    largest = {"ssim": size, "ms_ssim": size // 2 ** (scales - 1)}
+    for name, limit in largest.items():
+        if (kernel := getattr(metrics, name).kernel_size) > limit:
+            raise ValueError(
+                f"{where}.{name}.kernel_size {kernel} does not fit images of {size} px: "
+                f"at most {limit}"
+            )
 
 
 def load_config(values: Mapping[str, Any]) -> Config:

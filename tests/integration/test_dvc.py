@@ -49,7 +49,8 @@ def candidates(value: Any) -> Iterator[Any]:
         yield from ({"benign": 5}, {"benign": {"epochs": 5}}, {"b": "benign"})
     else:
         yield from ("study", "kaggle", "malignant", "fast", "hand", "epsilon", "linear", "adam",
-                    "plateau", "none", "cpu", 3, "other", "20", 0.5, "ddpm")  # fmt: skip
+                    "plateau", "none", "cpu", 3, "other", "20", 0.5, "ddpm", "bf16",
+                    "large")  # fmt: skip
 
 
 def edits(key: str, value: Any) -> dict[str, Any] | None:

@@ -167,7 +167,11 @@ EDITS = {
     ),
     "cas.batch_size": ("cas: {batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
     "cas.arms": ("cas: {arms: [real]}", {"table_5_3": 1, "all": 1}),
-    "data.hand": ("data: {hand: {size: 16}}", {"image_set": 2, "data_figure": 1, "all": 1}),
+    "data.hand": (
+        "data: {hand: {crop: 44}}",
+        {"image_set": 2, "data_figure": 1, "train_ddpm": 1, "sample": 1, "section_5_1": 1,
+         "ddpm_figure": 1, "denoising_figure": 1, "samples_figure": 1, "all": 1},
+    ),
     "data.mirrors": ("data: {mirrors: {'https://x': 'https://y'}}", {}),
     "audit.encoding": ("audit: {encoding: {quality: 80}}", {"audit_encoding": 1, "all": 1}),
     "audit.worst_pairs": (
@@ -176,7 +180,7 @@ EDITS = {
     "scale": (
         "scale: other",
         {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "audit_duplicates": 1,
-         "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "all": 1},
+         "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "section_5_1": 1, "all": 1},
     ),
     "what another source reads": ("data: {folder: {name: mine}}", {}),
 }  # fmt: skip
@@ -194,7 +198,7 @@ def test_an_edited_value_reruns_what_depends_on_it(whole, name):
 
 CODE = {
     "a comment in the configuration": ("config/config.yaml", "scale:", "# ours\nscale:", {}),
-    "a comment in a script": ("workflow/scripts/sample.py", "params =", "# ours\nparams =", {}),
+    "a comment in a script": ("workflow/scripts/sample.py", "state =", "# ours\nstate =", {}),
     "a docstring": ("src/meddiff/diffusion/training.py", '"""Training', '"""The training', {}),
     "a module that only reports": ("src/meddiff/progress.py", "import", "import sys\nimport", {}),
     "a script": (
@@ -203,13 +207,13 @@ CODE = {
     ),
     "a metric's module": (
         "src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
-        {"similarity": 4, "table_5_2": 1, "all": 1},
+        {"similarity": 4, "table_5_2": 1, "section_5_1": 1, "all": 1},
     ),
     "the sampler's module": (
         "src/meddiff/diffusion/sampling.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
-        {"sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
-         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
-         "check_samples": 1, "all": 1},
+        {"sample": 3, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
+         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 3, "denoising_figure": 3,
+         "check_samples": 1, "section_5_1": 1, "all": 1},
     ),
     "a training's keeper": ("src/meddiff/diffusion/state.py", "WAIT = 60", "WAIT = 61", {}),
     "a rule's parameter": (

@@ -290,3 +290,29 @@ def test_small_members_go_to_the_threads_in_groups(tmp_path: Path) -> None:
     groups = list(archive_module._grouped(enumerate(files.values()), 16))
     assert max(map(len, groups)) == 16
     assert all(len(data) == 1 for group in groups for _, data in group[:-1])
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", {"inner.txt": b"x"}).read_bytes()
+    path = write_tar(tmp_path / "data.tar", {"a.jpg": b"one", "z.zip": inner}, "w")
+    with open_archive(path) as archive:
+        assert archive.names() == ["a.jpg", "z.zip"]
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("img/a.jpg", b"one")
+        archive.writestr("./img//a.jpg", b"two")
+    with (
+        pytest.raises(MeddiffError, match=r"it holds img/a\.jpg twice"),
+        open_archive(tmp_path / "data.zip"),
+    ):
+        pass
+
+
+def test_links_in_a_folder_are_followed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", {"a.jpg": b"one"})
+    (tmp_path / "elsewhere.jpg").write_bytes(b"two")
+    (folder / "b.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    with open_archive(folder) as archive:
+        assert archive.read("b.jpg") == b"two"

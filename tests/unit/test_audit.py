@@ -26,7 +26,7 @@ def index_of(rows: list[dict[str, object]]) -> pd.DataFrame:
     for column in ("image", "bytes_sha256", "pixels_sha256"):
         own = pd.Series([f"{column}{n}" for n in range(len(table))], table.index)
         table[column] = table[column].fillna(own) if column in table else own
-    for column in ("duplicate_of", "patient", "lesion", "diagnosis"):
+    for column in ("duplicate_of", "patient", "lesion", "diagnosis", "label"):
         table[column] = table.get(column, pd.NA)
     return table.astype({"duplicate_of": "string", "patient": "string", "lesion": "string"})
 
@@ -53,13 +53,27 @@ class TestDuplicates:
         across = table.loc[("a", "b")]
         assert across.drop("images").to_dict() == {
             "duplicates": 3, "same_id": 1, "same_bytes": 0, "same_pixels": 1, "official": 1,
-            "near": 0,
+            "near": 1, "indirect": 0, "other_label": 0,
         }  # fmt: skip
         assert table.loc[("b", "a"), "duplicates"] == 4 and table.loc[("b", "a"), "near"] == 1
         assert table.loc[("a", "a"), "duplicates"] == 0
         # Both copies of a/2 stand in b: they repeat each other there, too.
         assert table.loc[("b", "b"), "duplicates"] == 2
+        assert table.loc[("b", "b"), ["near", "official"]].tolist() == [0, 0]
+        assert table.loc[("b", "b"), "indirect"] == 2
         assert (table["images"] == 4).all()
+
+    def test_copies_of_another_class_are_counted(self) -> None:
+        index = index_of(
+            [
+                {"id": "a/1", "edition": "a", "label": "benign", "patient": "P"},
+                {"id": "a/2", "edition": "a", "label": "malignant", "patient": "P"},
+                {"id": "b/1", "edition": "b", "label": "malignant", "duplicate_of": "a/1"},
+                {"id": "b/2", "edition": "b", "label": "malignant", "duplicate_of": "a/2"},
+            ]
+        )
+        found = self.table(index)["other_label"]
+        assert found[("a", "b")] == found[("b", "a")] == 1 and found[("a", "a")] == 0
 
     def test_nothing_in_common(self) -> None:
         index = index_of([{"id": f"{e}/{n}", "edition": e} for e in "ab" for n in range(3)])
@@ -143,6 +157,40 @@ class TestLeakage:
         assert table.loc[("audited", "unet", "image"), "leaked"] == 0
         assert table.loc[("audited", "unet", "image"), "learnt"] > 0
 
+    @pytest.mark.parametrize("same", ["bytes_sha256", "pixels_sha256"])
+    def test_the_unet_loses_them_under_other_ids_too(self, same: str) -> None:
+        """The archive has one file under several ids."""
+        index = family({})
+        segmentation = index[["id", "bytes_sha256", "pixels_sha256"]].assign(
+            image=[f"other{n}" for n in range(len(index))], split="train"
+        )
+        kept = {"bytes_sha256", "pixels_sha256"} - {same}
+        segmentation = segmentation.drop(columns=[*kept])
+        table = leaks(index, segmentation)
+        assert table.loc[("study", "unet", "image"), "share"] == 1
+        assert table.loc[("audited", "unet", "image"), "leaked"] == 0
+
+    def test_without_an_official_split_each_protocol_splits_the_masks(self) -> None:
+        """Whatever protocol the run has: what its own split was changes no row of the other."""
+        index = family({"photograph": 2}).assign(mask_member="m")
+        tables = [
+            leakage_table(
+                index, run, fractions=FRACTIONS, counts={}, seed=0, official=False
+            ).set_index(["protocol", "net", "unit"])
+            for run in (index.assign(split="train"), index.assign(split="test"))
+        ]
+        pd.testing.assert_frame_equal(*tables)
+        assert tables[0].loc[("study", "unet", "image"), "leaked"] > 0
+        assert tables[0].loc[("audited", "unet", "image"), "leaked"] == 0
+
+    def test_a_split_that_cannot_be_is_a_note(self) -> None:
+        """Two groups of a class cannot be in three splits; by chance they can."""
+        index = family({}).assign(group=lambda table: table["label"])
+        table = leaks(index)
+        assert table.loc["study", "test_images"].notna().all()
+        assert table.loc["audited", "note"].str.startswith("cannot split: class").all()
+        assert len(table.loc["audited"]) == 1
+
     def test_what_was_taken_out_is_told_again(self) -> None:
         segmentation = pd.DataFrame({"image": ["A", "B", "C"], "split": ["train", "train", "test"]})
         lesions = pd.DataFrame(
@@ -208,6 +256,11 @@ class TestEncoding:
         table = self.table(rows, images=12)
         assert np.isnan(table.loc["headers of the files", "accuracy"])
         assert table.loc["as stored", "images"] == 12
+
+    @pytest.mark.parametrize("count", [2, 3, 6, 9])
+    def test_very_few_images_are_no_fault(self, tmp_path: Path, count: int) -> None:
+        table = self.table(pictures(tmp_path / "i.zip", count), images=count)
+        assert np.isnan(table.loc["as stored", "accuracy"]) == (count < 4)
 
     def test_workers_change_nothing(self, tmp_path: Path) -> None:
         rows = pictures(tmp_path / "i.zip", 40)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meddiff.data.decode import decode_grey, decode_rgb, decode_stored
+from meddiff.data.decode import decode_grey, decode_mask, decode_rgb, decode_stored
 from meddiff.errors import MeddiffError
 
 
@@ -67,6 +67,30 @@ def test_sixteen_bits_keep_the_high_byte(format: str) -> None:
     data = encode(Image.fromarray(values), format)
     np.testing.assert_array_equal(decode_grey(data, "x"), [[0, 0, 1, 0x12, 255]])
     np.testing.assert_array_equal(decode_rgb(data, "x")[..., 1], [[0, 0, 1, 0x12, 255]])
+
+
+def test_twelve_bits_in_sixteen_are_refused() -> None:
+    """A radiograph's 4,096 levels would all become black."""
+    levels = np.array([[0, 1000, 4095]], np.uint16)
+    with pytest.raises(MeddiffError, match="16-bit grey levels end at 4095 of 65535: rescale"):
+        decode_grey(encode(Image.fromarray(levels)), "x.png")
+    assert decode_grey(encode(Image.fromarray(0 * levels)), "x.png").max() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [(np.uint8, 1), (np.uint8, 255), (np.uint16, 1), (np.uint16, 255), (np.uint16, 65535)],
+)
+def test_masks_of_any_depth_are_read_alike(dtype: type, value: int) -> None:
+    shape = np.zeros((6, 8), bool)
+    shape[1:3, 2:7] = True
+    found = decode_mask(encode(Image.fromarray((shape * value).astype(dtype))), "m.png")
+    np.testing.assert_array_equal(found, 255 * shape)
+    assert found.dtype == np.uint8
+
+
+def test_an_empty_mask_stays_empty() -> None:
+    assert not decode_mask(encode(Image.fromarray(np.zeros((4, 4), np.uint8))), "m.png").any()
 
 
 def test_thirty_two_bits_are_refused() -> None:

@@ -54,6 +54,7 @@ from fault_server import (
 from meddiff.data.download import Recorded, fetch, fetch_kaggle, kaggle_credentials, transfer
 from meddiff.data.download import http as over_http
 from meddiff.data.download import kaggle as over_kaggle
+from meddiff.data.download.registered import fetch_registered
 from meddiff.errors import MeddiffError
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -1124,3 +1125,21 @@ class TestKaggle:
         text = refused(lambda: fetch_kaggle("owner/there", target))
         assert "no Kaggle credentials" in text
         assert not target.parent.exists() and stand_in.requests == []
+
+
+@pytest.mark.parametrize("start", [b"<!DOCTYPE html>", b"\n <html><body>", b"\xef\xbb\xbf<HTML>"])
+def test_a_page_is_no_data(server: FaultServer, tmp_path: Path, start: bytes) -> None:
+    """A login or an apology with status 200 must not become what is enforced from then on."""
+    put(tmp_path / "served", "/table.csv", start + b"please sign in</html>")
+    path = tmp_path / "table.csv"
+    with pytest.raises(MeddiffError, match="sent a web page"):
+        fetch(f"{server.url}/table.csv", path)
+    assert not path.exists()
+
+
+def test_a_mirror_that_cannot_be_asked_shows_no_password(tmp_path: Path) -> None:
+    file = "isic/2020/ISIC_2020_Training_Duplicates.csv"
+    mirrors = {"https://isic-archive.s3.amazonaws.com": "ftp://user:s3cret@mirror.example.org"}
+    with pytest.raises(MeddiffError, match="has no address of its own") as told:
+        fetch_registered(file, tmp_path / "x.csv", mirrors, None)
+    assert "mirror.example.org" in str(told.value) and "s3cret" not in str(told.value)

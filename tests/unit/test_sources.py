@@ -251,6 +251,27 @@ class TestFolder:
         assert table["mask_archive"].isna().tolist() == [False, False, False, True]
         assert table["member"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
+    def test_masks_in_folders_like_the_images(self, tmp_path: Path) -> None:
+        """Two patients' images of one name; only one of them has a mask."""
+        masks = folder_of(tmp_path / "masks", {"p1/001.png": ""})
+        csv = "id,dx,file\np1/001,nv,p1/001.jpg\np2/001,mel,p2/001.jpg\n"
+        files = ["p1/001.jpg", "p2/001.jpg"]
+        table = self.read(tmp_path, csv, files, masks=masks, file_column="file")
+        assert table["mask_member"].tolist() == ["p1/001.png", pd.NA]
+
+    def test_one_mask_for_two_images(self, tmp_path: Path) -> None:
+        masks = folder_of(tmp_path / "masks", {"001.png": ""})
+        csv = "id,dx,file\np1/001,nv,p1/001.jpg\np2/001,mel,p2/001.jpg\n"
+        files = ["p1/001.jpg", "p2/001.jpg"]
+        with pytest.raises(MeddiffError, match=r"1 masks fit more than one image: 001\.png; lay"):
+            self.read(tmp_path, csv, files, masks=masks, file_column="file")
+
+    def test_masks_among_the_images(self, tmp_path: Path) -> None:
+        files = ["a.jpg", "a_mask.png", "b.jpg", "b_Segmentation.png"]
+        table = self.read(tmp_path, "id,dx\na,nv\nb,mel\n", files, masks=tmp_path / "images")
+        assert table["member"].tolist() == ["a.jpg", "b.jpg"]
+        assert table["mask_member"].tolist() == ["a_mask.png", "b_Segmentation.png"]
+
     def test_two_masks_of_an_image(self, tmp_path: Path) -> None:
         masks = folder_of(tmp_path / "masks", {"a.png": "", "a_mask.png": ""})
         with pytest.raises(

@@ -212,6 +212,36 @@ class TestUndersample:
             ("test", "malignant"): 6,
         }
 
+    @settings(deadline=None)
+    @given(
+        st.dictionaries(
+            st.sampled_from(["train", "validation", "test"]), st.integers(1, 300), min_size=1
+        ),
+        st.data(),
+    )
+    def test_counts_are_kept_exactly_and_every_split_has_some(
+        self, sizes: dict[str, int], data: st.DataObject
+    ) -> None:
+        total = sum(sizes.values())
+        asked = data.draw(st.integers(len(sizes), total))
+        split = [name for name, size in sizes.items() for _ in range(size)]
+        table = images(benign=total).assign(split=split)
+        kept = undersample(table, seed=0, counts={"benign": asked}).query("selected")["split"]
+        assert len(kept) == asked
+        for name, size in sizes.items():
+            count = (kept == name).sum()
+            assert 1 <= count <= size and abs(count - asked * size / total) < len(sizes)
+
+    def test_the_studys_count_is_met(self) -> None:
+        """6,834 of 20,000 benign images in shares of 0.8, 0.1 and 0.1."""
+        split = ["train"] * 16000 + ["validation"] * 2000 + ["test"] * 2000
+        table = images(benign=20000).assign(split=split)
+        assert undersample(table, seed=0, counts={"benign": 6834})["selected"].sum() == 6834
+
+    def test_fewer_than_there_are_splits(self) -> None:
+        with pytest.raises(MeddiffError, match="benign: 1 images are to be kept, too few for 2"):
+            undersample(self.table(), seed=0, counts={"benign": 1})
+
     def test_counts_beyond_what_there_is(self) -> None:
         with pytest.raises(MeddiffError, match=r"malignant: 13 images are to be kept .* are 12"):
             undersample(self.table(), seed=0, counts={"malignant": 13})

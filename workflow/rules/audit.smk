@@ -68,6 +68,7 @@ rule audit_leakage:
         fractions=split_fractions(cfg.split),
         counts=cfg.undersample.counts,
         seed=cfg.seed,
+        official=SOURCE != "folder",
         stamp=DATA_STAMP,
     script:
         "../scripts/audit_leakage.py"

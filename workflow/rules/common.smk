@@ -36,6 +36,7 @@ except MeddiffError as error:
 CLASSES = cfg.data.classes
 # The class of section 5.1; no lesion may be called so.
 HAND = "hand"
+DDPM_FIGURES = ["curves", "previews", "denoising"]
 # DDPMs trained elsewhere, by class.
 IMPORTED = {
     name: override.checkpoint
@@ -245,6 +246,16 @@ def planned_downloads(dag):
     return [path.removeprefix(place) for path in made if path.startswith(place)]
 
 
+def hand_outputs():
+    """The table and the figures of section 5.1."""
+    return [
+        "results/section_5_1.csv",
+        "results/figures/data/hand-hand.png",
+        "results/samples/hand.png",
+        *expand("results/figures/ddpm/hand_{figure}.png", figure=DDPM_FIGURES),
+    ]
+
+
 def final_outputs():
     """Every table and figure."""
     return [
@@ -255,11 +266,11 @@ def final_outputs():
         *expand(
             "results/figures/ddpm/{cls}_{figure}.png",
             cls=CLASSES,
-            figure=["curves", "previews", "denoising"],
+            figure=DDPM_FIGURES,
         ),
         "results/figures/training.png",
         *expand("results/figures/data/lesions-{cls}.png", cls=CLASSES),
-        *([] if SOURCE == "folder" else ["results/figures/data/hand-hand.png"]),
+        *([] if SOURCE == "folder" else hand_outputs()),
         *(["results/figures/data/segmentation.png"] if HAS_MASKS else []),
         *expand("results/audit/{name}.csv", name=AUDITED),
         "results/audit/near_duplicates.png",

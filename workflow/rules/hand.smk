@@ -4,13 +4,7 @@
 rule hand:
     """The table and the pictures of section 5.1."""
     input:
-        "results/section_5_1.csv",
-        "results/figures/data/hand-hand.png",
-        "results/samples/hand.png",
-        expand(
-            "results/figures/ddpm/hand_{figure}.png",
-            figure=["curves", "previews", "denoising"],
-        ),
+        hand_outputs(),
 
 
 rule radimagenet_weights:

@@ -13,5 +13,6 @@ with job(snakemake):
         fractions=params.fractions,
         counts=params.counts,
         seed=params.seed,
+        official=params.official,
     )
     write_table(table, snakemake.output[0], params.stamp)

@@ -31,7 +31,10 @@ with job(snakemake):
     warn_of_strangers(records)
     with Progress(len(records), "index lesions", unit="image") as progress:
         index = build_index(records, workers=snakemake.threads, progress=progress.advance)
-    found = find_duplicates(index, official=official, workers=snakemake.threads)
+    with Progress(len(records), "find duplicates", unit="image") as progress:
+        found = find_duplicates(
+            index, official=official, workers=snakemake.threads, progress=progress.advance
+        )
     for path, table in ((output.index, index.join(found.images)), (output.links, found.links)):
         with atomic_write(path) as temporary:
             write_table(table, temporary)

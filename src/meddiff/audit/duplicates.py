@@ -18,15 +18,19 @@ def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row for each ordered pair of editions: `edition`, `again_in`, `images` of the edition,
-        `duplicates`, how many of them have another row in `again_in` with the same photograph, and
-        of these those found by the same id, bytes or pixels, by the archive's own list
-        (`official`), and by their looks alone (`near`).
+        `duplicates`, how many of them have another row in `again_in` with the same photograph; of
+        these those with the same id, bytes or pixels as one there, those that only the archive's
+        own list (`official`) or only their looks (`near`) tie to one there, those tied through a
+        third image (`indirect`), and those that are of another class there (`other_label`).
     """
     ways = {name: _keyed(index[column]) for name, column in SAME.items() if column in index}
-    ways["official"] = _listed(index, links[links["kind"] == "official"])
-    photograph = _keyed(index["duplicate_of"].fillna(index["id"]))
+    ways |= {kind: _listed(links[links["kind"] == kind]) for kind in ("official", "near")}
+    photographs = index["duplicate_of"].fillna(index["id"])
+    photograph, contradicted = _keyed(photographs), _contradicted(photographs)
     editions = sorted(index["edition"].unique())
-    rows = [_count(index, *pair, photograph, ways) for pair in product(editions, editions)]
+    rows = [
+        _count(index, *pair, photograph, ways, contradicted) for pair in product(editions, editions)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -35,13 +39,19 @@ Partners = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
 
 
 def _count(
-    index: pd.DataFrame, edition: str, other: str, photograph: Partners, ways: dict[str, Partners]
+    index: pd.DataFrame,
+    edition: str,
+    other: str,
+    photograph: Partners,
+    ways: dict[str, Partners],
+    contradicted: Partners,
 ) -> dict[str, object]:
     here, there = (index[index["edition"] == name] for name in (edition, other))
     repeated = photograph(here, there)
     told = {name: partners(here, there) & repeated for name, partners in ways.items()}
-    near = repeated & ~pd.DataFrame(told).any(axis=1)
-    counts = {name: int(found.sum()) for name, found in (told | {"near": near}).items()}
+    told["indirect"] = repeated & ~pd.DataFrame(told).any(axis=1)
+    told["other_label"] = repeated & contradicted(here, there)
+    counts = {name: int(found.sum()) for name, found in told.items()}
     head = {"edition": edition, "again_in": other, "images": len(here)}
     return head | {"duplicates": int(repeated.sum())} | counts
 
@@ -57,7 +67,7 @@ def _keyed(keys: pd.Series) -> Partners:
     return partners
 
 
-def _listed(index: pd.DataFrame, pairs: pd.DataFrame) -> Partners:
+def _listed(pairs: pd.DataFrame) -> Partners:
     """Partners are rows of a pair."""
     both = pd.concat(
         [pairs[["first", "second"]], pairs.rename(columns={"first": "second", "second": "first"})]
@@ -66,5 +76,20 @@ def _listed(index: pd.DataFrame, pairs: pd.DataFrame) -> Partners:
     def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
         found = both.loc[both["second"].isin(there["id"]), "first"]
         return here["id"].isin(found)
+
+    return partners
+
+
+def _contradicted(photographs: pd.Series) -> Partners:
+    """Partners are rows of the same photograph with another label."""
+
+    def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
+        labels = there.groupby(photographs[there.index])["label"].agg(set)
+        known = photographs[here.index].map(labels)
+        found = [
+            isinstance(among, set) and bool(among - {label})
+            for among, label in zip(known, here["label"], strict=True)
+        ]
+        return pd.Series(found, here.index)
 
     return partners

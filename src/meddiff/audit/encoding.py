@@ -83,19 +83,29 @@ def encoding_table(
         One row a test: `labels` (random or class), `images`, `treatment`, `chance` (share of the
         more frequent label), `accuracy` over held-out images, and its 95 % interval `low` and
         `high` (Clopper and Pearson 1934, which takes images as independent). Not a number where
-        a class has too few groups to hold some out.
+        there are too few images, or a class has too few groups, to hold some out.
     """
     drawn = _draw(rows, images, folds, seed)
     statistics = _statistics(drawn, crop, side, size, quality, workers)
     second = stream(seed, "encoding", "labels").permutation(len(drawn)) % 2 == 1
     told = []
+    parts = min(folds, len(drawn) // 2)
     for treatment in TREATMENTS:
         seen = np.where(second[:, None], statistics[treatment.second], statistics[treatment.first])
-        parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
-        guesses = cross_val_predict(model, seen, second, cv=parts)
-        told.append(_score("random", treatment.name, second, guesses))
+        told.append(_score("random", treatment.name, second, _guess(seen, second, parts, seed)))
     return pd.DataFrame([*told, _from_headers(rows, folds, seed)])
+
+
+def _guess(
+    seen: NDArray[np.float64], second: NDArray[np.bool_], folds: int, seed: int
+) -> NDArray[np.bool_] | None:
+    """Tell the second label of held-out images; None where there are too few to hold some out."""
+    if folds < 2:
+        return None
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
+    guesses: NDArray[np.bool_] = cross_val_predict(model, seen, second, cv=parts)
+    return guesses
 
 
 def image_statistics(image: Pixels) -> NDArray[np.float64]:

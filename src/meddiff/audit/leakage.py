@@ -4,12 +4,24 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from meddiff.data.segmentation import official_split, without_test_lesions
+from meddiff.data.segmentation import is_among, official_split, without_test_lesions
 from meddiff.data.split import split_audited, split_study, undersample
+from meddiff.errors import MeddiffError
 
 SPLITTERS = {"study": split_study, "audited": split_audited}
 TRAINED_ON = {"study": ("train", "validation", "test"), "audited": ("train",)}
 """Splits that the DDPMs learn from."""
+COLUMNS = [
+    "protocol",
+    "net",
+    "unit",
+    "learnt",
+    "crossing",
+    "test_images",
+    "leaked",
+    "share",
+    "note",
+]
 
 
 def leakage_table(
@@ -19,35 +31,44 @@ def leakage_table(
     fractions: Mapping[str, float],
     counts: Mapping[str, int],
     seed: int,
+    official: bool = True,
 ) -> pd.DataFrame:
     """Split by each protocol and count the test images whose image, lesion or patient was learnt.
 
     Args:
         index: table with `id`, `image`, `label`, `patient`, `lesion`, `group`, `duplicate_of`.
-        segmentation: images that the U-Net learns from, with `image` and the official `split`.
+        segmentation: images that the U-Net learns from, with `image`, digests and `split`.
         fractions: split to its share.
         counts: images kept of a class, see `meddiff.data.split.undersample`.
         seed: seed of splits and undersampling.
+        official: the U-Net's images were published apart, with a split of their own; otherwise they
+            are those of the index that have masks, and each protocol splits them.
 
     Returns:
         One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
         (`image`, copies counting as one, `lesion`, `patient`): `learnt`, units that the net learns
         from, `crossing`, those that also stand among the lesions' test images, `test_images`,
         `leaked`, the test images of crossing units, and their share. Images without a known lesion
-        or patient have no such unit; `<NA>` where none of them is known.
+        or patient have no such unit; `<NA>` where none of them is known. A protocol that cannot
+        split these images has one row, whose `note` says why.
     """
     index = index.assign(photograph=index["duplicate_of"].fillna(index["id"]))
-    rows = []
+    rows: list[dict[str, object]] = []
     for protocol, split in SPLITTERS.items():
-        table = index.assign(split=split(index, fractions=fractions, seed=seed))
-        used = _used(table, counts, seed)
+        try:
+            table = index.assign(split=split(index, fractions=fractions, seed=seed))
+            used = _used(table, counts, seed)
+        except MeddiffError as error:
+            rows.append({"protocol": protocol, "note": f"cannot split: {error}"})
+            continue
         tested = used[used["split"] == "test"]
         for net, splits in {"classifier": ("train",), "ddpm": TRAINED_ON[protocol]}.items():
             learnt = used[used["split"].isin(splits)]
             rows += [_row(protocol, net, unit, learnt, tested) for unit in _UNITS]
         if segmentation is not None:
-            rows.append(_unet_row(protocol, segmentation, table, tested))
-    return pd.DataFrame(rows).astype({"crossing": "Int64", "leaked": "Int64"})
+            rows.append(_unet_row(protocol, segmentation, table, tested, official))
+    whole = dict.fromkeys(("learnt", "crossing", "test_images", "leaked"), "Int64")
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(whole)
 
 
 _UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
@@ -77,13 +98,19 @@ def _row(
 
 
 def _unet_row(
-    protocol: str, segmentation: pd.DataFrame, table: pd.DataFrame, tested: pd.DataFrame
+    protocol: str,
+    segmentation: pd.DataFrame,
+    table: pd.DataFrame,
+    tested: pd.DataFrame,
+    official: bool,
 ) -> dict[str, object]:
     """Count the test images that are photographs which the U-Net learns from."""
-    split = official_split(segmentation)
-    if protocol == "audited":
-        split = without_test_lesions(segmentation, table)["split"]
-    learnt = segmentation[split == "train"]
-    shown = table.loc[table["image"].isin(learnt["image"].dropna()), "photograph"]
-    row = _row(protocol, "unet", "image", table[table["photograph"].isin(shown)], tested)
-    return row | {"learnt": len(learnt)}
+    if official:
+        split = official_split(segmentation)
+        if protocol == "audited":
+            split = without_test_lesions(segmentation, table)["split"]
+        learnt = segmentation[split == "train"]
+    else:
+        learnt = table[table["mask_member"].notna() & (table["split"] == "train")]
+    shown = table["photograph"].isin(table.loc[is_among(table, learnt), "photograph"])
+    return _row(protocol, "unet", "image", table[shown], tested) | {"learnt": len(learnt)}

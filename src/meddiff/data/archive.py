@@ -62,8 +62,8 @@ class _Member:
 class Archive:
     """Regular files below a folder or inside an archive, by POSIX name; a context manager.
 
-    Left out: hidden files, `__MACOSX`, links and devices, and names that are absolute or climb
-    with `..`.
+    Left out: hidden files, `__MACOSX`, devices, an archive's links, and names that are absolute or
+    climb with `..`. Links in a folder are yours and are followed.
     """
 
     def __init__(self, path: Path, members: dict[str, _Member], handles: ExitStack) -> None:
@@ -208,14 +208,24 @@ def _list_members(path: Path, handles: ExitStack) -> dict[str, _Member]:
     """List an archive in the order in which it is best read."""
     if path.is_dir():
         found = _list_folder(path)
-    elif zipfile.is_zipfile(path):
+    elif _begins_as_zip(path):
         found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
     else:
         found = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
-    members = {_clean(name): member for name, member in found}
+    members: dict[str | None, _Member] = {}
+    for name, member in found:
+        if (clean := _clean(name)) in members and clean:
+            raise _damaged(path, f"it holds {clean} twice")
+        members[clean] = member
     if members.pop(None, None):
         log.warning("%s: ignored members whose names would leave the archive", path)
     return {name: member for name, member in members.items() if name and not _is_hidden(name)}
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Tell a zip by its first bytes: its directory at the end may be that of a zip within a tar."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def _list_folder(path: Path) -> Iterator[tuple[str, _Member]]:

@@ -19,6 +19,8 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 """Formats that are decoded; others, such as EPS, would start a foreign interpreter."""
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+SHALLOW = 2**12
+"""A 16-bit image whose levels all lie below holds 12 bits or fewer, as radiographs often do."""
 SHRINKS = (8, 4)
 """By how much a JPEG may be decoded smaller; halving one saves no time."""
 
@@ -62,6 +64,24 @@ def decode_rgb(data: bytes, name: str) -> NDArray[np.uint8]:
 def decode_grey(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode to uint8 grey (height, width) in [0, 255] by ITU-R 601 luma; else as `decode_rgb`."""
     return _decode(data, name, "L")
+
+
+def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode to 255 where a value exceeds half of the largest, else 0; uint8 (height, width).
+
+    So 0/1, 0/255 and 16-bit masks are read alike.
+
+    Raises:
+        MeddiffError: as `decode_rgb`.
+    """
+
+    def read(image: Image.Image) -> NDArray[np.uint8]:
+        upright = ImageOps.exif_transpose(image)
+        deep = upright.mode in (*SIXTEEN_BIT, "I", "F")
+        values = np.asarray(upright if deep else upright.convert("L"))
+        return np.where(values > values.max(initial=0) / 2, np.uint8(255), np.uint8(0))
+
+    return _readable(data, name, read)
 
 
 def decode_stored(
@@ -153,7 +173,13 @@ def _refuse_bomb(image: Image.Image) -> None:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT:
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        values = np.asarray(image)
+        if 0 < values.max(initial=0) < SHALLOW:
+            raise ValueError(
+                f"its 16-bit grey levels end at {values.max()} of 65535: rescale them, or it would "
+                "be black"
+            )
+        return Image.fromarray((values >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels without a known range")
     return image

@@ -6,8 +6,9 @@ duplicates are sought among all pairs by hashes and thumbnails of the index, bot
 and confirmed on the images themselves, read again from their archives.
 
 Found are images re-encoded, rescaled to any size or aspect, cropped by up to 4 % in all or at one
-side, and changed in brightness, contrast or balance of colours. Not found are images flipped or
-turned by more than a degree or two, larger crops, and images without any detail.
+side, and changed in brightness, contrast or balance of colours as long as few pixels are driven to
+black or white. Not found are images flipped or turned by more than a degree or two, larger crops,
+and images without any detail.
 """
 
 import base64
@@ -26,7 +27,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
 from meddiff.data.index import THUMBNAIL, Progress
-from meddiff.data.likeness import MIN_CONTRAST, Likeness, Plane, View, compare, view
+from meddiff.data.likeness import MIN_CONTRAST, Likeness, Plane, View, alike, view
 from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
@@ -216,7 +217,7 @@ def _confirm(
     for some, end in _batches(pairs, len(table)):
         views = _read_views(table, np.unique(some), workers)
         with ThreadPoolExecutor(workers) as pool:
-            found += pool.map(compare, *([views[row] for row in rows] for rows in some.T.tolist()))
+            found += pool.map(alike, *([views[row] for row in rows] for rows in some.T.tolist()))
         if progress:
             progress(end - settled)
         settled = end
@@ -302,8 +303,17 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
         images["duplicate_of"].notna().sum(),
         ", ".join(f"{(links['kind'] == kind).sum()} {kind}" for kind in KINDS),
     )
-    if mixed := int((groups.nunique() > 1).sum()):
+    copies = table.groupby(images["duplicate_of"].fillna(table["id"]))["label"]
+    contradicted = copies.nunique()[lambda labels: labels > 1].index
+    if len(contradicted):
         log.warning(
+            "%d photographs have copies of several classes (%s): see other_label in "
+            "results/audit/duplicates.csv",
+            len(contradicted),
+            ", ".join(map(str, contradicted[:5])),
+        )
+    if mixed := int((groups.nunique() > 1).sum()):
+        log.info(
             "%d groups carry more than one label; the audited protocol keeps each in one split",
             mixed,
         )

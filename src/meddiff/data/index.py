@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
 from meddiff.data.archive import map_members
-from meddiff.data.decode import FORMATS, decode_grey, decode_rgb
+from meddiff.data.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.sources import read_strings, several
 from meddiff.errors import MeddiffError
 
@@ -170,18 +170,21 @@ def _with_mask_digests(index: pd.DataFrame, workers: int) -> pd.DataFrame:
     names = _names(rows, "mask_member", "mask_archive")
     sizes = list(zip(rows["height"], rows["width"], strict=True))
 
-    def digest(position: int, data: bytes) -> tuple[int, str]:
-        mask = decode_grey(data, names[position])
+    def digest(position: int, data: bytes) -> tuple[int, tuple[str, bool]]:
+        mask = decode_mask(data, names[position])
         if mask.shape != sizes[position]:
             raise MeddiffError(
                 f"{names[position]} is {mask.shape[1]}x{mask.shape[0]} px but its image is "
                 f"{sizes[position][1]}x{sizes[position][0]}: replace the mask"
             )
-        return position, hashlib.sha256(data).hexdigest()
+        return position, (hashlib.sha256(data).hexdigest(), bool(mask.any()))
 
     places = list(zip(rows["mask_archive"], rows["mask_member"], strict=True))
-    digests = dict(map_members(digest, places, workers))
+    found = dict(map_members(digest, places, workers))
+    empty = [names[position] for position in range(len(rows)) if not found[position][1]]
+    if empty:
+        log.warning("%d masks show no lesion: %s", len(empty), ", ".join(empty[:5]))
     column = pd.Series(
-        [digests[position] for position in range(len(rows))], rows.index, dtype="string"
+        [found[position][0] for position in range(len(rows))], rows.index, dtype="string"
     )
     return index.assign(mask_sha256=column.reindex(index.index))

@@ -83,6 +83,16 @@ def view(pixels: NDArray[np.uint8]) -> View:
     )
 
 
+def alike(first: View, second: View) -> Likeness:
+    """Compare two images both ways; either way suffices, so that their order does not matter.
+
+    An image driven to white lost details that the other still has: seen from one of them the two
+    agree better than from the other.
+    """
+    ways = compare(first, second), compare(second, first)
+    return max(ways, key=lambda way: (way.is_same, way.correlation))
+
+
 def compare(first: View, second: View) -> Likeness:
     """Register two images and say how alike they are where both are seen.
 

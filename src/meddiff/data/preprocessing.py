@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from meddiff.data.decode import Stored, decode_grey, decode_stored
+from meddiff.data.decode import Stored, decode_mask, decode_stored
 from meddiff.data.reduced import Window, resize_reduced, shrink_for
 from meddiff.errors import MeddiffError
 
@@ -109,7 +109,7 @@ def preprocess_masks(
     """
     done = []
     for data, name in files:
-        mask = decode_grey(data, name)
+        mask = decode_mask(data, name)
         with _naming(name):
             done.append(preprocess_mask(mask, crop=crop, size=size))
     return np.stack(done)[..., None]

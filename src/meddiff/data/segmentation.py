@@ -8,6 +8,9 @@ from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 
+SAME = ("image", "bytes_sha256", "pixels_sha256")
+"""Columns that two rows of one image have in common."""
+
 
 def masked_rows(split: pd.DataFrame) -> pd.DataFrame:
     """Return the training and test images that have a mask; their splits stay as they are.
@@ -32,8 +35,8 @@ def without_test_lesions(segmentation: pd.DataFrame, lesions: pd.DataFrame) -> p
     """Take out of training what is also among the test images of the lesions.
 
     Args:
-        segmentation: table with `image` and the official `split`.
-        lesions: table with `image`, `group` and `split`.
+        segmentation: table with `image`, digests and the official `split`.
+        lesions: table with `image`, digests, `group` and `split`.
 
     Returns:
         The table with `official_split`, and `split`, which is `<NA>` for what was taken out.
@@ -47,8 +50,20 @@ def without_test_lesions(segmentation: pd.DataFrame, lesions: pd.DataFrame) -> p
 def shown_again(segmentation: pd.DataFrame, lesions: pd.DataFrame) -> pd.Series:
     """Return which training images, or others of their group, are test images of the lesions."""
     tested = lesions.loc[lesions["split"] == "test", "group"]
-    images = lesions.loc[lesions["group"].isin(tested), "image"].dropna()
-    return (official_split(segmentation) == "train") & segmentation["image"].isin(images)
+    again = is_among(segmentation, lesions[lesions["group"].isin(tested)])
+    return (official_split(segmentation) == "train") & again
+
+
+def is_among(images: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Return which images stand among others too: by ISIC id, bytes or pixels.
+
+    Ids alone would not do: the archive has one file under several.
+    """
+    found = pd.Series(False, images.index)
+    for column in SAME:
+        if column in images and column in others:
+            found |= images[column].isin(others[column].dropna()).fillna(False).astype(bool)
+    return found
 
 
 def official_split(segmentation: pd.DataFrame) -> pd.Series:

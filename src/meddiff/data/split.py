@@ -92,7 +92,7 @@ def undersample(
         `selected`, whether that is below the number kept.
 
     Raises:
-        MeddiffError: there are fewer images of a class than `counts` asks for.
+        MeddiffError: there are fewer images of a class than `counts` asks for, or more splits.
     """
     asked = dict(counts or {})
     _require_counts(asked, table)
@@ -101,9 +101,13 @@ def undersample(
     rank = hashes.groupby(cells).rank(method="first").astype("Int64") - 1
     size = hashes.groupby(cells).transform("size")
     smallest = size.groupby(table["split"]).transform("min")
-    total = hashes[table["split"].notna()].groupby(table["label"]).transform("size")
-    share = (table["label"].map(asked) * size / total).round()
-    selected = (rank < share.fillna(smallest)).fillna(False).astype(bool)
+    kept = smallest.copy()
+    for label, count in asked.items():
+        of_label = table["label"] == label
+        sizes = table.loc[of_label, "split"].value_counts(sort=False)
+        numbers = _apportion(count, list(sizes / sizes.sum()))
+        kept[of_label] = table["split"].map(dict(zip(sizes.index, numbers, strict=True)))
+    selected = (rank < kept).fillna(False).astype(bool)
     _log_counts(table["split"].where(selected), table["label"])
     return table.assign(rank=rank, selected=selected)
 
@@ -142,6 +146,11 @@ def _require_counts(asked: Mapping[str, int], table: pd.DataFrame) -> None:
             raise MeddiffError(
                 f"class {label}: {count} images are to be kept but there are {most}; lower "
                 "undersample.counts or add images"
+            )
+        if count < (splits := table["split"].nunique()):
+            raise MeddiffError(
+                f"class {label}: {count} images are to be kept, too few for {splits} splits; raise "
+                "undersample.counts"
             )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from meddiff.data.download.http import fetch
+from meddiff.data.download.http import fetch, show
 from meddiff.data.download.kaggle import fetch_kaggle
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import address_of, read_registry
@@ -33,6 +33,6 @@ def fetch_registered(
         fetch(address, path, md5=entry.md5, sha256=entry.sha256, recorded=recorded, size=size)
     else:
         raise MeddiffError(
-            f"{file} has no address of its own ({address}): name a copy of it in data.mirrors, or "
-            f"put it to {path}"
+            f"{file} has no address of its own ({show(address)}): name a copy of it in "
+            f"data.mirrors, or put it to {path}"
         )

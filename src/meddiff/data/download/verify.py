@@ -77,6 +77,8 @@ def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
             )
     if path.suffix == ".zip" and not _is_whole_zip(file):
         raise MeddiffError(f"{source} sent no whole zip; {AGAIN} address in a browser")
+    if not expected.published and _is_page(file):
+        raise MeddiffError(f"{source} sent a web page; {AGAIN} address in a browser")
     if expected.recorded and found["sha256"] != expected.recorded.sha256.lower():
         raise MeddiffError(_explain_change(source, found["sha256"], expected.recorded))
     return found["sha256"]
@@ -90,6 +92,13 @@ def _digests(file: Path, names: Collection[str]) -> dict[str, str]:
             for digest in digests.values():
                 digest.update(block)
     return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _is_page(file: Path) -> bool:
+    """Tell a page of apology or of a login, which servers send with status 200, from data."""
+    with file.open("rb") as stream:
+        start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html"))
 
 
 def _is_whole_zip(file: Path) -> bool:

@@ -1,7 +1,7 @@
 """Find each image, and its mask, among the files of an archive or folder."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -68,10 +68,21 @@ def match_paths(paths: pd.Series, names: Iterable[str], where: str, folder: str)
 def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     """Add where each image's mask is, `<NA>` where there is none."""
     with open_archive(masks) as archive:
-        stems = by_stem(name for name in archive.names() if name.lower().endswith(".png"))
+        files = [name for name in archive.names() if name.lower().endswith(".png")]
+    paths = {PurePosixPath(name).with_suffix("").as_posix(): [name] for name in files}
+    exact = [[f for end in MASK_ENDINGS for f in paths.get(key + end, [])] for key in table["id"]]
+    # An id may be longer than the name of its mask: ISIC's carry their edition.
+    stems = by_stem(set(files).difference(*exact))
     keys = [PurePosixPath(key).name for key in table["id"]]
-    found = [[name for end in MASK_ENDINGS for name in stems.get(key + end, [])] for key in keys]
+    found = [
+        whole or [name for end in MASK_ENDINGS for name in stems.get(key + end, [])]
+        for key, whole in zip(keys, exact, strict=True)
+    ]
     refuse_several(keys, found, str(masks))
+    claims = Counter(name for names in found for name in names)
+    if shared := [name for name, count in claims.items() if count > 1]:
+        remedy = "lay masks out in folders as the images are"
+        raise several(f"{masks}: {len(shared)} masks fit more than one image", shared, remedy)
     members = pd.Series([files[0] if files else pd.NA for files in found], dtype="string")
     log.info("%s: %d of %d images have a mask", masks, members.notna().sum(), len(table))
     archives = members.where(members.isna(), str(masks))

@@ -1,12 +1,12 @@
 """Your own images: a folder (or archive) and a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from meddiff.data.archive import open_archive
-from meddiff.data.sources.files import is_image, match_paths, match_stems, with_masks
+from meddiff.data.sources.files import MASK_ENDINGS, is_image, match_paths, match_stems, with_masks
 from meddiff.data.sources.tables import (
     check_metadata,
     join,
@@ -100,4 +100,8 @@ def _image_names(folder: str | Path, apart_from: str | Path | None) -> list[str]
     if apart_from is None:
         return names
     inside = Path(apart_from).resolve()
+    if inside == Path(folder).resolve():
+        # Side by side, a mask is told by its ending.
+        endings = tuple(end for end in MASK_ENDINGS if end)
+        return [name for name in names if not PurePosixPath(name).stem.endswith(endings)]
     return [name for name in names if inside not in (Path(folder).resolve() / name).parents]
