@@ -41,7 +41,7 @@ def candidates(value: Any) -> Iterator[Any]:
     elif isinstance(value, int):
         yield from (value + 1, value * 2, value // 2, value - 1)
     elif isinstance(value, float):
-        yield from (value * 0.5, value * 0.9)
+        yield from (value * 0.5, value * 0.9, 0.25)
     elif isinstance(value, list):
         yield from (value[::-1], value[:-1], [not v for v in value], [False for _ in value])
         yield [v * 2 for v in value if not isinstance(v, str)]

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as reference
 from meddiff.batches import batches
 from meddiff.config import load_config
 from meddiff.config_files import default_yaml, manual
-from meddiff.diffusion import augmentation, training
+from meddiff.diffusion import augmentation, engine
 from meddiff.diffusion.augmentation import (
     PRESETS,
     Changes,
@@ -348,12 +348,12 @@ def test_neutral_settings_train_as_none(images):
 def test_augmented_images_are_in_the_nets_range(images, zero_centred, monkeypatch):
     """With certain inversion the net sees the negatives, in its own range."""
     seen = []
-    loss = training.denoising_loss
+    loss = engine.denoising_loss
     monkeypatch.setattr(
-        training,
+        engine,
         "denoising_loss",
-        lambda network, schedule, clean, *rest: (
-            seen.append(clean) or loss(network, schedule, clean, *rest)
+        lambda network, schedule, clean, *rest, **options: (
+            seen.append(clean) or loss(network, schedule, clean, *rest, **options)
         ),
     )
     settings = {"steps": 1, "batch_size": 8, "noise": {"zero_centred": zero_centred}}

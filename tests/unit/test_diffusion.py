@@ -141,10 +141,11 @@ def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_every_prediction_learns(images, prediction):
-    settings = tiny(steps=60, lr=5e-3, noise={"prediction": prediction})
-    history = train_ddpm(images[:4], settings, seed=0, name="x").history
-    assert history["loss"].iloc[-5:].mean() < 0.9 * history["loss"].iloc[:3].mean()
+def test_every_prediction_learns(prediction):
+    image = np.full((16, 16, 16, 3), 20, dtype=np.uint8)
+    settings = tiny(steps=80, batch_size=16, lr=5e-3, noise={"prediction": prediction})
+    losses = train_ddpm(image, settings, seed=0, name="x").history["loss"]
+    assert losses.iloc[-25:].mean() < 0.85 * losses.iloc[:25].mean()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

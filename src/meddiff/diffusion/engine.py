@@ -253,8 +253,8 @@ class Training:
         clean = to_model_range(to_unit_range(self._held_out), self._settings.noise.zero_centred)
         network = self._sampled.eval()
         parts = self._parts(clean, stream_seed(self._seed, "validation", self.name))
-        total = sum(self._loss(network, part).double() * weight for weight, part in parts)
-        return float(self._sum(torch.as_tensor(total, device=self._device)).item())
+        mine = sum(self._loss(network, part).item() * weight for weight, part in parts)
+        return float(self._sum(torch.tensor(mine, dtype=torch.float64)).item())
 
     def _draw_previews(self) -> np.ndarray | None:
         if self._place.rank != 0:

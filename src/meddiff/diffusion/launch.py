@@ -1,8 +1,8 @@
 """Run a training in this process, or in several that torchrun starts.
 
-    python -m meddiff.diffusion.launch JOB.json
+    python -m meddiff.diffusion.launch JOB
 
-is what each of several processes runs.
+is what each of several processes runs, with the job as JSON.
 """
 
 import ctypes
@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -144,32 +143,29 @@ def train_here(job: TrainingJob) -> None:
 
 
 def _launch(job: TrainingJob, compute: Compute) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=".", prefix=".ddpm-", suffix=".json") as file:
-        json.dump(asdict(job), file)
-        file.flush()
-        command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", file.name]
-        log.info("%d processes on %d machines", compute.processes, compute.nodes)
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=_end_with_parent(),
-            env=os.environ | {"OMP_NUM_THREADS": str(compute.threads)},
-        )
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        faults = []
-        assert process.stdout is not None
-        try:
-            for line in map(str.rstrip, process.stdout):
-                if line.startswith("error: "):
-                    faults.append(line.removeprefix("error: "))
-                elif line:
-                    log.info("%s", line)
-            status = process.wait()
-        finally:
-            process.terminate()
-            signal.signal(signal.SIGTERM, before)
+    command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
+    log.info("%d processes on %d machines", compute.processes, compute.nodes)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_end_with_parent(),
+        env=os.environ | {"OMP_NUM_THREADS": str(compute.threads)},
+    )
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    faults = []
+    assert process.stdout is not None
+    try:
+        for line in map(str.rstrip, process.stdout):
+            if line.startswith("error: "):
+                faults.append(line.removeprefix("error: "))
+            elif line:
+                log.info("%s", line)
+        status = process.wait()
+    finally:
+        process.terminate()
+        signal.signal(signal.SIGTERM, before)
     if faults:
         raise MeddiffError(faults[0])
     if status:
@@ -207,7 +203,7 @@ def _digest(value: object) -> str:
 
 
 def _main() -> None:
-    job = TrainingJob(**json.loads(Path(sys.argv[1]).read_text()))
+    job = TrainingJob(**json.loads(sys.argv[1]))
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
     limit_threads(Compute.model_validate(job.compute).threads)

@@ -56,10 +56,11 @@ def min_snr_weights(schedule: DDPMScheduler, times: Tensor, gamma: float) -> Ten
     Returns:
         float32 (N,).
     """
-    bars = schedule.alphas_cumprod.to(times.device, torch.float64)[times]
+    # On the CPU, since not every device has float64.
+    bars = schedule.alphas_cumprod.cpu().double()
     snr = bars / (1 - bars)
     scale = {"sample": 1, "epsilon": snr, "v_prediction": snr + 1}[schedule.prediction_type]
-    return (snr.clamp(max=gamma) / scale).float()
+    return (snr.clamp(max=gamma) / scale).float().to(times.device)[times]
 
 
 def _target(schedule: DDPMScheduler, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:

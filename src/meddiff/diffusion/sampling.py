@@ -188,7 +188,7 @@ def trajectory(
     steps = _method(settings)(
         clean_estimator(model.network, model.schedule),
         draw(),
-        model.schedule.alphas_cumprod.double().tolist(),
+        model.schedule.alphas_cumprod.cpu().double().tolist(),
         respaced_times(model.schedule.num_train_timesteps, settings.steps),
         draw,
     )
@@ -203,7 +203,7 @@ def trajectory(
 
 def clean_estimator(network: nn.Module, schedule: DDPMScheduler) -> Denoise:
     """Return the net as an estimate of the clean images, clipped to [-1, 1] as MONAI does."""
-    bars = schedule.alphas_cumprod.double()
+    bars = schedule.alphas_cumprod.cpu().double()
 
     def denoise(noisy: Tensor, time: int) -> Tensor:
         signal, noise = bars[time].sqrt().item(), (1 - bars[time]).sqrt().item()

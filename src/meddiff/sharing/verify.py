@@ -98,7 +98,8 @@ def _machine(record: Record) -> str:
     if machine is None:
         return "an unknown machine"
     on = [machine.system, machine.processor, machine.instructions]
-    nets = f"nets on {machine.device}, {machine.threads} threads" if machine.instructions else ""
+    threads = f"{machine.threads} thread{'s' * (machine.threads != 1)}"
+    nets = f"nets on {machine.device}, {threads}" if machine.instructions else ""
     return ", ".join(part for part in (*on, nets) if part)
 
 
