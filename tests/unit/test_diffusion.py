@@ -6,8 +6,8 @@ from itertools import chain, repeat
 import numpy as np
 import pytest
 import torch
-from monai.networks.schedulers import DDPMScheduler
 
+from meddiff.diffusion.history import preview_epochs
 from meddiff.diffusion.model import (
     build_network,
     build_schedule,
@@ -20,14 +20,8 @@ from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import train_ddpm
 from meddiff.errors import MeddiffError
+from nets import TINY
 
-TINY = {
-    "channels": [8, 16],
-    "attention": [False, True],
-    "residual_blocks": 1,
-    "head_channels": 8,
-    "norm_groups": 4,
-}
 LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 
 
@@ -189,6 +183,7 @@ def test_previews_are_drawn_when_due_from_the_same_noise(images):
     assert trained.previews.shape == (3, 3, 16, 16, 3) and trained.previews.dtype == np.uint8
     model = Ddpm(build_network(3, **TINY), build_schedule(**noise(settings)), (3, 16, 16), True)
     model.network.load_state_dict(trained.weights)
+    assert preview_epochs(trained.history, 3) == [3, 6, 8]
     last = sample(model, settings.preview, range(3), batch_size=2, seed=0, name="x")
     assert np.array_equal(np.concatenate(list(last)), trained.previews[-1])
 
@@ -275,45 +270,3 @@ def test_validation_loss_is_checked_when_due(images):
     settings = tiny(steps=8, batch_size=8, validation_every=3)
     history = train_ddpm(images, settings, seed=0, name="x", validation=images).history
     assert history["validation_loss"].notna().tolist() == [False, False, True] * 2 + [False, True]
-
-
-def test_same_outputs_as_the_studys_library():
-    """Weights of `monai-generative` give the same outputs here (include_fc=False)."""
-    import monai.config
-    import monai.utils.enums
-
-    monai.config.IgniteInfo = monai.utils.enums.IgniteInfo
-    reference_nets = pytest.importorskip("generative.networks.nets")
-    torch.manual_seed(0)
-    reference = reference_nets.DiffusionModelUNet(
-        spatial_dims=2,
-        in_channels=3,
-        out_channels=3,
-        num_channels=TINY["channels"],
-        attention_levels=TINY["attention"],
-        num_res_blocks=1,
-        num_head_channels=8,
-        norm_num_groups=4,
-    )
-    ours = build_network(3, **TINY)
-    for module in (reference, ours):
-        for parameter in module.parameters():
-            # The last convolution starts at zero, which would hide every difference.
-            torch.nn.init.normal_(parameter, std=0.1)
-    ours.load_old_state_dict(reference.state_dict())
-    noisy, times = torch.randn(2, 3, 16, 16), torch.tensor([3, 700])
-    with torch.no_grad():
-        difference = reference(noisy, times) - ours(noisy, times)
-        assert reference(noisy, times).std() > 0.01
-    assert difference.abs().max() < 1e-5
-
-
-def test_our_schedule_adds_noise_as_monai_does():
-    ours = build_schedule(**LINEAR, prediction="epsilon")
-    monai = DDPMScheduler(1000, schedule="linear_beta", beta_start=1e-4, beta_end=2e-2)
-    clean, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
-    times = torch.tensor([0, 10, 500, 999])
-    assert torch.equal(
-        ours.add_noise(original_samples=clean, noise=noise, timesteps=times),
-        monai.add_noise(original_samples=clean, noise=noise, timesteps=times),
-    )

@@ -69,10 +69,8 @@ WRAPPED = {
     "nested": lambda state: {"epoch": 3, "state_dict": {"network": state}},
     "parallel": lambda state: {f"module.{k}": v for k, v in state.items()},
     "Lightning": lambda state: {"state_dict": {f"model.{k}": v for k, v in state.items()}},
-    "compiled": lambda state: (
-        {f"_orig_mod.module.{k}": v for k, v in state.items()}
-        and {f"module._orig_mod.{k}": v for k, v in state.items()}
-    ),
+    "compiled, parallel": lambda state: {f"_orig_mod.module.{k}": v for k, v in state.items()},
+    "parallel, compiled": lambda state: {f"module._orig_mod.{k}": v for k, v in state.items()},
 }
 
 

@@ -19,14 +19,7 @@ from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
 from meddiff.diffusion.processes import connect
 from meddiff.diffusion.settings import Diffusion
 from meddiff.errors import MeddiffError
-
-TINY = {
-    "channels": [8, 16],
-    "attention": [False, True],
-    "residual_blocks": 1,
-    "head_channels": 8,
-    "norm_groups": 4,
-}
+from nets import TINY
 
 
 @pytest.fixture

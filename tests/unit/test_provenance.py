@@ -117,14 +117,14 @@ def g(a, b=-1.5, /):
         case {"x": [1, *_], **rest} | A(y=None) if rest:
             del a
         case _:
-            assert True, lambda *, q: (q := None)
+            assert b, lambda *, q: (q := None)
 '''
 
 
 def test_a_fingerprint_is_the_same_under_every_version_of_python(package):
     """Else a collaborator's other Python would train again. Pinned: no release may change it."""
     _, digest = package
-    assert digest(PINNED) == "6d19458287b097f8"
+    assert digest(PINNED) == "fa43cb2a7779bcd0"
     assert digest("") == "d044270cb3d3c326"
 
 

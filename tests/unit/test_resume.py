@@ -17,14 +17,8 @@ from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.state import Safety, State, StateFile
 from meddiff.diffusion.training import train_ddpm
 from meddiff.errors import MeddiffError
+from nets import TINY
 
-TINY = {
-    "channels": [8, 16],
-    "attention": [False, True],
-    "residual_blocks": 1,
-    "head_channels": 8,
-    "norm_groups": 4,
-}
 KEY = {"the settings": "1"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
 KILLS = 20

@@ -16,24 +16,17 @@ from meddiff.diffusion.sampling import denoising_strip, load_ddpm, sample_images
 from meddiff.diffusion.settings import Diffusion, Sampler, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.settings import Compute
-
-NETWORK = {
-    "channels": [8, 16],
-    "attention": [False, True],
-    "residual_blocks": 1,
-    "head_channels": 8,
-    "norm_groups": 4,
-}
+from nets import TINY
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
-    network = build_network(3, **NETWORK)
+    network = build_network(3, **TINY)
     for parameter in network.parameters():
         if parameter.abs().max() == 0:
             torch.nn.init.normal_(parameter, std=0.1)
-    settings = Diffusion.model_validate({"network": NETWORK}).model_dump()
+    settings = Diffusion.model_validate({"network": TINY}).model_dump()
     path = tmp_path_factory.mktemp("ddpm") / "x.safetensors"
     about = {"settings": settings, "size": 16, "channels": 3}
     save_checkpoint(path, network.state_dict(), about)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from meddiff.arrays import load_array
+from meddiff.diffusion.history import preview_epochs
 from meddiff.figures.curves import save_figure, training_curves
 from meddiff.figures.grids import save_picture, stages
 from meddiff.jobs import job
@@ -12,7 +13,6 @@ with job(snakemake):
     history = pd.read_csv(files.history)
     title = f"DDPM {snakemake.wildcards.cls}"
     save_figure(training_curves({title: history}), snakemake.output.curves)
-    checked = history[(history["epoch"] % snakemake.params.every == 0)]["epoch"].tolist()
-    previews = load_array(files.previews)
-    epochs = [*checked, *history["epoch"].tail(1)][: len(previews)]
-    save_picture(stages(previews, [f"epoch {n}" for n in epochs]), snakemake.output.previews)
+    epochs = preview_epochs(history, snakemake.params.every)
+    titles = [f"epoch {epoch}" for epoch in epochs]
+    save_picture(stages(load_array(files.previews), titles), snakemake.output.previews)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from meddiff.batches import Batch
 
@@ -52,3 +53,14 @@ class History:
         self.rows.append(row)
         self.losses = []
         return row
+
+
+def preview_epochs(history: pd.DataFrame, every: int) -> list[int]:
+    """Return the epochs after which previews were drawn: every so many, and the last.
+
+    Args:
+        history: a training's history, with `epoch`.
+        every: epochs between validations.
+    """
+    epochs = history["epoch"]
+    return epochs[(epochs % every == 0) | (epochs == epochs.max())].tolist()

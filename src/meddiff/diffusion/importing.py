@@ -3,7 +3,7 @@
 import contextlib
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,13 @@ def _unwrapped(held: Any) -> Mapping[str, Tensor]:
     if not isinstance(held, Mapping):
         return {}
     state = {name: value for name, value in held.items() if isinstance(value, Tensor)}
-    for wrapper in WRAPPERS:
-        if state and all(name.startswith(wrapper) for name in state):
-            state = {name.removeprefix(wrapper): value for name, value in state.items()}
+    while state and (wrapper := next((w for w in WRAPPERS if _all_begin(state, w)), None)):
+        state = {name.removeprefix(wrapper): value for name, value in state.items()}
     return state
+
+
+def _all_begin(names: Iterable[str], start: str) -> bool:
+    return all(name.startswith(start) for name in names)
 
 
 def _other_net(path: str | Path, told: str) -> MeddiffError:
