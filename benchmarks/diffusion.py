@@ -1,18 +1,27 @@
-"""Time a DDPM's training steps and its sampling against MONAI's tutorial loop and DiffusionInferer.
+"""Time a DDPM's training steps, its sampling and its start against MONAI's tutorial loop.
 
-    python benchmarks/diffusion.py --size 32 --threads 2          # the demo's net
-    python benchmarks/diffusion.py --size 64 --threads 2          # the study's net, batch 4 x 8
+    python benchmarks/diffusion.py --size 32     # the demo's net, batch 16
+    python benchmarks/diffusion.py --size 64     # the study's net, batch 4 x 8
 
 Both sides have the same net, images, optimiser and effective batch. The peer is the loop of
-MONAI's tutorials: DiffusionInferer draws times and noise and calls the net, gradients add up over
-`accumulate` batches; it samples with DiffusionInferer and DDIMScheduler at as many steps as ours.
-Ours is a step of `meddiff.diffusion.engine` with all that belongs to it (order, streams of noise,
-average of weights, rates), and `sample`. Every repeat runs both in turn, so that a busy machine
-slows both alike; ratios are medians of the repeats' own. One untimed run each comes first.
+MONAI's tutorials in float32: DiffusionInferer draws times and noise and calls the net, gradients
+add up over `accumulate` batches; it samples with DiffusionInferer and DDIMScheduler at as many
+steps as ours. Ours is a step of `meddiff.diffusion.engine` with all that belongs to it (order,
+streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile` are what a user
+can choose. A start is a new process that imports, builds the net, takes one step and ends.
+
+Every repeat runs all contenders in turn, so that a busy machine slows all alike; ratios are medians
+of the repeats' own. One untimed run each comes first, and tells what compiling takes.
 """
 
 import argparse
-from collections.abc import Callable
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -23,7 +32,8 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import mse_loss
 
 from meddiff.diffusion.engine import Training
-from meddiff.diffusion.model import build_network, to_model_range, to_unit_range
+from meddiff.diffusion.launch import TrainingJob
+from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
 from meddiff.diffusion.processes import connect
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion, Sampler
@@ -35,10 +45,18 @@ NETS = {
 }  # fmt: skip
 BATCHES = {32: (16, 1), 64: (4, 8)}
 LINEAR = {"schedule": "linear_beta", "beta_start": 1e-4, "beta_end": 2e-2}
+BLOCK = 32
+PEER = "MONAI"
+OURS = {
+    "fp32": ("fp32", False),
+    "fp32, compiled": ("fp32", True),
+    "bf16": ("bf16", False),
+    "bf16, compiled": ("bf16", True),
+}
 Contender = Callable[[], object]
 
 
-def settings_of(size: int) -> Diffusion:
+def settings_of(size: int, precision: str = "fp32") -> Diffusion:
     batch_size, accumulate = BATCHES[size]
     return Diffusion.model_validate(
         {
@@ -50,13 +68,17 @@ def settings_of(size: int) -> Diffusion:
             "optimizer": "adam",
             "lr": 1e-4,
             "lr_schedule": "constant",
+            "ema": None,
+            "precision": precision,
+            "preview": {"images": 0},
         }
     )
 
 
-def our_steps(images: np.ndarray, settings: Diffusion) -> tuple[Contender, Training]:
-    place = connect("cpu", "fp32")
-    training = Training(images, settings, 0, "x", place, None, False)
+def our_steps(images: np.ndarray, precision: str, compiled: bool) -> Contender:
+    settings = settings_of(images.shape[1], precision)
+    place = connect("cpu", settings.precision)
+    training = Training(images, settings, 0, "x", place, None, compiled)
     batches = training.batches()
 
     def step() -> float:
@@ -64,10 +86,11 @@ def our_steps(images: np.ndarray, settings: Diffusion) -> tuple[Contender, Train
         training.step(batch)
         return training.settle(batch)
 
-    return step, training
+    return step
 
 
-def tutorial_steps(images: np.ndarray, settings: Diffusion) -> Contender:
+def tutorial_steps(images: np.ndarray) -> Contender:
+    settings = settings_of(images.shape[1])
     torch.manual_seed(0)
     network = build_network(3, **settings.network.model_dump())
     inferer = DiffusionInferer(DDPMScheduler(num_train_timesteps=1000, **LINEAR))
@@ -99,14 +122,20 @@ def tutorial_steps(images: np.ndarray, settings: Diffusion) -> Contender:
     return step
 
 
-def our_samples(training: Training, settings: Diffusion, size: int, steps: int) -> Contender:
-    model = Ddpm(training._network, training._schedule, (3, size, size), True)
-    wanted = Sampler(sampler="ddim", steps=steps)
-    return lambda: list(sample(model, wanted, range(16), batch_size=16, seed=0, name="x"))
+def our_samples(size: int, steps: int, precision: str, compiled: bool) -> Contender:
+    settings = settings_of(size)
+    network = build_network(3, **settings.network.model_dump())
+    network.to(memory_format=torch.channels_last).eval()
+    if compiled:
+        network.compile()
+    schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
+    model = Ddpm(network, schedule, (3, size, size), True, BLOCK)
+    wanted = Sampler.model_validate({"sampler": "ddim", "steps": steps, "precision": precision})
+    return lambda: list(sample(model, wanted, range(BLOCK), seed=0, name="x"))
 
 
-def monais_samples(settings: Diffusion, size: int, steps: int) -> Contender:
-    network = build_network(3, **settings.network.model_dump()).eval()
+def monais_samples(size: int, steps: int) -> Contender:
+    network = build_network(3, **settings_of(size).network.model_dump()).eval()
     scheduler = DDIMScheduler(num_train_timesteps=1000, **LINEAR)
     scheduler.set_timesteps(steps)
     inferer = DiffusionInferer(scheduler)
@@ -114,7 +143,7 @@ def monais_samples(settings: Diffusion, size: int, steps: int) -> Contender:
     def run() -> torch.Tensor:
         with torch.no_grad():
             return inferer.sample(
-                input_noise=torch.randn(16, 3, size, size),
+                input_noise=torch.randn(BLOCK, 3, size, size),
                 diffusion_model=network,
                 scheduler=scheduler,
                 verbose=False,
@@ -123,23 +152,79 @@ def monais_samples(settings: Diffusion, size: int, steps: int) -> Contender:
     return run
 
 
-def compare(title: str, images: int, peer: Contender, ours: Contender, repeats: int) -> None:
-    times: dict[str, list[float]] = {"MONAI": [], "meddiff": []}
-    contenders = {"MONAI": peer, "meddiff": ours}
-    for run in contenders.values():
-        run()
+FIRST_STEP = """
+import numpy, torch
+from monai.inferers import DiffusionInferer
+from monai.networks.nets import DiffusionModelUNet
+from monai.networks.schedulers import DDPMScheduler
+network = DiffusionModelUNet(spatial_dims=2, in_channels=3, out_channels=3, num_res_blocks=1,
+    channels=[16, 32, 64], attention_levels=[False, False, True], num_head_channels=64,
+    norm_num_groups=16, include_fc=False)
+inferer = DiffusionInferer(DDPMScheduler(num_train_timesteps=1000))
+optimizer = torch.optim.Adam(network.parameters())
+clean = torch.from_numpy(numpy.load("images.npy")).permute(0, 3, 1, 2) / 255
+noise, times = torch.randn_like(clean), torch.randint(0, 1000, (16,))
+predicted = inferer(inputs=clean, diffusion_model=network, noise=noise, timesteps=times)
+torch.nn.functional.mse_loss(predicted, noise).backward()
+optimizer.step()
+torch.save(network.state_dict(), "x.pt")
+"""
+
+
+def starts(folder: Path) -> dict[str, Contender]:
+    """Return a training of one step as a process of its own, ours and the peer's."""
+    np.save(folder / "images.npy", np.zeros((16, 32, 32, 3), np.uint8))
+    job = TrainingJob(
+        name="x",
+        images=["images.npy"],
+        validation=None,
+        settings=settings_of(32).model_dump() | {"steps": 1},
+        seed=0,
+        code="",
+        compute={},
+        device="cpu",
+        checkpoint="x.safetensors",
+        history="x.csv",
+        previews="x_previews.npy",
+        speed="x_speed.csv",
+        board="board",
+    )
+    commands = {
+        PEER: ["-c", FIRST_STEP],
+        "meddiff": ["-m", "meddiff.diffusion.launch", json.dumps(asdict(job))],
+    }
+
+    def starting(command: list[str]) -> Contender:
+        def start() -> None:
+            done = [sys.executable, *command]
+            subprocess.run(done, cwd=folder, check=True, capture_output=True)
+
+        return start
+
+    return {name: starting(command) for name, command in commands.items()}
+
+
+def compare(title: str, images: int, contenders: Mapping[str, Contender], repeats: int) -> None:
+    print(f"\n{title}")
+    print(f"{'':18}{'first, s':>10}{'s':>10}{'images/s':>10}{'ratio':>8}{'least':>8}{'most':>8}")
+    first = {name: seconds(run) for name, run in contenders.items()}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
-            start = perf_counter()
-            run()
-            times[name].append(perf_counter() - start)
-    ratios = sorted(a / b for a, b in zip(*times.values(), strict=True))
-    rates = {name: images / median(seconds) for name, seconds in times.items()}
-    print(
-        f"{title:34}{rates['MONAI']:10.2f}{rates['meddiff']:10.2f}{median(ratios):8.2f}"
-        f"{ratios[0]:8.2f}{ratios[-1]:8.2f}",
-        flush=True,
-    )
+            times[name].append(seconds(run))
+    for name, taken in times.items():
+        ratios = sorted(peer / ours for peer, ours in zip(times[PEER], taken, strict=True))
+        print(
+            f"{name:18}{first[name]:10.1f}{median(taken):10.3f}{images / median(taken):10.2f}"
+            f"{median(ratios):8.2f}{ratios[0]:8.2f}{ratios[-1]:8.2f}",
+            flush=True,
+        )
+
+
+def seconds(run: Contender) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start
 
 
 def main() -> None:
@@ -148,27 +233,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--steps", type=int, default=10, help="denoising steps of the samplers")
+    parser.add_argument("--ours", nargs="+", choices=OURS, default=list(OURS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    size, settings = options.size, settings_of(options.size)
-    batch = settings.batch_size * settings.accumulate
+    size, repeats = options.size, options.repeats
+    batch = np.prod(BATCHES[size])
     images = np.random.default_rng(0).integers(0, 256, (8 * batch, size, size, 3), dtype=np.uint8)
-    step, training = our_steps(images, settings)
-    print(f"{'images a second':34}{'MONAI':>10}{'meddiff':>10}{'ratio':>8}{'least':>8}{'most':>8}")
-    compare(
-        f"training step of {batch}, {size} px",
-        batch,
-        tutorial_steps(images, settings),
-        step,
-        options.repeats,
-    )
-    compare(
-        f"16 samples, {options.steps} steps of DDIM",
-        16,
-        monais_samples(settings, size, options.steps),
-        our_samples(training, settings, size, options.steps),
-        options.repeats,
-    )
+    ours = {name: OURS[name] for name in options.ours}
+    training = {PEER: tutorial_steps(images)}
+    training |= {name: our_steps(images, *chosen) for name, chosen in ours.items()}
+    compare(f"training step, {size} px, batch {BATCHES[size]}", batch, training, repeats)
+    sampling = {PEER: monais_samples(size, options.steps)}
+    sampling |= {name: our_samples(size, options.steps, *how) for name, how in ours.items()}
+    title = f"{BLOCK} samples, {size} px, {options.steps} steps of DDIM"
+    compare(title, BLOCK, sampling, repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        compare("start to end of a training of one step, 32 px", 16, starts(Path(folder)), repeats)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 import torch
 
 from meddiff.errors import MeddiffError
+from meddiff.settings import Precision
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What nets mix in where a precision asks for 16 bits."""
 
 
 def choose_device(wanted: str) -> str:
@@ -35,6 +39,32 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def check_precision(device: str, precision: Precision) -> None:
+    """Tell whether a device can calculate so.
+
+    Raises:
+        MeddiffError: it cannot.
+    """
+    if precision == "tf32" and device != "cuda":
+        raise MeddiffError(f"precision tf32 is for NVIDIA GPUs, not {device}: set it to fp32")
+    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise MeddiffError("this GPU has no precision bf16: set it to fp16")
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let NVIDIA GPUs round what they multiply to 19 bits, or not."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+@contextmanager
+def arithmetic(device: str, precision: Precision) -> Iterator[None]:
+    """Let nets calculate in a precision that `check_precision` lets pass."""
+    allow_tf32(precision == "tf32")
+    with torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
+        yield
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraint
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -46,9 +47,8 @@ class Compute(Section):
     nodes: PositiveInt = 1
     """Machines with that many processes each; more than one needs Slurm."""
     compile: bool = False
-    """Compile DDPMs with torch.compile: takes minutes, then trains faster on a GPU."""
-    sampling_batch: PositiveInt = 50
-    """Images that a DDPM denoises together; changes no image."""
+    """Compile DDPMs with torch.compile: takes a minute or two, then they train and draw faster.
+    Changes results by rounding."""
     save_minutes: float = Field(default=10, ge=0)
     """Minutes between the states from which a killed training or sampling goes on."""
     tensorboard: bool = False

@@ -150,8 +150,9 @@ EDITS = {
          "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
          "check_samples": 1, "all": 1},
     ),
-    "compute.sampling_batch": ("compute: {sampling_batch: 3}", {}),
-    "compute": ("compute: {threads: 2, device: auto, processes: 2, tensorboard: true}", {}),
+    "compute": (
+        "compute: {threads: 2, device: auto, processes: 2, compile: true, tensorboard: true}", {}
+    ),
     "metrics.ssim": (
         "metrics: {ssim: {sigma: 1.2}}", {"similarity": 4, "table_5_2": 1, "all": 1}
     ),

@@ -12,48 +12,66 @@ from meddiff.checkpoints import save_checkpoint
 from meddiff.diffusion import sampling
 from meddiff.diffusion.drawing import draw_shard, shard_members
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.sampling import denoising_strip, load_ddpm, sample_images
+from meddiff.diffusion.sampling import block_of, denoising_strip, load_ddpm, sample_images
 from meddiff.diffusion.settings import Diffusion, Sampler, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.settings import Compute
-from nets import TINY
+
+WIDE = {
+    "channels": [16, 32, 64],
+    "attention": [False, False, True],
+    "residual_blocks": 1,
+    "head_channels": 64,
+    "norm_groups": 16,
+}
+"""Wide enough that its rounding depends on the number of images it sees at once."""
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
-    network = build_network(3, **TINY)
+    network = build_network(3, **WIDE)
     for parameter in network.parameters():
         if parameter.abs().max() == 0:
             torch.nn.init.normal_(parameter, std=0.1)
-    settings = Diffusion.model_validate({"network": TINY}).model_dump()
+    settings = Diffusion.model_validate({"network": WIDE}).model_dump()
     path = tmp_path_factory.mktemp("ddpm") / "x.safetensors"
     about = {"settings": settings, "size": 16, "channels": 3}
     save_checkpoint(path, network.state_dict(), about)
     return path
 
 
-def draw(checkpoint, members=range(7), batch_size=50, seed=3, name="x", **settings):
+def draw(checkpoint, members=range(7), seed=3, name="x", **settings):
     wanted = Sampler.model_validate({"sampler": "ddim", "steps": 6, **settings})
-    return sample_images(
-        load_ddpm(checkpoint), wanted, members, batch_size=batch_size, seed=seed, name=name
-    )
+    return sample_images(load_ddpm(checkpoint), wanted, members, seed=seed, name=name)
 
 
 WAYS = [{"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"sampler": "dpm_solver"}]
 
 
-@pytest.mark.parametrize("settings", WAYS)
-def test_batch_size_and_shards_change_no_image(checkpoint, settings):
-    whole = draw(checkpoint, **settings)
-    assert whole.shape == (7, 16, 16, 3) and whole.dtype == np.uint8
-    for batch_size in (1, 2, 3, 7):
-        assert np.array_equal(draw(checkpoint, batch_size=batch_size, **settings), whole)
-    for shards in (1, 2, 3, 7):
-        parts = [shard_members(7, shards, shard) for shard in range(shards)]
-        drawn = [draw(checkpoint, part, batch_size=2, **settings) for part in parts]
+@pytest.mark.parametrize("settings", [*WAYS, {"precision": "bf16"}])
+def test_an_image_is_the_same_whatever_is_drawn_beside_it(checkpoint, settings):
+    whole = draw(checkpoint, range(40), **settings)
+    assert whole.shape == (40, 16, 16, 3) and whole.dtype == np.uint8
+    for shards in (2, 3, 7):
+        parts = [shard_members(40, shards, shard) for shard in range(shards)]
+        drawn = [draw(checkpoint, part, **settings) for part in parts]
         assert np.array_equal(np.concatenate(drawn), whole)
-    assert np.array_equal(draw(checkpoint, [4, 1], **settings), whole[[4, 1]])
+    for members in ([4, 1], [39], [33, 2, 34, 2]):
+        assert np.array_equal(draw(checkpoint, members, **settings), whole[members])
+
+
+def test_sixteen_bits_give_nearly_the_same_images(checkpoint):
+    """Another arithmetic is used, and it is no other sampler."""
+    exact, mixed = draw(checkpoint).astype(int), draw(checkpoint, precision="bf16").astype(int)
+    assert 0 < np.abs(exact - mixed).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("side", "images"), [(16, 32), (64, 32), (96, 14), (128, 8), (256, 2), (1024, 1)]
+)
+def test_blocks_shrink_as_images_grow(side, images):
+    assert block_of(side) == images
 
 
 @given(st.integers(0, 500), st.integers(1, 60))
@@ -96,7 +114,8 @@ class Ends(Exception):
 
 
 def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
-    """Ended after every batch in turn, and again: the images are those of one run."""
+    """Ended after every block in turn, and again: the images are those of one run."""
+    monkeypatch.setattr(sampling, "block_of", lambda side: 2)
     whole = draw(checkpoint)
     state, steps = tmp_path / "x.state.safetensors", []
     real = sampling.trajectory
@@ -110,7 +129,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sampling, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "state": state}
-    compute = Compute(sampling_batch=2, save_minutes=0)
+    compute = Compute(save_minutes=0)
     settings = Sampling(images=7, sampler="ddim", steps=6)
     for _ in range(3):
         with pytest.raises(Ends):
@@ -118,7 +137,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
         assert state.exists()
     assert np.array_equal(draw_shard(checkpoint, settings, compute, **options), whole)
     assert sum(steps) == 7, "an image was drawn twice"
-    monkeypatch.undo()
+    monkeypatch.setattr(sampling, "trajectory", real)
     other = draw_shard(checkpoint, settings, compute, **options | {"seed": 4})
     assert not np.array_equal(other, whole), "another seed went on from this one's images"
 
@@ -134,7 +153,7 @@ def test_a_broken_net_is_told(checkpoint):
 
     model = replace(load_ddpm(checkpoint), network=Broken())
     with pytest.raises(MeddiffError, match="samples of x are not finite"):
-        sample_images(model, Sampler(steps=2), range(2), batch_size=2, seed=0, name="x")
+        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
 
 
 def test_too_little_memory_names_the_setting(checkpoint):
@@ -147,8 +166,8 @@ def test_too_little_memory_names_the_setting(checkpoint):
             return torch.empty(2**50)
 
     model = replace(load_ddpm(checkpoint), network=Greedy())
-    with pytest.raises(MeddiffError, match=r"too little memory: lower compute\.sampling_batch"):
-        sample_images(model, Sampler(steps=2), range(2), batch_size=2, seed=0, name="x")
+    with pytest.raises(MeddiffError, match=r"too little memory: set compute\.device"):
+        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
 
 
 def test_a_truncated_or_foreign_checkpoint_is_told(checkpoint, tmp_path):

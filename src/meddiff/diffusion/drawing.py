@@ -38,7 +38,7 @@ def draw_shard(
     Args:
         checkpoint: of the DDPM.
         settings: what to draw, and in how many shards.
-        compute: how many images at once, and how often to save.
+        compute: whether to compile the net, and how often to save.
         shard: which, from 0; None draws all.
         seed: seed of the run.
         name: class.
@@ -59,10 +59,9 @@ def draw_shard(
     }
     with StateFile(state, key) as file:
         return sample_images(
-            load_ddpm(checkpoint, device),
+            load_ddpm(checkpoint, device, compiled=compute.compile),
             settings,
             members,
-            batch_size=compute.sampling_batch,
             seed=seed,
             name=name,
             safety=Safety(file, 60 * compute.save_minutes),

@@ -47,6 +47,15 @@ class TrainedDdpm:
     previews: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """A step whose loss was not read yet."""
+
+    loss: Tensor
+    lr: float
+    images: int
+
+
 class Training:
     """One training, step by step; arguments as for `meddiff.diffusion.training.train_ddpm`."""
 
@@ -74,7 +83,7 @@ class Training:
         if compiled:
             self._network.compile()
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-        fused = self._device.type == "cuda"
+        fused = self._device.type in ("cuda", "cpu")
         optimizer: Optimizer = kind(self._network.parameters(), lr=settings.lr, fused=fused)
         self._optimizer = optimizer
         self._parallel, self._stepper = place.fabric.setup(self._network, optimizer)
@@ -86,8 +95,7 @@ class Training:
         self.steps = count_steps(settings, len(images), self._group)
         self._step_lr, self._epoch_lr = _lr_schedules(optimizer, settings, self.steps)
         self._history = History()
-        self._unread: list[tuple[Tensor, float]] = []
-        self.unsettled_images = 0
+        self._unread: list[_Unread] = []
         log.info(
             "%s: %d images of %d px, %.2f M parameters, %d steps of %d images on %s",
             self.name,
@@ -114,6 +122,11 @@ class Training:
         """Steps whose losses were not read yet."""
         return len(self._unread)
 
+    @property
+    def unsettled_images(self) -> int:
+        """Images of those steps."""
+        return sum(step.images for step in self._unread)
+
     def batches(self) -> Iterator[Batch]:
         """Yield the batches that are left."""
         key = (self._seed, "order", self.name)
@@ -133,8 +146,7 @@ class Training:
                 # Several processes average their gradients, and these are shares of one sum.
                 self._place.fabric.backward(loss * self._place.processes)
             total += loss.detach()
-        self._unread.append((total, self.lr))
-        self.unsettled_images += len(batch.members)
+        self._unread.append(_Unread(total, self.lr, len(batch.members)))
         self._stepper.step()
         if self._step_lr:
             self._step_lr.step()
@@ -147,18 +159,18 @@ class Training:
         Raises:
             MeddiffError: one is not finite, or far above that of the untrained net.
         """
-        losses = self._sum(torch.stack([loss for loss, _ in self._unread])).tolist()
+        losses = self._sum(torch.stack([step.loss for step in self._unread])).tolist()
         first = batch.step - len(losses) + 1
-        for step, (loss, (_, lr)) in enumerate(zip(losses, self._unread, strict=True), start=first):
+        for step, (loss, taken) in enumerate(zip(losses, self._unread, strict=True), start=first):
             untrained = self._history.first_loss if self._history.first_loss else losses[0]
             if not loss <= EXPLODED * untrained:
                 raise MeddiffError(
                     f"{self.name}: the loss is {loss:.4g} at step {step} of {self.steps} (epoch "
-                    f"{batch.epoch}, learning rate {lr:.3g}): lower diffusion.lr and run again; "
-                    "finished files and the last saved state are kept"
+                    f"{batch.epoch}, learning rate {taken.lr:.3g}): lower diffusion.lr and run "
+                    "again; finished files and the last saved state are kept"
                 )
-        self._history.add(losses, self._unread[-1][1])
-        self._unread, self.unsettled_images = [], 0
+        self._history.add(losses, self._unread[-1].lr)
+        self._unread = []
         return float(losses[-1])
 
     def end_epoch(self, batch: Batch) -> tuple[Mapping[str, float], np.ndarray | None]:

@@ -33,12 +33,6 @@ def draw_previews(
         seed: seed of the run.
         name: class.
     """
-    (images,) = sample(
-        Ddpm(network, schedule, shape, zero_centred),
-        settings,
-        range(settings.images),
-        batch_size=settings.images,
-        seed=seed,
-        name=name,
-    )
+    model = Ddpm(network, schedule, shape, zero_centred, block=settings.images)
+    (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
     return images

@@ -9,7 +9,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
 
-from meddiff.errors import MeddiffError
+from meddiff.devices import allow_tf32, check_precision
+from meddiff.settings import Precision
 
 MIXED: dict[str, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -37,7 +38,7 @@ class Place:
         return self.fabric.world_size
 
 
-def connect(device: str, precision: str, *, processes: int = 1, nodes: int = 1) -> Place:
+def connect(device: str, precision: Precision, *, processes: int = 1, nodes: int = 1) -> Place:
     """Return this process's place; with several, each must be started by torchrun.
 
     Args:
@@ -49,12 +50,8 @@ def connect(device: str, precision: str, *, processes: int = 1, nodes: int = 1) 
     Raises:
         MeddiffError: the device cannot calculate so.
     """
-    if precision == "tf32" and device != "cuda":
-        raise MeddiffError(f"diffusion.precision tf32 is for NVIDIA GPUs, not {device}: set fp32")
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        raise MeddiffError("this GPU has no bf16: set diffusion.precision to fp16")
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    check_precision(device, precision)
+    allow_tf32(precision == "tf32")
     scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
     # Fabric tells its user at each start what was asked of it.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

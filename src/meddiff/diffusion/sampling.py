@@ -1,7 +1,8 @@
 """Images from a trained DDPM.
 
-Image i depends only on (seed, name, i): every image has a random stream of its own, so that batch
-size, shards, order and interruptions change nothing.
+Image i depends only on (seed, name, i), bit for bit. Every image has a random stream of its own,
+and the net always sees it at the same place of a block of the same size, whatever else is drawn:
+how many images a net sees at once changes its rounding.
 """
 
 import logging
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 from meddiff.checkpoints import load_checkpoint
-from meddiff.devices import naming_memory
+from meddiff.devices import arithmetic, check_precision, naming_memory
 from meddiff.diffusion.model import build_network, build_schedule, to_uint8
 from meddiff.diffusion.samplers import Denoise, ddim, ddpm, dpm_solver, respaced_times
 from meddiff.diffusion.samplers import Sampler as Method
@@ -26,8 +28,13 @@ from meddiff.diffusion.state import Safety, State
 from meddiff.errors import MeddiffError
 from meddiff.progress import Progress
 from meddiff.randomness import stream
+from meddiff.settings import Precision
 
 log = logging.getLogger(__name__)
+
+LACKS_MEMORY = (
+    "set compute.device to cpu, or give the class a DDPM with fewer diffusion.network.channels"
+)
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,32 @@ class Ddpm:
         schedule: its forward process.
         shape: (C, H, W) of an image.
         zero_centred: whether the net's range is [-1, 1] or [0, 1].
+        block: images that the net sees at once, always.
     """
 
     network: nn.Module
     schedule: DDPMScheduler
     shape: tuple[int, int, int]
     zero_centred: bool
+    block: int
 
 
-def load_ddpm(checkpoint: str | Path, device: str = "cpu") -> Ddpm:
+def block_of(side: int) -> int:
+    """Return how many images of side x side px a net sees at once: 32, fewer from 64 px upwards.
+
+    It follows from the images alone, for it decides on their last bits; so many need less memory
+    than a training step of the same net.
+    """
+    return max(1, min(32, 2**17 // side**2))
+
+
+def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = False) -> Ddpm:
     """Read a DDPM as `train_ddpm`'s script writes it.
+
+    Args:
+        checkpoint: the file.
+        device: torch device.
+        compiled: compile the net.
 
     Raises:
         MeddiffError: the file is truncated, or no checkpoint of a DDPM.
@@ -65,9 +88,11 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu") -> Ddpm:
             f"{checkpoint} holds no DDPM ({told}): delete it and run again"
         ) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
+    if compiled:
+        network.compile()
     noise = trained.noise
     schedule = build_schedule(**noise.model_dump(exclude={"zero_centred"}))
-    return Ddpm(network, schedule, shape, noise.zero_centred)
+    return Ddpm(network, schedule, shape, noise.zero_centred, block_of(about["size"]))
 
 
 def sample_images(
@@ -75,7 +100,6 @@ def sample_images(
     settings: Sampler,
     members: Sequence[int],
     *,
-    batch_size: int,
     seed: int,
     name: str,
     safety: Safety | None = None,
@@ -86,7 +110,6 @@ def sample_images(
         model: what to draw from.
         settings: sampler and steps.
         members: numbers of the images to draw.
-        batch_size: images denoised together.
         seed: seed of the run.
         name: class.
         safety: keeps what is drawn, so that a run that was stopped goes on there.
@@ -99,15 +122,11 @@ def sample_images(
     saved = safety.load() if safety else None
     drawn = [saved.tensors["images"].numpy()] if saved else []
     done = sum(map(len, drawn))
-    lacking = "lower compute.sampling_batch, which changes no image"
     with (
-        naming_memory(lacking),
+        naming_memory(LACKS_MEMORY),
         Progress(len(members), f"sample {name}", "image", done=done) as bar,
     ):
-        batches = sample(
-            model, settings, members[done:], batch_size=batch_size, seed=seed, name=name
-        )
-        for images in batches:
+        for images in sample(model, settings, members[done:], seed=seed, name=name):
             drawn.append(images)
             bar.advance(len(images))
             if safety and safety.is_due():
@@ -132,13 +151,15 @@ def denoising_strip(
         uint8 (members,moments,H,W,C).
     """
     wanted = np.linspace(0, settings.steps - 1, moments).round().astype(int)
-    states = trajectory(model, settings, members, seed=seed, name=name)
-    shown = [
-        to_uint8(images, model.zero_centred).cpu().numpy()
-        for step, images in enumerate(states)
-        for _ in range(int((wanted == step).sum()))
-    ]
-    return np.stack(shown, axis=1)
+    strips = []
+    for block in _blocks(members, model.block):
+        shown = [
+            to_uint8(images, model.zero_centred).cpu().numpy()
+            for step, images in enumerate(trajectory(model, settings, block, seed=seed, name=name))
+            for _ in range(int((wanted == step).sum()))
+        ]
+        strips.append(np.stack(shown, axis=1))
+    return np.concatenate(strips)
 
 
 def sample(
@@ -146,27 +167,24 @@ def sample(
     settings: Sampler,
     members: Sequence[int],
     *,
-    batch_size: int,
     seed: int,
     name: str,
 ) -> Iterator[np.ndarray]:
-    """Yield batches of images, uint8 (n,H,W,C).
+    """Yield images, uint8 (n,H,W,C), block by block.
 
     Args:
         model: what to draw from.
         settings: sampler and steps.
         members: numbers of the images to draw; image i is the same in every call.
-        batch_size: images denoised together.
         seed: seed of the run.
         name: class, part of each image's stream.
 
     Raises:
         MeddiffError: the net gives values that are not finite, or memory does not suffice.
     """
-    for start in range(0, len(members), batch_size):
-        batch = members[start : start + batch_size]
+    for block in _blocks(members, model.block):
         # Only the last are kept, where a list would hold those of every step.
-        images = deque(trajectory(model, settings, batch, seed=seed, name=name), maxlen=1).pop()
+        images = deque(trajectory(model, settings, block, seed=seed, name=name), maxlen=1).pop()
         yield to_uint8(images, model.zero_centred).cpu().numpy()
 
 
@@ -176,23 +194,26 @@ def trajectory(
 ) -> Iterator[Tensor]:
     """Yield the images after each denoising step, float (n,C,H,W) in the net's range.
 
-    Arguments as for `sample`; the last are the samples.
+    Arguments as for `sample`, but the members are of one block; the last are the samples.
 
     Raises:
-        MeddiffError: the net gives values that are not finite.
+        MeddiffError: the net gives values that are not finite, or the device lacks the precision.
     """
     model.network.eval()
     device = next(model.network.parameters()).device
+    check_precision(device.type, settings.precision)
+    places = [member % model.block for member in members]
     streams = [stream(seed, "sample", name, member) for member in members]
-    draw = partial(_normal, streams, model.shape, device)
+    draw = partial(_normal, streams, places, (model.block, *model.shape), device)
     steps = _method(settings)(
-        clean_estimator(model.network, model.schedule),
+        clean_estimator(model.network, model.schedule, settings.precision),
         draw(),
         model.schedule.alphas_cumprod.cpu().double().tolist(),
         respaced_times(model.schedule.num_train_timesteps, settings.steps),
         draw,
     )
-    for images in steps:
+    for block in steps:
+        images = block[places]
         yield images
     if not torch.isfinite(images).all():
         raise MeddiffError(
@@ -201,14 +222,18 @@ def trajectory(
         )
 
 
-def clean_estimator(network: nn.Module, schedule: DDPMScheduler) -> Denoise:
+def clean_estimator(
+    network: nn.Module, schedule: DDPMScheduler, precision: Precision = "fp32"
+) -> Denoise:
     """Return the net as an estimate of the clean images, clipped to [-1, 1] as MONAI does."""
     bars = schedule.alphas_cumprod.cpu().double()
 
     def denoise(noisy: Tensor, time: int) -> Tensor:
         signal, noise = bars[time].sqrt().item(), (1 - bars[time]).sqrt().item()
         times = torch.full((len(noisy),), time, device=noisy.device)
-        output = network(noisy.contiguous(memory_format=torch.channels_last), timesteps=times)
+        with arithmetic(noisy.device.type, precision):
+            output = network(noisy.contiguous(memory_format=torch.channels_last), timesteps=times)
+        output = output.float()
         if schedule.prediction_type == "v_prediction":
             output = signal * noisy - noise * output
         elif schedule.prediction_type == "epsilon":
@@ -228,8 +253,19 @@ def _method(settings: Sampler) -> Method:
     return methods[settings.sampler]
 
 
+def _blocks(members: Sequence[int], size: int) -> list[list[int]]:
+    """Divide members into those that share a block, in their order."""
+    return [list(block) for _, block in groupby(members, lambda member: member // size)]
+
+
 def _normal(
-    streams: list[np.random.Generator], shape: tuple[int, int, int], device: torch.device
+    streams: Sequence[np.random.Generator],
+    places: Sequence[int],
+    shape: tuple[int, ...],
+    device: torch.device,
 ) -> Tensor:
-    drawn = np.stack([s.standard_normal(shape, dtype=np.float32) for s in streams])
+    """Return a block of noise; nothing but zeros where none of the wanted images is."""
+    drawn = np.zeros(shape, dtype=np.float32)
+    for place, source in zip(places, streams, strict=True):
+        drawn[place] = source.standard_normal(shape[1:], dtype=np.float32)
     return torch.from_numpy(drawn).to(device)

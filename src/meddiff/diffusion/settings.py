@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.settings import ClassName, Duration, Fraction, Section
+from meddiff.settings import ClassName, Duration, Fraction, Precision, Section
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -90,6 +90,8 @@ class Sampler(Section):
     """Noise of `ddpm`: `small` is the posterior's variance, `large` the forward process's."""
     eta: float = Field(default=0.0, ge=0, le=1)
     """Noise of `ddim`: 0 is none, 1 is that of `ddpm`."""
+    precision: Precision = "fp32"
+    """Arithmetic of the net while it draws, as for the training."""
 
 
 class Preview(Sampler):
@@ -136,8 +138,9 @@ class Diffusion(Duration):
     min_snr: PositiveFloat | None = None
     """Largest signal-to-noise ratio by which a time's loss is weighted (Hang et al. 2023 take 5);
     null weighs all times alike, as the study did."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the net; the last two mix in 16 bits where that is safe. `tf32` is for GPUs."""
+    precision: Precision = "fp32"
+    """Arithmetic of the net; the last two mix in 16 bits where that is safe. `tf32` is for GPUs,
+    `bf16` for those and CPUs with AVX512-BF16 or AMX."""
     ema: float | None = Field(default=0.995, gt=0, lt=1)
     """Decay of the moving average of the weights that are sampled from; null for none."""
     validation_every: PositiveInt = 5
