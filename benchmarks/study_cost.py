@@ -6,8 +6,9 @@ The passes follow from config/thesis.yaml and the study's numbers of images. The
 counted on the very nets: floating-point operations of convolutions and matrix products by torch's
 FlopCounterMode (a multiplication with its addition counts as two), and operators, each of which a
 GPU has to be told to start. A pass takes the longer of two: its work by the maker's peak rate times
-`--utilisation`, or its operators times `--launch`. No GPU was timed for this table; this machine's
-rate is measured.
+`--utilisation`, or its operators times `--launch`. Trainings, previews and sampling are counted;
+validation losses, optimiser and extractors, which are little beside them, are not. No GPU was timed
+for this table; this machine's rate is measured.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def passes(
     yield Pass(
         epochs * images / settings.batch_size,
         settings.batch_size * both,
-        told + 2 * len(list(network.parameters())),
+        told,
     )
     shown = settings.preview
     times = epochs // settings.validation_every * shown.steps

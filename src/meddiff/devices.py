@@ -61,10 +61,14 @@ def allow_tf32(allowed: bool) -> None:
 
 @contextmanager
 def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """Let nets calculate in a precision that `check_precision` lets pass."""
+    """Let nets calculate in a precision that `check_precision` lets pass, for the while."""
+    allowed = torch.get_float32_matmul_precision() == "high"
     allow_tf32(precision == "tf32")
-    with torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
-        yield
+    try:
+        with torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
+            yield
+    finally:
+        allow_tf32(allowed)
 
 
 @contextmanager

@@ -15,7 +15,12 @@ from meddiff.diffusion.model import (
     to_uint8,
     to_unit_range,
 )
-from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise, min_snr_weights
+from meddiff.diffusion.objective import (
+    denoising_loss,
+    draw_times_and_noise,
+    largest_loss,
+    min_snr_weights,
+)
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import train_ddpm
@@ -164,6 +169,55 @@ def test_the_average_is_of_the_parameters(images):
     for key, value in average.items():
         expected = 0.75 * weights[0][key] + 0.25 * weights[1][key]
         assert torch.allclose(value, expected, atol=1e-6), key
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("min_snr", [None, 5.0])
+def test_no_batch_of_an_untrained_net_looks_exploded(prediction, min_snr):
+    """Under min-SNR weights one batch may have many times the loss of another."""
+    schedule = build_schedule(**LINEAR, prediction=prediction)
+    clean = torch.ones(4, 1, 8, 8)
+    drawn = [draw_times_and_noise(tuple(clean.shape), 1000, key) for key in range(300)]
+    net = Constant(0.0)
+    losses = [denoising_loss(net, schedule, clean, *each, min_snr=min_snr) for each in drawn]
+    worst = max(losses).item()
+    assert worst / 1.5 < largest_loss(schedule, min_snr) < 5 * worst
+
+
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_not_finite_stops_at_once(images, monkeypatch, loss):
+    monkeypatch.setattr(
+        "meddiff.diffusion.engine.denoising_loss",
+        lambda network, *_, **__: 0 * next(network.parameters()).sum() + loss,
+    )
+    with pytest.raises(MeddiffError, match=r"the loss is \S+ at step 1 of 4"):
+        train_ddpm(images, tiny(), seed=0, name="x")
+
+
+def test_changes_are_drawn_once_for_training_and_validation_images(images, monkeypatch):
+    seen = []
+
+    def noting(network, schedule, clean, times, noise, **_):
+        seen.append(clean.detach().clone())
+        return 0 * next(network.parameters()).sum()
+
+    monkeypatch.setattr("meddiff.diffusion.engine.denoising_loss", noting)
+    settings = {"steps": 6, "batch_size": 8, "augmentation": "hand", "validation_every": 3}
+
+    def epochs(**changes):
+        seen.clear()
+        train_ddpm(images, tiny(**settings, **changes), seed=0, name="x", validation=images)
+        whole = [sorted(image.numpy().tobytes() for image in batch) for batch in seen]
+        return whole[:3] + whole[4:7], whole[3::4]
+
+    anew, held_out = epochs()
+    assert len({tuple(epoch) for epoch in anew}) == 6
+    unit = to_model_range(to_unit_range(torch.from_numpy(images)), zero_centred=True)
+    plain = sorted(image.contiguous().numpy().tobytes() for image in unit)
+    assert held_out[0] == held_out[1] == plain
+    once, held_out = epochs(augment_once=True)
+    assert len({tuple(epoch) for epoch in once}) == 1 and once[0] != plain
+    assert held_out[0] == held_out[1] != plain
 
 
 def test_an_exploding_loss_stops(images, monkeypatch):

@@ -8,11 +8,14 @@ import monai.utils.enums
 import numpy as np
 import pytest
 import torch
+import yaml
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
+from conftest import ROOT
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.model import build_network, build_schedule
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import ClassOverride, Diffusion
 from meddiff.errors import MeddiffError
 
 monai.config.IgniteInfo = monai.utils.enums.IgniteInfo
@@ -80,6 +83,49 @@ def test_the_studys_checkpoint(studys: torch.nn.Module, tmp_path: Path, wrapped)
     assert_same_net(import_ddpm(tmp_path / "old.pt", SETTINGS, 3), studys)
 
 
+@pytest.mark.parametrize(("section", "size", "channels"), [("diffusion", 64, 3), ("hand", 32, 1)])
+def test_the_studys_own_nets(tmp_path: Path, section: str, size: int, channels: int) -> None:
+    """As config/thesis.yaml describes them, those of its library give the same outputs."""
+    from generative.networks.nets import DiffusionModelUNet
+
+    values = yaml.safe_load((ROOT / "config/thesis.yaml").read_text())
+    values = values["hand"]["diffusion"] if section == "hand" else values["diffusion"]
+    settings = Diffusion.model_validate({"network": values["network"]})
+    network = settings.network
+    theirs = DiffusionModelUNet(
+        spatial_dims=2,
+        in_channels=channels,
+        out_channels=channels,
+        num_channels=network.channels,
+        attention_levels=network.attention,
+        num_res_blocks=network.residual_blocks,
+        num_head_channels=network.head_channels,
+        norm_num_groups=network.norm_groups,
+    ).eval()
+    torch.manual_seed(0)
+    for parameter in theirs.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    torch.save(theirs.state_dict(), tmp_path / "old.pt")
+    ours = build_network(channels, **network.model_dump()).eval()
+    ours.load_state_dict(import_ddpm(tmp_path / "old.pt", settings, channels))
+    noisy, times = torch.randn(1, channels, size, size), torch.tensor([700])
+    with torch.no_grad():
+        expected = theirs(noisy, timesteps=times)
+        assert expected.std() > 0.01
+        assert (ours(noisy, timesteps=times) - expected).abs().max() < 1e-5
+
+
+def test_an_import_needs_what_weights_do_not_tell() -> None:
+    with pytest.raises(ValidationError, match="checkpoint needs network and noise"):
+        ClassOverride.model_validate({"checkpoint": "old.pt", "network": NETWORK})
+    told = {"checkpoint": "old.pt", "network": NETWORK, "noise": {"prediction": "epsilon"}}
+    settings = Diffusion.model_validate({"classes": {"a": told}})
+    assert settings.for_class("a").network.channels == NETWORK["channels"]
+    assert settings.for_class("a").noise.prediction == "epsilon"
+    assert settings.for_class("b").network == Diffusion().network
+
+
 def test_monais_checkpoint(tmp_path: Path) -> None:
     network = shaken(build_network(3, **NETWORK))
     save_file(network.state_dict(), tmp_path / "new.safetensors")
@@ -120,9 +166,9 @@ def test_another_net_is_refused(
 ) -> None:
     torch.save(studys.state_dict(), tmp_path / "old.pt")
     other = Diffusion.model_validate({"network": NETWORK | changes})
-    with pytest.raises(MeddiffError, match=r"old\.pt is not the DDPM that diffusion\.network") as e:
+    with pytest.raises(MeddiffError, match=r"old\.pt is not the DDPM that its class") as e:
         import_ddpm(tmp_path / "old.pt", other, 3)
-    assert "set diffusion.network" in str(e.value)
+    assert "set diffusion.classes.<class>.network" in str(e.value)
 
 
 def test_grey_and_colour_are_told_apart(studys: torch.nn.Module, tmp_path: Path) -> None:

@@ -24,12 +24,19 @@ from nets import TINY
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
-    """Seven images in batches of five: shares of processes differ, and one epoch ends with two."""
+    """Seven images in batches of two times two: epochs end with three, which two cannot halve."""
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
     save_array(images, "train.npy")
     save_array(images[:3], "validation.npy")
-    settings = {"steps": 8, "batch_size": 5, "network": TINY, "lr": 1e-3, "ema": 0.9}
+    settings = {
+        "steps": 8,
+        "batch_size": 2,
+        "accumulate": 2,
+        "network": TINY,
+        "lr": 1e-3,
+        "ema": 0.9,
+    }
     settings |= {"validation_every": 2, "preview": {"images": 2, "steps": 3}}
     return TrainingJob(
         name="x",
@@ -124,8 +131,8 @@ def test_two_machines_meet_through_srun(
     srun.parent.mkdir()
     srun.write_text(
         "#!/bin/sh\n"
-        'echo "$@" | grep -q -- "--nodes=2 --ntasks=2 --ntasks-per-node=1" || exit 9\n'
-        "shift 3\n"
+        'echo "$@" | grep -q -- "--overlap --nodes=2 --ntasks=2 --ntasks-per-node=1" || exit 9\n'
+        "shift 4\n"
         '"$@" & "$@"; first=$?; wait $! && exit $first\n'
     )
     srun.chmod(0o755)

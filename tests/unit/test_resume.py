@@ -153,9 +153,23 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
         "meddiff.diffusion.engine.denoising_loss",
         lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
     )
-    with pytest.raises(MeddiffError, match=r"the loss is nan at step .* last saved state are kept"):
+    with pytest.raises(
+        MeddiffError, match=r"the loss is nan at step .*; the last state is kept as"
+    ):
         train_safely(settings_of(), path)
-    assert path.read_bytes() == good
+    assert (tmp_path / "x.last_good.safetensors").read_bytes() == good
+    assert not path.exists()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """A rate without measure breaks the weights in a step whose own loss was still good."""
+    path = tmp_path / "x.safetensors"
+    settings = settings_of(lr=3e38, lr_schedule="constant", optimizer="adam")
+    with pytest.raises(
+        MeddiffError, match=r"(weights are not finite after|the loss is \S+ at) step"
+    ):
+        train_safely(settings, path)
+    assert not path.exists()
 
 
 class TestStateFile:

@@ -54,7 +54,7 @@ def test_an_image_is_the_same_whatever_is_drawn_beside_it(checkpoint, settings):
     whole = draw(checkpoint, range(40), **settings)
     assert whole.shape == (40, 16, 16, 3) and whole.dtype == np.uint8
     for shards in (2, 3, 7):
-        parts = [shard_members(40, shards, shard) for shard in range(shards)]
+        parts = [shard_members(40, shards, shard, 1) for shard in range(shards)]
         drawn = [draw(checkpoint, part, **settings) for part in parts]
         assert np.array_equal(np.concatenate(drawn), whole)
     for members in ([4, 1], [39], [33, 2, 34, 2]):
@@ -74,11 +74,13 @@ def test_blocks_shrink_as_images_grow(side, images):
     assert block_of(side) == images
 
 
-@given(st.integers(0, 500), st.integers(1, 60))
-def test_shards_are_every_image_once_in_order(images, shards):
-    parts = [shard_members(images, shards, shard) for shard in range(shards)]
+@given(st.integers(0, 500), st.integers(1, 60), st.sampled_from([1, 2, 8, 32]))
+def test_shards_are_every_image_once_in_order(images, shards, block):
+    parts = [shard_members(images, shards, shard, block) for shard in range(shards)]
     assert [member for part in parts for member in part] == list(range(images))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert all(part.start % block == 0 for part in parts if part), "a block is drawn twice"
+    blocks = [-(-len(part) // block) for part in parts]
+    assert max(blocks) - min(blocks) <= 1
 
 
 def test_images_differ_from_each_other_and_between_seeds(checkpoint):
@@ -128,7 +130,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
         return real(model, settings, members, **options)
 
     monkeypatch.setattr(sampling, "trajectory", trajectory)
-    options = {"seed": 3, "name": "x", "state": state}
+    options = {"seed": 3, "name": "x", "code": "1", "state": state}
     compute = Compute(save_minutes=0)
     settings = Sampling(images=7, sampler="ddim", steps=6)
     for _ in range(3):
@@ -137,6 +139,8 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
         assert state.exists()
     assert np.array_equal(draw_shard(checkpoint, settings, compute, **options), whole)
     assert sum(steps) == 7, "an image was drawn twice"
+    with pytest.raises(Ends):
+        draw_shard(checkpoint, settings, compute, **options | {"code": "2"})
     monkeypatch.setattr(sampling, "trajectory", real)
     other = draw_shard(checkpoint, settings, compute, **options | {"seed": 4})
     assert not np.array_equal(other, whole), "another seed went on from this one's images"
@@ -154,6 +158,23 @@ def test_a_broken_net_is_told(checkpoint):
     model = replace(load_ddpm(checkpoint), network=Broken())
     with pytest.raises(MeddiffError, match="samples of x are not finite"):
         sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
+
+
+def test_what_is_infinite_is_not_clipped_away(checkpoint):
+    model = load_ddpm(checkpoint)
+    last = [p for p in model.network.parameters() if p.dim() == 1][-1]
+    with torch.no_grad():
+        last.fill_(torch.inf)
+    with pytest.raises(MeddiffError, match="samples of x are not finite"):
+        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
+
+
+def test_sampling_leaves_a_trainings_arithmetic_alone(checkpoint):
+    """Previews in float32 must not end the tf32 of the training that draws them."""
+    for chosen in ("high", "highest"):
+        torch.set_float32_matmul_precision(chosen)
+        draw(checkpoint, range(1))
+        assert torch.get_float32_matmul_precision() == chosen
 
 
 def test_too_little_memory_names_the_setting(checkpoint):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from meddiff.metrics.frechet import fid
 from meddiff.metrics.section_5_1 import has_black_background, section_5_1
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
 
@@ -23,10 +24,10 @@ def test_the_upper_right_corner_decides() -> None:
 
 def test_rows_are_the_metrics_beside_the_published_values() -> None:
     images = hands(6, [0, 0, 0, 255, 255, 0])
-    real, drawn = np.random.default_rng(1).normal(size=(2, 30, 4))
-    table = section_5_1(real, drawn + 1, images, WINDOWS, "net", "told").set_index(
-        ["images", "metric"]
-    )
+    reference, drawn, real = np.random.default_rng(1).normal(size=(3, 30, 4))
+    features = {"synthetic": drawn + 1, "real": real}
+    table = section_5_1(reference, features, images, WINDOWS, "net", "told")
+    table = table.set_index(["images", "metric"])
     every, black = table.loc["synthetic"], table.loc["synthetic, black background"]
     for name, measure in (("ssim", ssim_pairs), ("ms_ssim", ms_ssim_pairs)):
         for rows, chosen in ((every, images), (black, images[[0, 1, 2, 5]])):
@@ -40,12 +41,17 @@ def test_rows_are_the_metrics_beside_the_published_values() -> None:
         "told",
         "validation",
     ]
+    floor = table.loc[("real", "fid")]
+    assert floor["value"] == pytest.approx(fid(real, reference)) and floor["value"] < 1
+    assert floor["n_real"] == 60 and floor["n_synthetic"] == 0 and np.isnan(floor["published"])
     assert black.loc["ms_ssim", ["published", "published_std"]].tolist() == [0.2345, 0.2510]
 
 
 @pytest.mark.parametrize("corners", [[255] * 4, [0, 255, 255, 255]])
 def test_too_few_black_backgrounds_have_no_value(corners: list[int]) -> None:
     features = np.random.default_rng(1).normal(size=(10, 3))
-    table = section_5_1(features, features, hands(4, corners), WINDOWS, "net", "told")
+    table = section_5_1(
+        features, {"synthetic": features}, hands(4, corners), WINDOWS, "net", "told"
+    )
     black = table[table["images"] == "synthetic, black background"]
     assert black["value"].isna().all() and (black["n_synthetic"] == corners.count(0)).all()

@@ -179,17 +179,16 @@ def split_fractions(held_out):
 
 
 def fractions(wildcards):
-    """Share of each split; the study's hand radiographs have no test set."""
+    """Share of each split."""
+    hand = cfg.data.hand
     if wildcards.dataset == "hand":
-        return {
-            "train": 1 - cfg.data.hand.validation,
-            "validation": cfg.data.hand.validation,
-        }
+        shares = {"validation": hand.validation, "test": hand.test}
+        return {"train": 1 - sum(shares.values()), **shares}
     return split_fractions(cfg.split)
 
 
 def data_sets(wildcards):
-    """Image sets of one class; the hand radiographs have no test set."""
+    """Image sets of one class; the study has no test set of hand radiographs."""
     splits = SPLITS[:2] if wildcards.dataset == "hand" else SPLITS
     return expand("data/{{dataset}}/{split}/{{cls}}.npy", split=splits)
 
@@ -202,10 +201,10 @@ def ddpm_images(wildcards):
 
 
 def ddpm_validation(wildcards):
-    """Images of a DDPM's validation loss, if any are held out."""
+    """Images of a DDPM's validation loss; under `study` it has learnt from them, too."""
     if wildcards.cls == HAND:
         return ["data/hand/validation/hand.npy"]
-    return [] if STUDY else lesions(["validation"], wildcards.cls)
+    return lesions(["validation"], wildcards.cls)
 
 
 def ddpm_settings(wildcards):

@@ -50,7 +50,9 @@ rule import_ddpm:
         runtime=10,
     params:
         code=code("import_ddpm.py"),
-        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(),
+        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(
+            include={"network", "noise"}
+        ),
         size=cfg.data.size,
         channels=3,
     script:

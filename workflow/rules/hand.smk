@@ -30,6 +30,7 @@ rule section_5_1:
     input:
         weights="models/radimagenet_resnet50.safetensors",
         validation="data/hand/validation/hand.npy",
+        training="data/hand/train/hand.npy",
         synthetic="data/hand/synthetic/hand.npy",
     output:
         table=report(
@@ -51,6 +52,8 @@ rule section_5_1:
         gpu=GPU,
     params:
         code=code("section_5_1.py"),
+        settings=cfg.hand.diffusion.model_dump(include={"augmentation"}),
+        seed=cfg.seed,
         windows=cfg.hand.metrics.model_dump(),
         stamp={**STAMP, "data": "phantom" if SOURCE == "phantom" else "mednist"},
     script:

@@ -21,6 +21,7 @@ with job(snakemake) as device:
         shard=int(shard) if shard is not None else None,
         seed=params.seed,
         name=wildcards.cls,
+        code=params.code,
         state=state,
         device=device,
     )

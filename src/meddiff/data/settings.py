@@ -90,7 +90,9 @@ class Hand(Section):
     size: PositiveInt = 32
     """Side in px after the bilinear resize."""
     validation: Share = 0.1
-    """Share of the validation set; the study has no test set here."""
+    """Share of the validation set."""
+    test: Fraction = 0.0
+    """Share that is left out; the study took MONAI's `training` section, 80 %."""
 
 
 class Data(Section):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from meddiff.diffusion.model import to_uint8, to_unit_range
 from meddiff.diffusion.settings import Augmentation
 from meddiff.errors import MeddiffError
 from meddiff.randomness import stream
@@ -80,6 +81,13 @@ def augment(images: Tensor, rows: np.ndarray, settings: Augmentation, *key: int 
     if settings == Augmentation():
         return images
     return apply_changes(images, draw_changes(rows, settings, *key))
+
+
+def augment_once(images: np.ndarray, settings: Augmentation, *key: int | str) -> np.ndarray:
+    """Return uint8 (N,H,W,C) changed at random, the same way every time for the same key."""
+    unit = to_unit_range(torch.from_numpy(np.array(images)))
+    changed = augment(unit, np.arange(len(images)), settings, *key)
+    return to_uint8(changed, zero_centred=False).numpy()
 
 
 def draw_changes(rows: np.ndarray, settings: Augmentation, *key: int | str) -> Changes:

@@ -11,15 +11,18 @@ from meddiff.files import sha256_file
 from meddiff.settings import Compute
 
 
-def shard_members(images: int, shards: int, shard: int) -> range:
-    """Return the numbers of the images of one of several shards of nearly the same size.
+def shard_members(images: int, shards: int, shard: int, block: int) -> range:
+    """Return the numbers of the images of one of several shards, with nearly as many blocks each.
 
     Args:
         images: images in all.
-        shards: number of shards.
+        shards: number of shards; some have no image where there are fewer blocks.
         shard: which, from 0.
+        block: images that are drawn at once, all by the same shard.
     """
-    return range(shard * images // shards, (shard + 1) * images // shards)
+    blocks = -(-images // block)
+    first, end = (blocks * number // shards * block for number in (shard, shard + 1))
+    return range(min(first, images), min(end, images))
 
 
 def draw_shard(
@@ -30,6 +33,7 @@ def draw_shard(
     shard: int | None = None,
     seed: int,
     name: str,
+    code: str,
     state: Path,
     device: str = "cpu",
 ) -> np.ndarray:
@@ -42,24 +46,27 @@ def draw_shard(
         shard: which, from 0; None draws all.
         seed: seed of the run.
         name: class.
+        code: digest of the code that the images depend on.
         state: where the images drawn so far are kept (.safetensors).
         device: torch device.
 
     Raises:
         MeddiffError: the checkpoint cannot be read, or as `sample_images`.
     """
+    model = load_ddpm(checkpoint, device, compiled=compute.compile)
     members = range(settings.images)
     if shard is not None:
-        members = shard_members(settings.images, settings.shards, shard)
+        members = shard_members(settings.images, settings.shards, shard, model.block)
     key = {
         "the DDPM": sha256_file(checkpoint),
         "the settings": settings.model_dump_json(),
         "the seed": str(seed),
         "the shard": str(members),
+        "the code": code,
     }
     with StateFile(state, key) as file:
         return sample_images(
-            load_ddpm(checkpoint, device, compiled=compute.compile),
+            model,
             settings,
             members,
             seed=seed,

@@ -15,13 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meddiff.batches import Batch, batches, count_steps
-from meddiff.diffusion.augmentation import augment, resolve_augmentation
+from meddiff.diffusion.augmentation import augment, augment_once, resolve_augmentation
 from meddiff.diffusion.history import COLUMNS, History
 from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
-from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise
+from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise, largest_loss
 from meddiff.diffusion.previews import draw_previews
 from meddiff.diffusion.processes import Place
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import Augmentation, Diffusion
 from meddiff.diffusion.state import State
 from meddiff.errors import MeddiffError
 from meddiff.randomness import stream_seed
@@ -29,7 +29,11 @@ from meddiff.randomness import stream_seed
 log = logging.getLogger(__name__)
 
 EXPLODED = 10
-"""A training has gone wrong when its loss is so many times that of the untrained net."""
+"""A training has gone wrong when its loss is so many times the largest of an untrained net."""
+
+
+class Diverged(MeddiffError):
+    """A loss is not finite, or has exploded."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,24 @@ class Training:
             else None
         )
         if compiled:
-            self._network.compile()
+            # One graph a batch size: those for any size are slower, and may round otherwise.
+            self._network.compile(dynamic=False)
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
         fused = self._device.type in ("cuda", "cpu")
         optimizer: Optimizer = kind(self._network.parameters(), lr=settings.lr, fused=fused)
         self._optimizer = optimizer
         self._parallel, self._stepper = place.fabric.setup(self._network, optimizer)
         self._schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
+        self._limit = EXPLODED * largest_loss(self._schedule, settings.min_snr)
+        self._augmentation = resolve_augmentation(settings.augmentation)
+        if settings.augment_once:
+            images = augment_once(images, self._augmentation, seed, "augmentation", self.name)
+            if validation is not None:
+                key = (seed, "augmentation", self.name, "validation")
+                validation = augment_once(validation, self._augmentation, *key)
+            self._augmentation = Augmentation()
         self._pixels = self._as_pixels(images)
         self._held_out = None if validation is None else self._as_pixels(validation)
-        self._augmentation = resolve_augmentation(settings.augmentation)
         self._group = settings.batch_size * settings.accumulate
         self.steps = count_steps(settings, len(images), self._group)
         self._step_lr, self._epoch_lr = _lr_schedules(optimizer, settings, self.steps)
@@ -157,17 +169,16 @@ class Training:
         """Read the losses up to this batch; return the last.
 
         Raises:
-            MeddiffError: one is not finite, or far above that of the untrained net.
+            Diverged: one is not finite, or far above that of the untrained net.
         """
         losses = self._sum(torch.stack([step.loss for step in self._unread])).tolist()
         first = batch.step - len(losses) + 1
         for step, (loss, taken) in enumerate(zip(losses, self._unread, strict=True), start=first):
-            untrained = self._history.first_loss if self._history.first_loss else losses[0]
-            if not loss <= EXPLODED * untrained:
-                raise MeddiffError(
+            if not -self._limit <= loss <= self._limit:
+                raise Diverged(
                     f"{self.name}: the loss is {loss:.4g} at step {step} of {self.steps} (epoch "
                     f"{batch.epoch}, learning rate {taken.lr:.3g}): lower diffusion.lr and run "
-                    "again; finished files and the last saved state are kept"
+                    "again"
                 )
         self._history.add(losses, self._unread[-1].lr)
         self._unread = []
@@ -186,7 +197,14 @@ class Training:
         return row, previews
 
     def state(self) -> State:
-        """Return all that the following steps depend on."""
+        """Return all that the following steps depend on.
+
+        Raises:
+            Diverged: weights are not finite.
+        """
+        if not all(torch.isfinite(weight).all() for weight in self._network.parameters()):
+            raise Diverged(f"{self.name}: weights are not finite after step {self.done}: lower "
+                           "diffusion.lr and run again")  # fmt: skip
         tensors = {f"network.{k}": v for k, v in self._network.state_dict().items()}
         if self._average:
             tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
@@ -266,7 +284,7 @@ class Training:
         network = self._sampled.eval()
         parts = self._parts(clean, stream_seed(self._seed, "validation", self.name))
         mine = sum(self._loss(network, part).item() * weight for weight, part in parts)
-        return float(self._sum(torch.tensor(mine, dtype=torch.float64)).item())
+        return float(self._sum(torch.tensor(mine, device=self._device)).item())
 
     def _draw_previews(self) -> np.ndarray | None:
         if self._place.rank != 0:

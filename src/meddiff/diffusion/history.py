@@ -18,7 +18,6 @@ class History:
     """What happened so far."""
 
     done: int = 0
-    first_loss: float | None = None
     lr: float = math.nan
     losses: list[float] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -31,12 +30,11 @@ class History:
 
     def values(self) -> dict[str, Any]:
         """Return all but the previews as JSON holds it."""
-        names = ("done", "first_loss", "lr", "losses", "rows")
+        names = ("done", "lr", "losses", "rows")
         return {name: getattr(self, name) for name in names}
 
     def add(self, losses: list[float], lr: float) -> None:
         """Take note of the losses of the latest steps, and of the last one's rate."""
-        self.first_loss = losses[0] if self.first_loss is None else self.first_loss
         self.done += len(losses)
         self.losses += losses
         self.lr = lr

@@ -95,6 +95,6 @@ def _all_begin(names: Iterable[str], start: str) -> bool:
 
 def _other_net(path: str | Path, told: str) -> MeddiffError:
     return MeddiffError(
-        f"{path} is not the DDPM that diffusion.network describes ({told}): set diffusion.network "
-        "to the values that it was trained with"
+        f"{path} is not the DDPM that its class's network describes ({told}): set "
+        "diffusion.classes.<class>.network to the values that it was trained with"
     )

@@ -185,7 +185,8 @@ def _torchrun(compute: Compute) -> list[str]:
             "profile that submits to Slurm"
         )
     meeting = f"{socket.gethostname()}:{PORT + int(number) % 1000}"
-    start = ["srun", f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}"]
+    # A job that itself runs in a step of Slurm holds the processors that this step needs.
+    start = ["srun", "--overlap", f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}"]
     together = [f"--nnodes={compute.nodes}", f"--rdzv-id={number}", "--rdzv-backend=c10d"]
     return [*start, "--ntasks-per-node=1", *command, *together, f"--rdzv-endpoint={meeting}"]
 

@@ -42,6 +42,17 @@ def denoising_loss(
     return (errors * min_snr_weights(schedule, times, min_snr)).mean()
 
 
+def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float:
+    """Return what a net that answers nothing but zeros has at the worst of all times.
+
+    So answers an untrained net, and targets have a mean square of 1 at most.
+    """
+    if min_snr is None:
+        return 1.0
+    times = torch.arange(schedule.num_train_timesteps)
+    return float(min_snr_weights(schedule, times, min_snr).max())
+
+
 def min_snr_weights(schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
     """Return the weight of each time, so that none counts for more than its signal is worth.
 

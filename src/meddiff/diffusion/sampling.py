@@ -89,7 +89,7 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
         ) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:
-        network.compile()
+        network.compile(dynamic=False)
     noise = trained.noise
     schedule = build_schedule(**noise.model_dump(exclude={"zero_centred"}))
     return Ddpm(network, schedule, shape, noise.zero_centred, block_of(about["size"]))
@@ -238,8 +238,8 @@ def clean_estimator(
             output = signal * noisy - noise * output
         elif schedule.prediction_type == "epsilon":
             output = (noisy - noise * output) / signal
-        clean: Tensor = output.clamp(-1, 1)
-        return clean
+        # Clipping would hide what is infinite.
+        return torch.where(output.isfinite(), output.clamp(-1, 1), torch.nan)
 
     return denoise
 

@@ -108,7 +108,17 @@ class ClassOverride(Section):
     """Epochs of this class's DDPM."""
     checkpoint: str | None = None
     """A DDPM trained elsewhere, to take over instead of training one: weights of
-    `monai-generative` or MONAI (.pt, .safetensors). `diffusion.network` must be its."""
+    `monai-generative` or MONAI (.pt, .safetensors). Needs `network` and `noise`."""
+    network: Network | None = None
+    """The net of this class's DDPM."""
+    noise: Noise | None = None
+    """The forward process of this class's DDPM. Weights do not tell what it was."""
+
+    @model_validator(mode="after")
+    def _imports_are_told(self) -> "ClassOverride":
+        if self.checkpoint and not (self.network and self.noise):
+            raise ValueError("checkpoint needs network and noise: those it was trained with")
+        return self
 
 
 class Diffusion(Duration):
@@ -118,10 +128,12 @@ class Diffusion(Duration):
     network: Network = Network()
     noise: Noise = Noise()
     augmentation: AugmentationName | Augmentation = "none"
-    """Random changes of training images, drawn anew each epoch; validation images never change.
+    """Random changes of training images, drawn anew each epoch; validation images do not change.
     `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5, inversion 0.25.
     `isic2016` makes the changes that the study tried on ISIC 2016 (5.2.2); the amounts are ours:
     both flips 0.5, rotation 180, zoom 0.1, brightness 0.1, contrast 0.1, hue 0.02."""
+    augment_once: bool = False
+    """Change every image once and for all, validation images too, as the study did."""
     batch_size: PositiveInt = 16
     """Images a forward pass."""
     accumulate: PositiveInt = 1
@@ -167,6 +179,9 @@ class Diffusion(Duration):
         values = self.model_dump(exclude={"classes"})
         if override.epochs is not None:
             values |= {"epochs": override.epochs, "steps": None}
+        for key in ("network", "noise"):
+            if own := getattr(override, key):
+                values[key] = own.model_dump()
         return Diffusion.model_validate(values)
 
 

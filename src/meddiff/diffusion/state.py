@@ -52,6 +52,10 @@ class Safety:
         """Return whether it is time to save."""
         return time.monotonic() - self._saved >= self._seconds
 
+    def keep(self) -> Path | None:
+        """Put the state aside; return where it lies, if there is one."""
+        return self._file.keep()
+
     def save(self, state: State) -> None:
         """Save, and wait again."""
         self._file.save(state)
@@ -112,7 +116,15 @@ class StateFile:
         about = {"key": self._key, "values": dict(state.values)}
         save_checkpoint(self.path, state.tensors, about, quiet=True)
 
+    def keep(self) -> Path | None:
+        """Rename the state, if there is one, to `<name>.last_good.safetensors`; return that."""
+        if not self.path.exists():
+            return None
+        name = self.path.name.removesuffix(self.path.suffix).removesuffix(".state")
+        return self.path.rename(self.path.with_name(f"{name}.last_good{self.path.suffix}"))
+
     def remove(self) -> None:
         """Delete the state of a training that is done."""
-        self.path.unlink(missing_ok=True)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        with self._lock:
+            self.path.unlink(missing_ok=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from meddiff.devices import naming_memory
-from meddiff.diffusion.engine import TrainedDdpm, Training
+from meddiff.diffusion.engine import Diverged, TrainedDdpm, Training
 from meddiff.diffusion.processes import Place, connect
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.state import Safety
@@ -72,7 +72,7 @@ def train_ddpm(
             process is told to end (SIGTERM). The saved state is kept.
     """
     place = place or connect("cpu", settings.precision)
-    with naming_memory(LACKS_MEMORY), _termination() as ending:
+    with naming_memory(LACKS_MEMORY), _keeping(safety, place), _termination() as ending:
         training = Training(images, settings, seed, name, place, validation, compiled)
         saved = safety.load() if safety else None
         if saved:
@@ -84,16 +84,19 @@ def train_ddpm(
                 training.step(batch)
                 asked = place.processes == 1 or batch.ends_epoch or training.unsettled == SETTLED
                 stopped = asked and training.agree(ending.is_set())
-                due = stopped or (asked and training.agree(safety is not None and safety.is_due()))
+                waited = place.rank == 0 and safety is not None and safety.is_due()
+                due = stopped or (asked and training.agree(waited))
                 if batch.ends_epoch or due or training.unsettled == SETTLED:
                     steps, seen = training.unsettled, training.unsettled_images
                     loss = training.settle(batch)
                     pace.count(seen)
                     progress.advance(steps, loss=loss, lr=training.lr)
                 if batch.ends_epoch:
+                    rate = pace.images_per_second()
                     row, previews = training.end_epoch(batch)
                     for watcher in watchers if place.rank == 0 else ():
-                        watcher.epoch(row, pace.images_per_second(), previews)
+                        watcher.epoch(row, rate, previews)
+                    pace = _Pace()
                 if safety and due and place.rank == 0:
                     safety.save(training.state())
                 if stopped:
@@ -101,8 +104,18 @@ def train_ddpm(
                         f"{training.name}: told to end at step {batch.step} of {training.steps}; "
                         "run the same command again to go on from there"
                     )
-        log.info("%s: %.1f images/s", training.name, pace.images_per_second())
         return training.result()
+
+
+@contextmanager
+def _keeping(safety: Safety | None, place: Place) -> Iterator[None]:
+    """Put the last state of a training that diverges where the next one does not replace it."""
+    try:
+        yield
+    except Diverged as error:
+        kept = safety.keep() if safety and place.rank == 0 else None
+        told = f"; the last state is kept as {kept}" if kept else ""
+        raise MeddiffError(f"{error}{told}") from error
 
 
 class _Pace:

@@ -23,8 +23,8 @@ MEASURES = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
 
 
 def section_5_1(
-    real: np.ndarray,
-    generated: np.ndarray,
+    reference: np.ndarray,
+    features: Mapping[str, np.ndarray],
     images: np.ndarray,
     windows: Mapping[str, Any],
     extractor: str,
@@ -33,8 +33,8 @@ def section_5_1(
     """Return one row a metric and image set.
 
     Args:
-        real: features (n, d) of the validation set.
-        generated: features (m, d) of the synthetic images.
+        reference: features (n, d) of the validation set.
+        features: features (m, d) by image set, "synthetic" and "real".
         images: the synthetic images, uint8 (m,H,W,1).
         windows: settings of SSIM and MS-SSIM.
         extractor: name of the net that the features are from.
@@ -44,22 +44,27 @@ def section_5_1(
         "synthetic": images,
         "synthetic, black background": images[has_black_background(images)],
     }
-    distance = {
-        "images": "synthetic",
-        "metric": "fid",
-        "extractor": extractor,
-        "value": fid(generated, real),
-        "n_real": len(real),
-        "n_synthetic": len(images),
-        "dimension": real.shape[1],
-        "reference": "validation",
-        "note": weights,
-    }
-    rows = [distance]
+    rows = [
+        {
+            "images": name,
+            "metric": "fid",
+            "extractor": extractor,
+            "value": fid(compared, reference),
+            "n_real": len(reference) + len(compared) * (name == "real"),
+            "n_synthetic": len(compared) * (name == "synthetic"),
+            "dimension": reference.shape[1],
+            "reference": "validation",
+            "note": weights,
+        }
+        for name, compared in features.items()
+    ]
     for name, chosen in sets.items():
         rows += _similarity(name, chosen, windows)
     table = pd.DataFrame(rows)
-    told = [PUBLISHED[row["images"], row["metric"]] for _, row in table.iterrows()]
+    told = [
+        PUBLISHED.get((row["images"], row["metric"]), (np.nan, np.nan))
+        for _, row in table.iterrows()
+    ]
     table["published"], table["published_std"] = zip(*told, strict=True)
     table.insert(0, "class", "hand")
     return table.reindex(columns=COLUMNS).astype({"dimension": "Int64"})
