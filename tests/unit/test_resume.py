@@ -86,6 +86,21 @@ def test_every_part_of_a_training_goes_on(tmp_path: Path, changes: dict) -> None
     assert_same(train_safely(settings, tmp_path / "x.safetensors"), expected)
 
 
+@pytest.mark.slow
+def test_a_compiled_training_goes_on_and_draws(tmp_path: Path) -> None:
+    """It learns as the plain one does, but for rounding, and ends with the same bits twice."""
+    path, settings = tmp_path / "x.safetensors", settings_of(steps=12, ema=None)
+    expected = train(settings, compiled=True)
+    with pytest.raises(Ends):
+        train_safely(settings, path, compiled=True, watchers=(EndsAfter(1),))
+    assert 0 < steps_done(path) < 12
+    assert_same(train_safely(settings, path, compiled=True), expected)
+    plain = train(settings)
+    assert not all(torch.equal(plain.weights[key], w) for key, w in expected.weights.items())
+    assert np.allclose(plain.history["loss"], expected.history["loss"], rtol=1e-4)
+    assert np.abs(plain.previews.astype(int) - expected.previews).max() <= 3
+
+
 def attempt(path: Path, result: Path) -> None:
     """What a child process does: train, and tell the digest of what came out."""
     torch.set_num_threads(1)
