@@ -99,9 +99,9 @@ class Part:
         """Keep the first `length` bytes."""
         os.truncate(self.path, length)
 
-    def append(self) -> io.FileIO:
-        """Open it for more; unbuffered, so that a killed process loses nothing."""
-        return self.path.open("ab", buffering=0)
+    def append(self) -> io.BufferedWriter:
+        """Open it for more: buffered, since unbuffered writes may leave some bytes out."""
+        return self.path.open("ab")
 
     def discard(self) -> None:
         """Remove it."""

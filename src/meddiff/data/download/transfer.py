@@ -205,6 +205,7 @@ class _Transfer:
         with self._part.append() as file, shown:
             while block := _read(response):
                 file.write(block)
+                file.flush()  # a killed process loses nothing
                 shown.advance((length + len(block)) // 10**6 - length // 10**6)
                 length += len(block)
         if total is not None and length != total:
