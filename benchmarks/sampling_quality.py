@@ -1,14 +1,16 @@
 """How soon is a sampler as good as 1000-step ancestral sampling? FID against time, on one DDPM.
 
-    python benchmarks/sampling_quality.py --run . --class benign --images 256
+    python benchmarks/sampling_quality.py --run . --class benign --images 960
 
 `--run` is a run directory that holds a DDPM, an extractor and real images, e.g. after `make demo`.
-Every sampler draws the same numbers of images from the same noise; FID is taken against the class's
-real training images, with its standard deviation over bootstrap samples of the drawn images. Times
-are of one thread count and one machine; `speed-up` is the time of the first row by that of each.
+Every sampler draws the same number of images with the same arithmetic; FID is taken against the
+class's real training images, with its standard error. The first row is what real test
+images score against them. Times are of one thread count and one machine; `speed-up` is the time of
+ancestral sampling by that of each. FIDs depend on the number of images: compare rows of one run.
 """
 
 import argparse
+import logging
 from pathlib import Path
 from time import perf_counter
 
@@ -20,59 +22,72 @@ from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import Sampler
 from meddiff.extractors.extractor import load_extractor
 from meddiff.figures.grids import save_picture, stages
-from meddiff.metrics import fid
+from meddiff.metrics import fid_interval, kid_interval
 
 CONTENDERS = [
-    ("ddpm", 1000, "fp32"),
-    ("ddpm", 50, "fp32"),
-    ("ddim", 50, "fp32"),
-    *[("dpm_solver", steps, "fp32") for steps in (10, 15, 20, 25, 30, 50)],
-    ("dpm_solver", 20, "bf16"),
+    ("ddpm", 1000, "even"),
+    ("ddpm", 48, "even"),
+    ("ddim", 48, "even"),
+    ("ddim", 48, "quadratic"),
+    ("dpm_solver", 24, "quadratic"),
+    *[("sde_dpm_solver", steps, "even") for steps in (24, 48)],
+    *[("sde_dpm_solver", steps, "quadratic") for steps in (12, 16, 20, 25, 32, 48)],
 ]
-REPLICATES = 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="FID against time for every sampler.")
     parser.add_argument("--run", type=Path, default=Path(), help="run directory")
     parser.add_argument("--class", dest="name", default="benign")
-    parser.add_argument("--extractor", default="skinlesnet")
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--extractor", default="resnet50")
+    parser.add_argument("--images", type=int, default=960)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--compiled", action="store_true", help="compile the net first")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path, help="PNG with the first images of each sampler")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    # Fewer images than dimensions would be told for every row.
+    logging.disable(logging.WARNING)
     run, name = options.run, options.name
-    model = load_ddpm(run / f"models/ddpm/{name}.safetensors")
+    model = load_ddpm(run / f"models/ddpm/{name}.safetensors", compiled=options.compiled)
     extractor = load_extractor(run / f"models/{options.extractor}.safetensors")
-    real = extractor.features(load_images(run / f"data/lesions/train/{name}.npy"))
-    print(f"{options.images} images against {len(real)} real ones, {extractor.name} features")
-    print(f"{'sampler':12}{'steps':>6}{'':>6}{'seconds':>9}{'speed-up':>10}{'FID':>9}{'':>4}sd")
+    real, unseen = (
+        extractor.features(load_images(run / f"data/lesions/{split}/{name}.npy"))
+        for split in ("train", "test")
+    )
+    arithmetic = options.precision + (", compiled" if options.compiled else "")
+    print(
+        f"{options.images} images of {name} against {len(real)} real ones, {extractor.name} "
+        f"features ({real.shape[1]}-d), {arithmetic}"
+    )
+    print(f"{'':26}{'steps':>6}{'seconds':>9}{'speed-up':>10}{'FID':>9}{'KID':>18}")
+    print(f"{f'real ({len(unseen)})':51}{_scores(unseen, real)}")
     rows, slowest = [], 0.0
-    for sampler, steps, precision in CONTENDERS:
+    for sampler, steps, spacing in CONTENDERS:
         wanted = Sampler.model_validate(
-            {"sampler": sampler, "steps": steps, "precision": precision}
+            {"sampler": sampler, "steps": steps, "spacing": spacing}
+            | {"precision": options.precision}
         )
+        # The first block compiles.
+        sample_images(model, wanted.model_copy(update={"steps": 2}), range(1), seed=0, name=name)
         start = perf_counter()
         images = sample_images(model, wanted, range(options.images), seed=0, name=name)
         taken = perf_counter() - start
         slowest = slowest or taken
-        features = extractor.features(images)
-        chance = np.random.default_rng(0)
-        spread = np.std(
-            [
-                fid(features[chance.integers(len(features), size=len(features))], real)
-                for _ in range(REPLICATES)
-            ]
-        )
         print(
-            f"{sampler:12}{steps:6}{precision:>6}{taken:9.1f}{slowest / taken:10.1f}"
-            f"{fid(features, real):9.4f} ±{spread:6.4f}",
+            f"{sampler:15} {spacing:10}{steps:6}{taken:9.1f}{slowest / taken:10.1f}"
+            f"{_scores(extractor.features(images), real)}",
             flush=True,
         )
         rows.append(images[:10])
     if options.picture:
         save_picture(stages(np.stack(rows)), options.picture)
+
+
+def _scores(features: np.ndarray, real: np.ndarray) -> str:
+    fid, kid = fid_interval(features, real, replicates=200), kid_interval(features, real)
+    return f"{fid.value:9.4f} ±{fid.error:6.4f}{kid.value:10.5f} ±{kid.error:7.5f}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ SAMPLERS = {
     "ddim": ddim,
     "ddim eta": partial(ddim, eta=0.7),
     "dpm": dpm_solver,
+    "dpm sde": partial(dpm_solver, eta=1.0),
 }
 
 
@@ -158,6 +160,33 @@ def test_without_noise_nothing_is_drawn_and_eta_one_is_ancestral() -> None:
     assert torch.allclose(last(partial(ddim, eta=1.0), noise, 20), ancestral, atol=1e-5)
 
 
+@pytest.mark.parametrize("eta", [0.4, 1.0])
+def test_a_noisy_step_of_the_solver_is_exact_for_a_known_image(eta: float) -> None:
+    """Lu et al. 2022: what is left of the image's noise, and what is drawn, are a pair whose
+    squares add up to the schedule's variance; at eta 1 both are the posterior's of `ddpm`."""
+    bar, after = BARS[400], BARS[300]
+    clean, noisy, drawn = torch.randn(3, 1, 1, 4, 4, dtype=torch.float64)
+    step = partial(dpm_solver, eta=eta)
+    found = next(step(lambda *_: clean, noisy, BARS, [400, 300], lambda: drawn))
+    kept = ((1 - after) / (1 - bar)) ** ((1 + eta) / 2) * (bar / after) ** (eta / 2)
+    spread = math.sqrt(1 - after - kept**2 * (1 - bar))
+    expected = math.sqrt(after) * clean + kept * (noisy - math.sqrt(bar) * clean) + spread * drawn
+    assert torch.allclose(found, expected, atol=1e-12)
+    if eta == 1:
+        ancestral = next(ddpm(lambda *_: clean, noisy, BARS, [400, 300], lambda: drawn))
+        assert torch.allclose(found, ancestral, atol=1e-12)
+
+
+def test_few_noisy_steps_of_second_order_keep_more_spread_than_ancestral_ones() -> None:
+    noise = torch.randn(256, 1, 16, 16)
+    lost = {}
+    for name in ("ddpm", "dpm sde"):
+        times = respaced_times(1000, 20, "quadratic")
+        *_, images = SAMPLERS[name](exact, noise, BARS, times, source(1, tuple(noise.shape)))
+        lost[name] = abs(images.std().item() - SPREAD)
+    assert lost["dpm sde"] < lost["ddpm"] / 2
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from(sorted(SAMPLERS)), st.integers(1, 60), st.integers(0, 99))
 def test_a_perfect_estimate_is_where_every_sampler_ends(name: str, steps: int, seed: int) -> None:
@@ -177,3 +206,16 @@ def test_respaced_times_run_from_the_noisiest_to_the_last() -> None:
     assert respaced_times(1000, 1000) == list(range(999, -1, -1))
     times = respaced_times(1000, 50)
     assert len(set(times)) == 50 and times[0] == 999 and times[-1] == 0
+
+
+@given(st.integers(1, 1000), st.data())
+def test_quadratic_times_differ_and_fall(timesteps: int, data: st.DataObject) -> None:
+    steps = data.draw(st.integers(1, timesteps))
+    times = respaced_times(timesteps, steps, "quadratic")
+    assert len(times) == steps and times[0] == timesteps - 1
+    assert all(one > other for one, other in pairwise(times)) and times[-1] >= 0
+    if steps == timesteps:
+        assert times == respaced_times(timesteps, steps, "even")
+    elif 2 <= steps <= 30 and timesteps >= 900:
+        roots = np.sqrt(times)
+        assert np.allclose(np.diff(roots), roots[-1] - roots[-2], atol=1)

@@ -1,6 +1,7 @@
 """Images from a checkpoint: each has a stream of its own, whatever else is drawn beside it."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -42,11 +43,11 @@ def checkpoint(tmp_path_factory):
 
 
 def draw(checkpoint, members=range(7), seed=3, name="x", **settings):
-    wanted = Sampler.model_validate({"sampler": "ddim", "steps": 6, **settings})
+    wanted = Sampler.model_validate({"sampler": "ddim", "steps": 6, "spacing": "even", **settings})
     return sample_images(load_ddpm(checkpoint), wanted, members, seed=seed, name=name)
 
 
-WAYS = [{"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"sampler": "dpm_solver"}]
+WAYS = [{"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"sampler": "sde_dpm_solver"}]
 
 
 @pytest.mark.parametrize("settings", [*WAYS, {"precision": "bf16"}])
@@ -92,18 +93,21 @@ def test_images_differ_from_each_other_and_between_seeds(checkpoint):
 
 def test_the_samplers_settings_reach_the_sampler(checkpoint):
     """Each setting changes the images, and only that of the sampler it belongs to."""
-    first = {way: draw(checkpoint, sampler=way) for way in ("ddpm", "ddim", "dpm_solver")}
+    ways = ("ddpm", "ddim", "dpm_solver", "sde_dpm_solver")
+    first = {way: draw(checkpoint, sampler=way) for way in ways}
     for way, images in first.items():
         larger = draw(checkpoint, sampler=way, variance="large")
         noisier = draw(checkpoint, sampler=way, eta=0.8)
         assert np.array_equal(larger, images) == (way != "ddpm")
         assert np.array_equal(noisier, images) == (way != "ddim")
         assert not np.array_equal(draw(checkpoint, sampler=way, steps=9), images)
-    assert not np.array_equal(first["ddpm"], first["ddim"])
+        assert not np.array_equal(draw(checkpoint, sampler=way, spacing="quadratic"), images)
+    for one, other in combinations(ways, 2):
+        assert not np.array_equal(first[one], first[other])
 
 
 def test_a_strip_ends_with_the_sample(checkpoint):
-    model, settings = load_ddpm(checkpoint), Sampler(sampler="ddim", steps=6)
+    model, settings = load_ddpm(checkpoint), Sampler(sampler="ddim", steps=6, spacing="even")
     strip = denoising_strip(model, settings, [2, 5], 4, seed=3, name="x")
     assert strip.shape == (2, 4, 16, 16, 3)
     assert np.array_equal(strip[:, -1], draw(checkpoint)[[2, 5]])
@@ -132,7 +136,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
     compute = Compute(save_minutes=0)
-    settings = Sampling(images=7, sampler="ddim", steps=6)
+    settings = Sampling(images=7, sampler="ddim", steps=6, spacing="even")
     for _ in range(3):
         with pytest.raises(Ends):
             draw_shard(checkpoint, settings, compute, **options)

@@ -20,9 +20,20 @@ Draw = Callable[[], Tensor]
 Sampler = Callable[[Denoise, Tensor, Sequence[float], Sequence[int], Draw], Iterator[Tensor]]
 
 
-def respaced_times(timesteps: int, steps: int) -> list[int]:
-    """Return `steps` times from T-1 down to 0, evenly spaced."""
-    return np.linspace(timesteps - 1, 0, steps).round().astype(int).tolist()
+def respaced_times(
+    timesteps: int, steps: int, spacing: Literal["even", "quadratic"] = "even"
+) -> list[int]:
+    """Return `steps` <= T different times from T-1 down to 0 (Song et al. 2021, appendix D.2).
+
+    Args:
+        timesteps: T of the schedule.
+        steps: times wanted.
+        spacing: `quadratic` times lie the closer together the less noise there is.
+    """
+    power = 2 if spacing == "quadratic" else 1
+    times = (timesteps - 1) * np.linspace(1, 0, steps) ** power
+    # Near the end quadratic times come closer than one another.
+    return np.maximum(times.round().astype(int), np.arange(steps)[::-1]).tolist()
 
 
 def ddpm(
@@ -102,11 +113,20 @@ def dpm_solver(
     alpha_bars: Sequence[float],
     times: Sequence[int],
     draw: Draw,
+    *,
+    eta: float = 0.0,
 ) -> Iterator[Tensor]:
-    """DPM-Solver++(2M), deterministic, of second order (Lu et al. 2022, algorithm 2).
+    """DPM-Solver++(2M), of second order (Lu et al. 2022, algorithm 2; section 6 with noise).
 
-    The first and the last step are of first order, which is `ddim`'s; arguments as for `ddpm`,
-    and `draw` is never called.
+    The first and the last step are of first order, which is `ddim`'s; arguments as for `ddpm`.
+
+    Args:
+        denoise: the net.
+        images: standard normal noise, (N,C,H,W).
+        alpha_bars: products of alphas by time, (T,), falling.
+        times: falling times to visit, down to 0.
+        draw: noise of a step; never called where `eta` is 0.
+        eta: 0 solves the ordinary, 1 the stochastic differential equation, as `ddpm` does.
 
     Yields:
         Images after each step.
@@ -122,8 +142,10 @@ def dpm_solver(
             if previous is not None:
                 earlier, earlier_step = previous
                 slope = clean + step / (2 * earlier_step) * (clean - earlier)
-            ratio = math.sqrt((1 - after) / (1 - bar))
-            images = ratio * images - math.sqrt(after) * math.expm1(-step) * slope
+            kept = math.sqrt((1 - after) / (1 - bar)) * math.exp(-eta * step)
+            images = kept * images - math.sqrt(after) * math.expm1(-(1 + eta) * step) * slope
+            if eta > 0:
+                images = images + math.sqrt(-(1 - after) * math.expm1(-2 * eta * step)) * draw()
             previous = clean, step
         yield images
 

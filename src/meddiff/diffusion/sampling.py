@@ -209,7 +209,7 @@ def trajectory(
         clean_estimator(model.network, model.schedule, settings.precision),
         draw(),
         model.schedule.alphas_cumprod.cpu().double().tolist(),
-        respaced_times(model.schedule.num_train_timesteps, settings.steps),
+        respaced_times(model.schedule.num_train_timesteps, settings.steps, settings.spacing),
         draw,
     )
     for block in steps:
@@ -249,6 +249,7 @@ def _method(settings: Sampler) -> Method:
         "ddpm": partial(ddpm, variance=settings.variance),
         "ddim": partial(ddim, eta=settings.eta),
         "dpm_solver": dpm_solver,
+        "sde_dpm_solver": partial(dpm_solver, eta=1.0),
     }
     return methods[settings.sampler]
 

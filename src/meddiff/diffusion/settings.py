@@ -81,11 +81,13 @@ class Augmentation(Section):
 class Sampler(Section):
     """How images are drawn from a DDPM."""
 
-    sampler: Literal["ddpm", "ddim", "dpm_solver"] = "ddim"
-    """`ddpm` is the study's ancestral sampling, `ddim` Song et al. 2021, `dpm_solver`
-    DPM-Solver++(2M) (Lu et al. 2022)."""
-    steps: PositiveInt = 50
+    sampler: Literal["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"] = "sde_dpm_solver"
+    """`ddpm` is the study's ancestral sampling, `ddim` Song et al. 2021, `dpm_solver` and, with the
+    noise of `ddpm`, `sde_dpm_solver` DPM-Solver++(2M) (Lu et al. 2022)."""
+    steps: PositiveInt = 25
     """Denoising steps, at most T; ancestral sampling in the study takes all 1000."""
+    spacing: Literal["even", "quadratic"] = "quadratic"
+    """Times of the steps: `quadratic` puts more of them where there is little noise."""
     variance: Literal["small", "large"] = "small"
     """Noise of `ddpm`: `small` is the posterior's variance, `large` the forward process's."""
     eta: float = Field(default=0.0, ge=0, le=1)
