@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import pickle
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,23 +11,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+from sklearn.metrics import accuracy_score, log_loss
 from torchvision.models import resnet50
 from torchvision.transforms import v2
 
+import meddiff.extractors
 from meddiff.checkpoints import save_checkpoint
 from meddiff.data.labelled import balanced, stack
+from meddiff.data.registry import read_registry
 from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import predictions
-from meddiff.extractors.extractor import load_extractor
+from meddiff.extractors.extractor import Extractor, build_network, load_extractor
 from meddiff.extractors.learning import Examples, fit
-from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet, radimagenet_features
+from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet
+from meddiff.extractors.registry import PUBLISHED, module_of
 from meddiff.extractors.resnet50 import ResNet50, train_resnet50
-from meddiff.extractors.segmentation import segmentation_loss, segmentation_scores, train_unet
-from meddiff.extractors.settings import Training
+from meddiff.extractors.segmentation import (
+    lesion_maps,
+    map_scores,
+    segmentation_loss,
+    segmentation_scores,
+    train_unet,
+)
+from meddiff.extractors.settings import Extractors, Training
 from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
 from meddiff.extractors.unet import UNet
-from meddiff.extractors.weights import IMAGENET, RADIMAGENET, find_weights
+from meddiff.extractors.weights import (
+    IMAGENET,
+    RADIMAGENET,
+    Published,
+    find_weights,
+    required_weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +132,59 @@ def test_skinlesnet_learns_and_says_what_it_sees():
     assert (told["label"] == told["predicted"]).all()
     assert np.allclose(told["p_dark"] + told["p_bright"], 1)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert history["validation_loss"].notna().any()
+
+
+BASE = ["step", "epoch", "loss", "validation_loss", "lr"]
+
+
+def noisy(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose labels no net can tell, so that no score is 0 or 1."""
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    return images, rng.integers(0, 2, count)
+
+
+@pytest.mark.parametrize("kind", ["skinlesnet", "frozen resnet50", "resnet50"])
+def test_a_classifiers_history_tells_the_validation_images_scores(kind, imagenet):
+    """Every second epoch and after the last; the last net's numbers are scikit-learn's."""
+    settings = Training.model_validate({"steps": 6, "batch_size": 8, "validation_every": 2})
+    validation = noisy(9)
+    sets = labelled(8), validation, 2, settings
+    if kind == "skinlesnet":
+        network, history = train_skinlesnet(*sets, seed=0)
+    else:
+        weights = imagenet if kind.startswith("frozen") else None
+        network, history = train_resnet50(*sets, imagenet=weights, seed=0)
+    assert list(history.columns) == [*BASE, "validation_accuracy"]
+    assert history["validation_accuracy"].notna().tolist() == [False, True, True]
+    assert history["validation_loss"].notna().tolist() == [False, True, True]
+    told = predictions(network, validation, ["0", "1"])
+    truth, last = told["label"], history.iloc[-1]
+    assert last["validation_accuracy"] == accuracy_score(truth, told["predicted"])
+    expected = log_loss(truth, told[["p_0", "p_1"]])
+    assert last["validation_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_training_never_depends_on_the_validation_images():
+    """Net and losses, bit for bit."""
+    first, second = (
+        train_skinlesnet(labelled(8), validation, 2, SETTINGS, seed=0)
+        for validation in (labelled(2), noisy(9))
+    )
+    pairs = zip(first[0].parameters(), second[0].parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    same = ["step", "epoch", "loss", "lr"]
+    assert first[1][same].equals(second[1][same])
+    assert not first[1]["validation_loss"].equals(second[1]["validation_loss"])
+
+
+def test_without_validation_images_a_history_has_its_columns():
+    examples = Examples(torch.ones(4, 1), torch.ones(4, 1))
+    history = fit(
+        torch.nn.Linear(1, 1), lambda x: x, torch.nn.functional.mse_loss, examples, SETTINGS,
+        seed=0, name="net",
+    )  # fmt: skip
+    assert list(history.columns) == BASE and history["validation_loss"].isna().all()
 
 
 def test_a_frozen_trunk_stays_and_its_head_learns(imagenet):
@@ -132,14 +203,40 @@ def test_without_weights_the_whole_net_is_trained():
     assert all(p.requires_grad for p in network.parameters())
 
 
-def test_batch_size_changes_no_feature(images, tmp_path, monkeypatch):
-    network = SkinLesNet(2, 32)
-    about = {"extractor": "skinlesnet", "classes": 2, "size": 32}
-    save_checkpoint(tmp_path / "s.safetensors", network.state_dict(), about)
-    extractor = load_extractor(tmp_path / "s.safetensors")
+def extractor_of(network, name="net", size=None) -> Extractor:
+    return Extractor(name, network, size, "", "")
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: UNet([4, 8], 32), lambda: SkinLesNet(2, 32), RadImageNet]
+)
+def test_no_feature_depends_on_how_many_images_there_are(build):
+    """Bit for bit: any first images, and any part that begins with a block."""
+    torch.manual_seed(0)
+    network = build()
+    network.block = 4
+    extractor = extractor_of(network)
+    images = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), dtype=np.uint8)
     whole = extractor.features(images)
-    alone = np.concatenate([extractor.features(images[i : i + 1]) for i in range(len(images))])
-    assert whole.dtype == np.float32 and np.allclose(whole, alone, rtol=1e-5, atol=1e-6)
+    assert whole.dtype == np.float32 and whole.shape == (11, extractor.dimension)
+    for count in range(12):
+        assert np.array_equal(extractor.features(images[:count]), whole[:count])
+    for first, last in ((4, 6), (4, 11), (8, 9)):
+        assert np.array_equal(extractor.features(images[first:last]), whole[first:last])
+    others = np.where(np.arange(11)[:, None, None, None] == 5, images, 255 - images)
+    assert np.array_equal(extractor.features(others)[5], whole[5])
+    elsewhere = extractor.features(images[5:])
+    assert np.allclose(elsewhere, whole[5:], rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_another_size_are_refused(images):
+    with pytest.raises(MeddiffError, match="skinlesnet was trained on images of 64 px and got 32"):
+        extractor_of(SkinLesNet(2, 64), "skinlesnet", 64).features(images)
+
+
+def test_logits_come_from_features_or_not_at_all(images):
+    with pytest.raises(MeddiffError, match="extractor unet tells no classes"):
+        extractor_of(UNet([4, 8], 32), "unet").logits(np.zeros((1, 8), np.float32))
 
 
 def test_a_saved_extractor_comes_back(images, tmp_path):
@@ -152,6 +249,8 @@ def test_a_saved_extractor_comes_back(images, tmp_path):
         expected = network.features(UNet.transform(torch.from_numpy(images))).numpy()
     assert np.array_equal(extractor.features(images), expected)
     assert extractor.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert extractor.dimension == network.dimension and extractor.size == 32
+    assert extractor.weights == "trained by this workflow"
 
 
 def disc(size: int, row: int, column: int) -> np.ndarray:
@@ -167,8 +266,15 @@ def test_unet_finds_a_lesion_where_it_is():
     skin = rng.integers(150, 200, (24, 32, 32, 3))
     pictures = np.where(masks > 0, 60, skin).astype(np.uint8)
     settings = UNetSettings.model_validate({"steps": 60, "batch_size": 8, "channels": [8, 16]})
-    network, _ = train_unet(pictures[:16], masks[:16], settings, seed=0)
-    scores = segmentation_scores(network, pictures[16:], masks[16:])
+    test = pictures[16:], masks[16:]
+    network, history = train_unet((pictures[:16], masks[:16]), test, settings, seed=0)
+    scores = segmentation_scores(network, *test)
+    assert list(history.columns) == [*BASE, "validation_dice"]
+    assert history["validation_dice"].notna().sum() == len(history) // 5
+    assert history["validation_dice"].iloc[-1] == pytest.approx(scores["dice"].mean(), abs=1e-9)
+    assert history["validation_loss"].iloc[-1] == pytest.approx(scores["mse"].mean(), rel=1e-4)
+    maps = lesion_maps(network, test[0])
+    assert maps.shape == (8, 1, 32, 32) and map_scores(maps, test[1]).equals(scores)
     assert scores["iou"].mean() > 0.8
     assert np.allclose(scores["dice"], 2 * scores["iou"] / (1 + scores["iou"]))
     swapped = segmentation_scores(network, pictures[16:], masks[16:].transpose(0, 2, 1, 3))
@@ -302,7 +408,7 @@ def test_radimagenet_from_a_served_file(weight_server):
     weights, note = find_weights(RADIMAGENET, "auto", f"{server}/{RADIMAGENET.file}")
     assert RADIMAGENET.file in note
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
-    found = radimagenet_features(build_radimagenet(weights), images)
+    found = extractor_of(build_radimagenet(weights)).features(images)
     assert found.shape == (3, 2048) and found.dtype == np.float32
     grey = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     batch = grey.repeat(1, 3, 1, 1) - torch.tensor([0.406, 0.456, 0.485]).reshape(3, 1, 1)
@@ -324,3 +430,183 @@ def test_without_radimagenet_the_stand_in_is_always_the_same():
 def test_weights_of_another_net_are_refused():
     with pytest.raises(MeddiffError, match="RadImageNet weights are of another net"):
         build_radimagenet(resnet50(weights=None).state_dict())
+
+
+@pytest.fixture(scope="module")
+def inception_weights() -> dict[str, torch.Tensor]:
+    """Random weights in the published layout; the library's net wants published ones to exist."""
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fidelity, "load_state_dict_from_url", lambda *a, **k: {})
+        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *a: None)
+        torch.manual_seed(0)
+        return fidelity.FeatureExtractorInceptionV3("random", ["2048"]).state_dict()
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_inception_is_torch_fidelitys(inception_weights, size, tmp_path):
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    torch.save(inception_weights, tmp_path / "w.pth")
+    reference = fidelity.FeatureExtractorInceptionV3(
+        "reference", ["2048", "logits_unbiased"], tmp_path / "w.pth"
+    )
+    images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    expected = reference(torch.from_numpy(images).permute(0, 3, 1, 2))
+    about = {"extractor": "inception", "weights": "random"}
+    save_checkpoint(tmp_path / "i.safetensors", inception_weights, about)
+    extractor = load_extractor(tmp_path / "i.safetensors")
+    extractor.network.block = 4
+    features = extractor.features(images)
+    assert features.shape == (3, 2048) and features.std() > 0
+    assert np.allclose(features, expected[0], rtol=1e-4, atol=1e-6)
+    assert np.array_equal(extractor.features(images[:1]), features[:1])
+    logits = extractor.logits(features)
+    assert logits.shape == (3, 1008) and np.allclose(logits, expected[1], rtol=1e-4, atol=1e-5)
+    assert (extractor.name, extractor.size, extractor.weights) == ("inception", None, "random")
+
+
+ENCODERS = {"dinov2": "vit_tiny_patch16_224", "clip": "vit_base_patch32_clip_quickgelu_224.openai"}
+"""Small nets of the same kinds in the place of the large ones."""
+
+
+def published_layout(name, net):
+    """DINOv2's file holds a token of its training besides; timm's file of CLIP is timm's own."""
+    state = net.state_dict()
+    return state | ({"mask_token": torch.zeros(1, 192)} if name == "dinov2" else {})
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_are_timms(name, monkeypatch):
+    timm = pytest.importorskip("timm")
+    classes = {"num_classes": 0} if name == "dinov2" else {}
+    torch.manual_seed(0)
+    net = timm.create_model(ENCODERS[name], **classes).eval()
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **k, **classes))
+    monkeypatch.setattr(module_of(name), "MODEL", ENCODERS[name])
+    about = {"extractor": name}
+    extractor = extractor_of(build_network(about, published_layout(name, net), "here", "no"))
+    extractor.network.block = 4
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    config = timm.data.resolve_model_data_config(net)
+    prepare = timm.data.create_transform(**config | {"crop_pct": 1.0})
+    batch = torch.stack([prepare(Image.fromarray(image)) for image in images])
+    prepared = extractor.network.transform(torch.from_numpy(images))
+    # PIL rounds to grey levels twice, once a side, and torch once.
+    levels = (prepared - batch).abs() * 255 * torch.tensor(config["std"]).view(3, 1, 1)
+    assert levels.max() < 2.01 and levels.mean() < 0.2
+    with torch.no_grad():
+        expected = net(prepared).numpy()
+    found = extractor.features(images)
+    assert found.shape == (3, extractor.dimension) == expected.shape
+    assert np.allclose(found, expected, atol=1e-4)
+    for count in range(4):
+        assert np.array_equal(extractor.features(images[:count]), found[:count])
+
+
+@pytest.mark.parametrize(("name", "dimension", "side"), [("dinov2", 384, 518), ("clip", 768, 336)])
+def test_encoders_have_their_papers_size(name, dimension, side):
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        net = timm.create_model(module_of(name).MODEL)
+    assert (net.num_classes or net.num_features) == dimension
+    assert timm.data.resolve_model_data_config(net)["input_size"] == (3, side, side)
+
+
+def test_published_extractors_are_registered_throughout():
+    """One name in the registry of extractors reaches the configuration and the downloads."""
+    assert Extractors(published=list(PUBLISHED)).published == list(PUBLISHED)
+    with pytest.raises(ValueError, match="name one of inception, radimagenet, dinov2, clip"):
+        Extractors(published=["vgg"])
+    with pytest.raises(ValueError, match="twice"):
+        Extractors(published=["clip", "clip"])
+    for name in PUBLISHED:
+        if name != "radimagenet":
+            pytest.importorskip("timm")
+            pytest.importorskip("torch_fidelity")
+        which = module_of(name).WEIGHTS
+        source = read_registry()[f"weights/{which.file}"]
+        assert not which.checked or f"-{source.sha256}." in which.file
+
+
+NETS = Published("Weights of a net", "net.pth", False, "leave net out of extractors.published")
+
+
+def of_file(name, checked=True):
+    return replace(NETS, file=name, checked=checked)
+
+
+def test_required_weights_are_fetched_once_and_checked(weight_server):
+    name, served, server = weight_server
+    weights, note = required_weights(of_file(name), f"{server}/{name}")
+    assert note == f"Weights of a net ({name})"
+    assert set(weights) == set(resnet50(weights=None).state_dict())
+    (served / name).unlink()
+    assert required_weights(of_file(name), f"{server}/{name}")[1] == note
+
+
+@pytest.mark.parametrize("harm", ["cut short", "other weights"])
+def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
+    name, served, server = weight_server
+    held = Path(torch.hub.get_dir(), "checkpoints", name)
+    held.parent.mkdir(parents=True)
+    if harm == "cut short":
+        held.write_bytes((served / name).read_bytes()[:1000])
+    else:
+        torch.save({"weight": torch.zeros(1)}, held)
+    with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.published"):
+        required_weights(of_file(name), f"{server}/{name}")
+    assert held.exists()
+
+
+def test_absent_weights_say_what_to_do(weight_server):
+    _, _, server = weight_server
+    told = (
+        r"Weights of a net: .*/net\.pth cannot be fetched \(HTTP Error 404.*\); put net\.pth into "
+        r"torch's hub folder \(checkpoints/\) or leave net out of extractors\.published"
+    )
+    with pytest.raises(MeddiffError, match=told) as caught:
+        required_weights(NETS, f"{server}/net.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
+    file = tmp_path / f"mine{suffix}"
+    state = {"weight": torch.arange(3.0)}
+    (save_file if suffix == ".safetensors" else torch.save)(state, file)
+    weights, note = required_weights(NETS, "no address", file)
+    assert torch.equal(weights["weight"], state["weight"])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    assert note == f"Weights of a net (mine{suffix}, SHA-256 {digest})"
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(MeddiffError, match="name another file or leave net out"):
+        required_weights(NETS, "no address", file)
+    file.unlink()
+    with pytest.raises(MeddiffError, match="No such file"):
+        required_weights(NETS, "no address", file)
+
+
+@pytest.mark.parametrize("name", ["inception", "radimagenet", "dinov2"])
+def test_the_weights_of_another_net_are_told(name):
+    for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
+        pytest.importorskip(package)
+    with pytest.raises(MeddiffError, match=f"^mine holds no weights of {name} .*: take others$"):
+        build_network({"extractor": name}, {"w": torch.zeros(1)}, "mine", "take others")
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for name in ("dinov2", "encoder"):
+        monkeypatch.delitem(sys.modules, f"meddiff.extractors.{name}", raising=False)
+        monkeypatch.delattr(meddiff.extractors, name, raising=False)
+    with pytest.raises(MeddiffError, match=r"dinov2 needs the package timm.*-e .*\[encoders\]"):
+        module_of("dinov2")
+
+
+def test_what_is_no_extractor_is_told(tmp_path):
+    save_checkpoint(tmp_path / "x.safetensors", {"w": torch.zeros(1)}, {"weights": "some"})
+    with pytest.raises(MeddiffError, match="holds no extractor"):
+        load_extractor(tmp_path / "x.safetensors")
+    with pytest.raises(MeddiffError, match="there is no extractor vgg: name one of unet, "):
+        module_of("vgg")

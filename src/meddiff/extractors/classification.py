@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from meddiff.extractors.learning import Examples, predict
 
@@ -19,12 +20,23 @@ def examples(labelled: Labelled) -> Examples:
     return Examples(torch.from_numpy(images), torch.from_numpy(labels))
 
 
+def accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return the share of validation images, in [0, 1], whose largest logit is their label's.
+
+    Args:
+        logits: (N, classes).
+        labels: int64 (N,).
+    """
+    return {"validation_accuracy": float((logits.argmax(dim=1) == labels).double().mean())}
+
+
 def predictions(
     network: Any, test: Labelled, classes: Sequence[str], *, device: str = "cpu"
 ) -> pd.DataFrame:
     """Return one row a test image: label, predicted, and the probability of each class."""
     images, labels = test
-    logits = predict(network, network, network.transform, torch.from_numpy(images), device=device)
+    inputs = torch.from_numpy(images)
+    logits = predict(network, network, network.transform, inputs, device=device, padded=True)
     probabilities = logits.double().softmax(dim=1).numpy()
     names = np.array(classes)
     table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes])

@@ -1,66 +1,154 @@
-"""A trained extractor: a net, its preprocessing, and the features they give."""
+"""An extractor: a net, its preprocessing, and the features they give.
 
+The net is a module of torch with
+
+- `transform`, from uint8 (N,H,W,3) to the net's input;
+- `features`, from that to (N, dimension), and `dimension`;
+- `block`, if it is to see fewer images at once than `BLOCK`;
+- `classify`, if it tells classes: from features to logits.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from scipy.special import softmax
+from torch import Tensor, nn
 
 from meddiff.checkpoints import load_checkpoint
+from meddiff.errors import MeddiffError
 from meddiff.extractors.learning import predict
+from meddiff.extractors.registry import module_of
 from meddiff.files import sha256_file
 
-
-def _unet(about: dict[str, Any]) -> nn.Module:
-    from meddiff.extractors.unet import UNet
-
-    return UNet(about["channels"], about["size"])
-
-
-def _skinlesnet(about: dict[str, Any]) -> nn.Module:
-    from meddiff.extractors.skinlesnet import SkinLesNet
-
-    return SkinLesNet(about["classes"], about["size"])
-
-
-def _resnet50(about: dict[str, Any]) -> nn.Module:
-    from meddiff.extractors.resnet50 import ResNet50
-
-    return ResNet50(about["classes"])
-
-
-# Imports wait until a net is built, since torchvision's takes seconds.
-BUILDERS = {"unet": _unet, "skinlesnet": _skinlesnet, "resnet50": _resnet50}
+BLOCK = 64
+"""Images that a net sees at once; it decides on the last bits of features."""
 
 
 @dataclass(frozen=True)
 class Extractor:
     """Features of images.
 
+    An image's features depend, bit for bit, on the image and on its place in a block of fixed size,
+    never on how many other images there are or what they show: `features(images)[:k]` is
+    `features(images[:k])` for every k, and so is any part that begins at a multiple of the block.
+    Elsewhere, on another device or another number of threads they differ by rounding.
+
     Attributes:
         name: name of the extractor.
-        network: net with `transform`, `features` and `dimension`.
-        size: side of the images in px that it was trained on.
+        network: the net, as above.
+        size: side in px of the images that it takes; None if it takes any.
         digest: SHA-256 of its checkpoint.
+        weights: which weights these are, in words.
     """
 
     name: str
     network: nn.Module
-    size: int
+    size: int | None
     digest: str
+    weights: str
+
+    @property
+    def dimension(self) -> int:
+        """Number of features of an image."""
+        network: Any = self.network
+        return int(network.dimension)
 
     def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
-        """Return float32 (N, dimension) of uint8 images (N, size, size, 3)."""
+        """Return float32 (N, dimension) of uint8 images (N,H,W,3), or grey ones (N,H,W,1).
+
+        Raises:
+            MeddiffError: the images are of another size than the net was built for, or neither
+                grey nor RGB.
+        """
+        *sides, channels = images.shape[1:]
+        if channels not in (1, 3):
+            raise MeddiffError(
+                f"the extractor {self.name} takes grey or RGB images and got {channels} channels"
+            )
+        images = np.broadcast_to(images, (*images.shape[:3], 3))
+        if self.size is not None and sides != [self.size, self.size]:
+            raise MeddiffError(
+                f"the extractor {self.name} was trained on images of {self.size} px and got "
+                f"{sides[0]} x {sides[1]} px: train it on images of that size"
+            )
+        network: Any = self.network
+        return self._apply(network.features, network.transform, images, device)
+
+    def logits(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+        """Return float32 (N, classes) of features (N, dimension).
+
+        Raises:
+            MeddiffError: the net tells no classes.
+        """
+        classify = getattr(self.network, "classify", None)
+        if classify is None:
+            raise MeddiffError(f"the extractor {self.name} tells no classes: take inception")
+        return self._apply(classify, _unchanged, features, device)
+
+    def probabilities(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+        """Return the softmax of `logits`, float64 (N, classes): rows sum to 1."""
+        found: np.ndarray = softmax(self.logits(features, device=device).astype(float), axis=1)
+        return found
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        transform: Callable[[Tensor], Tensor],
+        inputs: np.ndarray,
+        device: str,
+    ) -> np.ndarray:
         network: Any = self.network.to(device)
-        inputs = torch.from_numpy(np.array(images))
-        return predict(network, network.features, network.transform, inputs, device=device).numpy()
+        given = torch.from_numpy(np.array(inputs))
+        block = getattr(network, "block", BLOCK)
+        found = predict(
+            network, function, transform, given, device=device, batch_size=block, padded=True
+        )
+        return found.numpy()
 
 
 def load_extractor(path: str | Path) -> Extractor:
-    """Return a trained extractor; its checkpoint's note says which, and what it is built from."""
+    """Return an extractor; its checkpoint's note says which, and what it is built from.
+
+    Raises:
+        MeddiffError: the file holds no extractor, or a package that it needs is not installed.
+    """
     weights, about = load_checkpoint(path)
-    network = BUILDERS[about["extractor"]](about)
-    network.load_state_dict(weights)
-    return Extractor(about["extractor"], network, about["size"], sha256_file(path))
+    if "extractor" not in about:
+        raise MeddiffError(f"{path} holds no extractor: delete it and run again")
+    name = about["extractor"]
+    network = build_network(about, weights, str(path), "delete it and run again")
+    told = about.get("weights", "trained by this workflow")
+    return Extractor(name, network, about.get("size"), sha256_file(path), told)
+
+
+def build_network(
+    about: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, remedy: str
+) -> nn.Module:
+    """Return an extractor's net with its weights.
+
+    Args:
+        about: the extractor's name as `extractor`, and what else its module builds from.
+        weights: as its module's `build` takes them.
+        where: what holds the weights, for errors.
+        remedy: what to do about others, for errors.
+
+    Raises:
+        MeddiffError: the weights are those of another net, or a package is not installed.
+    """
+    name = about["extractor"]
+    module = module_of(name)
+    try:
+        network: nn.Module = module.build(about, weights)
+    # Libraries raise what they like for the weights of another net.
+    except Exception as error:
+        told = " ".join(str(error).split())[:300]
+        raise MeddiffError(f"{where} holds no weights of {name} ({told}): {remedy}") from error
+    return network.eval()
+
+
+def _unchanged(features: Tensor) -> Tensor:
+    return features

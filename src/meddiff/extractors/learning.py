@@ -1,7 +1,7 @@
 """Supervised training: Adam, the rate halved when the training loss stalls."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ from meddiff.randomness import stream_seed
 
 Net = TypeVar("Net", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]
+Measure = Callable[[Tensor, Tensor], Mapping[str, float]]
+"""From outputs and targets, (N, ...) on the CPU, to numbers by name."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def fit(
     seed: int,
     name: str,
     validation: Examples | None = None,
+    measure: Measure | None = None,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train `network` in place and return its history.
@@ -59,11 +62,13 @@ def fit(
         settings: length, batch size and learning rate.
         seed: fixes order and dropout.
         name: what is trained, for progress and errors.
-        validation: examples for the validation loss, or None.
+        validation: examples for the validation loss, or None; training never depends on them.
+        measure: what else to tell of the validation examples, besides the loss.
         device: torch device.
 
     Returns:
-        One row an epoch: step, epoch, loss, validation_loss, lr.
+        One row an epoch: step, epoch, loss, validation_loss, lr, then what `measure` names. Every
+        `validation_every` epochs and after the last the validation's numbers are there, else NaN.
 
     Raises:
         MeddiffError: the loss is no longer finite.
@@ -92,18 +97,21 @@ def fit(
             if not batch.ends_epoch:
                 continue
             due = batch.epoch % settings.validation_every == 0 or batch.step == steps
-            checked = math.nan
+            checked: dict[str, float] = {}
             if validation is not None and due:
                 outputs = predict(network, network, transform, validation.inputs, device=device)
-                checked = float(loss(outputs, validation.targets))
+                checked["validation_loss"] = float(loss(outputs, validation.targets))
+                if measure is not None:
+                    checked |= measure(outputs, validation.targets)
                 network.train()
             rows.append(
                 {
                     "step": batch.step,
                     "epoch": batch.epoch,
                     "loss": float(np.mean(losses)),
-                    "validation_loss": checked,
+                    "validation_loss": math.nan,
                     "lr": rate,
+                    **checked,
                 }
             )
             plateau.step(rows[-1]["loss"])
@@ -121,11 +129,24 @@ def predict(
     *,
     device: str = "cpu",
     batch_size: int = 64,
+    padded: bool = False,
 ) -> Tensor:
     """Return `function(transform(inputs))` on the CPU, batch by batch.
 
-    `function` is the net or one of its methods; the net is switched to evaluation mode.
+    Args:
+        network: switched to evaluation mode.
+        function: the net or one of its methods.
+        transform: maps a batch of inputs to those of `function`.
+        inputs: (N, ...).
+        device: torch device.
+        batch_size: inputs that the net sees at once.
+        padded: fill the last batch up with zeros. How many inputs a net sees at once changes its
+            rounding; then no row depends on their number, which costs less than one batch more.
     """
     network.eval()
-    parts = [function(transform(part.to(device))).cpu() for part in inputs.split(batch_size)]
+    parts = []
+    for part in inputs.split(batch_size):
+        lacking = batch_size - len(part) if padded else 0
+        batch = torch.cat([part, part.new_zeros(lacking, *part.shape[1:])]) if lacking else part
+        parts.append(function(transform(batch.to(device)))[: len(part)].cpu())
     return torch.cat(parts)

@@ -1,16 +1,23 @@
 """ResNet50 trained on RadImageNet (Mei et al. 2022): a Keras net turned into one of torch."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.resnet import Bottleneck
 
 from meddiff.errors import MeddiffError
-from meddiff.extractors.learning import predict, seeded
+from meddiff.extractors.learning import seeded
+from meddiff.extractors.weights import RADIMAGENET, Published
 
+WEIGHTS = Published(
+    name=RADIMAGENET.name,
+    file=RADIMAGENET.file,
+    checked=RADIMAGENET.checked,
+    otherwise="leave radimagenet out of extractors.published",
+)
 BGR_MEAN = (0.406, 0.456, 0.485)
 KERAS_EPSILON = 1.001e-5
 
@@ -49,6 +56,13 @@ class RadImageNet(nn.Module):
         return found
 
 
+def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> RadImageNet:
+    """Return the net with its published weights."""
+    network = RadImageNet()
+    network.trunk.load_state_dict(weights)
+    return network
+
+
 def build_radimagenet(weights: Mapping[str, Tensor] | None) -> RadImageNet:
     """Return the net with its published weights, or with random ones that are always the same.
 
@@ -66,12 +80,3 @@ def build_radimagenet(weights: Mapping[str, Tensor] | None) -> RadImageNet:
                 "RadImageNet-ResNet50_notop.pth, or set hand.weights to none"
             ) from error
     return network.eval()
-
-
-def radimagenet_features(
-    network: RadImageNet, images: np.ndarray, *, device: str = "cpu"
-) -> np.ndarray:
-    """Return float32 (N, 2048) of uint8 images (N,H,W,1 or 3)."""
-    inputs = torch.from_numpy(np.array(images))
-    network = network.to(device)
-    return predict(network, network.features, network.transform, inputs, device=device).numpy()

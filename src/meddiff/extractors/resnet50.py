@@ -1,14 +1,15 @@
 """ResNet50 (He et al. 2016) with the study's small head on its 2,048 features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from meddiff.extractors.classification import Labelled, examples
+from meddiff.extractors.classification import Labelled, accuracy, examples
 from meddiff.extractors.learning import Examples, fit, predict, seeded
 from meddiff.extractors.settings import Training
 
@@ -100,9 +101,17 @@ def train_resnet50(
         seed=seed,
         name=name,
         validation=sets[1],
+        measure=accuracy,
         device=device,
     )
     return network, history
+
+
+def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ResNet50:
+    """Return a trained net; `about` holds the number of classes."""
+    network = ResNet50(about["classes"])
+    network.load_state_dict(weights)
+    return network
 
 
 def _unchanged(features: Tensor) -> Tensor:

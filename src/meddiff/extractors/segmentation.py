@@ -9,6 +9,11 @@ from meddiff.extractors.learning import Examples, fit, predict, seeded
 from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.unet import UNet
 
+THRESHOLD = 0.5
+
+Masked = tuple[np.ndarray, np.ndarray]
+"""Images uint8 (N,H,W,3) and masks uint8 (N,H,W,1), 0 outside the lesion and 255 inside."""
+
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean squared error on the sigmoid map, as the study trained its U-Net."""
@@ -16,8 +21,8 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def train_unet(
-    images: np.ndarray,
-    masks: np.ndarray,
+    training: Masked,
+    validation: Masked,
     settings: UNetSettings,
     *,
     seed: int,
@@ -26,35 +31,59 @@ def train_unet(
     """Train the U-Net; return it with its history.
 
     Args:
-        images: uint8 (N,H,W,3).
-        masks: uint8 (N,H,W,1), 0 outside the lesion and 255 inside.
+        training: images and masks.
+        validation: the same, for the loss and the mean Dice in the history.
         settings: channels, length, batch size, learning rate.
         seed: fixes weights and order.
         device: torch device.
     """
-    network = seeded(lambda: UNet(settings.channels, images.shape[1]), seed, "unet")
-    examples = Examples(torch.from_numpy(np.array(images)), _targets(masks))
+    network = seeded(lambda: UNet(settings.channels, training[0].shape[1]), seed, "unet")
     history = fit(
         network,
         UNet.transform,
         segmentation_loss,
-        examples,
+        _examples(training),
         settings,
         seed=seed,
         name="unet",
+        validation=_examples(validation),
+        measure=_mean_dice,
         device=device,
     )
     return network, history
 
 
+def lesion_maps(network: UNet, images: np.ndarray, *, device: str = "cpu") -> Tensor:
+    """Return how sure the net is of a lesion at each pixel, float32 (N,1,H,W) in [0, 1].
+
+    Args:
+        network: a trained U-Net.
+        images: uint8 (N,H,W,3).
+        device: torch device.
+    """
+    inputs = torch.from_numpy(np.array(images))
+    return torch.sigmoid(predict(network, network, UNet.transform, inputs, device=device))
+
+
+def map_scores(maps: Tensor, masks: np.ndarray) -> pd.DataFrame:
+    """Return one row a map: dice and iou of the lesion found, and mse of the map, all in [0, 1].
+
+    Args:
+        maps: float32 (N,1,H,W) in [0, 1]; a lesion is where they reach `THRESHOLD`.
+        masks: uint8 (N,H,W,1), 0 outside the lesion and 255 inside.
+    """
+    return _scores(maps, _targets(masks))
+
+
 def segmentation_scores(
     network: UNet, images: np.ndarray, masks: np.ndarray, *, device: str = "cpu"
 ) -> pd.DataFrame:
-    """Return one row a test image: dice, iou (at a threshold of 0.5) and mse of the sigmoid map."""
-    inputs = torch.from_numpy(np.array(images))
-    maps = torch.sigmoid(predict(network, network, UNet.transform, inputs, device=device))
-    truth = _targets(masks)
-    found, lesion = (maps >= 0.5).flatten(1), (truth >= 0.5).flatten(1)
+    """Return the scores of `map_scores`, one row a test image."""
+    return map_scores(lesion_maps(network, images, device=device), masks)
+
+
+def _scores(maps: Tensor, truth: Tensor) -> pd.DataFrame:
+    found, lesion = (maps >= THRESHOLD).flatten(1), (truth >= THRESHOLD).flatten(1)
     both = (found & lesion).sum(1).double()
     either = (found | lesion).sum(1).double()
     empty = either == 0
@@ -65,6 +94,15 @@ def segmentation_scores(
             "mse": ((maps - truth) ** 2).flatten(1).mean(1).numpy(),
         }
     )
+
+
+def _mean_dice(logits: Tensor, masks: Tensor) -> dict[str, float]:
+    return {"validation_dice": float(_scores(torch.sigmoid(logits), masks)["dice"].mean())}
+
+
+def _examples(masked: Masked) -> Examples:
+    images, masks = masked
+    return Examples(torch.from_numpy(np.array(images)), _targets(masks))
 
 
 def _targets(masks: np.ndarray) -> Tensor:

@@ -1,10 +1,22 @@
 """Settings of the feature extractors."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator
 
+from meddiff.extractors.registry import PUBLISHED
 from meddiff.settings import Duration, Section
+
+
+def _known(name: str) -> str:
+    if name not in PUBLISHED:
+        raise ValueError(f"no published extractor; name one of {', '.join(PUBLISHED)}")
+    return name
+
+
+PublishedName = Annotated[
+    str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PUBLISHED)})
+]
 
 
 class Training(Duration):
@@ -48,3 +60,17 @@ class Extractors(Section):
     unet: UNet = UNet()
     skinlesnet: SkinLesNet = SkinLesNet()
     resnet50: ResNet50 = ResNet50()
+    published: list[PublishedName] = []
+    """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
+    Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD).
+    Weights come from `files`, torch's hub folder or their publisher; a run stops without them."""
+    files: dict[PublishedName, str] = {}
+    """Your files of such weights, by name: .safetensors, or torch's format, from which no code is
+    run."""
+
+    @field_validator("published")
+    @classmethod
+    def _once(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("names an extractor twice")
+        return names

@@ -1,9 +1,12 @@
 """SkinLesNet (Azeem et al. 2024): a small convolutional classifier of skin lesions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from torch import Tensor, nn
 
-from meddiff.extractors.classification import Labelled, examples
+from meddiff.extractors.classification import Labelled, accuracy, examples
 from meddiff.extractors.learning import fit, seeded
 from meddiff.extractors.settings import Training
 
@@ -55,7 +58,7 @@ def train_skinlesnet(
 
     Args:
         training: images uint8 (N,H,W,3) and labels int64 (N,).
-        validation: the same, for the validation loss.
+        validation: the same, for the loss and the accuracy in the history.
         classes: number of classes.
         settings: length, batch size, learning rate.
         seed: fixes weights, order and dropout.
@@ -73,9 +76,17 @@ def train_skinlesnet(
         seed=seed,
         name=name,
         validation=examples(validation),
+        measure=accuracy,
         device=device,
     )
     return network, history
+
+
+def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> SkinLesNet:
+    """Return a trained net; `about` holds the number of classes and the size of its images."""
+    network = SkinLesNet(about["classes"], about["size"])
+    network.load_state_dict(weights)
+    return network
 
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -1,5 +1,8 @@
 """U-Net (Ronneberger et al. 2015) that segments lesions; its encoder gives features."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +48,13 @@ class UNet(nn.Module):
             batch = down(self.pool(levels[-1]) if levels else batch)
             levels.append(batch)
         return levels
+
+
+def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> UNet:
+    """Return a trained net; `about` holds its channels and the size of its images."""
+    network = UNet(about["channels"], about["size"])
+    network.load_state_dict(weights)
+    return network
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Module:

@@ -1,0 +1,59 @@
+"""Published numbers beside those of runs."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+from meddiff.errors import MeddiffError
+from meddiff.published import Published, comparison, read_published
+
+STAMP = {"data": "phantom", "scale": "demo", "protocol": "audited", "seed": 0}
+
+
+def test_the_studys_numbers_are_consistent() -> None:
+    """F1 is the harmonic mean of precision and recall, to the digits printed."""
+    rows = read_published(ROOT / "config/published.yaml")
+    scores = [row.values for row in rows if "f1" in row.values]
+    assert len(scores) == 5
+    for told in scores:
+        mean = 2 * told["precision"] * told["recall"] / (told["precision"] + told["recall"])
+        assert told["f1"] == pytest.approx(mean, abs=0.01)
+    assert len({(row.table, *row.row.values()) for row in rows}) == len(rows)
+
+
+def test_every_run_stands_beside_the_number() -> None:
+    known = [
+        Published(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
+        Published(table="u", row={"training": "real"}, values={"f1": 0.5}),
+        Published(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
+    ]
+    cell = {"class": "a", "metric": "fid", "value": 3.0, "low": 2.5, "high": 3.5,
+            "note": "random weights"}  # fmt: skip
+    tables = [
+        ("t", "this run", pd.DataFrame([STAMP | cell, STAMP | cell | {"class": "b"}])),
+        ("t", "thesis", pd.DataFrame([STAMP | cell | {"scale": "study", "value": 4.0}])),
+        (
+            "u",
+            "this run",
+            pd.DataFrame([STAMP | {"training": "real", "f1": f} for f in (0.4, 0.6)]),
+        ),
+    ]
+    found = comparison(known, tables)
+    first = found[found["table"] == "t"]
+    assert first["run"].tolist() == ["this run", "thesis"]
+    assert first["value"].tolist() == [3.0, 4.0] and first["scale"].tolist() == ["demo", "study"]
+    assert first["low"].tolist() == [2.5] * 2 and (first["published"] == 2.0).all()
+    assert first["note"].tolist() == ["random weights"] * 2
+    assert found.loc[found["table"] == "u", "value"].tolist() == pytest.approx([0.5])
+    alone = found[found["table"] == "none"]
+    assert alone["column"].tolist() == ["value", "std"] and alone["run"].isna().all()
+
+
+@pytest.mark.parametrize("text", ["- {table: t}", "just words", "[", "- {table: t, row: {}, x: 1}"])
+def test_another_file_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(MeddiffError) as error:
+        read_published(tmp_path / "p.yaml")
+    assert "p.yaml" in str(error.value) and "\n" not in str(error.value)
