@@ -4,13 +4,16 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import ortho_group, wasserstein_distance
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
 from meddiff.errors import MeddiffError
-from meddiff.metrics import fid
+from meddiff.metrics import cafd, fid, fid_infinity, fid_interval
+from meddiff.metrics.frechet import _Weighted
 
 
 def textbook(a, b):
@@ -166,3 +169,103 @@ def test_bad_features_are_named(bad, message):
         fid(GOOD, bad)
     with pytest.raises(MeddiffError, match=message):
         fid(bad, GOOD)
+
+
+def test_equals_torch_fidelity():
+    a, b = features(1, 300, 24), features(2, 200, 24)
+    statistics = [{"mu": x.mean(0), "sigma": np.cov(x.T)} for x in (a, b)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    assert fid(torch.tensor(a), torch.tensor(b)) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("d", [3, 15, 60])
+def test_weighted_distances_equal_those_of_rows_drawn_again(d):
+    """On either side of the branch between covariances and the product of features."""
+    a, b = features(1, 30, d), features(2, 20, d)
+    rng = np.random.default_rng(0)
+    rows_a, rows_b = rng.integers(0, 30, (6, 30)), rng.integers(0, 20, (6, 20))
+    weights_a = np.stack([np.bincount(rows, minlength=30) for rows in rows_a]).astype(float)
+    weights_b = np.stack([np.bincount(rows, minlength=20) for rows in rows_b]).astype(float)
+    values = _Weighted.of(a, b).distances(weights_a, weights_b)
+    expected = [fid(a[i], b[j]) for i, j in zip(rows_a, rows_b, strict=True)]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def test_weighted_distances_keep_their_digits_far_from_zero():
+    a, b = features(1, 30, 40) + 1e4, features(2, 20, 40) + 1e4
+    values = _Weighted.of(a, b).distances(np.ones((1, 30)), np.ones((1, 20)))
+    assert values[0] == pytest.approx(fid(a, b), rel=1e-6)
+
+
+def test_cafd_is_the_mean_over_classes():
+    a = {"benign": features(1, 30, 4), "malignant": features(2, 20, 4)}
+    b = {"malignant": features(3, 25, 4), "benign": features(4, 15, 4)}
+    expected = (fid(a["benign"], b["benign"]) + fid(a["malignant"], b["malignant"])) / 2
+    assert cafd(a, b) == pytest.approx(expected)
+    assert cafd(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_cafd_sees_swapped_classes_that_fid_cannot():
+    one, two = features(1, 50, 4), features(2, 50, 4) + 9
+    real, swapped = {"a": one, "b": two}, {"a": two, "b": one}
+    pooled = np.concatenate([one, two])
+    assert fid(pooled, pooled[::-1]) == pytest.approx(0, abs=1e-9)
+    assert cafd(real, swapped) > 100
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        ({}, {}, "at least one"),
+        ({"x": np.eye(4)}, {"y": np.eye(4)}, r"\['x'\].*\['y'\]"),
+        ({"x": np.eye(4)}, {"x": np.eye(4)[:1]}, r"features_b\['x'\].*at least 2"),
+        ({"x": np.eye(4)}, {"x": np.full((4, 4), np.nan)}, r"features_b\['x'\]"),
+    ],
+)
+def test_cafd_names_the_class_that_is_wrong(a, b, message):
+    with pytest.raises(MeddiffError, match=message):
+        cafd(a, b)
+
+
+@pytest.mark.parametrize(("n", "m"), [(150, 150), (200, 120)])
+def test_fid_infinity_is_nearer_to_the_true_distance_on_average(n, m):
+    """N(0, I) against N(0.5, 2.25 I) in 12 dimensions: 12 (0.5² + (1.5 - 1)²) = 6."""
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(size=(n, 12)), 1.5 * rng.normal(size=(m, 12)) + 0.5) for _ in range(25)]
+    bias = np.mean([fid(a, b) for a, b in draws]) - 6
+    assert abs(np.mean([fid_infinity(a, b) for a, b in draws]) - 6) < bias / 2
+
+
+def test_fid_infinity_takes_most_of_the_bias_between_draws_of_one_distribution():
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(size=(80, 6)), rng.normal(size=(80, 6))) for _ in range(20)]
+    plain = np.mean([fid(a, b) for a, b in draws])
+    assert abs(np.mean([fid_infinity(a, b) for a, b in draws])) < plain / 4
+
+
+def test_fid_infinity_is_fixed_by_its_seed_and_needs_eight_images(caplog):
+    a, b = features(1, 40, 4), features(2, 9, 4)
+    assert fid_infinity(a, b, seed=1) == fid_infinity(a, b, seed=1)
+    assert fid_infinity(a, b, seed=1) != fid_infinity(a, b, seed=2)
+    assert "2 images in 4 dimensions" in caplog.text
+    assert np.isfinite(fid_infinity(a[:8], b[:8]))
+    assert fid_infinity(np.ones((8, 3)), np.zeros((9, 3))) == pytest.approx(3)
+    with pytest.raises(MeddiffError, match="at least 8 images"):
+        fid_infinity(a, b[:7])
+
+
+@pytest.mark.parametrize("d", [5, 100])
+def test_interval_holds_the_value_and_is_fixed_by_the_seed(d):
+    a, b = features(1, 40, d), features(2, 30, d)
+    one = fid_interval(a, b, replicates=60, seed=3)
+    assert one.value == fid(a, b)
+    assert 0 <= one.low < one.value < one.high
+    assert one == fid_interval(a, b, replicates=60, seed=3)
+    assert one != fid_interval(a, b, replicates=60, seed=4)
+
+
+def test_the_largest_float32_values_do_not_overflow():
+    huge = np.float32(1e38) * np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    result = fid_interval(huge, -huge, replicates=20)
+    assert np.isfinite([result.value, result.high]).all()
+    assert result.value == pytest.approx(1e76 * fid(huge / 1e38, -huge / 1e38), rel=1e-5)

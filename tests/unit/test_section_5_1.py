@@ -6,8 +6,14 @@ import pytest
 from meddiff.metrics.frechet import fid
 from meddiff.metrics.section_5_1 import has_black_background, section_5_1
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
+from meddiff.show import show
 
-WINDOWS = {"ssim": {"kernel_size": 2, "sigma": 1.5}, "ms_ssim": {"kernel_size": 2, "sigma": 1.5}}
+WINDOW = {"kernel_size": 2, "sigma": 1.5}
+SETTINGS = {"ssim": WINDOW, "ms_ssim": WINDOW, "replicates": 20}
+PUBLISHED = {
+    ("synthetic", "fid"): {"value": 5.9603},
+    ("synthetic, black background", "ms_ssim"): {"value": 0.2345, "std": 0.2510},
+}
 
 
 def hands(n: int, corners: list[int]) -> np.ndarray:
@@ -26,12 +32,12 @@ def test_rows_are_the_metrics_beside_the_published_values() -> None:
     images = hands(6, [0, 0, 0, 255, 255, 0])
     reference, drawn, real = np.random.default_rng(1).normal(size=(3, 30, 4))
     features = {"synthetic": drawn + 1, "real": real}
-    table = section_5_1(reference, features, images, WINDOWS, "net", "told")
+    table = section_5_1(reference, features, images, SETTINGS, PUBLISHED, "net", "told", seed=0)
     table = table.set_index(["images", "metric"])
     every, black = table.loc["synthetic"], table.loc["synthetic, black background"]
     for name, measure in (("ssim", ssim_pairs), ("ms_ssim", ms_ssim_pairs)):
         for rows, chosen in ((every, images), (black, images[[0, 1, 2, 5]])):
-            pairs = measure(chosen, **WINDOWS[name])
+            pairs = measure(chosen, **WINDOW)
             assert rows.loc[name, "value"] == pytest.approx(pairs.mean())
             assert rows.loc[name, "std"] == pytest.approx(pairs.std())
             assert rows.loc[name, "n_synthetic"] == len(chosen)
@@ -51,7 +57,17 @@ def test_rows_are_the_metrics_beside_the_published_values() -> None:
 def test_too_few_black_backgrounds_have_no_value(corners: list[int]) -> None:
     features = np.random.default_rng(1).normal(size=(10, 3))
     table = section_5_1(
-        features, {"synthetic": features}, hands(4, corners), WINDOWS, "net", "told"
+        features, {"synthetic": features}, hands(4, corners), SETTINGS, {}, "net", "told", seed=0
     )
     black = table[table["images"] == "synthetic, black background"]
     assert black["value"].isna().all() and (black["n_synthetic"] == corners.count(0)).all()
+
+
+def test_the_table_can_be_shown(tmp_path) -> None:
+    reference, drawn, real = np.random.default_rng(1).normal(size=(3, 30, 4))
+    table = section_5_1(
+        reference, {"synthetic": drawn, "real": real}, hands(6, [0] * 6), SETTINGS, PUBLISHED,
+        "net", "told", seed=0,
+    )  # fmt: skip
+    table.to_csv(tmp_path / "section_5_1.csv", index=False)
+    assert "5.96" in show(tmp_path / "section_5_1.csv")

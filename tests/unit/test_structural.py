@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
+from threadpoolctl import threadpool_limits
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics import (
@@ -310,3 +311,12 @@ def test_settings_out_of_range_are_refused(options):
 def test_bad_weights_are_refused(weights):
     with pytest.raises(MeddiffError, match="weights"):
         ms_ssim_pairs(IMAGES, weights=weights)
+
+
+@pytest.mark.parametrize("measure", [ssim_pairs, ms_ssim_pairs])
+def test_threads_change_no_bit(measure):
+    images = np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), dtype=np.uint8)
+    with threadpool_limits(1):
+        alone = measure(images)
+    with threadpool_limits(3):
+        assert np.array_equal(measure(images), alone)

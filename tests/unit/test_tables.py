@@ -8,9 +8,15 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.experiment import build_arm
-from meddiff.metrics.classification import classification_scores, confusion
+from meddiff.metrics import cafd, fid, fidelity, kid, ssim_between
+from meddiff.metrics.classification import (
+    classification_intervals,
+    classification_scores,
+    confusion,
+)
+from meddiff.metrics.distances import distance_matrix, distance_rows, real_halves
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.rows import fid_rows, similarity_rows
+from meddiff.metrics.similarity import similarity_matrix, similarity_rows
 from meddiff.show import show
 from meddiff.tables import (
     KEYS,
@@ -24,6 +30,8 @@ from meddiff.tables import (
 
 STAMP = {"data": "phantom", "scale": "smoke", "protocol": "audited", "seed": 0}
 CLASSES = ["benign", "malignant"]
+DRAWN = {"replicates": 20, "seed": 0}
+PAIRS = {"ssim": np.array([0.2, 0.3, 0.4]), "ms_ssim": np.array([0.1, 0.2, 0.3])}
 
 
 def told(tp: int, fn: int, fp: int, tn: int) -> pd.DataFrame:
@@ -56,6 +64,56 @@ def test_a_classifier_that_never_says_malignant_scores_zero():
     assert classification_scores(told(0, 5, 0, 5), CLASSES)["precision"] == 0
 
 
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]])
+def test_intervals_of_scores_are_as_wide_as_fresh_test_sets_differ(classes):
+    chance = np.random.default_rng(0)
+
+    def drawn() -> pd.DataFrame:
+        truth = chance.choice(classes, size=1000)
+        told = np.where(chance.random(1000) < 0.8, truth, chance.choice(classes, size=1000))
+        return pd.DataFrame({"label": truth, "predicted": told})
+
+    found = classification_intervals(drawn(), classes, replicates=500, seed=0)
+    fresh = pd.DataFrame([classification_scores(drawn(), classes) for _ in range(200)])
+    assert list(found) == list(fresh)
+    for name, told in found.items():
+        assert told.error == pytest.approx(fresh[name].std(), rel=0.25), name
+        assert told.high - told.low == pytest.approx(4 * fresh[name].std(), rel=0.25), name
+        assert 0 <= told.low < told.value < told.high <= 1
+
+
+def test_a_perfect_classifier_may_still_err():
+    found = classification_intervals(told(20, 0, 0, 20), CLASSES, replicates=20, seed=0)
+    assert found["accuracy"].value == found["accuracy"].high == 1
+    # Wilson's lower end for k = n is n / (n + 1.96²).
+    assert found["accuracy"].low == pytest.approx(40 / (40 + 1.959964**2))
+    share = 20 / (20 + 1.959964**2)
+    assert found["f1"].low == pytest.approx(2 * share / (1 + share))
+    for score in found.values():
+        assert score.high == 1 and 0.8 < score.low < 0.95
+
+
+def test_perfect_means_over_classes_have_intervals_too():
+    """As wide as Wilson's of a class's images, and narrower with more of them."""
+    lows = []
+    for n in (10, 100):
+        truth = pd.Series(list("abc") * n)
+        perfect = pd.DataFrame({"label": truth, "predicted": truth})
+        found = classification_intervals(perfect, list("abc"), replicates=400, seed=0)
+        lows.append([found[name].low for name in ("precision", "recall", "f1")])
+        assert all(score.value == score.high == 1 for score in found.values())
+    assert all(0.75 < low < 0.97 for low in lows[0])
+    assert all(0.97 < low < 0.999 for low in lows[1])
+
+
+def test_three_images_are_enough_for_table_5_1():
+    masks = pd.DataFrame({"dice": [0.5, 0.7, 0.9], "iou": 0.5, "mse": 0.1, "n_real": 4})
+    table = table_5_1({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
+    first, unet = (row for _, row in table.iterrows())
+    assert first["f1_low"] < first["f1"] < first["f1_high"]
+    assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_low"])
+
+
 def test_noise_has_the_images_moments():
     rng = np.random.default_rng(0)
     images = rng.normal([120, 90, 60], [20, 10, 5], (50, 16, 16, 3)).clip(0, 255).astype(np.uint8)
@@ -76,9 +134,8 @@ def features():
 @pytest.fixture
 def table(features):
     shifted = {name: values + 1 for name, values in features.items()}
-    rows = fid_rows("resnet50", features, {"synthetic": shifted, "real": features})
-    pairs = {"ssim": np.array([0.2, 0.4]), "ms_ssim": np.array([0.1, 0.3])}
-    parts = [rows] + [similarity_rows(name, "synthetic", pairs, 3) for name in CLASSES]
+    rows = distance_rows("resnet50", features, {"synthetic": shifted, "real": features}, **DRAWN)
+    parts = [rows] + [similarity_rows(name, "synthetic", PAIRS, 3, **DRAWN) for name in CLASSES]
     return table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"})
 
 
@@ -97,7 +154,172 @@ def test_table_5_2_counts_images_and_keeps_notes(table):
     real = rows.loc[("benign", "real", "fid", "resnet50")]
     assert (real["n_real"], real["n_synthetic"]) == (60, 0)
     ssim = rows[rows.index.get_level_values("metric") == "ssim"].iloc[0]
-    assert ssim["value"] == pytest.approx(0.3) and ssim["std"] == pytest.approx(0.1)
+    assert ssim["value"] == pytest.approx(0.3) and ssim["std"] == pytest.approx(
+        np.std([0.2, 0.3, 0.4])
+    )
+
+
+def draws(seed: int, n: int, d: int, *, shift: float = 0.0) -> dict[str, np.ndarray]:
+    """Features of quickly falling variance, as nets have them, of two classes."""
+    chance = np.random.default_rng(seed)
+    scale = 1 / np.sqrt(np.arange(1, d + 1))
+    return {name: chance.normal(shift, size=(n, d)) * scale for name in CLASSES}
+
+
+def told_of(sets: dict, reference: dict, **options) -> pd.DataFrame:
+    rows = distance_rows("x", reference, sets, **DRAWN, **options)
+    return rows.set_index(["images", "class", "metric"])
+
+
+@pytest.mark.parametrize("real", [60, 25])
+def test_more_real_images_score_one_whatever_the_number(real):
+    """In more dimensions than images, where FID is mostly bias, and with few real images."""
+    scores = []
+    for seed in range(6):
+        sets = {
+            "synthetic": draws(4 * seed, 60, 200),
+            "real": draws(4 * seed + 1, real, 200),
+            "noise": draws(4 * seed + 2, 60, 200, shift=2),
+        }
+        rows = told_of(sets, draws(4 * seed + 3, 50, 200))
+        scores.append(rows.loc["synthetic"]["score"].dropna())
+        assert (rows.loc["real"]["n_real"].drop("mean") == 50 + real).all()
+        assert (rows.loc["synthetic"]["n_synthetic"].drop("mean") <= 60).all()
+    by_metric = pd.concat(scores).groupby("metric")
+    assert set(by_metric.groups) == {"fid", "kid"}
+    assert (by_metric.mean() - 1).abs().max() < 0.05
+
+
+def test_halves_of_the_reference_are_no_easier_than_all_of_it():
+    """As under `study`: the floor's images are a part of the reference."""
+    scores = []
+    for seed in range(6):
+        reference = draws(3 * seed, 80, 200)
+        aside, rest = real_halves(reference, dict.fromkeys(CLASSES, 60), seed=seed)
+        sets = {"synthetic": draws(3 * seed + 1, 60, 200), "real": aside,
+                "noise": draws(3 * seed + 2, 60, 200, shift=2)}  # fmt: skip
+        rows = told_of(sets, reference, floor=rest)
+        told = rows.loc[("synthetic", "benign", "fid")]
+        whole = fid(sets["synthetic"]["benign"], reference["benign"])
+        matched = fid(sets["synthetic"]["benign"][:40], rest["benign"])
+        assert told[["value", "matched"]].tolist() == pytest.approx([whole, matched])
+        scores.append(rows.loc["synthetic"]["score"].dropna())
+    assert (pd.concat(scores).groupby("metric").mean() - 1).abs().max() < 0.05
+
+
+def test_noise_scores_zero_and_a_score_has_an_interval():
+    sets = {"synthetic": draws(0, 60, 8, shift=2), "real": draws(1, 60, 8),
+            "noise": draws(2, 60, 8, shift=2)}  # fmt: skip
+    table = table_5_2([distance_rows("x", draws(3, 60, 8), sets, **DRAWN)], "test", {})
+    told = table.dropna(subset=["score"])
+    assert set(told["images"]) == {"synthetic"} and set(told["metric"]) == {"fid", "kid"}
+    assert told["score"].abs().max() < 0.5
+    assert ((told["score_low"] < 0) & (told["score_high"] > 0)).all()
+    assert (told["score_high"] < 1).all()
+
+
+def test_intervals_of_scores_hold_the_expected_score():
+    """Of sets drawn anew, 95 % of intervals hold 1, within what 40 draws allow."""
+    held = []
+    for seed in range(40):
+        sets = {"synthetic": draws(4 * seed, 50, 12), "real": draws(4 * seed + 1, 50, 12),
+                "noise": draws(4 * seed + 2, 50, 12, shift=2)}  # fmt: skip
+        rows = told_of(sets, draws(4 * seed + 3, 50, 12))
+        told = rows.loc[("synthetic", "benign", "kid")]
+        held.append(told["score_low"] <= 1 <= told["score_high"])
+    assert np.mean(held) >= 0.85
+
+
+def test_no_score_without_room_between_the_ends(features):
+    """Noise no farther than real images: every number is there but the score."""
+    sets = dict.fromkeys(["synthetic", "real", "noise"], features)
+    rows = told_of(sets, {name: values + 1 for name, values in features.items()})
+    assert rows["value"].notna().all() and rows["score"].isna().all()
+
+
+def test_cover_is_told_of_equal_numbers_of_images():
+    sets = {"synthetic": draws(0, 60, 3), "real": draws(1, 30, 3), "noise": draws(2, 60, 3)}
+    reference = draws(3, 50, 3)
+    rows = told_of(sets, reference)
+    expected = fidelity(reference["benign"], sets["synthetic"]["benign"][:30])
+    for name in ("precision", "recall", "density", "coverage"):
+        assert rows.loc[("synthetic", "benign", name), "value"] == getattr(expected, name)
+        assert ("real", "benign", name) in rows.index and (
+            "noise",
+            "benign",
+            name,
+        ) not in rows.index
+
+
+def test_cafd_is_the_mean_over_classes_and_fid_infinity_needs_images(features):
+    shifted = {name: values + 1 for name, values in features.items()}
+    rows = told_of({"synthetic": shifted}, features)
+    assert rows.loc[("synthetic", "mean", "cafd"), "value"] == pytest.approx(
+        cafd(shifted, features)
+    )
+    assert ("synthetic", "benign", "fid_infinity") in rows.index
+    wide = told_of({"synthetic": draws(0, 30, 9)}, draws(1, 30, 9))
+    assert "fid_infinity" not in wide.index.get_level_values("metric")
+    alone = told_of({"synthetic": {"a": shifted["benign"]}}, {"a": features["benign"]})
+    assert "cafd" not in alone.index.get_level_values("metric")
+
+
+def test_cmmd_is_clips(features):
+    rows = distance_rows("clip", features, {"synthetic": features}, **DRAWN)
+    assert "cmmd" in set(rows["metric"])
+
+
+def test_intervals_hold_their_values(table):
+    rows = table.dropna(subset=["low"])
+    assert set(rows["metric"]) == {"fid", "kid", "cafd"}
+    assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
+
+
+def test_no_set_counts_more_images_than_the_synthetic_one(features):
+    few = {name: values[:12] for name, values in features.items()}
+    rows = distance_rows("x", features, {"synthetic": few, "real": features}, **DRAWN)
+    rows = rows.set_index(["images", "class", "metric"])
+    floor = rows.loc[("real", "benign", "fid")]
+    assert floor["value"] == pytest.approx(fid(features["benign"][:12], features["benign"]))
+    assert floor["n_real"] == 30 + 12
+
+
+def test_real_halves_share_no_image():
+    reference = {"a": np.arange(40.0)[:, None], "b": np.arange(9.0)[:, None]}
+    aside, left = real_halves(reference, {"a": 10, "b": 100}, seed=0)
+    assert (len(aside["a"]), len(left["a"]), len(aside["b"]), len(left["b"])) == (10, 30, 4, 5)
+    for name, values in reference.items():
+        both = np.concatenate([aside[name], left[name]])
+        assert sorted(both[:, 0]) == values[:, 0].tolist()
+
+
+@pytest.mark.parametrize("metric", ["fid", "kid"])
+def test_a_matrix_of_distances_is_symmetric_and_fair(features, metric):
+    sets = {("train", name): values for name, values in features.items()}
+    sets["noise", "benign"] = features["benign"][:20] + 3
+    matrix = distance_matrix(sets, metric, most=25, **DRAWN)
+    assert len(matrix) == 9 and (matrix[["n_a", "n_b"]] == 20).all(axis=None)
+    square = matrix["value"].to_numpy().reshape(3, 3)
+    assert np.array_equal(square, square.T) and (np.diag(square) == 0).all()
+    measure = {"fid": fid, "kid": kid}[metric]
+    expected = measure(features["benign"][:20], features["malignant"][:20])
+    found = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")]["value"]
+    assert expected == pytest.approx(found.to_numpy()[0])
+
+
+def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    sets = {("train", "a"): images[:4], ("synthetic", "a"): images[4:]}
+    told = []
+    matrix = similarity_matrix(
+        sets, "ssim", {"kernel_size": 5}, most=4, progress=told.append, **DRAWN
+    ).set_index(["images_a", "images_b"])
+    between = ssim_between(images[:4], images[4:8], kernel_size=5)
+    within = ssim_between(images[:4], images[:4], kernel_size=5)
+    assert matrix.loc[("train", "synthetic"), "value"] == pytest.approx(between.mean())
+    off = within[~np.eye(4, dtype=bool)]
+    assert matrix.loc[("train", "train"), "value"] == pytest.approx(off.mean())
+    assert told == [1, 2, 3] and (matrix["n_a"] == 4).all()
 
 
 def test_an_extractor_without_features_says_why(table):
@@ -108,7 +330,11 @@ def test_an_extractor_without_features_says_why(table):
 
 def test_table_5_1_without_masks_says_so():
     table = table_5_1(
-        {"skinlesnet": told(5, 1, 1, 5).assign(n_real=9)}, None, CLASSES, {"unet": "no masks"}
+        {"skinlesnet": told(5, 1, 1, 5).assign(n_real=9)},
+        None,
+        CLASSES,
+        {"unet": "no masks"},
+        **DRAWN,
     )
     unet = table.set_index("extractor").loc["unet"]
     assert unet["note"] == "no masks" and pd.isna(unet["dice"]) and pd.isna(unet["n_test"])
@@ -139,11 +365,14 @@ def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
 
     runs = {name: part(told(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
     expected = [str(tmp_path / name) for name in runs]
-    first = table_5_1(runs, None, CLASSES, {})
+    first = table_5_1(runs, None, CLASSES, {}, **DRAWN)
     assert first["made_from"].tolist()[:2] == expected and pd.isna(first["made_from"][2])
     third = table_5_3([("real", 0, runs["a.csv"]), ("mixed", 0, runs["b.csv"])], CLASSES)
     assert third["made_from"].tolist() == expected
-    rows = [fid_rows(name, features, {"synthetic": features}) for name in ("unet", "resnet50")]
+    rows = [
+        distance_rows(name, features, {"synthetic": features}, **DRAWN)
+        for name in ("unet", "resnet50")
+    ]
     parts = [part(frame, frame["extractor"][0]) for frame in rows]
     second = table_5_2(parts, "test", {"resnet50": "from scratch"})
     assert (second["made_from"] == str(tmp_path) + "/" + second["extractor"]).all()
@@ -160,16 +389,17 @@ def leaves(tree: dict, path: tuple = ()) -> dict:
 @pytest.fixture
 def all_tables(features, tmp_path):
     """The three tables from parts as the workflow has them: read back from CSV."""
-    pairs = {"ssim": np.array([0.2, 0.4]), "ms_ssim": np.array([0.1, 0.3])}
-    frames = [fid_rows("resnet50", features, {"synthetic": features, "real": features})]
-    frames += [similarity_rows(name, "synthetic", pairs, 3) for name in CLASSES]
+    frames = [
+        distance_rows("resnet50", features, {"synthetic": features, "real": features}, **DRAWN)
+    ]
+    frames += [similarity_rows(name, "synthetic", PAIRS, 3, **DRAWN) for name in CLASSES]
     parts = []
     for number, frame in enumerate(frames):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)
         parts.append(read_part(tmp_path / f"{number}.csv"))
     run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, made_from="x.csv")
     return {
-        "5_1": table_5_1({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}),
+        "5_1": table_5_1({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}, **DRAWN),
         "5_2": table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),
         "5_3": table_5_3([("mixed", 0, run), ("mixed", 1, run), ("real", 0, run)], CLASSES),
     }
@@ -183,7 +413,7 @@ def test_metrics_hold_every_number_of_a_table_under_the_texts_of_its_row(
     write_metrics(table, tmp_path / "m.json")
     expected = {}
     for row in table.to_dict("records"):
-        keys = [str(row[key]) for key in KEYS if pd.notna(row.get(key))]
+        keys = [str(row[key]) for key in KEYS if pd.notna(row.get(key)) and row[key] != ""]
         for column in set(row) - {*KEYS, "confusion", "reference", "made_from", "note"}:
             if pd.notna(row[column]):
                 expected[(*keys, column)] = pytest.approx(row[column])
@@ -201,9 +431,21 @@ def test_show_prints_the_studys_shape(table, tmp_path):
     write_table(table, tmp_path / "table_5_2.csv", STAMP)
     text = show(tmp_path / "table_5_2.csv")
     assert "data phantom, scale smoke, protocol audited" in text
-    assert "0.3 ± 0.10" in text and "FID resnet50 (4-d)" in text
+    assert "0.3 ± 0.08" in text and "FID resnet50 (4-d)" in text
     assert "unet: no masks" in text and "resnet50: from scratch" in text
     assert "NaN" not in text
+
+
+@pytest.mark.parametrize("name", ["5_1", "5_2", "5_3"])
+def test_show_prints_every_table(all_tables, name, tmp_path):
+    write_table(all_tables[name], tmp_path / f"table_{name}.csv", STAMP)
+    assert "phantom" in show(tmp_path / f"table_{name}.csv")
+
+
+def test_show_warns_of_few_images(tmp_path):
+    rows = distance_rows("net", draws(0, 9, 30), {"synthetic": draws(1, 9, 30)}, **DRAWN)
+    write_table(table_5_2([rows], "test", {}), tmp_path / "t.csv", STAMP)
+    assert "fewer images than dimensions (net)" in show(tmp_path / "t.csv")
 
 
 def test_show_prints_other_tables_as_they_stand(tmp_path):

@@ -1,6 +1,11 @@
-"""Image-quality metrics: Fréchet distance of features, structural similarity of images."""
+"""Metrics of image sets: arrays in, numbers out."""
 
-from meddiff.metrics.frechet import fid
+from meddiff.metrics.frechet import cafd, fid, fid_infinity, fid_interval
+from meddiff.metrics.inception import inception_score
+from meddiff.metrics.intervals import Estimate, pairs_interval
+from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
+from meddiff.metrics.neighbours import Fidelity, Memorisation, fidelity, memorisation
+from meddiff.metrics.pixels import psnr_between, psnr_pairs
 from meddiff.metrics.structural import (
     ms_ssim_between,
     ms_ssim_pairs,
@@ -8,4 +13,26 @@ from meddiff.metrics.structural import (
     ssim_pairs,
 )
 
-__all__ = ["fid", "ms_ssim_between", "ms_ssim_pairs", "ssim_between", "ssim_pairs"]
+__all__ = [
+    "Estimate",
+    "Fidelity",
+    "Memorisation",
+    "cafd",
+    "cmmd",
+    "cmmd_interval",
+    "fid",
+    "fid_infinity",
+    "fid_interval",
+    "fidelity",
+    "inception_score",
+    "kid",
+    "kid_interval",
+    "memorisation",
+    "ms_ssim_between",
+    "ms_ssim_pairs",
+    "pairs_interval",
+    "psnr_between",
+    "psnr_pairs",
+    "ssim_between",
+    "ssim_pairs",
+]

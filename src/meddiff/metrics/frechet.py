@@ -10,16 +10,26 @@ since the eigenvalues of S1 S2 are the squared singular values of X Yᵀ / sqrt(
 """
 
 import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import qr, svdvals
+from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.errors import MeddiffError
-
-Array = npt.NDArray[np.float64]
+from meddiff.metrics.features import Array, checked_pair
+from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples
+from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+
+# Sizes from all images down to a quarter, and random subsets of each.
+_FRACTIONS = 1 / np.linspace(1, 4, 10)
+_SUBSETS = 8
 
 
 def fid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
@@ -34,14 +44,93 @@ def fid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
     Raises MeddiffError if a set is empty, not 2-D, has fewer than two rows or holds values that
     are not finite, or if the sets differ in d.
     """
-    a, b = _checked(features_a, "features_a"), _checked(features_b, "features_b")
-    if a.shape[1] != b.shape[1]:
-        raise MeddiffError(
-            f"FID: features_a has {a.shape[1]} dimensions, features_b {b.shape[1]}: "
-            "use the same extractor for both sets"
-        )
+    a, b = checked_pair("FID", features_a, features_b)
     _warn_if_few(min(len(a), len(b)), a.shape[1])
     return _frechet_distance(a, b)
+
+
+def cafd(features_a: Mapping[str, npt.ArrayLike], features_b: Mapping[str, npt.ArrayLike]) -> float:
+    """Return the class-aware Fréchet distance: the mean of the classes' FIDs.
+
+    Each argument holds features (n, d) by class, n >= 2; both name the same classes. After Liu et
+    al., "An improved evaluation framework for generative adversarial networks" (2018), with one
+    Gaussian a class, weighted alike.
+
+    Raises MeddiffError as `fid` does, or if the classes differ.
+    """
+    if not features_a or features_a.keys() != features_b.keys():
+        raise MeddiffError(
+            f"CAFD: the sets must have the same classes, at least one: features_a has "
+            f"{sorted(features_a)}, features_b {sorted(features_b)}"
+        )
+    values = []
+    for name in features_a:
+        names = f"features_a[{name!r}]", f"features_b[{name!r}]"
+        a, b = checked_pair("CAFD", features_a[name], features_b[name], names=names)
+        _warn_if_few(min(len(a), len(b)), a.shape[1])
+        values.append(_frechet_distance(a, b))
+    return float(np.mean(values))
+
+
+def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: int = 0) -> float:
+    """Return the FID extrapolated to endless images of both sets.
+
+    FID is biased upwards by about c / n. Chong and Forsyth, "Effectively unbiased FID and Inception
+    Score and where to find them" (CVPR 2020), section 4, fit a line in 1 / n to the FIDs of random
+    subsets and take its value at 0; here both sets shrink together, from all images to a quarter,
+    so that the bias of a small reference goes too. The value may fall below 0 for sets of one
+    distribution. It is sound where n is well above d; with fewer images the bias is no line in
+    1 / n, and a part of it stays: a quarter with no more images than dimensions is logged as a
+    warning. Arguments and errors are those of `fid`, with at least 8 images a set; `seed` fixes the
+    subsets.
+    """
+    a, b = checked_pair("FID-infinity", features_a, features_b, at_least=8)
+    _warn_if_few(min(len(a), len(b)) // 4, a.shape[1])
+    chance = stream(seed, "fid infinity")
+    shares = np.repeat(_FRACTIONS, _SUBSETS)
+    weights_a, weights_b = (
+        np.stack([_subset(len(features), share, chance) for share in shares]) for features in (a, b)
+    )
+    values = _Weighted.of(a, b).distances(weights_a, weights_b)
+    shrunk = len(a) / weights_a.sum(axis=1) + len(b) / weights_b.sum(axis=1)
+    return float(np.polyfit(shrunk, values, 1)[1])
+
+
+def fid_interval(
+    features_a: npt.ArrayLike,
+    features_b: npt.ArrayLike,
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Estimate:
+    """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
+
+    Arguments and errors are those of `fid`, with at least 4 images a set; `replicates` halves are
+    drawn from `seed`, `level` is the interval's coverage, and `progress` is called with the number
+    of replicates done.
+    """
+    halves = fid_halves(features_a, features_b, replicates=replicates, seed=seed, progress=progress)
+    return estimate(fid(features_a, features_b), halves, least=0, level=level)
+
+
+def fid_halves(
+    features_a: npt.ArrayLike,
+    features_b: npt.ArrayLike,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Array:
+    """Return the FID of each of the half-samples behind `fid_interval`, float64 (replicates,).
+
+    Half-samples of a set depend on its size and `seed` alone, so that values of several sets
+    against one reference belong together, row by row.
+    """
+    a, b = checked_pair("FID", features_a, features_b, at_least=LEAST)
+    half_a, half_b = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    return _Weighted.of(a, b).distances(half_a, half_b, progress)
 
 
 def _frechet_distance(a: Array, b: Array) -> float:
@@ -49,43 +138,109 @@ def _frechet_distance(a: Array, b: Array) -> float:
     scaled_a = (a - mean_a) / np.sqrt(len(a) - 1)
     scaled_b = (b - mean_b) / np.sqrt(len(b) - 1)
     traces = np.vdot(scaled_a, scaled_a) + np.vdot(scaled_b, scaled_b)
-    root_trace = svdvals(_reduced(scaled_a) @ _reduced(scaled_b).T).sum()
+    if min(len(a), len(b)) > a.shape[1]:
+        scaled_a, scaled_b = _triangle(scaled_a), _triangle(scaled_b)
+    root_trace = svdvals(scaled_a @ scaled_b.T).sum()
     distance = np.sum((mean_a - mean_b) ** 2) + traces - 2 * root_trace
     # Rounding takes the distance of equal sets a little below zero.
     return max(0.0, float(distance))
 
 
-def _reduced(centred: Array) -> Array:
-    """Return a matrix R of at most d rows with RᵀR = XᵀX: it gives X Yᵀ's singular values."""
-    n, d = centred.shape
-    return qr(centred, mode="r")[0][:d] if n > d else centred
+def _triangle(centred: Array) -> Array:
+    """Return R (d, d) with RᵀR = XᵀX: it gives X Yᵀ's singular values, sooner if n > d."""
+    return qr(centred, mode="r")[0][: centred.shape[1]]
 
 
-def _checked(features: npt.ArrayLike, name: str) -> Array:
-    array = np.asarray(features)
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise MeddiffError(
-            f"FID: {name} must be a real array of shape (images, dimensions), "
-            f"not {array.dtype} of shape {array.shape}"
-        )
-    if len(array) < 2 or array.shape[1] == 0:
-        raise MeddiffError(
-            f"FID: {name} has shape {array.shape}: a covariance needs at least 2 images "
-            "and 1 dimension"
-        )
-    array = array.astype(np.float64, copy=False)
-    # A sum over the row is finite only if all its values are, and can be squared.
-    with np.errstate(over="ignore", invalid="ignore"):
-        broken = np.count_nonzero(~np.isfinite(np.einsum("ij,ij->i", array, array)))
-    if broken:
-        raise MeddiffError(
-            f"FID: {broken} of {len(array)} rows of {name} hold NaN, infinite or overflowing "
-            "values: check the extractor's input and weights"
-        )
-    return array
+@dataclass(frozen=True)
+class _Weighted:
+    """Distances of two sets whose images count as often as weights say, many times over.
+
+    Squared singular values are found as eigenvalues of the smaller Gram matrix, which is fast and
+    loses half the digits: enough for replicates, not for the value itself.
+    """
+
+    a: Array
+    b: Array
+    squares: tuple[Array, Array]
+    cross: Array | None
+    """X Yᵀ (n, m), about means that are subtracted anew for every weighting; None if d is small."""
+
+    @classmethod
+    def of(cls, a: Array, b: Array) -> "_Weighted":
+        # Numbers near zero lose fewer digits.
+        centre = a.mean(axis=0)
+        a, b = a - centre, b - centre
+        squares = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
+        return cls(a, b, squares, a @ b.T if a.shape[1] > min(len(a), len(b)) else None)
+
+    def distances(
+        self, weights_a: Array, weights_b: Array, progress: Progress | None = None
+    ) -> Array:
+        """Return one distance a row of weights, (r, n) and (r, m)."""
+        means_a = weights_a @ self.a / weights_a.sum(1, keepdims=True)
+        means_b = weights_b @ self.b / weights_b.sum(1, keepdims=True)
+        if self.cross is not None:
+            along_a, along_b = self.b @ means_a.T, self.a @ means_b.T
+        values = np.empty(len(weights_a))
+        for row, (w, v) in enumerate(zip(weights_a, weights_b, strict=True)):
+            one, two = means_a[row], means_b[row]
+            if self.cross is None:
+                root_trace = _root_trace(_covariance(self.a, w, one), _covariance(self.b, v, two))
+            else:
+                shifted = _shifted(self.cross, w, along_b[:, row], v, along_a[:, row], one @ two)
+                root_trace = _nuclear_norm(shifted) / np.sqrt((w.sum() - 1) * (v.sum() - 1))
+            traces = sum(
+                (weights @ squares - weights.sum() * mean @ mean) / (weights.sum() - 1)
+                for weights, squares, mean in zip((w, v), self.squares, (one, two), strict=True)
+            )
+            values[row] = max(0.0, np.sum((one - two) ** 2) + traces - 2 * root_trace)
+            if progress is not None:
+                progress(row + 1)
+        return values
 
 
+def _shifted(
+    cross: Array, w: Array, a_by_mean_b: Array, v: Array, b_by_mean_a: Array, means: float
+) -> Array:
+    """Return X Yᵀ of the rows that count, about their own means and as often as they count."""
+    rows, columns = np.flatnonzero(w), np.flatnonzero(v)
+    product = cross[np.ix_(rows, columns)]
+    product -= a_by_mean_b[rows, None]
+    product -= b_by_mean_a[columns]
+    product += means
+    product *= np.sqrt(w[rows])[:, None]
+    product *= np.sqrt(v[columns])
+    return product
+
+
+def _covariance(features: Array, weights: Array, mean: Array) -> Array:
+    rows = np.flatnonzero(weights)
+    centred = (features[rows] - mean) * np.sqrt(weights[rows] / (weights.sum() - 1))[:, None]
+    return centred.T @ centred
+
+
+def _root_trace(one: Array, two: Array) -> float:
+    """Return tr sqrt(S1 S2) of two covariances."""
+    values, vectors = eigh(one)
+    root = vectors * np.sqrt(values.clip(0))
+    return float(np.sqrt(eigvalsh(root.T @ two @ root).clip(0)).sum())
+
+
+def _nuclear_norm(matrix: Array) -> float:
+    gram = matrix @ matrix.T if len(matrix) < matrix.shape[1] else matrix.T @ matrix
+    return float(np.sqrt(eigvalsh(gram).clip(0)).sum())
+
+
+def _subset(n: int, share: float, chance: np.random.Generator) -> Array:
+    """Return weights of 1 for a random share of n images, 0 for the others."""
+    weights = np.zeros(n)
+    weights[chance.permutation(n)[: max(2, round(share * n))]] = 1
+    return weights
+
+
+@lru_cache
 def _warn_if_few(n: int, d: int) -> None:
+    """Warn once of every size: a matrix of sets would tell the same of every cell."""
     if n <= d:
         logger.warning(
             "FID of %d images in %d dimensions: exact for the fitted Gaussians, "

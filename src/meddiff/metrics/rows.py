@@ -1,68 +1,46 @@
-"""Metrics of image sets as rows of Table 5.2."""
+"""What rows of Table 5.2 and of matrices share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from meddiff.metrics.frechet import fid
+from meddiff.metrics.intervals import LEAST, Estimate, pairs_interval, without_interval
 
 
-def fid_rows(
-    extractor: str,
-    reference: Mapping[str, np.ndarray],
-    scored: Mapping[str, Mapping[str, np.ndarray]],
-) -> pd.DataFrame:
-    """Return the FID of every image set and class against the class's reference.
-
-    Args:
-        extractor: name of the extractor.
-        reference: features (n, d) of real images by class.
-        scored: features (m, d) by image set ("synthetic", "noise", "real") and class.
-    """
-    return pd.DataFrame(
-        {
-            "class": name,
-            "images": images,
-            "metric": "fid",
-            "extractor": extractor,
-            "value": fid(features, reference[name]),
-            "std": np.nan,
-            **_counts(images, len(features), len(reference[name])),
-            "dimension": features.shape[1],
-        }
-        for images, by_class in scored.items()
-        for name, features in by_class.items()
-    )
+def mean_of_pairs(values: np.ndarray, replicates: int, seed: int) -> Estimate:
+    """Return the mean over all pairs of a set; of too few images without an interval."""
+    if len(values) < LEAST * (LEAST - 1) // 2:
+        return without_interval(float(values.mean()))
+    return pairs_interval(values, replicates=replicates, seed=seed)
 
 
-def similarity_rows(
-    name: str, images: str, pairs: Mapping[str, np.ndarray], count: int
-) -> pd.DataFrame:
-    """Return mean and standard deviation over all pairs of one image set.
-
-    Args:
-        name: class.
-        images: image set, "synthetic" or "real".
-        pairs: values of each pair by metric ("ssim", "ms_ssim").
-        count: number of images in the set.
-    """
-    return pd.DataFrame(
-        {
-            "class": name,
-            "images": images,
-            "metric": metric,
-            "extractor": "",
-            "value": values.mean(),
-            "std": values.std(),
-            **_counts(images, count, 0),
-            "dimension": pd.NA,
-        }
-        for metric, values in pairs.items()
-    )
+def interval(found: Estimate) -> dict[str, float]:
+    """Return the columns of a value with its 95 % interval; it is no mean, so has no deviation."""
+    return {"value": found.value, "std": np.nan, "low": found.low, "high": found.high}
 
 
-def _counts(images: str, scored: int, reference: int) -> dict[str, int]:
-    """Real and synthetic images behind a value; noise counts as synthetic."""
+def counts(images: str, scored: int, reference: int) -> dict[str, int]:
+    """Return the real and synthetic images behind a value; noise counts as synthetic."""
     real = images == "real"
     return {"n_real": reference + scored * real, "n_synthetic": scored * (not real)}
+
+
+def matrix_rows(
+    cells: Mapping[tuple[tuple[str, str], tuple[str, str]], Estimate],
+    order: Sequence[tuple[str, str]],
+    sizes: Mapping[tuple[str, str], int],
+) -> pd.DataFrame:
+    """Return the cells of a matrix as rows, in the order of its sets."""
+    return pd.DataFrame(
+        {
+            **dict(
+                zip(("images_a", "class_a", "images_b", "class_b"), (*one, *other), strict=True)
+            ),
+            **interval(cells[one, other]),
+            "n_a": sizes[one],
+            "n_b": sizes[other],
+        }
+        for one in order
+        for other in order
+    ).drop(columns="std")

@@ -6,19 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.metrics.frechet import fid
+from meddiff.metrics.distances import distance
+from meddiff.metrics.rows import interval, mean_of_pairs
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
 
-PUBLISHED = {
-    ("synthetic", "fid"): (5.9603, np.nan),
-    ("synthetic", "ssim"): (0.1654, 0.1078),
-    ("synthetic", "ms_ssim"): (0.1784, 0.2409),
-    ("synthetic, black background", "ssim"): (0.2049, 0.0836),
-    ("synthetic, black background", "ms_ssim"): (0.2345, 0.2510),
-}
-"""Value and standard deviation in the study, by image set and metric; its FID is RadImageNet's."""
-COLUMNS = ["class", "images", "metric", "extractor", "value", "std", "published", "published_std",
-           "n_real", "n_synthetic", "dimension", "reference", "note"]  # fmt: skip
+COLUMNS = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "published",
+           "published_std", "n_real", "n_synthetic", "dimension", "reference", "note"]  # fmt: skip
 MEASURES = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
 
 
@@ -26,9 +19,12 @@ def section_5_1(
     reference: np.ndarray,
     features: Mapping[str, np.ndarray],
     images: np.ndarray,
-    windows: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    published: Mapping[tuple[str, str], Mapping[str, float]],
     extractor: str,
     weights: str,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """Return one row a metric and image set.
 
@@ -36,20 +32,23 @@ def section_5_1(
         reference: features (n, d) of the validation set.
         features: features (m, d) by image set, "synthetic" and "real".
         images: the synthetic images, uint8 (m,H,W,1).
-        windows: settings of SSIM and MS-SSIM.
+        settings: windows of SSIM and MS-SSIM, and the number of half-samples.
+        published: value and std in the study, by image set and metric.
         extractor: name of the net that the features are from.
         weights: what its weights are.
+        seed: seed of the run.
     """
     sets = {
         "synthetic": images,
         "synthetic, black background": images[has_black_background(images)],
     }
+    replicates = settings["replicates"]
     rows = [
         {
             "images": name,
             "metric": "fid",
             "extractor": extractor,
-            "value": fid(compared, reference),
+            **interval(distance("fid", compared, reference, replicates, seed)),
             "n_real": len(reference) + len(compared) * (name == "real"),
             "n_synthetic": len(compared) * (name == "synthetic"),
             "dimension": reference.shape[1],
@@ -59,13 +58,11 @@ def section_5_1(
         for name, compared in features.items()
     ]
     for name, chosen in sets.items():
-        rows += _similarity(name, chosen, windows)
+        rows += _similarity(name, chosen, settings, seed)
     table = pd.DataFrame(rows)
-    told = [
-        PUBLISHED.get((row["images"], row["metric"]), (np.nan, np.nan))
-        for _, row in table.iterrows()
-    ]
-    table["published"], table["published_std"] = zip(*told, strict=True)
+    told = [published.get((row["images"], row["metric"]), {}) for _, row in table.iterrows()]
+    table["published"] = [values.get("value", np.nan) for values in told]
+    table["published_std"] = [values.get("std", np.nan) for values in told]
     table.insert(0, "class", "hand")
     return table.reindex(columns=COLUMNS).astype({"dimension": "Int64"})
 
@@ -75,12 +72,18 @@ def has_black_background(images: np.ndarray) -> np.ndarray:
     return images[:, 0, -1].max(1) <= 127
 
 
-def _similarity(name: str, images: np.ndarray, windows: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _similarity(
+    name: str, images: np.ndarray, settings: Mapping[str, Any], seed: int
+) -> list[dict[str, Any]]:
     """Return mean and standard deviation over all pairs; fewer than two images have none."""
     rows = []
     for metric, measure in MEASURES.items():
-        pairs = measure(images, **windows[metric]) if len(images) > 1 else np.array([np.nan])
-        row = {"images": name, "metric": metric, "extractor": "", "reference": "", "note": ""}
-        counts = {"n_real": 0, "n_synthetic": len(images)}
-        rows.append(row | counts | {"value": pairs.mean(), "std": pairs.std()})
+        row: dict[str, Any] = {"images": name, "metric": metric}
+        row |= dict.fromkeys(("extractor", "reference", "note"), "")
+        row |= {"n_real": 0, "n_synthetic": len(images)}
+        if len(images) > 1:
+            pairs = measure(images, **settings[metric])
+            found = mean_of_pairs(pairs, settings["replicates"], seed)
+            row |= {**interval(found), "std": pairs.std()}
+        rows.append(row)
     return rows

@@ -1,6 +1,6 @@
-"""Settings of SSIM and MS-SSIM."""
+"""Settings of metrics."""
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from meddiff.settings import Section
 
@@ -21,7 +21,9 @@ class MsSsimWindow(SsimWindow):
 
 
 class Metrics(Section):
-    """Settings of SSIM and MS-SSIM."""
+    """How image sets are compared."""
 
     ssim: SsimWindow = SsimWindow()
     ms_ssim: MsSsimWindow = MsSsimWindow()
+    replicates: int = Field(default=200, ge=4)
+    """Random half-samples of the images behind each 95 % interval."""

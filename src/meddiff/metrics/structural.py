@@ -9,10 +9,12 @@ the positions where it fits wholly, the mean over channels and positions, and ne
 
 Every image's own mean and variance are blurred once; a pair costs one more blurred product. A blur
 is a product with a banded matrix on either side, in tiles that skip most of the band's zeros.
-Values depend on the two images alone, to the last bit, not on their neighbours or on block sizes.
+Images are spread over as many threads as BLAS has, each with one thread of BLAS. Values depend on
+the two images alone, to the last bit, not on their neighbours, on block sizes or on threads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -21,15 +23,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import toeplitz
 from scipy.special import softmax
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from meddiff.errors import MeddiffError
+from meddiff.metrics.images import Images, check_same_shape, checked
 
 Array = npt.NDArray[np.float64]
-Images = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
 
-# Window positions in one matrix product: more multiply zeros, fewer leave BLAS idle.
-_TILE = 16
+# Window positions in one matrix product, at least: more multiply zeros, fewer leave BLAS idle.
+_TILE = 18
 # The right-hand images of one step should stay in a core's second-level cache.
 _CHUNK_BYTES = 2**20
 # Moments of one block of images: two blocks are held at once.
@@ -240,9 +243,9 @@ def _halved(images: Array) -> Array:
 def _tiles(positions: int, taps: int, sigma: float) -> list[tuple[slice, slice, Array]]:
     """Cover the window's positions: (positions, pixels under them, banded matrix) a tile.
 
-    The last tile is shifted back to full size, so that one matrix serves all.
+    Tiles are of one size, the last one shifted back to it, so that one matrix serves all.
     """
-    tile = min(positions, max(_TILE, taps))
+    tile = -(-positions // max(1, positions // max(_TILE, taps)))
     window = _banded(tile, taps, sigma)
     starts = (min(start, positions - tile) for start in range(0, positions, tile))
     return [(slice(p, p + tile), slice(p, p + tile + taps - 1), window) for p in starts]
@@ -269,11 +272,7 @@ def _pairs(measure: _Measure, images: Images, progress: Progress | None) -> Arra
 def _between(measure: _Measure, a: Images, b: Images, progress: Progress | None) -> Array:
     a = _checked(measure, "images_a", a, at_least=1)
     b = _checked(measure, "images_b", b, at_least=1)
-    if a.shape[1:] != b.shape[1:]:
-        raise MeddiffError(
-            f"{measure}: images_a are {a.shape[1:]} (height, width, channels), images_b "
-            f"{b.shape[1:]}: resize them alike"
-        )
+    check_same_shape(measure, a, b)
     runs = _runs(measure, a, b, upper=False)
     values = np.empty(len(a) * len(b))
     return _collected(runs, values, lambda i, j: i * len(b) + j, progress).reshape(len(a), len(b))
@@ -300,30 +299,40 @@ def _runs(
 ) -> Iterator[tuple[int, int, Array]]:
     """Yield (i, j, values of a[i] with b[j], b[j + 1], ...), for j > i alone if `upper`."""
     block = max(1, _BLOCK_BYTES // (_float_bytes(a[0]) * len(fields(_Moments))))
-    for rows in _split(range(len(a)), block):
-        left = measure.pyramid(a[rows.start : rows.stop])
-        for columns in _split(range(rows.start if upper else 0, len(b)), block):
-            diagonal = upper and columns == rows
-            right = left if diagonal else measure.pyramid(b[columns.start : columns.stop])
-            yield from _block_runs(measure, rows, left, columns, right, upper)
+    blas = (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+    threads = max(blas, default=1)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for rows in _split(range(len(a)), block):
+            left = measure.pyramid(a[rows.start : rows.stop])
+            for columns in _split(range(rows.start if upper else 0, len(b)), block):
+                diagonal = upper and columns == rows
+                right = left if diagonal else measure.pyramid(b[columns.start : columns.stop])
+
+                def scores(
+                    part: tuple[int, slice], left: list = left, right: list = right
+                ) -> Array:
+                    return measure.scores(_at(left, part[0]), _at(right, part[1]))
+
+                parts = list(_parts(rows, columns, _float_bytes(left[0].images[0]), upper))
+                for (row, members), values in zip(parts, pool.map(scores, parts), strict=True):
+                    yield rows.start + row, columns.start + members.start, values
 
 
-def _block_runs(
-    measure: _Measure,
-    rows: range,
-    left: list[_Moments],
-    columns: range,
-    right: list[_Moments],
-    upper: bool,
-) -> Iterator[tuple[int, int, Array]]:
-    chunk = max(1, _CHUNK_BYTES // _float_bytes(left[0].images[0]))
+def _parts(
+    rows: range, columns: range, image_bytes: int, upper: bool
+) -> Iterator[tuple[int, slice]]:
+    """Yield a row of the left block and the right-hand images of one step, by their places."""
+    chunk = max(1, _CHUNK_BYTES // image_bytes)
     for group in _split(columns, chunk):
         for i in rows:
             first = max(group.start, i + 1) if upper else group.start
             if first < group.stop:
-                one = [level[i - rows.start] for level in left]
-                local = slice(first - columns.start, group.stop - columns.start)
-                yield i, first, measure.scores(one, [level[local] for level in right])
+                members = slice(first - columns.start, group.stop - columns.start)
+                yield i - rows.start, members
+
+
+def _at(levels: list[_Moments], index: int | slice) -> list[_Moments]:
+    return [level[index] for level in levels]
 
 
 def _float_bytes(image: npt.NDArray[Any]) -> int:
@@ -336,15 +345,9 @@ def _split(indices: range, size: int) -> Iterator[range]:
 
 def _checked(measure: _Measure, name: str, images: Images, *, at_least: int) -> Images:
     """Return images as (n, h, w, c)."""
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
-        raise MeddiffError(
-            f"{measure}: {name} must be a uint8 array of shape (n, h, w) or (n, h, w, c), not "
-            f"{getattr(images, 'dtype', type(images).__name__)} {getattr(images, 'shape', '')}"
-        )
-    if len(images) < at_least:
-        raise MeddiffError(f"{measure}: a pair needs two images, {name} holds {len(images)}")
+    images = checked(measure, name, images, at_least=at_least)
     _check_window_fits(measure, *images.shape[1:3])
-    return images if images.ndim == 4 else images[..., None]
+    return images
 
 
 def _check_window_fits(measure: _Measure, height: int, width: int) -> None:

@@ -1,0 +1,33 @@
+"""What metrics of images ask of their input."""
+
+import numpy as np
+import numpy.typing as npt
+
+from meddiff.errors import MeddiffError
+
+Images = npt.NDArray[np.uint8]
+
+
+def checked(metric: object, name: str, images: Images, *, at_least: int) -> Images:
+    """Return images as (n, h, w, c), without a copy.
+
+    Raises:
+        MeddiffError: they are no uint8 array (n, h, w) or (n, h, w, c), or fewer than `at_least`.
+    """
+    if getattr(images, "dtype", None) != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
+        raise MeddiffError(
+            f"{metric}: {name} must be a uint8 array of shape (n, h, w) or (n, h, w, c), not "
+            f"{getattr(images, 'dtype', type(images).__name__)} {getattr(images, 'shape', '')}"
+        )
+    if len(images) < at_least:
+        raise MeddiffError(f"{metric}: a pair needs two images, {name} holds {len(images)}")
+    return images if images.ndim == 4 else images[..., None]
+
+
+def check_same_shape(metric: object, images_a: Images, images_b: Images) -> None:
+    """Raise MeddiffError if images (n, h, w, c) and (m, h, w, c) differ in h, w or c."""
+    if images_a.shape[1:] != images_b.shape[1:]:
+        raise MeddiffError(
+            f"{metric}: images_a are {images_a.shape[1:]} (height, width, channels), images_b "
+            f"{images_b.shape[1:]}: resize them alike"
+        )

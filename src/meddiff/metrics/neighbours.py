@@ -1,0 +1,207 @@
+"""What nearest neighbours tell: fidelity, diversity, and copies of training images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import hypergeom, mannwhitneyu
+from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_chunked
+from sklearn.utils import gen_batches
+
+from meddiff.errors import MeddiffError
+from meddiff.metrics.features import Array, checked_pair
+
+_ROUNDING = 1e-7
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Precision, recall, density and coverage.
+
+    For n real and m synthetic images of one distribution without ties, whatever it is, density is
+    expected at 1, and coverage at 1 - (n - 1) ... (n - k) / ((n + m - 1) ... (n + m - k)), which is
+    near 1 - 2^-k for n = m. Precision and recall stay somewhat below 1, too.
+
+    Attributes:
+        precision: share of synthetic images within reach of a real one, in [0, 1].
+        recall: share of real images within reach of a synthetic one, in [0, 1].
+        density: real neighbourhoods that a synthetic image lies in, by k; at least 0, may pass 1.
+        coverage: share of real images whose neighbourhood holds a synthetic one, in [0, 1].
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def fidelity(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, neighbours: int = 5) -> Fidelity:
+    """Return precision, recall, density and coverage of synthetic features (m, d) for real (n, d).
+
+    Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models"
+    (NeurIPS 2019), and Naeem et al., "Reliable fidelity and diversity metrics for generative
+    models" (ICML 2020), eq. 2 to 5. An image reaches as far as its `neighbours`-th nearest
+    neighbour in its own set, that distance included, up to rounding. Values depend on the
+    numbers of images: compare sets of equal size.
+
+    Raises MeddiffError as `fid` does, or if a set holds no more images than `neighbours`.
+    """
+    names = ("real", "synthetic")
+    a, b = checked_pair("precision and recall", real, synthetic, names=names)
+    for name, features in zip(names, (a, b), strict=True):
+        if not 1 <= neighbours < len(features):
+            raise MeddiffError(
+                f"precision and recall: neighbours is {neighbours}, and {name} holds "
+                f"{len(features)} images: use from 1 to {len(features) - 1}"
+            )
+    a, b = _centred(a, b)
+    reach_a, reach_b = _reach(a, neighbours), _reach(b, neighbours)
+    near_synthetic = np.zeros(len(b), dtype=np.int64)
+    reached, covered = np.empty(len(a), dtype=bool), np.empty(len(a), dtype=bool)
+    start = 0
+    for distances in pairwise_distances_chunked(a, b):
+        rows = slice(start, start + len(distances))
+        within = distances <= reach_a[rows, None]
+        near_synthetic += within.sum(0)
+        covered[rows] = within.any(1)
+        reached[rows] = (distances <= reach_b).any(1)
+        start += len(distances)
+    return Fidelity(
+        precision=float((near_synthetic > 0).mean()),
+        recall=float(reached.mean()),
+        density=float(near_synthetic.mean() / neighbours),
+        coverage=float(covered.mean()),
+    )
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """How close synthetic images come to training images, beside unseen real ones.
+
+    Attributes:
+        synthetic: median distance of a synthetic image to the nearest training image.
+        unseen: the same of unseen real images.
+        closer: chance that a synthetic image lies closer than an unseen one; 0.5 without copying.
+        p_value: of a synthetic set this close or closer, if it were as far as unseen images.
+        suspects: synthetic images that are closer than all unseen ones but the closest 1 %.
+        suspects_p: of as many suspects or more, if synthetic images were as far as unseen ones.
+        identical: suspects at less than a third of that distance.
+        nearest: for every synthetic image the place of its nearest training image, int (m,).
+        distances: that distance, float64 (m,).
+    """
+
+    synthetic: float
+    unseen: float
+    closer: float
+    p_value: float
+    suspects: int
+    suspects_p: float
+    identical: int
+    nearest: npt.NDArray[np.intp]
+    distances: Array
+
+    @property
+    def verdict(self) -> str:
+        """`copies` if one image is nearly a training image; `closer than unseen images` if they all
+        are, or more of them suspects, than chance allows (p < 0.01); else `no copies`.
+
+        Images that are closer may be changed copies, or those of a net that draws no details.
+        """
+        if self.identical:
+            return "copies"
+        closer = min(self.p_value, self.suspects_p) < 0.01
+        return "closer than unseen images" if closer else "no copies"
+
+
+def memorisation(
+    training: npt.ArrayLike, synthetic: npt.ArrayLike, unseen: npt.ArrayLike
+) -> Memorisation:
+    """Compare the nearest training image of synthetic images with that of unseen real images.
+
+    The test of Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in
+    generative models" (AISTATS 2020), section 3, over the whole space: a one-sided Mann-Whitney
+    test of the two sets of distances. It sees a shift of all images; a few copies are seen by their
+    rank among the unseen ones, which is as exact.
+
+    Args:
+        training: features (n, d) of the images that the model learnt from; flattened images serve.
+        synthetic: features (m, d) of its images.
+        unseen: features (k, d) of real images that it has not seen.
+
+    Raises:
+        MeddiffError: as `fid` does, or unseen images are training images.
+    """
+    nearest, distances = nearest_training(training, synthetic)
+    _, baseline = nearest_training(training, unseen, name="unseen")
+    return judge_copies(nearest, distances, baseline)
+
+
+def nearest_training(
+    training: npt.ArrayLike, drawn: npt.ArrayLike, *, name: str = "synthetic"
+) -> tuple[npt.NDArray[np.intp], Array]:
+    """Return for each row of `drawn` (m, d) the place of the nearest of `training` (n, d), and its
+    distance; `name` is what errors call it."""
+    names = ("training", name)
+    trained, queries = checked_pair("memorisation", training, drawn, names=names, at_least=1)
+    return _nearest(*_centred(trained, queries))
+
+
+def judge_copies(nearest: npt.NDArray[np.intp], distances: Array, baseline: Array) -> Memorisation:
+    """Return what distances of synthetic images tell beside those of unseen ones, (m,) and (k,).
+
+    Raises:
+        MeddiffError: more than 5 % of the unseen images are training images.
+    """
+    known = int((baseline == 0).sum())
+    if known > len(baseline) / 20:
+        raise MeddiffError(
+            f"memorisation: {known} of {len(baseline)} unseen images are training images: give "
+            "images that the model has not learnt from (protocol: audited keeps some)"
+        )
+    test = mannwhitneyu(baseline, distances, alternative="greater")
+    rank = max(1, len(baseline) // 100)
+    limit = np.sort(baseline)[rank - 1]
+    suspects = int((distances < limit).sum())
+    # At most rank - 1 of the images in front of the limit, suspects among them, are unseen.
+    chance = hypergeom(len(distances) + len(baseline), len(baseline), suspects + rank - 1)
+    return Memorisation(
+        synthetic=float(np.median(distances)),
+        unseen=float(np.median(baseline)),
+        closer=float(test.statistic / (len(distances) * len(baseline))),
+        p_value=float(test.pvalue),
+        suspects=suspects,
+        suspects_p=float(chance.cdf(rank - 1)),
+        identical=int((distances < limit / 3).sum()),
+        nearest=nearest,
+        distances=distances,
+    )
+
+
+def _centred(a: Array, b: Array) -> tuple[Array, Array]:
+    """Shift both sets alike: distances of short vectors lose fewer digits."""
+    centre = a.mean(axis=0)
+    return a - centre, b - centre
+
+
+def _reach(features: Array, neighbours: int) -> Array:
+    """Distance of every image to its k-th nearest neighbour in the same set."""
+    reach = np.concatenate(
+        [
+            np.partition(distances, neighbours, axis=1)[:, neighbours]
+            for distances in pairwise_distances_chunked(features)
+        ]
+    )
+    # Distances are good to half the digits of the vectors' lengths, and a copy of the k-th
+    # neighbour itself is within reach.
+    return reach + _ROUNDING * (reach + np.linalg.norm(features, axis=1))
+
+
+def _nearest(trained: Array, drawn: Array) -> tuple[npt.NDArray[np.intp], Array]:
+    """Return for every row of `drawn` the place of the nearest training image and its distance."""
+    nearest = pairwise_distances_argmin(drawn, trained)
+    # Anew, so that a copy's distance is 0 to the last digit.
+    distances = [
+        np.linalg.norm(drawn[rows] - trained[nearest[rows]], axis=1)
+        for rows in gen_batches(len(drawn), 1024)
+    ]
+    return nearest, np.concatenate(distances)

@@ -1,0 +1,102 @@
+"""Similarity of images, SSIM and MS-SSIM, as rows of Table 5.2 and as matrices."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.metrics.intervals import LEAST, Estimate, between_interval, without_interval
+from meddiff.metrics.rows import counts, interval, matrix_rows, mean_of_pairs
+from meddiff.metrics.structural import (
+    ms_ssim_between,
+    ms_ssim_pairs,
+    ssim_between,
+    ssim_pairs,
+)
+
+PAIRS: Mapping[str, Callable[..., np.ndarray]] = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
+BETWEEN: Mapping[str, Callable[..., np.ndarray]] = {
+    "ssim": ssim_between,
+    "ms_ssim": ms_ssim_between,
+}
+Progress = Callable[[int], None]
+
+
+def similarity_rows(
+    name: str,
+    images: str,
+    pairs: Mapping[str, np.ndarray],
+    count: int,
+    *,
+    replicates: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return mean and standard deviation over all pairs of one image set.
+
+    Args:
+        name: class.
+        images: image set, "synthetic" or "real".
+        pairs: values of each pair by metric ("ssim", "ms_ssim").
+        count: number of images in the set.
+        replicates: random half-samples behind an interval.
+        seed: seed of the run.
+    """
+    return pd.DataFrame(
+        {
+            "class": name,
+            "images": images,
+            "metric": metric,
+            "extractor": "",
+            **interval(mean_of_pairs(values, replicates, seed)),
+            "std": values.std(),
+            **counts(images, count, 0),
+            "dimension": pd.NA,
+        }
+        for metric, values in pairs.items()
+    )
+
+
+def similarity_matrix(
+    sets: Mapping[tuple[str, str], np.ndarray],
+    metric: str,
+    window: Mapping[str, Any],
+    *,
+    most: int,
+    replicates: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return the mean SSIM or MS-SSIM between every two of several image sets, and within each.
+
+    Args:
+        sets: uint8 (N,H,W,C) by image set and class.
+        metric: "ssim" or "ms_ssim".
+        window: kernel_size and sigma.
+        most: images taken of each set.
+        replicates: random half-samples behind an interval.
+        seed: seed of the run.
+        progress: called with the number of cells done.
+
+    Returns:
+        One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b.
+    """
+    chosen = {key: images[:most] for key, images in sets.items()}
+    cells: dict[tuple[tuple[str, str], tuple[str, str]], Estimate] = {}
+    for done, (one, other) in enumerate(combinations_with_replacement(chosen, 2), start=1):
+        if one == other:
+            values = PAIRS[metric](chosen[one], **window)
+            cells[one, one] = mean_of_pairs(values, replicates, seed)
+        else:
+            values = BETWEEN[metric](chosen[one], chosen[other], **window)
+            enough = min(values.shape) >= LEAST
+            found = (
+                between_interval(values, replicates=replicates, seed=seed)
+                if enough
+                else without_interval(float(values.mean()))
+            )
+            cells[one, other] = cells[other, one] = found
+        if progress is not None:
+            progress(done)
+    return matrix_rows(cells, list(sets), {key: len(images) for key, images in chosen.items()})

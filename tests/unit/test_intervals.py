@@ -1,0 +1,182 @@
+"""Intervals: do they hold the expected value as often as they say, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from meddiff.errors import MeddiffError
+from meddiff.metrics import (
+    cmmd,
+    cmmd_interval,
+    fid,
+    fid_interval,
+    kid,
+    kid_interval,
+    pairs_interval,
+)
+from meddiff.metrics.intervals import estimate, half_samples
+
+SIMULATIONS = 60
+
+
+def draw(rng, n, d, shift):
+    return rng.normal(size=(n, d)) + shift / np.sqrt(d)
+
+
+def coverage_and_width(metric, interval, n, m, d, shift):
+    """Share of intervals that hold the expected value, and mean standard error by its truth."""
+    rng = np.random.default_rng(0)
+
+    def sets():
+        return draw(rng, n, d, 1), draw(rng, m, d, 1 + shift)
+
+    values = [metric(*sets()) for _ in range(300)]
+    found = [interval(*sets(), replicates=100, seed=seed) for seed in range(SIMULATIONS)]
+    held = np.mean([e.low <= np.mean(values) <= e.high for e in found])
+    return held, np.mean([e.error for e in found]) / np.std(values)
+
+
+@pytest.mark.parametrize("shift", [0, 0.5, 2])
+@pytest.mark.parametrize(("metric", "interval"), [(kid, kid_interval), (cmmd, cmmd_interval)])
+@pytest.mark.parametrize(("n", "m", "d"), [(60, 60, 4), (50, 80, 100)])
+def test_kid_and_cmmd_lie_in_their_intervals_as_often_as_promised(metric, interval, n, m, d, shift):
+    held, width = coverage_and_width(metric, interval, n, m, d, shift)
+    assert held >= 0.85
+    assert 0.75 < width < 1.4
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize(("n", "m", "d"), [(80, 80, 4), (40, 60, 30), (30, 40, 100)])
+def test_fid_lies_in_its_interval_as_often_as_promised(n, m, d, shift):
+    held, width = coverage_and_width(fid, fid_interval, n, m, d, shift)
+    assert held >= 0.85
+    assert 0.75 < width < 1.5
+
+
+def correlations(rng, n, likeness):
+    """A stand-in for SSIM: correlations of pictures that share a pattern more or less."""
+    pictures = rng.normal(size=(n, 40))
+    pictures += likeness * rng.gamma(2, 0.5, (n, 1)) * np.linspace(-1, 1, 40)
+    return np.corrcoef(pictures)[np.triu_indices(n, 1)]
+
+
+@pytest.mark.parametrize("likeness", [0, 1.5])
+def test_mean_over_pairs_lies_in_its_interval_as_often_as_promised(likeness):
+    rng = np.random.default_rng(0)
+    means = [correlations(rng, 30, likeness).mean() for _ in range(1000)]
+    found = [
+        pairs_interval(correlations(rng, 30, likeness), replicates=100, seed=seed)
+        for seed in range(SIMULATIONS)
+    ]
+    assert np.mean([e.low <= np.mean(means) <= e.high for e in found]) >= 0.85
+    assert 0.75 < np.mean([e.error for e in found]) / np.std(means) < 1.4
+
+
+def test_error_of_a_plain_mean_is_the_textbook_standard_error():
+    """Values a_i + a_j average to twice the mean of a, so that no product of images is left."""
+    a = np.random.default_rng(0).normal(size=50)
+    values = np.add.outer(a, a)[np.triu_indices(50, 1)]
+    result = pairs_interval(values, replicates=20_000)
+    expected = 2 * a.std(ddof=1) / np.sqrt(50)
+    assert result.error == pytest.approx(expected, rel=0.02)
+    assert result.value == pytest.approx(2 * a.mean())
+    assert result.high - result.value == pytest.approx(1.959964 * result.error)
+    assert result.value - result.low == pytest.approx(1.959964 * result.error)
+
+
+def test_pairs_sharing_images_widen_the_interval():
+    """Far wider than if the 1,225 values were independent."""
+    a = np.random.default_rng(0).normal(size=50)
+    values = np.add.outer(a, a)[np.triu_indices(50, 1)]
+    naive = values.std() / np.sqrt(len(values))
+    assert pairs_interval(values).error > 4 * naive
+
+
+def test_halves_complement_each_other_and_are_fixed_by_the_seed():
+    a, b = half_samples(7, 10, replicates=9, seed=1)
+    assert a.shape == (10, 7) and b.shape == (10, 10)
+    np.testing.assert_array_equal(a[::2] + a[1::2], 1)
+    np.testing.assert_array_equal(a.sum(1), [3, 4] * 5)
+    np.testing.assert_array_equal(b.sum(1), 5)
+    np.testing.assert_array_equal(a, half_samples(7, 10, replicates=9, seed=1)[0])
+    assert (a != half_samples(7, 10, replicates=9, seed=2)[0]).any()
+    same_size = half_samples(20, 20, replicates=40)
+    assert (same_size[0] != same_size[1]).any()
+
+
+def test_every_image_is_drawn_equally_often():
+    (weights,) = half_samples(9, replicates=20_000)
+    np.testing.assert_allclose(weights[::2].mean(0), 4 / 9, atol=0.025)
+
+
+def test_constant_values_have_an_interval_of_no_width():
+    result = pairs_interval(np.full(10, 0.25), replicates=20)
+    assert (result.low, result.value, result.high, result.error) == (0.25, 0.25, 0.25, 0)
+    constant = np.full((6, 4), 2.0)
+    for interval in (fid_interval, kid_interval, cmmd_interval):
+        result = interval(constant, constant, replicates=20)
+        assert (result.value, result.error) == (pytest.approx(0, abs=1e-9),) * 2
+
+
+def test_an_interval_ends_where_the_metric_does():
+    result = estimate(0.1, np.array([0.0, 5.0, 5.0, 0.0]), least=0)
+    assert result.low == 0
+    assert result.high > 0.1
+
+
+def test_wider_level_wider_interval():
+    values = np.random.default_rng(0).normal(size=45)
+    widths = [
+        (lambda e: e.high - e.low)(pairs_interval(values, level=level))
+        for level in (0.5, 0.9, 0.99)
+    ]
+    assert widths == sorted(widths)
+    assert len(set(widths)) == 3
+
+
+@pytest.mark.parametrize("interval", [fid_interval, kid_interval, cmmd_interval])
+def test_the_smallest_sets_have_finite_intervals_and_smaller_ones_are_refused(interval):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    result = interval(a, b, replicates=50)
+    assert np.isfinite([result.low, result.value, result.high, result.error]).all()
+    assert result.low <= result.value <= result.high
+    for one, two in ((a[:3], b), (b, a[:3])):
+        with pytest.raises(MeddiffError, match="at least 4 images"):
+            interval(one, two, replicates=50)
+
+
+def test_progress_counts_the_replicates():
+    counts = []
+    fid_interval(np.eye(6), np.eye(6)[::-1] + 1, replicates=12, progress=counts.append)
+    assert counts == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(3), "4 or more images"),
+        (np.zeros(7), "pairs"),
+        (np.zeros(0), "pairs"),
+        (np.zeros((2, 3)), r"shape \(2, 3\)"),
+        (np.array([1, 2, np.inf, 4, 5, 6]), "1 of 6 values are not finite"),
+        (np.full(6, np.nan), "6 of 6 values"),
+    ],
+)
+def test_values_of_no_pairs_are_refused(values, message):
+    with pytest.raises(MeddiffError, match=message):
+        pairs_interval(values)
+
+
+def test_a_list_of_values_will_do():
+    assert pairs_interval([1, 2, 3, 4, 5, 6]).value == 3.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"replicates": 1}, "replicates"), ({"level": 1.0}, "level"), ({"level": -0.1}, "level")],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(MeddiffError, match=message):
+        pairs_interval(np.zeros(6), **options)
+    with pytest.raises(MeddiffError, match=message):
+        fid_interval(np.eye(6), np.eye(6), **options)

@@ -1,0 +1,279 @@
+"""Precision to coverage and memorisation against torch-fidelity, loops, closed forms and plants."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm, rankdata
+from sklearn import config_context
+from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+from meddiff.errors import MeddiffError
+from meddiff.metrics import fidelity, memorisation
+from meddiff.metrics.neighbours import judge_copies
+
+
+def features(seed, n, d, shift=0.0, scale=1.0):
+    return scale * np.random.default_rng(seed).normal(size=(n, d)) + shift
+
+
+def looped_fidelity(real, synthetic, k):
+    """Kynkäänniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 4 and 5."""
+
+    def distance(x, y):
+        return np.sqrt(sum((x - y) ** 2))
+
+    def reaches(x):
+        return [sorted(distance(u, v) for j, v in enumerate(x) if j != i)[k - 1]
+                for i, u in enumerate(x)]  # fmt: skip
+
+    reach_real, reach_synthetic = reaches(real), reaches(synthetic)
+    n, m = len(real), len(synthetic)
+    inside = [[distance(x, y) <= r for x, r in zip(real, reach_real, strict=True)]
+              for y in synthetic]  # fmt: skip
+    back = [[distance(x, y) <= r for y, r in zip(synthetic, reach_synthetic, strict=True)]
+            for x in real]  # fmt: skip
+    return (
+        sum(map(any, inside)) / m,
+        sum(map(any, back)) / n,
+        sum(map(sum, inside)) / (k * m),
+        sum(map(any, zip(*inside, strict=True))) / n,
+    )
+
+
+def values(result):
+    return result.precision, result.recall, result.density, result.coverage
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_fidelity_equals_loops_on_sets_of_different_size(k):
+    real, synthetic = features(1, 30, 3), features(2, 22, 3, 0.8)
+    expected = looped_fidelity(real, synthetic, k)
+    assert values(fidelity(real, synthetic, neighbours=k)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("d", [2, 64])
+def test_precision_and_recall_equal_torch_fidelity(d):
+    real, synthetic = features(1, 150, d), features(2, 120, d, 0.3, 0.8)
+    expected = calculate_precision_recall_full(torch.tensor(synthetic), torch.tensor(real), 3)
+    result = fidelity(real, synthetic, neighbours=3)
+    assert (result.precision, result.recall) == pytest.approx(expected, rel=1e-6)
+
+
+def test_density_and_coverage_of_one_distribution_have_closed_forms():
+    """Ranks alone decide, whatever the distribution: Naeem et al. 2020, lemma 2 for coverage."""
+    n, m, k, repeats = 30, 20, 3, 400
+    results = [
+        fidelity(features(2 * s, n, 4), features(2 * s + 1, m, 4), neighbours=k)
+        for s in range(repeats)
+    ]
+    density = np.array([r.density for r in results])
+    coverage = np.array([r.coverage for r in results])
+    missed = np.prod([(n - i) / (n + m - i) for i in range(1, k + 1)])
+    assert abs(density.mean() - 1) < 4 * density.std() / repeats**0.5
+    assert abs(coverage.mean() - (1 - missed)) < 4 * coverage.std() / repeats**0.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 20), st.integers(4, 20), st.integers(1, 6))
+def test_fidelity_is_in_range_blind_to_order_and_mirrored_by_swapping(seed, n, m, d):
+    real, synthetic = features(seed, n, d), features(seed + 1, m, d, 0.5)
+    result, swapped = (
+        fidelity(real, synthetic, neighbours=3),
+        fidelity(synthetic, real, neighbours=3),
+    )
+    assert all(0 <= value <= 1 for value in (result.precision, result.recall, result.coverage))
+    assert result.density >= 0
+    assert (result.precision, result.recall) == (swapped.recall, swapped.precision)
+    assert fidelity(real[::-1], synthetic[::-1], neighbours=3) == result
+    assert fidelity(real + 5, synthetic + 5, neighbours=3) == result
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_identical_sets_are_wholly_within_reach_to_the_last_neighbour(offset):
+    """Every image lies in its own ball and, without ties, in k others on average."""
+    real = features(1, 60, 30) + offset
+    assert values(fidelity(real, real[::-1].copy())) == (1, 1, pytest.approx(6 / 5), 1)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.3, 1e6 / 7])
+def test_constant_features_are_within_reach_of_each_other(level):
+    constant = np.full((8, 50), level)
+    assert values(fidelity(constant, constant[:7])) == (1, 1, 8 / 5, 1)
+
+
+def test_distant_sets_share_nothing():
+    assert values(fidelity(features(1, 30, 5), features(2, 30, 5, 100))) == (0, 0, 0, 0)
+
+
+def test_mode_collapse_lowers_recall_and_coverage_but_not_precision():
+    modes = np.repeat(10 * np.eye(4), 50, axis=0)
+    real, varied = modes + features(1, 200, 4), modes + features(2, 200, 4)
+    collapsed = modes[0] + features(3, 200, 4)
+    good, poor = fidelity(real, varied), fidelity(real, collapsed)
+    assert good.recall > 0.8 and good.coverage > 0.8
+    assert poor.recall < 0.4 and poor.coverage < 0.4
+    assert poor.precision > 0.8
+
+
+def test_noise_lowers_precision_and_density_but_not_recall():
+    real = features(1, 200, 4)
+    good, noisy = fidelity(real, features(2, 200, 4)), fidelity(real, features(3, 200, 4, scale=6))
+    assert noisy.precision < good.precision - 0.4
+    assert noisy.density < good.density - 0.4
+    assert noisy.recall > 0.8
+
+
+def test_chunks_change_nothing():
+    real, synthetic = features(1, 700, 3), features(2, 600, 3, 0.2)
+    whole = fidelity(real, synthetic)
+    with config_context(working_memory=0.1):
+        assert fidelity(real, synthetic) == whole
+
+
+@pytest.mark.parametrize("neighbours", [0, -1, 10, 99])
+def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
+    with pytest.raises(MeddiffError, match=r"neighbours is -?\d+, .* use from 1 to"):
+        fidelity(np.eye(20), np.eye(20)[:10], neighbours=neighbours)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.full((9, 4), np.nan), "9 of 9 rows of synthetic"),
+        (np.full((9, 4), -np.inf), "9 of 9 rows of synthetic"),
+        (np.ones((9, 5)), "synthetic 5: use the same extractor"),
+        (np.ones(4), r"synthetic must be .* shape \(4,\)"),
+        (np.ones((0, 4)), "at least"),
+    ],
+)
+def test_bad_features_are_named(bad, message):
+    good = features(1, 12, 4)
+    with pytest.raises(MeddiffError, match=message):
+        fidelity(good, bad)
+    with pytest.raises(MeddiffError, match=message):
+        memorisation(good, bad, good)
+    with pytest.raises(MeddiffError, match=message.replace("synthetic", "unseen")):
+        memorisation(good, good, bad)
+
+
+def looped_memorisation(training, synthetic, unseen):
+    def nearest(x):
+        return np.array([min(np.sqrt(np.sum((u - v) ** 2)) for v in training) for u in x])
+
+    distances, baseline = nearest(synthetic), nearest(unseen)
+    wins = [(d < b) + (d == b) / 2 for d in distances for b in baseline]
+    return distances, baseline, np.mean(wins)
+
+
+def test_memorisation_equals_loops_and_the_rank_test_by_hand():
+    training, synthetic, unseen = features(1, 40, 6), features(2, 30, 6), features(3, 25, 6)
+    result = memorisation(training, synthetic, unseen)
+    distances, baseline, closer = looped_memorisation(training, synthetic, unseen)
+    np.testing.assert_allclose(result.distances, distances, rtol=1e-12)
+    assert result.closer == pytest.approx(closer)
+    assert result.synthetic == pytest.approx(np.median(distances))
+    assert result.unseen == pytest.approx(np.median(baseline))
+    n, m = len(baseline), len(distances)
+    u = rankdata(np.r_[baseline, distances])[:n].sum() - n * (n + 1) / 2
+    z = (u - n * m / 2 - 0.5) / np.sqrt(n * m * (n + m + 1) / 12)
+    assert result.p_value == pytest.approx(norm.sf(z), rel=1e-9)
+
+
+def test_copies_among_synthetic_images_are_found_and_named():
+    training, unseen = features(1, 300, 20), features(2, 200, 20)
+    copied = training[40:160]
+    result = memorisation(training, np.r_[copied, features(3, 80, 20)], unseen)
+    assert result.verdict == "copies"
+    assert result.closer > 0.7
+    assert result.suspects >= 120 and result.identical == 120
+    np.testing.assert_array_equal(result.nearest[:120], np.arange(40, 160))
+    assert not result.distances[:120].any()
+
+
+def test_one_copy_is_enough():
+    training, unseen = features(1, 300, 20), features(2, 400, 20)
+    result = memorisation(training, np.r_[training[:1], features(3, 199, 20)], unseen)
+    assert result.verdict == "copies" and result.identical == 1 and result.p_value > 0.01
+
+
+def test_a_few_noisy_copies_are_told_by_their_rank():
+    """None is nearly a training image, and most images are as far as unseen ones."""
+    training, unseen = features(1, 300, 20), features(2, 400, 20)
+    noisy = training[:16] + features(4, 16, 20, scale=0.4)
+    result = memorisation(training, np.r_[noisy, features(3, 184, 20)], unseen)
+    assert result.identical == 0 and result.p_value > 0.01
+    assert result.suspects >= 16 and result.suspects_p < 1e-6
+    assert result.verdict == "closer than unseen images"
+
+
+@pytest.mark.parametrize(("m", "k"), [(6, 3), (5, 8), (4, 250)])
+def test_suspects_have_the_p_value_of_all_orders(m, k):
+    """Every order of the distances is as likely: counted over orders drawn at random."""
+    chance = np.random.default_rng(0)
+    rank = max(1, k // 100)
+    orders = np.stack([chance.permutation(m + k) for _ in range(4000)]) + 1.0
+    limits = np.sort(orders[:, m:], axis=1)[:, rank - 1]
+    counts = (orders[:, :m] < limits[:, None]).sum(axis=1)
+    for order in orders[:40]:
+        told = judge_copies(np.arange(m), order[:m], order[m:])
+        expected = (counts >= told.suspects).mean()
+        assert told.suspects_p == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
+
+
+def test_bland_images_are_closer_but_no_copies():
+    training, unseen = features(1, 300, 20), features(2, 200, 20)
+    result = memorisation(training, features(3, 100, 20, scale=0.8), unseen)
+    assert result.verdict == "closer than unseen images" and result.identical == 0
+
+
+def test_unseen_images_that_were_seen_are_refused():
+    """As under `protocol: study`, whose DDPMs learn from all images: nothing would look copied."""
+    training = features(1, 100, 5)
+    with pytest.raises(MeddiffError, match="30 of 30 unseen images are training images"):
+        memorisation(training, training[:50], training[:30])
+    one = np.r_[training[:1], features(2, 29, 5)]
+    assert memorisation(training, features(3, 40, 5), one).verdict == "no copies"
+
+
+def test_noisy_copies_are_copies():
+    training, unseen = features(1, 200, 20), features(2, 200, 20)
+    for scale, verdict in ((0.1, "copies"), (0.4, "closer than unseen images")):
+        noisy = training + features(3, 200, 20, scale=scale)
+        assert memorisation(training, noisy, unseen).verdict == verdict
+
+
+def test_independent_draws_are_rarely_called_copies():
+    """At p < 0.01, two of a hundred are to be expected at most nineteen times in twenty."""
+    results = [
+        memorisation(features(3 * s, 60, 8), features(3 * s + 1, 50, 8), features(3 * s + 2, 40, 8))
+        for s in range(100)
+    ]
+    assert sum(r.verdict == "copies" for r in results) <= 4
+    assert np.mean([r.closer for r in results]) == pytest.approx(0.5, abs=0.03)
+    p_values = np.array([r.p_value for r in results])
+    assert 0.35 < np.mean(p_values < 0.5) < 0.65
+
+
+def test_images_from_elsewhere_are_no_copies():
+    training, unseen = features(1, 100, 6), features(2, 100, 6)
+    result = memorisation(training, features(3, 100, 6, shift=5), unseen)
+    assert result.verdict == "no copies"
+    assert result.closer < 0.1
+
+
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_equal_distances_are_no_evidence(count):
+    constant = np.full((count, 3), 0.5)
+    result = memorisation(constant, constant + 1, constant - 1)
+    assert (result.closer, result.verdict, result.suspects) == (0.5, "no copies", 0)
+    assert 0.5 <= result.p_value <= 1 and result.suspects_p == 1
+    assert result.distances == pytest.approx(3**0.5)
+
+
+def test_copies_far_from_zero_have_distance_zero():
+    training = (features(1, 50, 30) + 1e5).astype(np.float32)
+    result = memorisation(training, training[::-1], training + np.float32(0.5))
+    np.testing.assert_array_equal(result.nearest, np.arange(50)[::-1])
+    assert not result.distances.any()
