@@ -36,7 +36,7 @@ demo: env
 	@echo "Real and synthetic images: results/figures/image_sets.png"
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .

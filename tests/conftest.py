@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # The tests' nets are tiny: a second thread only waits for the first. Jobs set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -67,9 +69,20 @@ def snakemake() -> Run:
 
 
 @pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
-    """Return the run directory of the whole DAG at smoke scale."""
-    directory = tmp_path_factory.mktemp("smoke")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, worker_id: str) -> Path:
+    """Return the run directory of the whole DAG at smoke scale; workers share the one run."""
+    folder = tmp_path_factory.mktemp("smoke")
+    if worker_id == "master":
+        return whole_run(folder, snakemake)
+    made = tmp_path_factory.getbasetemp().parent / "smoke"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            whole_run(folder, snakemake).rename(made)
+    return Path(shutil.copytree(made, folder / "copy"))
+
+
+def whole_run(directory: Path, snakemake: Run) -> Path:
+    """Make everything at smoke scale."""
     author = {"GIT_AUTHOR_NAME": "alice", "GIT_AUTHOR_EMAIL": "alice@example.org"}
     snakemake(directory, "all", env=author)
     return directory

@@ -1,14 +1,21 @@
-"""The command `meddiff`: share, restore and verify what the workflow makes.
+"""The command `meddiff`: share, restore and verify what the workflow makes; evaluate any images.
 
-Arguments that these commands do not know are Snakemake's: targets, `--profile`, `--configfile`,
-`--config`, `--directory`. They must be the ones that the run was made with.
+Arguments that share, restore and verify do not know are Snakemake's: targets, `--profile`,
+`--configfile`, `--config`, `--directory`. They must be the ones that the run was made with.
 """
 
 import argparse
+import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 from meddiff.errors import MeddiffError
+
+EVALUATE = """Are these synthetic images like these real ones? FID and KID between a floor (real
+against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="meddiff", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="share | restore | verify")
+    commands = parser.add_subparsers(required=True, metavar="share | restore | verify | evaluate")
 
     def add(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
         usage = f"meddiff {name} [options] [target ...] [snakemake's options]"
@@ -54,6 +61,33 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--cell", metavar="COLUMN=VALUE,…",
                            help="tell all about the cells of these rows")  # fmt: skip
     verifying.add_argument("--json", action="store_true", help="print everything as JSON")
+    scoring = commands.add_parser("evaluate", help="score synthetic images against real ones",
+                                  description=EVALUATE, allow_abbrev=False)  # fmt: skip
+    scoring.set_defaults(command=_evaluate)
+    scoring.add_argument("real", type=Path, help="folder, zip, tar or .npy of real images")
+    scoring.add_argument("synthetic", type=Path, help="the same of synthetic ones")
+    scoring.add_argument("--unseen", type=Path, metavar="IMAGES",
+                         help="real images that the generator has not learnt from, where it has "
+                              "from REAL: tells copies")  # fmt: skip
+    scoring.add_argument("--extractor", action="append", metavar="NAME|FILE",
+                         help="inception (the default), radimagenet, dinov2, clip, or a checkpoint "
+                              "such as models/skinlesnet.safetensors; may be repeated; none for "
+                              "SSIM alone")  # fmt: skip
+    scoring.add_argument(
+        "--size",
+        type=int,
+        default=64,
+        metavar="PX",
+        help="side that files are reduced to (64); 16 or more for MS-SSIM",
+    )
+    scoring.add_argument("--crop", type=int, help="side of the centre crop in px; else the largest")
+    scoring.add_argument("--pairs", type=int, default=500,
+                         help="images of each set whose pairs SSIM takes (500)")  # fmt: skip
+    scoring.add_argument("--replicates", type=int, default=200,
+                         help="half-samples behind each interval (200)")  # fmt: skip
+    scoring.add_argument("--seed", type=int, default=0)
+    scoring.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    scoring.add_argument("--json", action="store_true", help="print everything as JSON")
     return parser
 
 
@@ -96,6 +130,58 @@ def _verify(options: argparse.Namespace, rest: list[str]) -> int:
         return verify(
             plan, cell=options.cell, as_json=options.json, origin=options.remote, say=_say
         )
+
+
+def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
+    from meddiff.devices import choose_device
+    from meddiff.evaluation import as_text, evaluate, read_image_set
+    from meddiff.extractors.published import find_extractor
+
+    if rest:
+        raise MeddiffError(f"evaluate does not know {' '.join(rest)}: see meddiff evaluate --help")
+    paths = {"real": options.real, "synthetic": options.synthetic, "unseen": options.unseen}
+    paths = {name: path for name, path in paths.items() if path is not None}
+    if missing := [str(path) for path in paths.values() if not path.exists()]:
+        raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
+    # What it warns of is told once, below the table.
+    logging.getLogger("meddiff.metrics").setLevel("ERROR")
+    if min(options.size, options.crop or 1, options.pairs) < 1:
+        raise MeddiffError("--size, --crop and --pairs must be above 0")
+    device = choose_device(options.device)
+    names = [name for name in options.extractor or ["inception"] if name != "none"]
+    extractors = {}
+    for name in names:
+        found = find_extractor(name)
+        extractors[name if found.name in extractors else found.name] = found
+    sets = {
+        name: read_image_set(path, crop=options.crop, size=options.size)
+        for name, path in paths.items()
+    }
+    scores = evaluate(
+        **sets,
+        extractors={
+            name: partial(extractor.features, device=device)
+            for name, extractor in extractors.items()
+        },
+        # Other nets' classes are not those of the published scores.
+        probabilities={
+            name: partial(extractor.probabilities, device=device)
+            for name, extractor in extractors.items()
+            if name == "inception"
+        },
+        most=options.pairs,
+        replicates=options.replicates,
+        seed=options.seed,
+    )
+    about = {
+        "sets": {name: {"path": str(paths[name]), "images": len(sets[name])} for name in sets},
+        "pixels": list(sets["real"].shape[1:]),
+        "seed": options.seed,
+        "extractors": {name: {"weights": e.weights, "digest": e.digest}
+                       for name, e in extractors.items()},
+    }  # fmt: skip
+    _say(json.dumps(about | scores, indent=1) if options.json else as_text(about, scores))
+    return 0
 
 
 def _say(text: str) -> None:

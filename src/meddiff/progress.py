@@ -52,6 +52,10 @@ class Progress:
             self._told = now
             log.info(self._line(now, figures), extra={"progress": True})
 
+    def reach(self, done: int) -> None:
+        """Show that `done` units are done in all."""
+        self.advance(done - self._done)
+
     def _line(self, now: float, figures: dict[str, float]) -> str:
         rate = (self._done - self._before) / (now - self._started)
         left = (self._total - self._done) / rate if rate else float("inf")

@@ -11,31 +11,63 @@ TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 def show(path: Path) -> str:
     """Return a table as text: Table 5.2 in the study's shape, others as they stand."""
     table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    if "metric" not in table:
+    if "score" not in table:
         return table.dropna(axis="columns", how="all").to_string(index=False)
     head = table.iloc[0]
     text = (
         f"{path.name}: data {head['data']}, scale {head['scale']}, protocol {head['protocol']}, "
-        f"seed {head['seed']}; FID against {_first(table['reference'])} images\n\n"
+        f"seed {head['seed']}; FID against {_first(table['reference'])} images, [95 % interval]\n\n"
     )
     table["column"] = [
-        TITLES.get(metric) or f"FID {extractor}" + ("" if pd.isna(size) else f" ({size:.0f}-d)")
+        TITLES.get(metric) or f"{metric.upper()} {extractor}" + _dimensions(size)
         for metric, extractor, size in table[["metric", "extractor", "dimension"]].itertuples(
             index=False
         )
     ]
     table["cell"] = [
-        "-" if pd.isna(value) else f"{value:.4g}" + ("" if pd.isna(std) else f" ± {std:.2f}")
-        for value, std in table[["value", "std"]].itertuples(index=False)
+        _cell(*numbers)
+        for numbers in table[["value", "std", "low", "high"]].itertuples(index=False)
     ]
-    wide = table.pivot(index=["class", "images"], columns="column", values="cell").fillna("")
-    columns = sorted(map(str, wide.columns), key=lambda name: (name.startswith("FID"), name[::-1]))
-    wide = wide[columns]
-    order = {"synthetic": 0, "real": 1, "noise": 2}
-    wide = wide.sort_index(key=lambda level: level.map(order) if level.name == "images" else level)
-    text += wide.rename_axis(columns=None).to_string()
+    text += _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "images"], "cell")
+    scored = table.dropna(subset=["score"])
+    if len(scored):
+        cells = [_score(*ends) for ends in scored[["score", "score_low", "score_high"]].to_numpy()]
+        text += "\n\nscore of the synthetic images, from noise (0) to unseen real images (1)\n\n"
+        text += _wide(scored.assign(cell=cells), ["class"], "cell")
+    few = table[table["n_synthetic"].between(1, table["dimension"])]["extractor"].unique()
+    if len(few):
+        text += (
+            f"\nfewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
+            "it for images that vary less; look at KID, recall and coverage"
+        )
     notes = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
     return text + "".join(f"\n{name}: {note}" for name, note in notes.itertuples(index=False))
+
+
+def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
+    wide = table.pivot(index=index, columns="column", values=cell).fillna("")
+    columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
+    order = {"synthetic": 0, "real": 1, "noise": 2}
+    wide = wide[columns].sort_index(
+        key=lambda level: level.map(order) if level.name == "images" else level
+    )
+    return wide.rename_axis(columns=None).to_string()
+
+
+def _dimensions(size: float) -> str:
+    return "" if pd.isna(size) else f" ({size:.0f}-d)"
+
+
+def _cell(value: float, std: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "-"
+    if pd.notna(std):
+        return f"{value:.3g} ± {std:.2f}"
+    return f"{value:.4g}" + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]")
+
+
+def _score(value: float, low: float, high: float) -> str:
+    return f"{value:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
 
 
 def _first(column: "pd.Series[str]") -> str:

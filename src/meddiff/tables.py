@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 
 from meddiff.files import atomic_write
-from meddiff.metrics.classification import classification_scores, confusion
+from meddiff.metrics.classification import (
+    classification_intervals,
+    classification_scores,
+    confusion,
+    mean_intervals,
+    with_ends,
+)
+from meddiff.metrics.distances import OVER_CLASSES
 
 Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
@@ -17,6 +24,7 @@ Stamp = Mapping[str, Any]
 FLOAT_FORMAT = "%.6g"
 KEYS = ("extractor", "training", "repetition", "class", "images", "metric")
 """Columns that say what a row speaks of."""
+MASK_SCORES = ("dice", "iou", "mse")
 COUNTS = ("n_real", "n_synthetic", "n_test")
 
 
@@ -58,8 +66,11 @@ def table_5_1(
     segmentation: pd.DataFrame | None,
     classes: Sequence[str],
     notes: Mapping[str, str],
+    *,
+    replicates: int,
+    seed: int,
 ) -> pd.DataFrame:
-    """Return how well each extractor does on its test set.
+    """Return how well each extractor does on its test set, with 95 % intervals.
 
     Args:
         classifiers: predictions by extractor, with `n_real`, the number of training images.
@@ -67,7 +78,10 @@ def table_5_1(
             no masks.
         classes: class names, the positive one last.
         notes: what a reader must know about an extractor, by name.
+        replicates: random half-samples behind an interval.
+        seed: seed of the run.
     """
+    drawn = {"replicates": replicates, "seed": seed}
     rows: list[dict[str, Any]] = []
     for name, predictions in classifiers.items():
         matrix = confusion(predictions, classes)
@@ -75,20 +89,24 @@ def table_5_1(
             {
                 "extractor": name,
                 "class": positive_class(classes),
-                **classification_scores(predictions, classes),
+                **with_ends(classification_intervals(predictions, classes, **drawn)),
                 "confusion": " / ".join(" ".join(map(str, line)) for line in matrix),
                 **_origin(predictions),
             }
         )
     unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
     if segmentation is not None:
-        unet |= {name: segmentation[name].mean() for name in ("dice", "iou", "mse")}
+        unet |= with_ends(mean_intervals(segmentation, MASK_SCORES, **drawn))
         unet |= _origin(segmentation)
     rows.append(unet)
     table = pd.DataFrame(rows)
     table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
-    columns = ["extractor", "class", "accuracy", "precision", "recall", "f1", "confusion", "dice",
-               "iou", "mse", "n_real", "n_synthetic", "n_test", "made_from", "note"]  # fmt: skip
+    scores, masks = (
+        [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+        for names in (("accuracy", "precision", "recall", "f1"), MASK_SCORES)
+    )
+    columns = ["extractor", "class", *scores, "confusion", *masks, "n_real", "n_synthetic",
+               "n_test", "made_from", "note"]  # fmt: skip
     return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -107,23 +125,23 @@ def _origin(predictions: pd.DataFrame) -> dict[str, Any]:
 def table_5_2(
     parts: Iterable[pd.DataFrame], reference: str, notes: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return SSIM, MS-SSIM and FID of each class.
+    """Return SSIM, MS-SSIM, FID and KID of each class.
 
     Args:
-        parts: rows of `meddiff.metrics.rows`.
-        reference: image sets that FID compares with.
+        parts: rows of `meddiff.metrics`.
+        reference: image sets that distances compare with.
         notes: what a reader must know about an extractor, by name; an extractor without rows gets
             one with its note and no value.
     """
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True).fillna({"extractor": ""})
     order = {"synthetic": 0, "real": 1, "noise": 2}
     table = table.sort_values(
         ["class", "images", "metric", "extractor"],
         key=lambda column: column.map(order) if column.name == "images" else column,
         ignore_index=True,
     )
-    table["reference"] = np.where(table["metric"] == "fid", reference, "")
-    table["note"] = table["extractor"].map(notes).fillna("")
+    table["reference"] = np.where(table["extractor"] != "", reference, "")
+    table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
     present = set(table["extractor"])
     missing = [
         {
@@ -133,11 +151,15 @@ def table_5_2(
             "extractor": extractor,
             "note": note,
         }
-        for name in sorted(set(table["class"]))
+        for name in sorted(set(table["class"]) - {OVER_CLASSES})
         for extractor, note in notes.items()
         if extractor not in present
     ]
-    return pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
+    columns = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "matched",
+               "score", "score_low", "score_high", "n_real", "n_synthetic", "dimension",
+               "reference", "made_from", "note"]  # fmt: skip
+    table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
+    return table.reindex(columns=columns)
 
 
 def table_5_3(

@@ -119,34 +119,42 @@ class TestRestore:
         assert bob.planned() == {}
 
 
+SYNTHETIC = {
+    "distance_matrix": 3, "similarity_matrix": 2, "matrix_figures": 1, "memorisation": 1,
+}  # fmt: skip
 EDITS = {
     "diffusion.steps": (
         "diffusion: {steps: 7}",
-        {"train_ddpm": 2, "sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1,
+        {"train_ddpm": 2, "sample": 2, "features": 3, **SYNTHETIC, "distances": 3,
+         "similarity": 2, "table_5_2": 1,
          "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "ddpm_figure": 2,
-         "denoising_figure": 2, "check_samples": 1, "training_figure": 1, "all": 1},
+         "denoising_figure": 2, "check_samples": 1, "all": 1},
     ),
     "diffusion of one class": (
         "diffusion: {classes: {benign: {epochs: 2}}}",
-        {"train_ddpm": 1, "sample": 1, "features": 3, "fid": 3, "similarity": 1, "table_5_2": 1,
+        {"train_ddpm": 1, "sample": 1, "features": 3, **SYNTHETIC, "distances": 3,
+         "similarity": 1, "table_5_2": 1,
          "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 1, "ddpm_figure": 1,
-         "denoising_figure": 1, "check_samples": 1, "training_figure": 1, "all": 1},
+         "denoising_figure": 1, "check_samples": 1, "all": 1},
     ),
     "two values swapped": (
         "data: {phantom: {segmentation_train: 6, segmentation_test: 16}}",
         {"draw_isic2016": 1, "index_segmentation": 1, "segmentation_set": 2, "train_unet": 1,
-         "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1, "training_figure": 1,
-         "audit_leakage": 1, "segmentation_figure": 1, "all": 1},
+         "features": 5, "distances": 1, "distance_matrix": 1, "matrix_figures": 1,
+         "table_5_1": 1, "table_5_2": 1, "extractor_curves": 1,
+         "segmentation_examples": 1, "audit_leakage": 1, "segmentation_figure": 1, "all": 1},
     ),
     "sampling.images": (
         "sampling: {images: 9}",
-        {"sample": 2, "noise": 1, "features": 6, "fid": 3, "similarity": 2, "table_5_2": 1,
+        {"sample": 2, "noise": 1, "features": 6, **SYNTHETIC, "distances": 3,
+         "similarity": 2, "table_5_2": 1,
          "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
          "check_samples": 1, "all": 1},
     ),
     "sampling.eta": (
         "sampling: {eta: 0.5}",
-        {"sample": 2, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
+        {"sample": 2, "features": 3, **SYNTHETIC, "distances": 3, "similarity": 2,
+         "table_5_2": 1, "cas": 3,
          "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
          "check_samples": 1, "all": 1},
     ),
@@ -154,18 +162,27 @@ EDITS = {
         "compute: {threads: 2, device: auto, processes: 2, compile: true, tensorboard: true}", {}
     ),
     "metrics.ssim": (
-        "metrics: {ssim: {sigma: 1.2}}", {"similarity": 4, "table_5_2": 1, "all": 1}
+        "metrics: {ssim: {sigma: 1.2}}",
+        {"similarity": 4, "table_5_2": 1, "similarity_matrix": 1, "matrix_figures": 1, "all": 1},
     ),
     "extractors.unet": (
         "extractors: {unet: {steps: 5}}",
-        {"train_unet": 1, "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1,
-         "training_figure": 1, "all": 1},
+        {"train_unet": 1, "features": 5, "distances": 1, "distance_matrix": 1,
+         "matrix_figures": 1, "table_5_1": 1, "table_5_2": 1,
+         "extractor_curves": 1, "segmentation_examples": 1, "all": 1},
     ),
     "extractors.skinlesnet": (
         "extractors: {skinlesnet: {lr: 0.002}}",
-        {"train_skinlesnet": 1, "features": 4, "fid": 1, "table_5_1": 1, "table_5_2": 1,
-         "training_figure": 1, "all": 1},
+        {"train_skinlesnet": 1, "features": 5, "distances": 1, "distance_matrix": 1,
+         "matrix_figures": 1, "table_5_1": 1, "table_5_2": 1,
+         "extractor_curves": 1, "all": 1},
     ),
+    "extractors.published": (
+        "extractors: {published: [radimagenet]}",
+        {"published_extractor": 1, "features": 5, "distances": 1, "distance_matrix": 1,
+         "matrix_figures": 1, "table_5_2": 1, "all": 1},
+    ),
+    "what no extractor reads": ("extractors: {files: {clip: mine.pth}}", {}),
     "cas.batch_size": ("cas: {batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
     "cas.arms": ("cas: {arms: [real]}", {"table_5_3": 1, "all": 1}),
     "data.hand": (
@@ -181,7 +198,9 @@ EDITS = {
     "scale": (
         "scale: other",
         {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "audit_duplicates": 1,
-         "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "section_5_1": 1, "all": 1},
+         "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "section_5_1": 1,
+         **SYNTHETIC,
+         "all": 1},
     ),
     "what another source reads": ("data: {folder: {name: mine}}", {}),
 }  # fmt: skip
@@ -203,23 +222,26 @@ CODE = {
     "a docstring": ("src/meddiff/diffusion/training.py", '"""Training', '"""The training', {}),
     "a module that only reports": ("src/meddiff/progress.py", "import", "import sys\nimport", {}),
     "a script": (
-        "workflow/scripts/fid.py", "with job(", "extra = 1\nwith job(",
-        {"fid": 3, "table_5_2": 1, "all": 1},
+        "workflow/scripts/distances.py", "with job(", "extra = 1\nwith job(",
+        {"distances": 3, "table_5_2": 1, "all": 1},
     ),
     "a metric's module": (
         "src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
-        {"similarity": 4, "table_5_2": 1, "section_5_1": 1, "all": 1},
+        {"similarity": 4, "table_5_2": 1, "similarity_matrix": 2, "matrix_figures": 1,
+         "section_5_1": 1, "all": 1},
     ),
     "the sampler's module": (
         "src/meddiff/diffusion/sampling.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
-        {"sample": 3, "features": 3, "fid": 3, "similarity": 2, "table_5_2": 1, "cas": 3,
+        {"sample": 3, "features": 3, **SYNTHETIC, "distances": 3, "similarity": 2,
+         "table_5_2": 1, "cas": 3,
          "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 3, "denoising_figure": 3,
          "check_samples": 1, "section_5_1": 1, "all": 1},
     ),
     "a training's keeper": ("src/meddiff/diffusion/state.py", "WAIT = 60", "WAIT = 61", {}),
     "a rule's parameter": (
-        "workflow/rules/metrics.smk", 'code=code("fid.py"),', 'code=code("fid.py"), more=1,',
-        {"fid": 3, "table_5_2": 1, "all": 1},
+        "workflow/rules/metrics.smk", 'code=code("distances.py"),',
+        'code=code("distances.py"), more=1,',
+        {"distances": 3, "table_5_2": 1, "all": 1},
     ),
     "a rule's inputs": (
         "workflow/rules/figures.smk", 'real=lesions(["train"], CLASSES),',
@@ -237,6 +259,29 @@ def test_edited_code_reruns_what_runs_it(whole, name):
         assert whole.dry_run() == jobs
     finally:
         whole.git("checkout", "--", ".")
+
+
+def test_a_comparison_shows_every_run_of_the_project(whole):
+    """Beside the study's numbers: this run's, and those of a run directory, with its scale."""
+    mine = pd.read_csv(whole.root / TABLE)
+    other = whole.root / "runs/elsewhere" / TABLE
+    other.parent.mkdir(parents=True)
+    mine.assign(scale="elsewhere", value=mine["value"] + 1).to_csv(other, index=False)
+    try:
+        whole.snakemake("results/comparison.csv")
+        told = pd.read_csv(whole.root / "results/comparison.csv")
+    finally:
+        shutil.rmtree(whole.root / "runs/elsewhere")
+    cell = told[told["cell"].eq("malignant, synthetic, fid, unet")].set_index("run")
+    assert cell["published"].tolist() == [2350.8118] * 2
+    assert cell["scale"].to_dict() == {"this run": "smoke", "elsewhere": "elsewhere"}
+    expected = mine.query("extractor == 'unet' and metric == 'fid'").set_index(["class", "images"])
+    found = cell.loc["this run", ["value", "low", "dimension", "n_synthetic"]].tolist()
+    row = expected.loc[("malignant", "synthetic")]
+    assert found == [row[name] for name in ("value", "low", "dimension", "n_synthetic")]
+    assert cell.loc["elsewhere", "value"] == pytest.approx(row["value"] + 1)
+    assert set(told["table"]) > {"table_5_1", "table_5_3", "section_5_1", "cas_hog_svm"}
+    assert whole.planned() == {}
 
 
 def test_after_restoring_a_table_alone_an_edit_is_seen_as_well(bob):

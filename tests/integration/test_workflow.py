@@ -37,10 +37,14 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
     }
     assert np.isfinite(table["value"]).all()
     assert (fid["value"] >= 0).all()
-    similar = table[table["metric"] != "fid"]
-    assert set(similar["metric"]) == {"ssim", "ms_ssim"}
+    cover = {"precision", "recall", "density", "coverage"}
+    assert set(table["metric"]) - cover == {"ssim", "ms_ssim", "fid", "kid", "cafd"}
+    scored = table[table["images"].eq("synthetic") & table["metric"].isin(["fid", "kid"])]
+    assert scored["matched"].notna().all()
+    similar = table[table["metric"].str.endswith("ssim")]
     assert similar["value"].between(-1, 1).all() and similar["std"].notna().all()
-    assert (table.loc[table["images"] == "synthetic", "n_synthetic"] == 8).all()
+    by_class = table[table["class"] != "mean"]
+    assert (by_class.loc[by_class["images"] == "synthetic", "n_synthetic"] == 8).all()
     notes = table.loc[table["extractor"] == "resnet50", "note"]
     assert notes.str.contains("trained from scratch").all()
 
@@ -48,13 +52,13 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
 def test_table_5_2_agrees_with_its_features(smoke_run):
     """Recompute one FID from the saved features by the textbook form."""
     table = pd.read_csv(smoke_run / "results/table_5_2.csv").set_index(
-        ["class", "images", "extractor"]
+        ["class", "images", "extractor", "metric"]
     )
     load = lambda kind: np.load(smoke_run / f"features/resnet50/{kind}/malignant.npy")  # noqa: E731
     a, b = load("synthetic").astype(float), load("test").astype(float)
     spread = np.cov(a.T) + np.cov(b.T) - 2 * sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(spread)
-    found = table.loc[("malignant", "synthetic", "resnet50"), "value"]
+    found = table.loc[("malignant", "synthetic", "resnet50", "fid"), "value"]
     assert found == pytest.approx(expected, rel=1e-2, abs=1e-4)
 
 
@@ -131,18 +135,20 @@ def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake,
     table = pd.read_csv(tmp_path / "results/table_5_2.csv")
     assert (table["protocol"] == "study").all()
     fid = table[table["metric"] == "fid"]
-    assert set(fid["images"]) == {"synthetic", "noise"}
+    assert set(fid["images"]) == {"synthetic", "noise", "real"}
     assert set(fid["reference"]) == {"train+validation+test"}
     every = sum(
         len(np.load(tmp_path / f"data/lesions/{split}/benign.npy"))
         for split in ("train", "validation", "test")
     )
-    assert (fid.loc[fid["class"] == "benign", "n_real"] == every).all()
+    benign = fid[fid["class"] == "benign"].set_index("images")["n_real"]
+    assert (benign["synthetic"] == every).all() and (benign["real"] == every).all()
+    assert (benign["noise"] == every - min(8, every // 2)).all()
 
 
 def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):
     """On another number of cores: DDPMs, samples, a feature extractor, metrics and classifiers."""
-    tables = ["metrics/fid/skinlesnet.csv", "metrics/similarity/synthetic/benign.csv"]
+    tables = ["metrics/distances/skinlesnet.csv", "metrics/similarity/synthetic/benign.csv"]
     tables += ["results/table_5_3.csv", "models/ddpm/benign_history.csv"]
     snakemake(tmp_path, *tables, "--cores", "1")
     for name in tables:

@@ -10,10 +10,12 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 from meddiff.config import load_config
 from meddiff.data.registry import published, read_registry
 from meddiff.errors import MeddiffError
+from meddiff.files import sha256_file
 from meddiff.preflight import check_run
 from meddiff.provenance.digests import folder_digest
 from meddiff.provenance.fingerprint import fingerprint
 from meddiff.provenance.record import recorded_params
+from meddiff.published import read_published
 from meddiff.sharing.adoption import adopt
 from meddiff.sharing.dag import plan_of
 from meddiff.sharing.guard import check_rebuild
@@ -47,7 +49,10 @@ SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.data.source
 HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
 CLASSIFIERS = ["skinlesnet", "resnet50"]
-EXTRACTORS = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
+# Nets that come with weights.
+PUBLISHED = cfg.extractors.published
+TRAINED = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
+EXTRACTORS = TRAINED + PUBLISHED
 
 ORIGIN = "phantom" if SOURCE == "phantom" else "published"
 EDITIONS = list(cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.editions)
@@ -66,6 +71,11 @@ STAMP = {
 }
 # The audit of the data looks at both protocols.
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
+# What the study printed, and our tables of the same cells.
+PRINTED = [row.model_dump() for row in read_published(ROOT / "config/published.yaml")]
+COMPARED = ["table_5_1", "table_5_2", "table_5_3"] + (
+    [] if SOURCE == "folder" else ["section_5_1"]
+)
 NO_MASKS = {
     "unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"
 }
@@ -76,7 +86,8 @@ wildcard_constraints:
     file="|".join(map(re.escape, read_registry())),
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
-    extractor="|".join(["unet", *CLASSIFIERS]),
+    extractor="|".join(["unet", *CLASSIFIERS, *PUBLISHED]),
+    similarity="ssim|ms_ssim",
     edition=r"\w+",
     shard=r"\d+",
     arm="synthetic|real|mixed",
@@ -245,6 +256,24 @@ def planned_downloads(dag):
     return [path.removeprefix(place) for path in made if path.startswith(place)]
 
 
+def other_tables():
+    """Tables of runs elsewhere in the project: a comparison shows them if they are there."""
+    runs = {"root": ROOT} | {
+        path.name: path for path in sorted((ROOT / "runs").glob("*"))
+    }
+    return [
+        {
+            "run": name,
+            "path": os.path.relpath(table),
+            "sha256": sha256_file(table),
+        }
+        for name, run in runs.items()
+        if run != Path.cwd()
+        for table in sorted(run.glob("results/*.csv"))
+        if table.stem in COMPARED
+    ]
+
+
 def hand_outputs():
     """The table and the figures of section 5.1."""
     return [
@@ -255,22 +284,35 @@ def hand_outputs():
     ]
 
 
+def segmentation_figures():
+    """What the U-Net learns from, and what it finds."""
+    return [
+        "results/figures/data/segmentation.png",
+        "results/figures/extractors/segmentation.png",
+    ]
+
+
 def final_outputs():
     """Every table and figure."""
     return [
         *expand("results/table_{n}.csv", n=["5_1", "5_2", "5_3"]),
         *expand("results/samples/{cls}.png", cls=CLASSES),
         "results/sample_checks.csv",
+        # The study's DDPMs have learnt from every image: none is left to compare with.
+        *([] if STUDY else ["results/memorisation.csv"]),
         "results/figures/image_sets.png",
         *expand(
             "results/figures/ddpm/{cls}_{figure}.png",
             cls=CLASSES,
             figure=DDPM_FIGURES,
         ),
-        "results/figures/training.png",
+        *expand("results/figures/extractors/{name}_curves.png", name=TRAINED),
+        *expand(
+            "results/matrices/{measure}.{kind}", measure=MEASURES, kind=["csv", "png"]
+        ),
         *expand("results/figures/data/lesions-{cls}.png", cls=CLASSES),
         *([] if SOURCE == "folder" else hand_outputs()),
-        *(["results/figures/data/segmentation.png"] if HAS_MASKS else []),
+        *(segmentation_figures() if HAS_MASKS else []),
         *expand("results/audit/{name}.csv", name=AUDITED),
         "results/audit/near_duplicates.png",
     ]

@@ -105,6 +105,27 @@ rule train_resnet50:
         "../scripts/train_resnet50.py"
 
 
+rule published_extractor:
+    """Find or fetch a published extractor's weights; stop without them."""
+    input:
+        lambda wildcards: cfg.extractors.files.get(wildcards.published, []),
+    output:
+        "models/{published}.safetensors",
+    log:
+        "logs/published_extractor/{published}.log",
+    wildcard_constraints:
+        published=one_of(PUBLISHED),
+    # What cannot be had is told before anything is trained.
+    priority: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        code=code("published_extractor.py"),
+    script:
+        "../scripts/published_extractor.py"
+
+
 rule features:
     """Compute the features of every class of an image set, once for all metrics."""
     input:
@@ -151,6 +172,7 @@ rule table_5_1:
         code=code("table_5_1.py"),
         classes=CLASSES,
         names=CLASSIFIERS,
+        replicates=cfg.metrics.replicates,
         notes={} if HAS_MASKS else NO_MASKS,
         stamp=STAMP,
     script:

@@ -25,28 +25,57 @@ rule image_sets_figure:
         "../scripts/image_sets_figure.py"
 
 
-rule training_figure:
-    """Draw loss and learning rate of every DDPM and extractor."""
+rule extractor_curves:
+    """Draw loss, rate and validation scores of every extractor trained here (Figures 5.16-5.18)."""
     input:
-        expand("models/ddpm/{cls}_history.csv", cls=CLASSES),
-        expand("models/{extractor}_history.csv", extractor=EXTRACTORS),
+        expand("models/{extractor}_history.csv", extractor=TRAINED),
     output:
-        report(
-            "results/figures/training.png",
-            caption="../report/training.rst",
-            category="Training",
-            labels={"figure": "loss and learning rate"},
-        ),
+        [
+            report(
+                f"results/figures/extractors/{name}_curves.png",
+                caption="../report/extractor_curves.rst",
+                category="Training",
+                labels={"class": name, "figure": "loss, learning rate and score"},
+            )
+            for name in TRAINED
+        ],
     log:
-        "logs/training_figure.log",
+        "logs/extractor_curves.log",
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code("training_figure.py"),
-        titles=[f"DDPM {name}" for name in CLASSES] + EXTRACTORS,
+        code=code("extractor_curves.py"),
+        names=TRAINED,
+        held_out={"unet": "test"},
     script:
-        "../scripts/training_figure.py"
+        "../scripts/extractor_curves.py"
+
+
+rule segmentation_examples:
+    """Show lesions that the U-Net finds, from its worst test image to its best (Figure 5.19)."""
+    input:
+        checkpoint="models/unet.safetensors",
+        images="data/segmentation/test/images.npy",
+        masks="data/segmentation/test/masks.npy",
+    output:
+        report(
+            "results/figures/extractors/segmentation.png",
+            caption="../report/segmentation_examples.rst",
+            category="Images",
+            labels={"class": "all", "figure": "lesions found by the U-Net"},
+        ),
+    log:
+        "logs/segmentation_examples.log",
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=GPU,
+    params:
+        code=code("segmentation_examples.py"),
+    script:
+        "../scripts/segmentation_examples.py"
 
 
 rule data_figure:

@@ -54,7 +54,8 @@ rule section_5_1:
         code=code("section_5_1.py"),
         settings=cfg.hand.diffusion.model_dump(include={"augmentation"}),
         seed=cfg.seed,
-        windows=cfg.hand.metrics.model_dump(),
+        metrics=cfg.hand.metrics.model_dump(),
+        published=[row for row in PRINTED if row["table"] == "section_5_1"],
         stamp={**STAMP, "data": "phantom" if SOURCE == "phantom" else "mednist"},
     script:
         "../scripts/section_5_1.py"

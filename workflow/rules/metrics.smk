@@ -1,6 +1,9 @@
-# Image sets compared: FID of features, SSIM and MS-SSIM over all pairs, Table 5.2.
+# Image sets compared: FID and KID of features, SSIM and MS-SSIM of pairs; Table 5.2, matrices.
 
-SCORED = ["synthetic", "noise"] + ([] if STUDY else ["train"])
+# Beside synthetic images and noise, real images that no net has learnt from.
+SCORED = ["synthetic", "noise"] + ([] if STUDY else ["validation"])
+MATRIX_SETS = ["train", "test", "synthetic", "noise"]
+MEASURES = ["ssim", "ms_ssim", *expand("{d}_{e}", d=["fid", "kid"], e=EXTRACTORS)]
 
 
 rule noise:
@@ -23,27 +26,29 @@ rule noise:
         "../scripts/noise.py"
 
 
-rule fid:
-    """Compute one extractor's FID of every image set and class against real images."""
+rule distances:
+    """Compare the features of every image set and class with those of real images."""
     input:
         reference=expand(
             "features/{{extractor}}/{set}/{cls}.npy", set=REFERENCE_SETS, cls=CLASSES
         ),
         scored=expand("features/{{extractor}}/{set}/{cls}.npy", set=SCORED, cls=CLASSES),
     output:
-        "metrics/fid/{extractor}.csv",
+        "metrics/distances/{extractor}.csv",
     log:
-        "logs/fid/{extractor}.log",
+        "logs/distances/{extractor}.log",
     benchmark:
-        "logs/fid/{extractor}.benchmark.tsv"
+        "logs/distances/{extractor}.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=60,
     params:
-        code=code("fid.py"),
+        code=code("distances.py"),
         classes=CLASSES,
+        replicates=cfg.metrics.replicates,
+        seed=cfg.seed,
     script:
-        "../scripts/fid.py"
+        "../scripts/distances.py"
 
 
 rule similarity:
@@ -64,6 +69,7 @@ rule similarity:
     params:
         code=code("similarity.py"),
         settings=cfg.metrics.model_dump(),
+        seed=cfg.seed,
     script:
         "../scripts/similarity.py"
 
@@ -71,7 +77,7 @@ rule similarity:
 rule table_5_2:
     """Table 5.2: SSIM, MS-SSIM and FID of each class, with noise and real images beside them."""
     input:
-        fid=expand("metrics/fid/{extractor}.csv", extractor=EXTRACTORS),
+        distances=expand("metrics/distances/{extractor}.csv", extractor=EXTRACTORS),
         similarity=expand(
             "metrics/similarity/{images}/{cls}.csv",
             images=["synthetic", "real"],
@@ -99,3 +105,141 @@ rule table_5_2:
         stamp=STAMP,
     script:
         "../scripts/table_5_2.py"
+
+
+rule distance_matrix:
+    """FID and KID of every two image sets and classes, at the same number of images."""
+    input:
+        expand("features/{{extractor}}/{set}/{cls}.npy", set=MATRIX_SETS, cls=CLASSES),
+    output:
+        fid=report(
+            "results/matrices/fid_{extractor}.csv",
+            caption="../report/matrices.rst",
+            category="Matrices",
+            labels={"measure": "fid", "extractor": "{extractor}", "as": "table"},
+        ),
+        kid=report(
+            "results/matrices/kid_{extractor}.csv",
+            caption="../report/matrices.rst",
+            category="Matrices",
+            labels={"measure": "kid", "extractor": "{extractor}", "as": "table"},
+        ),
+    log:
+        "logs/distance_matrix/{extractor}.log",
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=code("distance_matrix.py"),
+        images=cfg.sampling.images,
+        replicates=cfg.metrics.replicates,
+        stamp=STAMP,
+    script:
+        "../scripts/distance_matrix.py"
+
+
+rule similarity_matrix:
+    """Mean SSIM or MS-SSIM between every two image sets and classes, and within each."""
+    input:
+        lesions(MATRIX_SETS, CLASSES),
+    output:
+        report(
+            "results/matrices/{similarity}.csv",
+            caption="../report/matrices.rst",
+            category="Matrices",
+            labels={"measure": "{similarity}", "extractor": "", "as": "table"},
+        ),
+    log:
+        "logs/similarity_matrix/{similarity}.log",
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        code=code("similarity_matrix.py"),
+        window=lambda wildcards: getattr(cfg.metrics, wildcards.similarity).model_dump(),
+        images=cfg.sampling.images,
+        replicates=cfg.metrics.replicates,
+        stamp=STAMP,
+    script:
+        "../scripts/similarity_matrix.py"
+
+
+rule matrix_figures:
+    """Draw every matrix of image sets as a heat map."""
+    input:
+        expand("results/matrices/{measure}.csv", measure=MEASURES),
+    output:
+        [
+            report(
+                f"results/matrices/{measure}.png",
+                caption="../report/matrices.rst",
+                category="Matrices",
+                labels={"measure": measure, "extractor": "", "as": "heat map"},
+            )
+            for measure in MEASURES
+        ],
+    log:
+        "logs/matrix_figures.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("matrix_figures.py"),
+    script:
+        "../scripts/matrix_figures.py"
+
+
+rule memorisation:
+    """Compare synthetic images' nearest training images with those of held-out real images."""
+    input:
+        training=lesions(DDPM_SETS, CLASSES),
+        synthetic=lesions(["synthetic"], CLASSES),
+        unseen=lesions(["test"], CLASSES),
+    output:
+        table=report(
+            "results/memorisation.csv",
+            caption="../report/memorisation.rst",
+            category="Tables",
+            labels={"table": "memorisation", "shows": "copies of training images"},
+        ),
+        figure=report(
+            "results/figures/memorisation.png",
+            caption="../report/memorisation.rst",
+            category="Images",
+            labels={"class": "all", "figure": "synthetic and nearest training images"},
+        ),
+    log:
+        "logs/memorisation.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("memorisation.py"),
+        classes=CLASSES,
+        stamp=STAMP,
+    script:
+        "../scripts/memorisation.py"
+
+
+rule comparison:
+    """Set the tables of this run, and of every other beside it, by the study's printed numbers."""
+    input:
+        expand("results/{table}.csv", table=COMPARED),
+    output:
+        report(
+            "results/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Tables",
+            labels={"table": "all", "shows": "runs beside the published values"},
+        ),
+    log:
+        "logs/comparison.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("comparison.py"),
+        published=PRINTED,
+        others=lambda wildcards: other_tables(),
+    script:
+        "../scripts/comparison.py"

@@ -12,7 +12,7 @@ files = snakemake.input
 with job(snakemake):
     history = pd.read_csv(files.history)
     title = f"DDPM {snakemake.wildcards.cls}"
-    save_figure(training_curves({title: history}), snakemake.output.curves)
+    save_figure(training_curves(history, title), snakemake.output.curves)
     epochs = preview_epochs(history, snakemake.params.every)
     titles = [f"epoch {epoch}" for epoch in epochs]
     save_picture(stages(load_array(files.previews), titles), snakemake.output.previews)

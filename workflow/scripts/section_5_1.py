@@ -7,7 +7,9 @@ from meddiff.arrays import load_images
 from meddiff.checkpoints import load_checkpoint
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import Diffusion
-from meddiff.extractors.radimagenet import build_radimagenet, radimagenet_features
+from meddiff.extractors.extractor import Extractor
+from meddiff.extractors.radimagenet import build_radimagenet
+from meddiff.files import sha256_file
 from meddiff.jobs import job
 from meddiff.metrics.section_5_1 import section_5_1
 from meddiff.randomness import stream
@@ -16,7 +18,9 @@ from meddiff.tables import write_metrics, write_table
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
     weights, about = load_checkpoint(files.weights)
+    name = "radimagenet" if weights else "resnet50-random"
     network = build_radimagenet(weights or None)
+    extractor = Extractor(name, network, None, sha256_file(files.weights), about["weights"])
     synthetic = load_images(files.synthetic)
     augmentation = resolve_augmentation(Diffusion.model_validate(params.settings).augmentation)
     real = {
@@ -25,12 +29,18 @@ with job(snakemake) as device:
     }
     order = stream(params.seed, "section 5.1", "real").permutation(len(real["training"]))
     sets = {"synthetic": synthetic, "real": real["training"][order[: len(synthetic)]]}
-    reference = radimagenet_features(network, real["validation"], device=device)
-    features = {
-        name: radimagenet_features(network, images, device=device) for name, images in sets.items()
-    }
-    extractor = "radimagenet" if weights else "resnet50-random"
-    windows = params.windows
-    table = section_5_1(reference, features, synthetic, windows, extractor, about["weights"])
+    reference = extractor.features(real["validation"], device=device)
+    features = {name: extractor.features(images, device=device) for name, images in sets.items()}
+    published = {(p["row"]["images"], p["row"]["metric"]): p["values"] for p in params.published}
+    table = section_5_1(
+        reference,
+        features,
+        synthetic,
+        params.metrics,
+        published,
+        extractor.name,
+        extractor.weights,
+        seed=params.seed,
+    )
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

@@ -5,19 +5,23 @@ import numpy as np
 from meddiff.arrays import load_images
 from meddiff.files import write_csv
 from meddiff.jobs import job
-from meddiff.metrics.rows import similarity_rows
-from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
+from meddiff.metrics.similarity import PAIRS, similarity_rows
 from meddiff.progress import Progress
 
-settings, wildcards = snakemake.params.settings, snakemake.wildcards
+params, wildcards = snakemake.params, snakemake.wildcards
 with job(snakemake):
     images = np.concatenate([load_images(path) for path in snakemake.input])
-    total = len(images) * (len(images) - 1)
-    with Progress(total, f"similarity {wildcards.images} {wildcards.cls}", unit="pair") as progress:
-        tell = {"progress": progress.advance}
-        pairs = {
-            "ssim": ssim_pairs(images, **settings["ssim"], **tell),
-            "ms_ssim": ms_ssim_pairs(images, **settings["ms_ssim"], **tell),
-        }
-    rows = similarity_rows(wildcards.cls, wildcards.images, pairs, len(images))
+    total = len(images) * (len(images) - 1) // 2
+    pairs = {}
+    for metric, measure in PAIRS.items():
+        with Progress(total, f"{metric} {wildcards.images} {wildcards.cls}", "pair") as progress:
+            pairs[metric] = measure(images, **params.settings[metric], progress=progress.reach)
+    rows = similarity_rows(
+        wildcards.cls,
+        wildcards.images,
+        pairs,
+        len(images),
+        replicates=params.settings["replicates"],
+        seed=params.seed,
+    )
     write_csv(rows, snakemake.output[0])

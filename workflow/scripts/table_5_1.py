@@ -10,6 +10,13 @@ with job(snakemake):
     predictions = dict(zip(params.names, map(read_part, files.classifiers), strict=True))
     segmentation = read_part(files.segmentation) if files.segmentation else None
     notes = {"resnet50": Path(files.weights).read_text().strip(), **params.notes}
-    table = table_5_1(predictions, segmentation, params.classes, notes)
+    table = table_5_1(
+        predictions,
+        segmentation,
+        params.classes,
+        notes,
+        replicates=params.replicates,
+        seed=params.stamp["seed"],
+    )
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

@@ -7,7 +7,7 @@ from meddiff.tables import read_part, table_5_2, write_metrics, write_table
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
-    parts = [read_part(path) for path in [*files.similarity, *files.fid]]
+    parts = [read_part(path) for path in [*files.similarity, *files.distances]]
     notes = {"resnet50": Path(files.weights).read_text().strip(), **params.notes}
     table = table_5_2(parts, params.reference, notes)
     write_table(table, snakemake.output.table, params.stamp)

@@ -10,14 +10,13 @@ from meddiff.jobs import job
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
     settings = UNet.model_validate(params.settings)
-    images = load_images(files.images)
-    network, history = train_unet(
-        images, load_images(files.masks), settings, seed=params.seed, device=device
-    )
-    scores = segmentation_scores(
-        network, load_images(files.test_images), load_images(files.test_masks), device=device
-    )
+    training = load_images(files.images), load_images(files.masks)
+    test = load_images(files.test_images), load_images(files.test_masks)
+    # ISIC 2016 has no validation images. The history tells of the test images, as in the study;
+    # nothing is chosen by them.
+    network, history = train_unet(training, test, settings, seed=params.seed, device=device)
+    scores = segmentation_scores(network, *test, device=device)
     write_csv(history, snakemake.output.history)
-    write_csv(scores.assign(n_real=len(images)), snakemake.output.predictions)
-    about = {"extractor": "unet", "channels": settings.channels, "size": images.shape[1]}
+    write_csv(scores.assign(n_real=len(training[0])), snakemake.output.predictions)
+    about = {"extractor": "unet", "channels": settings.channels, "size": training[0].shape[1]}
     save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)

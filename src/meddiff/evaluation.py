@@ -1,0 +1,240 @@
+"""Two sets of images scored against each other, whoever made them: `meddiff evaluate`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.arrays import load_images
+from meddiff.data.archive import Group, map_groups, open_archive
+from meddiff.data.preprocessing import preprocess_files
+from meddiff.data.sources.files import is_image
+from meddiff.errors import MeddiffError
+from meddiff.metrics.copies import copies_row, find_copies
+from meddiff.metrics.distances import distance_rows, real_halves
+from meddiff.metrics.inception import inception_score
+from meddiff.metrics.intervals import pairs_interval
+from meddiff.metrics.noise import noise_like
+from meddiff.metrics.similarity import PAIRS
+from meddiff.progress import Progress
+from meddiff.randomness import stream
+
+Features = Callable[[np.ndarray], np.ndarray]
+"""Maps uint8 images (n,s,s,C) to features (n,d)."""
+
+SCORE = ["matched", "score", "score_low", "score_high"]
+COLUMNS = ["metric", "extractor", "value", "low", "high", "floor", "ceiling", *SCORE, "n_real",
+           "n_synthetic", "dimension"]  # fmt: skip
+LEAST = 8
+"""Images that a set must have."""
+
+
+def read_image_set(path: Path, *, crop: int | None, size: int) -> np.ndarray:
+    """Return the images of a folder, a zip, a tar or an .npy, uint8 (n,s,s,C), in order of names.
+
+    Args:
+        path: what to read; folders with all that is below them.
+        crop: side of the centred square in px of each file, or None for the largest.
+        size: side of the result in px; an .npy is taken as it is.
+
+    Raises:
+        MeddiffError: there are fewer than 8 images, or one cannot be read.
+    """
+    if path.suffix == ".npy":
+        images = load_images(path)
+    else:
+        with open_archive(path) as archive:
+            names = sorted(filter(is_image, archive.names()))
+        images = _prepared(path, names, crop, size)
+    if len(images) < LEAST:
+        raise MeddiffError(f"{path} holds {len(images)} images: scores need at least {LEAST}")
+    return images
+
+
+def evaluate(
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    extractors: Mapping[str, Features],
+    *,
+    probabilities: Mapping[str, Features] = {},
+    unseen: np.ndarray | None = None,
+    most: int = 500,
+    replicates: int = 200,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return every score of synthetic images, as plain data.
+
+    Args:
+        real: uint8 (n,s,s,C), what the synthetic images are to be like.
+        synthetic: uint8 (m,s,s,C).
+        extractors: by name, what gives features; those of `clip` are compared by CMMD as well.
+        probabilities: by the name of an extractor, what maps its features to those of classes
+            (n,c), for the Inception Score.
+        unseen: real images that the generator has not learnt from, if it has from `real`: without
+            them nothing can be said of copies.
+        most: images of each set whose pairs SSIM and MS-SSIM take, drawn at random.
+        replicates: random half-samples behind an interval.
+        seed: fixes what is drawn.
+
+    Returns:
+        `scores`: one dictionary a metric, with the keys of `COLUMNS`. `floor` is the value of real
+        images, `ceiling` that of noise and `matched` that of synthetic images, each of one number
+        of images against as many others: half of the real ones against the rest. `score` is where
+        between floor (1) and ceiling (0) `matched` lies. `memorisation`: see
+        `meddiff.metrics.Memorisation`; None without `unseen`.
+
+    Raises:
+        MeddiffError: the sets differ in size or channels.
+    """
+    sets = {"real": real, "synthetic": synthetic}
+    for name, images in (sets if unseen is None else {**sets, "unseen": unseen}).items():
+        if images.shape[1:] != real.shape[1:]:
+            raise MeddiffError(
+                f"real images are {real.shape[1:]} (height, width, channels), {name} ones "
+                f"{images.shape[1:]}: pack both alike"
+            )
+    noise = noise_like(real, len(synthetic), seed=seed, name="evaluate")
+    rows: list[dict[str, Any]] = []
+    # Features of three sets, then for each distance three matched ones.
+    parts = sum(9 + 3 * (name == "clip") for name in extractors) + len(sets) * len(PAIRS)
+    with Progress(parts, "evaluate", "part") as progress:
+        for name, features in extractors.items():
+            found: dict[str, np.ndarray] = {}
+            for key, images in {**sets, "noise": noise}.items():
+                found[key] = features(images)
+                progress.advance()
+            rows += _feature_scores(
+                name, found, probabilities.get(name), replicates, seed, progress.advance
+            )
+        for key, images in sets.items():
+            rows += _similarities(key, images, most, replicates, seed, progress)
+    copies = None if unseen is None else find_copies(real, synthetic, unseen)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype(object)
+    return {
+        "scores": table.where(table.notna(), None).to_dict("records"),
+        "memorisation": copies and {**copies_row(copies), "nearest": copies.nearest.tolist()},
+    }
+
+
+def as_text(about: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return what `evaluate` found as a table for people, under a line that says of what."""
+    sets = ", ".join(
+        f"{told['images']} {name} ({told['path']})" for name, told in about["sets"].items()
+    )
+    height, width, _ = about["pixels"]
+    scores = pd.DataFrame(found["scores"]).reindex(columns=COLUMNS)
+    scores["dimension"] = scores["dimension"].astype(float)
+    table = scores[["metric", "extractor"]].assign(
+        value=_with_ends(scores, "value", "low", "high"),
+        floor=scores["floor"].map(_number),
+        ceiling=scores["ceiling"].map(_number),
+        matched=scores["matched"].map(_number),
+        score=_with_ends(scores, "score", "score_low", "score_high"),
+        dimension=scores["dimension"].map(_number),
+    )
+    table = table.fillna("").loc[:, lambda t: (t != "").any()]
+    lines = [f"{sets}; {width}x{height} px, seed {about['seed']}; [95 % interval]", ""]
+    lines += [table.to_string(index=False), ""]
+    lines += [f"{name}: {told['weights']}" for name, told in about["extractors"].items()]
+    if (scores[["n_real", "n_synthetic"]].min(axis=1) <= scores["dimension"]).any():
+        lines.append(
+            "fewer images than dimensions: FID is mostly bias, and less of it for images that vary "
+            "less; look at KID, recall and coverage"
+        )
+    if copies := found["memorisation"]:
+        size = about["sets"]["synthetic"]["images"]
+        lines.append(
+            f"{copies['verdict']}: {copies['suspects']} of {size} synthetic images are "
+            f"closer to a training image than the unseen ones (p "
+            f"{copies['suspects_p']:.2g}), {copies['identical']} much closer; in the median "
+            f"{copies['synthetic']:.3g} grey levels (RMSE), unseen images {copies['unseen']:.3g}"
+        )
+    else:
+        lines.append("copies of training images: not looked for, give --unseen")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if pd.isna(value) else f"{value:.4g}"
+
+
+def _with_ends(scores: pd.DataFrame, *columns: str) -> list[str]:
+    cells = ([_number(value) for value in row] for row in scores[list(columns)].to_numpy())
+    return [f"{value} [{low}, {high}]" if low else value for value, low, high in cells]
+
+
+def _prepared(path: Path, names: list[str], crop: int | None, size: int) -> np.ndarray:
+    images = np.empty((len(names), size, size, 3), np.uint8)
+
+    def prepare(group: Group) -> tuple[list[int], np.ndarray]:
+        files = [(data, f"{names[place]} in {path}") for place, data in group]
+        return [place for place, _ in group], preprocess_files(files, crop=crop, size=size)
+
+    with Progress(len(names), f"read {path}", "image") as progress:
+        for places, pixels in map_groups(prepare, [(str(path), name) for name in names]):
+            images[places] = pixels
+            progress.advance(len(places))
+    return images
+
+
+def _feature_scores(
+    extractor: str,
+    found: Mapping[str, np.ndarray],
+    classify: Features | None,
+    replicates: int,
+    seed: int,
+    progress: Callable[[], None],
+) -> list[dict[str, Any]]:
+    """Distances between floor and ceiling, and what nearest neighbours say."""
+    real, synthetic = found["real"], found["synthetic"]
+    order = stream(seed, "evaluate", "order").permutation(len(synthetic))
+    aside, rest = real_halves({"all": real}, {"all": len(synthetic)}, seed=seed)
+    scored = {"synthetic": {"all": synthetic[order]}, "real": aside,
+              "noise": {"all": found["noise"]}}  # fmt: skip
+    table = distance_rows(
+        extractor, {"all": real}, scored, floor=rest, replicates=replicates, seed=seed,
+        progress=progress,
+    ).set_index(["metric", "images"])  # fmt: skip
+    common = {"extractor": extractor, "dimension": real.shape[1]}
+    rows = []
+    for metric in table.index.get_level_values("metric").unique():
+        told = table.loc[metric]
+        own = ["value", "low", "high", *SCORE, "n_real", "n_synthetic"]
+        row = {"metric": metric, **common, **told.loc["synthetic", own]}
+        for end, images in (("floor", "real"), ("ceiling", "noise")):
+            if images in told.index:
+                row[end] = told.loc[images, "value"]
+        rows.append(row)
+    if classify is not None:
+        score = inception_score(classify(synthetic))
+        rows.append({"metric": "inception_score", **common, "value": score,
+                     "n_synthetic": len(synthetic)})  # fmt: skip
+    return rows
+
+
+def _similarities(
+    key: str, images: np.ndarray, most: int, replicates: int, seed: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Mean over pairs within one set: above that of real images, variety is lacking."""
+    order = stream(seed, "evaluate pairs", key).permutation(len(images))[:most]
+    chosen, side = images[np.sort(order)], min(images.shape[1:3])
+    windows = {"ssim": min(11, side), "ms_ssim": min(11, side // 16)}
+    rows = []
+    for metric, measure in PAIRS.items():
+        progress.advance()
+        if windows[metric] == 0:
+            continue
+        pairs = measure(chosen, kernel_size=windows[metric])
+        found = pairs_interval(pairs, replicates=replicates, seed=seed)
+        rows.append(
+            {
+                "metric": f"{metric} within {key}",
+                "value": found.value,
+                "low": found.low,
+                "high": found.high,
+                f"n_{key}": len(chosen),
+            }
+        )
+    return rows

@@ -1,0 +1,50 @@
+"""Matrices of image sets as heat maps."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+KEY_A, KEY_B = ["images_a", "class_a"], ["images_b", "class_b"]
+
+
+def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
+    """Draw one square a pair of image sets, with its value.
+
+    Args:
+        matrix: columns images_a, class_a, images_b, class_b, value, n_a.
+        title: what the values are, e.g. "fid_unet".
+    """
+    order = list(matrix[KEY_A].drop_duplicates().itertuples(index=False, name=None))
+    square = (
+        matrix.set_index([*KEY_A, *KEY_B])["value"]
+        .unstack(KEY_B)
+        .reindex(index=order, columns=order)
+        .to_numpy()
+    )
+    side = 2.4 + 0.75 * len(order)
+    figure = Figure(figsize=(side, side - 0.6), layout="constrained")
+    axis = figure.subplots()
+    picture = axis.imshow(square, cmap="viridis", norm=_norm(square, title))
+    labels = [f"{images}\n{name}" for images, name in order]
+    axis.set_xticks(range(len(order)), labels, rotation=45, ha="right", fontsize="small")
+    axis.set_yticks(range(len(order)), labels, fontsize="small")
+    count = sorted(set(matrix["n_a"]))
+    told = f"{count[0]}" if len(count) == 1 else f"{count[0]} to {count[-1]}"
+    axis.set_title(f"{title.replace('_', ' ')}, {told} images a set", fontsize="medium")
+    brightness = picture.to_rgba(square)[..., :3] @ np.array([0.3, 0.6, 0.1])
+    for (row, column), value in np.ndenumerate(square):
+        axis.text(
+            column, row, f"{value:.3g}", ha="center", va="center", fontsize="x-small",
+            color="black" if brightness[row, column] > 0.5 else "white",
+        )  # fmt: skip
+    figure.colorbar(picture, ax=axis, shrink=0.8)
+    return figure
+
+
+def _norm(square: np.ndarray, title: str) -> Normalize:
+    """Return a scale of colours: FIDs span orders of magnitude, and a set's own is 0."""
+    positive = square[square > 0]
+    if title.startswith("fid") and len(positive):
+        return LogNorm(positive.min(), positive.max(), clip=True)
+    return Normalize(np.nanmin(square), np.nanmax(square))

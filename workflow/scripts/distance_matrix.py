@@ -1,0 +1,21 @@
+"""Write FID and KID of every two image sets and classes."""
+
+from pathlib import Path
+
+from meddiff.arrays import load_array
+from meddiff.jobs import job
+from meddiff.metrics.distances import distance_matrix
+from meddiff.tables import write_table
+
+params = snakemake.params
+with job(snakemake):
+    sets = {(Path(p).parent.name, Path(p).stem): load_array(p) for p in snakemake.input}
+    for metric, target in snakemake.output.items():
+        matrix = distance_matrix(
+            sets,
+            metric,
+            most=params.images,
+            replicates=params.replicates,
+            seed=params.stamp["seed"],
+        )
+        write_table(matrix, target, params.stamp)

@@ -1,0 +1,34 @@
+"""Compute one extractor's FID and KID of every image set and class against real images."""
+
+from pathlib import Path
+
+from meddiff.arrays import load_by_class
+from meddiff.files import write_csv
+from meddiff.jobs import job
+from meddiff.metrics.distances import distance_rows, real_halves
+
+NAMES = {"synthetic": "synthetic", "noise": "noise", "validation": "real"}
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake):
+    sets = {Path(path).parent.name for path in files.scored}
+    scored = {
+        NAMES[name]: load_by_class(
+            [p for p in files.scored if Path(p).parent.name == name], params.classes
+        )
+        for name in sorted(sets)
+    }
+    reference = load_by_class(files.reference, params.classes)
+    floor = None
+    if "real" not in scored:
+        sizes = {name: len(features) for name, features in scored["synthetic"].items()}
+        scored["real"], floor = real_halves(reference, sizes, seed=params.seed)
+    rows = distance_rows(
+        snakemake.wildcards.extractor,
+        reference,
+        scored,
+        floor=floor,
+        replicates=params.replicates,
+        seed=params.seed,
+    )
+    write_csv(rows, snakemake.output[0])

@@ -1,0 +1,29 @@
+"""Tell whether synthetic images copy training images, and show the closest ones."""
+
+import numpy as np
+import pandas as pd
+
+from meddiff.arrays import load_by_class
+from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
+from meddiff.jobs import job
+from meddiff.metrics.copies import copies_row, find_copies
+from meddiff.tables import write_table
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake):
+    training, synthetic, unseen = (
+        load_by_class(paths, params.classes)
+        for paths in (files.training, files.synthetic, files.unseen)
+    )
+    rows, sheets = [], {}
+    for name in params.classes:
+        found = find_copies(training[name], synthetic[name], unseen[name])
+        closest = np.argsort(found.distances)[:12]
+        sheets[f"{name}: synthetic"] = contact_sheet(synthetic[name][closest])
+        sheets[f"{name}: nearest in training"] = contact_sheet(
+            training[name][found.nearest[closest]]
+        )
+        sizes = {"n_training": len(training[name]), "n_synthetic": len(synthetic[name])}
+        rows.append({"class": name, **copies_row(found), **sizes, "n_unseen": len(unseen[name])})
+    write_table(pd.DataFrame(rows), snakemake.output.table, params.stamp)
+    save_picture(titled_sheets(sheets), snakemake.output.figure)
