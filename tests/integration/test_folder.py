@@ -51,7 +51,7 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     run = tmp_path / "run"
     snakemake(run, "all", configs=configs)
     quality = pd.read_csv(run / "results/table_5_2.csv")
-    assert set(quality["class"]) == {"nevus", "keratosis", "melanoma"}
+    assert set(quality["class"]) == {"nevus", "keratosis", "melanoma", "mean"}
     assert (quality["data"] == "mine").all() and quality["value"].notna().all()
     assert set(quality["extractor"].dropna()) == {"unet", "skinlesnet", "resnet50"}
     split = pd.read_csv(run / "data/lesions/split.csv").dropna(subset=["split"])
