@@ -33,7 +33,8 @@ from torch.nn.functional import mse_loss
 
 from meddiff.diffusion.engine import Training
 from meddiff.diffusion.launch import TrainingJob
-from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
+from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.processes import connect
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion, Sampler

@@ -111,3 +111,9 @@ def write_csv(table: "pd.DataFrame", path: str | Path) -> None:
     """Write a table as CSV without its index, whole or not at all."""
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write text in UTF-8, whole or not at all."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -11,7 +11,6 @@ import pandas as pd
 from meddiff.files import atomic_write
 from meddiff.metrics.classification import (
     classification_intervals,
-    classification_scores,
     confusion,
     mean_intervals,
     with_ends,
@@ -22,7 +21,7 @@ Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
 
 FLOAT_FORMAT = "%.6g"
-KEYS = ("extractor", "training", "repetition", "class", "images", "metric")
+KEYS = ("extractor", "classifier", "training", "fraction", "ratio", "class", "images", "metric")
 """Columns that say what a row speaks of."""
 MASK_SCORES = ("dice", "iou", "mse")
 COUNTS = ("n_real", "n_synthetic", "n_test")
@@ -160,24 +159,3 @@ def table_5_2(
                "reference", "made_from", "note"]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
     return table.reindex(columns=columns)
-
-
-def table_5_3(
-    arms: Iterable[tuple[str, int, pd.DataFrame]], classes: Sequence[str]
-) -> pd.DataFrame:
-    """Return the scores of a classifier trained on each arm, tested on real images.
-
-    Args:
-        arms: name of the arm, repetition, and the predictions of `meddiff.cas.experiment`.
-        classes: class names, the positive one last.
-    """
-    return pd.DataFrame(
-        {
-            "training": arm,
-            "repetition": repetition,
-            "class": positive_class(classes),
-            **classification_scores(predictions, classes),
-            **_origin(predictions),
-        }
-        for arm, repetition, predictions in arms
-    )

@@ -45,7 +45,7 @@ def candidates(value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         yield from (value[::-1], value[:-1], [not v for v in value], [False for _ in value])
         yield [v * 2 for v in value if not isinstance(v, str)]
-        yield ["radimagenet"]
+        yield from (["radimagenet"], ["resnet50"])
     elif isinstance(value, dict):
         yield from ({"benign": 5}, {"benign": {"epochs": 5}}, {"b": "benign"},
                     {"clip": "clip.pth"})  # fmt: skip

@@ -43,7 +43,8 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
     assert scored["matched"].notna().all()
     similar = table[table["metric"].str.endswith("ssim")]
     assert similar["value"].between(-1, 1).all() and similar["std"].notna().all()
-    by_class = table[table["class"] != "mean"]
+    # Coverage and its kin are of as many images as there are unseen real ones.
+    by_class = table[(table["class"] != "mean") & ~table["metric"].isin(cover)]
     assert (by_class.loc[by_class["images"] == "synthetic", "n_synthetic"] == 8).all()
     notes = table.loc[table["extractor"] == "resnet50", "note"]
     assert notes.str.contains("trained from scratch").all()

@@ -26,7 +26,7 @@ from meddiff.diffusion.augmentation import (
     augment,
     draw_changes,
 )
-from meddiff.diffusion.model import to_model_range, to_unit_range
+from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import Augmentation, AugmentationName, Diffusion
 from meddiff.diffusion.training import train_ddpm
 from meddiff.errors import MeddiffError

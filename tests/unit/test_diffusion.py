@@ -11,9 +11,6 @@ from meddiff.diffusion.history import preview_epochs
 from meddiff.diffusion.model import (
     build_network,
     build_schedule,
-    to_model_range,
-    to_uint8,
-    to_unit_range,
 )
 from meddiff.diffusion.objective import (
     denoising_loss,
@@ -21,6 +18,7 @@ from meddiff.diffusion.objective import (
     largest_loss,
     min_snr_weights,
 )
+from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion
 from meddiff.diffusion.training import train_ddpm

@@ -36,6 +36,9 @@ except MeddiffError as error:
     raise WorkflowError(str(error))
 
 CLASSES = cfg.data.classes
+HOG_SVM = "hog_svm"
+# Settings of `cas` that change no training: how often, what else there is, how results are judged.
+JUDGED = {"classifiers", "seeds", "specificity", "margin"}
 # The class of section 5.1; no lesion may be called so.
 HAND = "hand"
 DDPM_FIGURES = ["curves", "previews", "denoising"]
@@ -73,7 +76,7 @@ STAMP = {
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 # What the study printed, and our tables of the same cells.
 PRINTED = [row.model_dump() for row in read_published(ROOT / "config/published.yaml")]
-COMPARED = ["table_5_1", "table_5_2", "table_5_3"] + (
+COMPARED = ["table_5_1", "table_5_2", "table_5_3", "cas_hog_svm"] + (
     [] if SOURCE == "folder" else ["section_5_1"]
 )
 NO_MASKS = {
@@ -90,8 +93,6 @@ wildcard_constraints:
     similarity="ssim|ms_ssim",
     edition=r"\w+",
     shard=r"\d+",
-    arm="synthetic|real|mixed",
-    repetition=r"\d+",
     images="synthetic|real",
     cls=r"[A-Za-z0-9_-]+",
 
@@ -113,6 +114,11 @@ def code(script):
 def lesions(sets, cls="{cls}"):
     """Image sets of one class."""
     return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
+
+
+def rows_of(*sets):
+    """Tables of the rows of image sets, of every class."""
+    return expand("data/lesions/{set}/{cls}.csv", set=sets, cls=CLASSES)
 
 
 def raw(files, origin=ORIGIN):
@@ -249,6 +255,26 @@ def sample_shards(wildcards):
     return expand(pattern, shard=range(SHARDS[wildcards.dataset]))
 
 
+def cas_runs(classifiers):
+    """Predictions of classifiers trained on every arm."""
+    return expand("cas/{classifier}.csv", classifier=classifiers)
+
+
+def cas_settings(wildcards):
+    """What a classifier's training depends on."""
+    if wildcards.classifier == HOG_SVM:
+        return cfg.cas.model_dump(include={"arms", "hog_svm"})
+    return cfg.cas.model_dump(exclude={"hog_svm", "dose", *JUDGED})
+
+
+def dose_settings():
+    """What the trainings of the dose-response depend on."""
+    return cfg.cas.model_dump(
+        exclude={"arms": True, "hog_svm": True, "dose": {"seeds", "images"}}
+        | dict.fromkeys(JUDGED, True)
+    )
+
+
 def planned_downloads(dag):
     """Files of the registry that a run is about to fetch."""
     place = raw({"all": ""}, "published")["all"]
@@ -296,6 +322,10 @@ def final_outputs():
     """Every table and figure."""
     return [
         *expand("results/table_{n}.csv", n=["5_1", "5_2", "5_3"]),
+        "results/cas_hog_svm.csv",
+        "results/dose_response.csv",
+        "results/figures/cas/arms.png",
+        "results/verdict.md",
         *expand("results/samples/{cls}.png", cls=CLASSES),
         "results/sample_checks.csv",
         # The study's DDPMs have learnt from every image: none is left to compare with.

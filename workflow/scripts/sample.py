@@ -19,6 +19,7 @@ with job(snakemake) as device:
         # From the configuration: what changes no image is no parameter of the rule.
         Compute.model_validate(snakemake.config.get("compute", {})),
         shard=int(shard) if shard is not None else None,
+        first=params.get("first", 0),
         seed=params.seed,
         name=wildcards.cls,
         code=params.code,

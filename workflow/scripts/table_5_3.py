@@ -1,14 +1,18 @@
-"""Write Table 5.3, and its numbers as metrics."""
+"""Write the scores of classifiers trained on each arm, and their numbers as metrics."""
 
+from meddiff.cas.tables import arms_table, read_runs, score_arms
 from meddiff.jobs import job
-from meddiff.tables import read_part, table_5_3, write_metrics, write_table
+from meddiff.tables import write_metrics, write_table
 
-files, params = snakemake.input, snakemake.params
+params = snakemake.params
 with job(snakemake):
-    runs = [
-        (arm, repetition, read_part(path))
-        for (arm, repetition), path in zip(params.runs, files, strict=True)
-    ]
-    table = table_5_3(runs, params.classes)
+    scored = score_arms(
+        read_runs(snakemake.input),
+        params.classes,
+        specificity=params.specificity,
+        replicates=params.replicates,
+        seed=params.stamp["seed"],
+    )
+    table = arms_table(scored)
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

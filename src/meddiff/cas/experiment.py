@@ -1,74 +1,133 @@
-"""Classification accuracy score (Ravuri and Vinyals 2019): train on an arm, test on real images."""
+"""Train on each arm, test on real images.
 
-from collections.abc import Sequence
+Classification accuracy score and naive augmentation score: Ravuri and Vinyals, "Classification
+accuracy score for conditional generative models" (NeurIPS 2019).
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from meddiff.cas.settings import Cas
-from meddiff.data.labelled import balanced, stack
-from meddiff.extractors.classification import predictions
-from meddiff.extractors.skinlesnet import train_skinlesnet
+from meddiff.batches import count_steps
+from meddiff.cas.arms import Arm, Pool, build_arm, dose_arm
+from meddiff.cas.classifier import Classifier, Lesson
+from meddiff.cas.settings import Cas, Dose
+from meddiff.extractors.classification import told_by_class
+from meddiff.randomness import stream_seed
+
+Key = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A training set: uint8 images (N,H,W,3) of each class, and how many are of which kind."""
+class HeldOut:
+    """Real images to test on.
 
-    name: str
-    images: list[np.ndarray]
-    n_real: int
-    n_synthetic: int
-
-
-def build_arm(name: str, real: Sequence[np.ndarray], synthetic: Sequence[np.ndarray]) -> Arm:
-    """Return the images to train on.
-
-    Args:
-        name: "real", "synthetic", or "mixed" (both together).
-        real: uint8 (N,H,W,3) of each class, which are balanced first.
-        synthetic: the same of each DDPM.
+    Attributes:
+        images: uint8 (N,H,W,3).
+        labels: number of the class, int64 (N,).
+        ids: of the images, (N,).
+        groups: what belongs together, (N,).
     """
-    kinds = {"real": balanced(real), "synthetic": list(synthetic)}
-    used = [images for kind, images in kinds.items() if name in (kind, "mixed")]
-    counts = {k: sum(map(len, i)) if name in (k, "mixed") else 0 for k, i in kinds.items()}
-    together = [np.concatenate(parts) for parts in zip(*used, strict=True)]
-    return Arm(name, together, counts["real"], counts["synthetic"])
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: Sequence[str]
+    groups: Sequence[str]
 
 
-def run_arm(
-    arm: Arm,
-    validation: Sequence[np.ndarray],
-    test: Sequence[np.ndarray],
+def run_arms(
+    classifier: Classifier,
+    pool: Pool,
+    test: HeldOut,
     classes: Sequence[str],
     settings: Cas,
     *,
+    equal_steps: bool,
+    repetitions: int,
     seed: int,
-    device: str = "cpu",
 ) -> pd.DataFrame:
-    """Train SkinLesNet on an arm's images and return its predictions on the real test images.
+    """Train a classifier on every arm and return what it says of the test images.
 
     Args:
-        arm: images to train on.
-        validation: real images of each class, for the validation loss.
-        test: real images of each class.
+        classifier: what learns.
+        pool: images of all arms.
+        test: images to classify.
         classes: class names.
-        settings: length, batch size, learning rate.
-        seed: fixes weights, order and dropout.
-        device: torch device.
+        settings: arms, length and batch size.
+        equal_steps: whether every arm gets the optimiser steps of `real`; else an arm with more
+            images gets more, where the length is in epochs.
+        repetitions: trainings of each arm; one does not depend on how many there are.
+        seed: seed of the run.
 
     Returns:
-        One row a test image: label, predicted, probabilities, and the arm's n_real and n_synthetic.
+        One row a repetition, arm and test image: repetition, arm, id, group, label, predicted,
+        p_<class>; then, of the arm: n_images, n_real, n_synthetic, steps, note.
     """
-    network, _ = train_skinlesnet(
-        stack(arm.images),
-        stack(validation),
-        len(classes),
-        settings,
-        seed=seed,
-        name=f"cas {arm.name}",
-        device=device,
+    lessons = (
+        (key, {"repetition": key[-1], "arm": name}, build_arm(pool, name, *key))
+        for key in ((seed, "cas", repetition) for repetition in range(repetitions))
+        for name in settings.arms
     )
-    told = predictions(network, stack(test), classes, device=device)
-    return told.assign(n_real=arm.n_real, n_synthetic=arm.n_synthetic)
+    return _run(classifier, pool, test, classes, settings, lessons, equal_steps)
+
+
+def run_doses(
+    classifier: Classifier,
+    pool: Pool,
+    test: HeldOut,
+    classes: Sequence[str],
+    settings: Cas,
+    *,
+    repetitions: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Train a classifier on every dose of real and synthetic images; as `run_arms`.
+
+    Every cell gets the optimiser steps of all real images. Cells that need more synthetic images
+    than there are have no rows.
+
+    Returns:
+        The same rows, with fraction and ratio in place of arm.
+    """
+    dose: Dose = settings.dose
+    lessons = (
+        (key, {"repetition": key[-1], "fraction": fraction, "ratio": ratio}, arm)
+        for key in ((seed, "dose", repetition) for repetition in range(repetitions))
+        for fraction in dose.fractions
+        for ratio in dose.ratios
+        if (arm := dose_arm(pool, fraction, ratio, *key)) is not None
+    )
+    return _run(classifier, pool, test, classes, settings, lessons, True)
+
+
+def _run(
+    classifier: Classifier,
+    pool: Pool,
+    test: HeldOut,
+    classes: Sequence[str],
+    settings: Cas,
+    lessons: Iterable[tuple[Key, dict[str, Any], Arm]],
+    equal_steps: bool,
+) -> pd.DataFrame:
+    known, asked = classifier.represent(pool.images), classifier.represent(test.images)
+    n_real = int((pool.kind == "real").sum())
+    tables = []
+    for key, names, arm in lessons:
+        images = n_real if equal_steps else len(arm.rows)
+        steps = count_steps(settings, images, settings.batch_size)
+        lesson = Lesson(
+            known[arm.rows], arm.labels, pool.group[arm.rows], steps,
+            seed=stream_seed(*key), name="cas " + " ".join(map(str, names.values())),
+        )  # fmt: skip
+        learnt = classifier.learn(lesson)
+        table = told_by_class(learnt.probabilities(asked), test.labels, classes)
+        about = names | {"id": list(test.ids), "group": list(test.groups)}
+        for place, (column, value) in enumerate(about.items()):
+            table.insert(place, column, value)
+        training = {"n_images": len(arm.rows), "n_real": arm.n_real}
+        training |= {"n_synthetic": arm.n_synthetic, "steps": steps}
+        tables.append(table.assign(**training, note=learnt.note))
+    return pd.concat(tables, ignore_index=True)

@@ -1,27 +1,93 @@
 """Settings of the classification accuracy score."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.extractors.settings import Training
+from meddiff.extractors.settings import Optimisation
+from meddiff.settings import Section, Share
+
+ArmName = Literal["synthetic", "real", "mixed", "augmented", "oversampled", "shuffled"]
+NetName = Literal["skinlesnet", "resnet50"]
+Kernel = Literal["linear", "rbf", "poly"]
+RealShare = Annotated[float, Field(gt=0, le=1)]
+Ratio = Annotated[float, Field(ge=0)]
 
 
-class Cas(Training):
-    """Classification accuracy score: SkinLesNet trained on each arm, tested on real images."""
+class HogSvm(Section):
+    """HOG and SVM, whose C and kernel are chosen by cross-validation of the accuracy."""
 
-    arms: list[Literal["synthetic", "real", "mixed"]] = Field(
-        default=["synthetic", "real", "mixed"],
+    C: list[PositiveFloat] = Field(default=[0.1, 1, 10], min_length=1)
+    """Weights of errors to choose from."""
+    kernels: list[Kernel] = Field(default=["linear", "rbf"], min_length=1)
+    """Kernels to choose from."""
+    folds: int = Field(default=5, ge=2)
+    """Folds of the cross-validation; images of a patient, lesion or duplicate share one."""
+
+
+class Dose(Section):
+    """Dose-response: SkinLesNet on parts of the real images with synthetic ones beside them."""
+
+    fractions: list[RealShare] = Field(default=[0.05, 0.15, 1.0], min_length=1)
+    """Parts of the real training images."""
+    ratios: list[Ratio] = Field(default=[0, 0.5, 1, 4], min_length=1)
+    """Synthetic images for each of these real ones; begins with 0, which others are compared
+    with."""
+    images: PositiveInt | None = 300
+    """Synthetic images a class for this, those of `sampling` among them; null takes those alone.
+    Cells that need more stay empty."""
+    seeds: PositiveInt = 3
+    """Repetitions with different seeds and real images."""
+
+    @field_validator("fractions", "ratios")
+    @classmethod
+    def _rising(cls, values: list[float]) -> list[float]:
+        if values != sorted(set(values)):
+            raise ValueError("must rise")
+        return values
+
+    @field_validator("ratios")
+    @classmethod
+    def _from_none(cls, ratios: list[float]) -> list[float]:
+        if ratios[0] != 0:
+            raise ValueError("must begin with 0")
+        return ratios
+
+
+class Cas(Optimisation):
+    """Classification accuracy score: classifiers trained on each arm, tested on real images.
+
+    Under `protocol: audited` every arm gets as many optimiser steps as `real`.
+    """
+
+    steps: PositiveInt | None = 100
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the nets while they learn; bf16 is faster where the processor has it."""
+    classifiers: list[NetName] = Field(
+        default=["skinlesnet"], min_length=1, json_schema_extra={"uniqueItems": True}
+    )
+    """Classifiers of Table 5.3. HOG and SVM have a table of their own."""
+    arms: list[ArmName] = Field(
+        default=["synthetic", "real", "mixed", "augmented", "oversampled", "shuffled"],
         min_length=1,
         json_schema_extra={"uniqueItems": True},
     )
-    """Training sets to compare."""
-    seeds: PositiveInt = 1
+    """Training sets to compare. `mixed` is real and synthetic; `augmented` has turned and
+    recoloured copies of real images in place of the synthetic ones, `oversampled` repeats real
+    ones; `shuffled` is real with labels shuffled."""
+    seeds: PositiveInt = 5
     """Repetitions with different seeds."""
-    steps: PositiveInt | None = 300
+    specificity: Share = 0.9
+    """Specificity at which the sensitivity is told."""
+    margin: Share = 0.05
+    """Difference of a score that does not matter: what is worse by less can replace."""
+    hog_svm: HogSvm = HogSvm()
+    dose: Dose = Dose()
 
     @model_validator(mode="after")
-    def _arms_differ(self) -> "Cas":
-        if len(set(self.arms)) != len(self.arms):
-            raise ValueError(f"arms repeat: {self.arms}")
+    def _differ(self) -> "Cas":
+        for name in ("arms", "classifiers"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} repeat: {values}")
         return self

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from meddiff.diffusion.model import to_uint8, to_unit_range
+from meddiff.diffusion.pixels import to_uint8, to_unit_range
 from meddiff.diffusion.settings import Augmentation
 from meddiff.errors import MeddiffError
 from meddiff.randomness import stream

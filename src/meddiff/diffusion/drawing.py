@@ -31,6 +31,7 @@ def draw_shard(
     compute: Compute,
     *,
     shard: int | None = None,
+    first: int = 0,
     seed: int,
     name: str,
     code: str,
@@ -44,6 +45,7 @@ def draw_shard(
         settings: what to draw, and in how many shards.
         compute: whether to compile the net, and how often to save.
         shard: which, from 0; None draws all.
+        first: number of the first image where all are drawn.
         seed: seed of the run.
         name: class.
         code: digest of the code that the images depend on.
@@ -54,7 +56,7 @@ def draw_shard(
         MeddiffError: the checkpoint cannot be read, or as `sample_images`.
     """
     model = load_ddpm(checkpoint, device, compiled=compute.compile)
-    members = range(settings.images)
+    members = range(first, settings.images)
     if shard is not None:
         members = shard_members(settings.images, settings.shards, shard, model.block)
     key = {

@@ -17,8 +17,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from meddiff.batches import Batch, batches, count_steps
 from meddiff.diffusion.augmentation import augment, augment_once, resolve_augmentation
 from meddiff.diffusion.history import COLUMNS, History
-from meddiff.diffusion.model import build_network, build_schedule, to_model_range, to_unit_range
+from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise, largest_loss
+from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.previews import draw_previews
 from meddiff.diffusion.processes import Place
 from meddiff.diffusion.settings import Augmentation, Diffusion

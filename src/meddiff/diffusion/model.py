@@ -1,11 +1,10 @@
-"""The denoising net, the forward process and the pixels between them."""
+"""The denoising net and the forward process."""
 
 from typing import Any
 
-import torch
 from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
-from torch import Tensor, nn
+from torch import nn
 
 
 def build_network(
@@ -55,19 +54,3 @@ def build_schedule(
         prediction_type=prediction,
         **(bounds if schedule == "linear" else {}),
     )
-
-
-def to_unit_range(images: Tensor) -> Tensor:
-    """Map uint8 (N,H,W,C) to float32 (N,C,H,W) in [0, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 255
-
-
-def to_model_range(unit: Tensor, zero_centred: bool) -> Tensor:
-    """Map [0, 1] to the net's range: [-1, 1], or [0, 1] as in the study."""
-    return unit * 2 - 1 if zero_centred else unit
-
-
-def to_uint8(images: Tensor, zero_centred: bool) -> Tensor:
-    """Map float (N,C,H,W) in the net's range to uint8 (N,H,W,C), clipped and rounded."""
-    unit = (images + 1) / 2 if zero_centred else images
-    return (unit.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()

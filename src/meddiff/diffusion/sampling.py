@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from meddiff.checkpoints import load_checkpoint
 from meddiff.devices import arithmetic, check_precision, naming_memory
-from meddiff.diffusion.model import build_network, build_schedule, to_uint8
+from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.samplers import Denoise, ddim, ddpm, dpm_solver, respaced_times
 from meddiff.diffusion.samplers import Sampler as Method
 from meddiff.diffusion.settings import Diffusion, Sampler

@@ -1,12 +1,12 @@
 """What classifiers share: labelled examples, and predictions of test images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from meddiff.extractors.learning import Examples, predict
 
@@ -30,14 +30,39 @@ def accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
     return {"validation_accuracy": float((logits.argmax(dim=1) == labels).double().mean())}
 
 
+def probabilities(
+    network: nn.Module,
+    transform: Callable[[Tensor], Tensor],
+    inputs: np.ndarray,
+    *,
+    device: str = "cpu",
+) -> np.ndarray:
+    """Return the softmax of a net's logits, float64 (N, classes): rows sum to 1."""
+    given = torch.from_numpy(np.array(inputs))
+    logits = predict(network, network, transform, given, device=device, padded=True)
+    found: np.ndarray = logits.double().softmax(dim=1).numpy()
+    return found
+
+
 def predictions(
     network: Any, test: Labelled, classes: Sequence[str], *, device: str = "cpu"
 ) -> pd.DataFrame:
     """Return one row a test image: label, predicted, and the probability of each class."""
     images, labels = test
-    inputs = torch.from_numpy(images)
-    logits = predict(network, network, network.transform, inputs, device=device, padded=True)
-    probabilities = logits.double().softmax(dim=1).numpy()
+    told = probabilities(network, network.transform, images, device=device)
+    return told_by_class(told, labels, classes)
+
+
+def told_by_class(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return columns label, predicted (the likeliest class) and p_<class>.
+
+    Args:
+        probabilities: float64 (N, classes).
+        labels: number of the true class, int64 (N,).
+        classes: class names.
+    """
     names = np.array(classes)
     table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes])
     table.insert(0, "label", names[labels])

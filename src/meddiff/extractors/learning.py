@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ def fit(
     name: str,
     validation: Examples | None = None,
     measure: Measure | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train `network` in place and return its history.
@@ -64,6 +65,7 @@ def fit(
         name: what is trained, for progress and errors.
         validation: examples for the validation loss, or None; training never depends on them.
         measure: what else to tell of the validation examples, besides the loss.
+        precision: arithmetic of the net while it learns; weights and losses stay float32.
         device: torch device.
 
     Returns:
@@ -74,6 +76,9 @@ def fit(
         MeddiffError: the loss is no longer finite.
     """
     network.to(device)
+    if precision == "bf16":
+        # Twice as fast there; float32 gains nothing from it.
+        network.to(memory_format=torch.channels_last)
     inputs, targets = training.inputs.to(device), training.targets.to(device)
     trainable = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=settings.lr)
@@ -81,13 +86,16 @@ def fit(
     steps = count_steps(settings, len(training), settings.batch_size)
     torch.manual_seed(stream_seed(seed, "dropout", name))
     network.train()
+    kind = torch.device(device).type
     rows: list[dict[str, float]] = []
     losses: list[float] = []
     with Progress(steps, name) as progress:
         for batch in batches(len(training), settings.batch_size, steps, seed, "order", name):
             members = torch.from_numpy(batch.members).to(device)
             optimizer.zero_grad(set_to_none=True)
-            value = loss(network(transform(inputs[members])), targets[members])
+            with torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
+                outputs = network(transform(inputs[members]))
+            value = loss(outputs.float(), targets[members])
             value.backward()
             rate = optimizer.param_groups[0]["lr"]
             losses.append(value.item())

@@ -19,14 +19,19 @@ PublishedName = Annotated[
 ]
 
 
-class Training(Duration):
-    """Training of a feature extractor or classifier."""
+class Optimisation(Duration):
+    """Length, batches and rate of a training with Adam."""
 
     steps: PositiveInt | None = 300
     batch_size: PositiveInt = 32
     """Images an optimiser step."""
     lr: PositiveFloat = 1e-3
     """Adam's first learning rate; halved when the training loss stalls for more than one epoch."""
+
+
+class Training(Optimisation):
+    """Training of a feature extractor or classifier."""
+
     validation_every: PositiveInt = 5
     """Epochs between validations."""
 

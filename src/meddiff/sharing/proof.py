@@ -13,10 +13,11 @@ from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import Record, Records, broken_links, lineage
 from meddiff.sharing.plan import Plan, own_differences
 
-CLASSWISE = {"features", "fid", "noise"}
+CLASSWISE = {"features", "distances", "noise"}
 """Rules that treat each class alone although one job does them all."""
-DRAWN = {"synthetic", "noise"}
-"""Image sets that one job of `fid` scores side by side; a row needs its own only."""
+SYNTHETIC = {"synthetic"}
+"""The image set that rows of other sets do not need, though one job makes them all; a row of
+synthetic images needs the others, since its score stands between them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,13 @@ def cells_of(proof: Proof) -> pd.DataFrame:
         return pd.DataFrame()
     classes = set(table.get("class", ())) - {"mean"}
     table["behind"] = [
-        proof.behind(row["made_from"], _unneeded(row, classes)) if row["made_from"] else []
+        list(
+            dict.fromkeys(
+                path
+                for source in filter(None, row["made_from"].split(";"))
+                for path in proof.behind(source, _unneeded(row, classes))
+            )
+        )
         for row in table.fillna("").to_dict("records")
     ]
     return table
@@ -105,7 +112,7 @@ def cells_of(proof: Proof) -> pd.DataFrame:
 
 def _unneeded(row: dict[Hashable, Any], classes: set[str]) -> set[str]:
     others = classes - {row["class"]} if row.get("class") in classes else set()
-    return others | (DRAWN - {row["images"]} if "images" in row else set())
+    return others | (SYNTHETIC - {row["images"]} if "images" in row else set())
 
 
 def select(table: pd.DataFrame, cell: str) -> pd.DataFrame:

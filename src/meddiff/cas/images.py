@@ -1,0 +1,52 @@
+"""The experiment's images, from image sets and their tables of rows."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from meddiff.arrays import load_images
+from meddiff.cas.arms import Pool, build_pool
+from meddiff.cas.experiment import HeldOut
+from meddiff.data.labelled import balanced, stack
+
+Paths = Iterable[str | Path]
+
+
+def load_pool(
+    real: Paths,
+    rows: Paths,
+    *synthetic: Paths,
+    augmented: bool = False,
+    seed: int = 0,
+) -> Pool:
+    """Read what arms train on: one image set a class, real ones each with a table of rows.
+
+    Synthetic images may come in parts, one image set a class each.
+    """
+    return build_pool(
+        [load_images(path) for path in real],
+        [pd.read_csv(path)["group"].astype(str).to_numpy() for path in rows],
+        [
+            np.concatenate([load_images(path) for path in paths])
+            for paths in zip(*synthetic, strict=True)
+        ],
+        augmented=augmented,
+        seed=seed,
+    )
+
+
+def load_held_out(images: Paths, rows: Paths) -> HeldOut:
+    """Read what arms are tested on, as many images of each class."""
+    sets = balanced([load_images(path) for path in images])
+    stacked, labels = stack(sets)
+    tables = [pd.read_csv(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]
+    known = pd.concat(tables, ignore_index=True)
+    return HeldOut(stacked, labels, known["id"].tolist(), known["group"].astype(str).tolist())
+
+
+def count_shared(test: Sequence[str], learnt: Paths) -> int:
+    """Count test images whose group (image, lesion or patient) is in any of some tables of rows."""
+    seen = pd.concat([pd.read_csv(path)["group"].astype(str) for path in learnt])
+    return int(np.isin(np.asarray(test), seen.to_numpy()).sum())

@@ -1,0 +1,106 @@
+"""Scores of arms and doses from predictions, with intervals and differences to a baseline."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.metrics.intervals import Estimate
+from meddiff.metrics.probabilities import ALL, Score, scores
+from meddiff.metrics.repeated import image_halves, repeated_estimate
+
+TOLD = ["n_images", "n_real", "n_synthetic", "steps", "note"]
+"""Columns of predictions that speak of the training."""
+ACCURACY: Score = ("accuracy", ALL)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of several cells (arms, or doses), trained as often and tested on the same images.
+
+    Attributes:
+        classes: class names.
+        values: of each cell and score, those of its repetitions, (k,).
+        halves: the same on half-samples of the test images, (k, r); None where there are too few.
+        groups: groups of test images by class, and of all.
+        told: of each cell: repetitions, and what its predictions tell of the training.
+    """
+
+    classes: Sequence[str]
+    values: dict[Hashable, dict[Score, np.ndarray]]
+    halves: dict[Hashable, dict[Score, np.ndarray] | None]
+    groups: dict[str, int]
+    told: dict[Hashable, dict[str, Any]]
+
+    def estimate(self, cell: Hashable, score: Score) -> Estimate:
+        """Return a score of a cell with its 95 % interval."""
+        halves = self.halves[cell]
+        return repeated_estimate(
+            self.values[cell][score],
+            None if halves is None else halves[score],
+            groups=self._groups(score),
+            least=0.0,
+        )
+
+    def difference(self, cell: Hashable, other: Hashable, score: Score) -> Estimate:
+        """Return a score of a cell less that of another, repetition by repetition."""
+        ours, theirs = self.halves[cell], self.halves[other]
+        return repeated_estimate(
+            self.values[cell][score] - self.values[other][score],
+            None if ours is None or theirs is None else ours[score] - theirs[score],
+            groups=self._groups(score),
+            least=-1.0,
+        )
+
+    def _groups(self, score: Score) -> int:
+        least = min(self.groups[name] for name in self.classes)
+        return self.groups.get(score[1], least)
+
+
+def score_cells(
+    predictions: pd.DataFrame,
+    cells: Sequence[str],
+    classes: Sequence[str],
+    *,
+    specificity: float,
+    replicates: int,
+    seed: int,
+) -> Scored:
+    """Score predictions of `meddiff.cas.experiment`.
+
+    Args:
+        predictions: rows of all repetitions; those of a repetition and cell are in the same order.
+        cells: columns that tell a cell, e.g. arm.
+        classes: class names, the positive one of two last.
+        specificity: at which the sensitivity is told.
+        replicates: random half-samples of the test images.
+        seed: fixes them.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    columns = [f"p_{name}" for name in classes]
+    first = next(table for _, table in predictions.groupby([*cells, "repetition"], sort=False))
+    labels = first["label"].map(places).to_numpy(int)
+    weights = image_halves(labels, first["group"].tolist(), replicates=replicates, seed=seed)
+    values: dict[Hashable, dict[Score, np.ndarray]] = {}
+    halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
+    told: dict[Hashable, dict[str, Any]] = {}
+    for cell, table in predictions.groupby(list(cells), sort=False):
+        name = cell if len(cells) > 1 else cell[0]
+        runs = [run[columns].to_numpy() for _, run in table.groupby("repetition", sort=True)]
+        plain = [scores(labels, run, classes, specificity=specificity) for run in runs]
+        values[name] = {score: np.array([found[score][0] for found in plain]) for score in plain[0]}
+        halves[name] = None
+        if weights is not None:
+            drawn = [scores(labels, run, classes, weights, specificity=specificity) for run in runs]
+            halves[name] = {score: np.stack([run[score] for run in drawn]) for score in drawn[0]}
+        told[name] = {
+            "seeds": len(runs),
+            **{name: table[name].iloc[0] for name in TOLD},
+            "n_test": len(labels),
+            "made_from": ";".join(dict.fromkeys(table["made_from"])),
+        }
+    groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
+    groups[ALL] = first["group"].nunique()
+    return Scored(classes, values, halves, groups, told)

@@ -1,0 +1,116 @@
+"""The experiment's tables, one row a training set, score and class."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.cas.scoring import ACCURACY, Scored, score_cells
+from meddiff.metrics.probabilities import reliability
+
+VALUES = ["metric", "class", "value", "std", "low", "high", "difference", "difference_low",
+          "difference_high"]  # fmt: skip
+MADE_OF = ["seeds", "n_images", "n_real", "n_synthetic", "n_test", "steps", "made_from", "note"]
+WHOLE = ["seeds", "n_images", "n_real", "n_synthetic", "n_test", "steps"]
+DOSE = ["fraction", "ratio"]
+
+
+def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read predictions of all repetitions, each with its path as column `made_from`."""
+    # Ids and classes are names, also where they look like numbers.
+    names = dict.fromkeys(["id", "group", "label", "predicted", "note"], str)
+    parts = [
+        pd.read_csv(path, dtype=names, keep_default_na=False).assign(made_from=str(path))
+        for path in paths
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def score_arms(
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    specificity: float,
+    replicates: int,
+    seed: int,
+) -> dict[str, Scored]:
+    """Return the scores of every arm, by classifier; arguments as of `score_cells`."""
+    return {
+        str(name): score_cells(
+            rows, ["arm"], classes, specificity=specificity, replicates=replicates, seed=seed
+        )
+        for name, rows in predictions.groupby("classifier", sort=False)
+    }
+
+
+def arms_table(scored: dict[str, Scored]) -> pd.DataFrame:
+    """Return the scores of every classifier and arm (Table 5.3), with differences to `real`."""
+    parts = [
+        _rows(found, ["training"], lambda _: "real").assign(classifier=name)
+        for name, found in scored.items()
+    ]
+    columns = ["classifier", "training", *VALUES, *MADE_OF]
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
+
+
+def doses_table(
+    scored: Scored, fractions: Sequence[float], ratios: Sequence[float]
+) -> pd.DataFrame:
+    """Return the scores of every dose, with differences to the same real images alone.
+
+    Args:
+        scored: by fraction and ratio.
+        fractions: all that were asked for.
+        ratios: the same; a cell without scores has a row of the accuracy that says why.
+    """
+    table = _rows(scored, DOSE, lambda cell: (cell[0], 0.0))
+    missing = [
+        {
+            "fraction": fraction,
+            "ratio": ratio,
+            "metric": ACCURACY[0],
+            "class": ACCURACY[1],
+            "note": "needs more synthetic images than there are: raise cas.dose.images",
+        }
+        for fraction in fractions
+        for ratio in ratios
+        if (fraction, ratio) not in scored.values
+    ]
+    table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
+    table = table.sort_values(DOSE, kind="stable", ignore_index=True)
+    return table.reindex(columns=[*DOSE, *VALUES, *MADE_OF]).astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return reliability curves of every classifier and arm, of all repetitions together."""
+    places = {name: place for place, name in enumerate(classes)}
+    parts = []
+    for (classifier, arm), rows in predictions.groupby(["classifier", "arm"], sort=False):
+        said = rows[[f"p_{name}" for name in classes]].to_numpy()
+        curve = reliability(rows["label"].map(places).to_numpy(int), said, classes)
+        parts.append(curve.assign(classifier=str(classifier), training=str(arm)))
+    columns = ["classifier", "training", *parts[0].columns[:-2]]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _rows(
+    scored: Scored, names: Sequence[str], baseline: Callable[[Any], Hashable]
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for cell, by_score in scored.values.items():
+        parts = cell if isinstance(cell, tuple) else (cell,)
+        known = dict(zip(names, parts, strict=True)) | scored.told[cell]
+        other = baseline(cell)
+        for score, values in by_score.items():
+            found = scored.estimate(cell, score)
+            row = {"metric": score[0], "class": score[1], "value": found.value}
+            row |= {"low": found.low, "high": found.high}
+            row["std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+            if other in scored.values and other != cell:
+                gap = scored.difference(cell, other, score)
+                row |= {"difference": gap.value, "difference_low": gap.low}
+                row["difference_high"] = gap.high
+            rows.append(known | row)
+    return pd.DataFrame(rows).reindex(columns=[*names, *VALUES, *MADE_OF])

@@ -1,0 +1,142 @@
+"""Scores of predicted probabilities, for any weights of the images at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Score = tuple[str, str]
+"""Name of a score and the class that it speaks of, or `ALL`."""
+
+ALL = "all"
+MEAN = "mean"
+BINS = 15
+"""Of the calibration error: Guo 2017, section 2."""
+
+
+def scores(
+    labels: npt.NDArray[np.integer],
+    probabilities: Array,
+    classes: Sequence[str],
+    weights: Array | None = None,
+    *,
+    specificity: float = 0.9,
+) -> dict[Score, Array]:
+    """Return every score of a classifier, of all images or of weighted ones.
+
+    - `accuracy` of all images, and `ece`, the expected calibration error (Guo 2017, eq. 3);
+    - `precision`, `recall` and `f1` of each class, 0 where nothing is called or is that class; with
+      more than two classes also their mean, as class `mean`;
+    - `roc_auc`, `pr_auc` (average precision) and `sensitivity`, the largest at the given
+      specificity or a higher one: of the last class of two, else means over the classes, each told
+      from all others.
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes) in [0, 1], rows sum to 1; the likeliest class is predicted.
+        classes: class names, the positive one of two last.
+        weights: of the images, (r, n), 0 and up; None weighs all alike.
+        specificity: in [0, 1).
+
+    Returns:
+        One value a row of weights, (r,), each in [0, 1]; NaN where no image has the class.
+    """
+    w = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
+    k = len(classes)
+    truth = np.eye(k)[labels]
+    told = np.eye(k)[probabilities.argmax(axis=1)]
+    total = w.sum(axis=1)
+    right, actual, called = w @ (truth * told), w @ truth, w @ told
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_class = {
+            "precision": np.where(called > 0, right / called, 0.0),
+            "recall": right / actual,
+            "f1": 2 * right / (actual + called),
+        }
+    found: dict[Score, Array] = {
+        ("accuracy", ALL): right.sum(axis=1) / total,
+        ("ece", ALL): _calibration_error(truth, probabilities, w),
+    }
+    for name, values in by_class.items():
+        found |= {(name, one): values[:, place] for place, one in enumerate(classes)}
+        if k > 2:
+            found[name, MEAN] = values.mean(axis=1)
+    places = [1] if k == 2 else list(range(k))
+    curves = [_curve_scores(truth[:, p], probabilities[:, p], w, specificity) for p in places]
+    means = np.mean(curves, axis=0)
+    about = classes[-1] if k == 2 else MEAN
+    return found | dict(
+        zip([(name, about) for name in ("roc_auc", "pr_auc", "sensitivity")], means, strict=True)
+    )
+
+
+def reliability(
+    labels: npt.NDArray[np.integer], probabilities: Array, classes: Sequence[str], bins: int = 10
+) -> pd.DataFrame:
+    """Return how often a class is right where its probability is said to be so (DeGroot 1983).
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes).
+        classes: class names; of two, only the last is told.
+        bins: of equal width over [0, 1]; empty ones are left out.
+
+    Returns:
+        Columns class, images, predicted (mean probability) and observed (share).
+    """
+    rows = []
+    for place, name in enumerate(classes):
+        if len(classes) == 2 and place == 0:
+            continue
+        said = probabilities[:, place]
+        held = _bin(said, bins)
+        for number in np.unique(held):
+            members = held == number
+            rows.append(
+                {
+                    "class": name,
+                    "images": int(members.sum()),
+                    "predicted": float(said[members].mean()),
+                    "observed": float((labels[members] == place).mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _bin(said: Array, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((said * bins).astype(np.int64), bins - 1)
+
+
+def _calibration_error(truth: Array, probabilities: Array, w: Array) -> Array:
+    top = probabilities.argmax(axis=1)
+    each = np.arange(len(top))
+    said = probabilities[each, top]
+    gap = said - truth[each, top]
+    members = np.eye(BINS)[_bin(said, BINS)]
+    found: Array = np.abs(w @ (members * gap[:, None])).sum(axis=1) / w.sum(axis=1)
+    return found
+
+
+def _curve_scores(truth: Array, said: Array, w: Array, specificity: float) -> Array:
+    """Return area under the ROC curve, average precision and sensitivity, (3, r)."""
+    order = np.argsort(-said, kind="stable")
+    ends = np.append(np.diff(said[order]) != 0, True)
+    hits = np.cumsum(w[:, order] * truth[order], axis=1)[:, ends]
+    alarms = np.cumsum(w[:, order] * (1 - truth[order]), axis=1)[:, ends]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity = hits / hits[:, -1:]
+        false = alarms / alarms[:, -1:]
+        precision = np.where(hits + alarms > 0, hits / (hits + alarms), 0.0)
+    start = np.zeros((len(w), 1))
+    area = np.trapezoid(
+        np.concatenate([start, sensitivity], axis=1), np.concatenate([start, false], axis=1), axis=1
+    )
+    average = (np.diff(sensitivity, axis=1, prepend=0) * precision).sum(axis=1)
+    # Sums of weights carry rounding: a specificity that is met is met.
+    allowed = false <= 1 - specificity + 1e-9
+    # Of no image with or without the class there is no curve.
+    known = np.isfinite(area)
+    best = np.where(known, np.where(allowed, sensitivity, 0).max(axis=1), np.nan)
+    return np.stack([area, np.where(known, average, np.nan), best])

@@ -1,0 +1,75 @@
+"""Classifiers behind one interface learn what there is to learn, the same way every time."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import resnet50 as published_resnet50
+
+from meddiff.cas.classifier import Lesson
+from meddiff.cas.classifiers import build_classifier
+from meddiff.cas.settings import Cas
+from meddiff.errors import MeddiffError
+
+SETTINGS = Cas(steps=40, batch_size=16, lr=3e-3)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Noise with stripes: upright ones are class 0, lying ones 1."""
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 120, (60, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(60) % 2
+    images[labels == 0, :, ::4] += 130
+    images[labels == 1, ::4] += 130
+    return images, labels
+
+
+def taught(name, pictures, settings=SETTINGS, **options):
+    images, labels = pictures
+    classifier = build_classifier(name, 2, 32, settings, **options)
+    seen = classifier.represent(images)
+    lesson = Lesson(seen[:40], labels[:40], np.arange(40), settings.steps, 3, "x")
+    return classifier.learn(lesson).probabilities(seen[40:])
+
+
+@pytest.mark.parametrize("name", ["skinlesnet", "hog_svm"])
+def test_it_learns_and_repeats_itself(name, pictures):
+    said, again = (taught(name, pictures) for _ in range(2))
+    assert said.shape == (20, 2) and said.sum(1) == pytest.approx(1)
+    assert (said.argmax(1) == pictures[1][40:]).mean() > 0.9
+    assert (said == again).all()
+
+
+def test_sixteen_bits_learn_as_well(pictures):
+    said = taught("skinlesnet", pictures, SETTINGS.model_copy(update={"precision": "bf16"}))
+    assert (said.argmax(1) == pictures[1][40:]).mean() > 0.9
+
+
+def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
+    torch.manual_seed(0)
+    net = published_resnet50(weights=None).eval()
+    weights = dict(net.state_dict())
+    classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=weights)
+    images = pictures[0][:3]
+    seen = classifier.represent(images)
+    net.fc = torch.nn.Identity()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    given = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = net(given).numpy()
+    assert seen.shape == (3, 2048)
+    assert seen == pytest.approx(expected, rel=1e-3, abs=1e-4 * float(np.abs(expected).max()))
+    assert (classifier.represent(np.roll(images, 1, axis=0))[2] == seen[1]).all()
+
+
+def test_resnet50s_head_learns(pictures):
+    torch.manual_seed(0)
+    weights = published_resnet50(weights=None).eval().state_dict()
+    longer = SETTINGS.model_copy(update={"steps": 60})
+    said = taught("resnet50", pictures, longer, imagenet=weights)
+    assert said.shape == (20, 2) and said.sum(1) == pytest.approx(1)
+
+
+def test_others_are_refused():
+    with pytest.raises(MeddiffError, match="no classifier is called vgg"):
+        build_classifier("vgg", 2, 32, SETTINGS)

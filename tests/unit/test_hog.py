@@ -1,0 +1,104 @@
+"""HOG and SVM against closed forms and scikit-learn's own search."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import SVC
+
+from meddiff.cas.classifier import Lesson
+from meddiff.cas.hog import HogSvm, hog_features
+from meddiff.cas.settings import HogSvm as Settings
+from meddiff.errors import MeddiffError
+
+
+def lesson(inputs, labels, groups=None, seed=0) -> Lesson:
+    groups = np.arange(len(labels)) if groups is None else groups
+    return Lesson(inputs, labels, groups, 0, seed, "x")
+
+
+@pytest.fixture(scope="module")
+def points() -> tuple[np.ndarray, np.ndarray]:
+    """Two classes of points that no straight line tells apart."""
+    chance = np.random.default_rng(0)
+    inputs = chance.normal(size=(120, 6)).astype(np.float32)
+    return inputs, (np.abs(inputs[:, 0]) + 0.3 * chance.normal(size=120) > 0.7).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("axis", "directions"),
+    [(1, {0, 8}), (0, {4})],  # Directions are 20 degrees wide: 0 lies between two, 90 within one.
+)
+def test_a_ramp_points_one_way(axis, directions):
+    ramp = np.indices((64, 64))[axis][:, :, None].repeat(3, 2).astype(np.uint8) * 3
+    found = hog_features(ramp[None])
+    assert found.shape == (1, 30_276) and found.dtype == np.float32
+    # The border's gradient is 0 in OpenCV, so that outer blocks hold less.
+    inner = found.reshape(29, 29, 4, 9)[2:-2, 2:-2]
+    assert set(np.flatnonzero(inner.sum((0, 1, 2)) > 1e-3)) == directions
+    assert np.linalg.norm(inner.reshape(25 * 25, 36), axis=1) == pytest.approx(1, abs=1e-2)
+
+
+def test_light_and_contrast_change_little():
+    image = np.random.default_rng(0).integers(60, 120, (1, 64, 64, 3), dtype=np.uint8)
+    plain = hog_features(image)
+    assert hog_features(image + 50) == pytest.approx(plain, abs=1e-6)
+    assert hog_features(image * 2) == pytest.approx(plain, abs=2e-2)
+    assert not hog_features(np.full_like(image, 9)).any()
+
+
+def test_other_sizes_are_resized_and_rows_are_independent():
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    together = hog_features(images)
+    assert together.shape == (5, 30_276)
+    assert (hog_features(images[3:4])[0] == together[3]).all()
+
+
+def test_the_search_is_scikit_learns(points):
+    inputs, labels = points
+    settings = Settings(C=[0.1, 1, 10], kernels=["linear", "rbf", "poly"], folds=3)
+    machine = HogSvm(settings)
+    learnt = machine.learn(lesson(inputs, labels))
+    folds = machine._folds(lesson(inputs, labels))
+    grid = {"C": settings.C, "kernel": settings.kernels}
+    gamma = 1 / (6 * inputs.astype(float).var())
+    known = GridSearchCV(SVC(gamma=gamma), grid, cv=folds).fit(inputs.astype(float), labels)
+    chosen = known.best_params_
+    assert learnt.note.startswith(f"kernel {chosen['kernel']}, C {chosen['C']:g}")
+    assert f"{known.best_score_:.3f}" in learnt.note and chosen["kernel"] != "linear"
+    fresh = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
+    said = learnt.probabilities(fresh)
+    assert said.sum(1) == pytest.approx(1)
+    # Platt's line may cross 0.5 elsewhere than the machine decides, but keeps the order.
+    decided = known.decision_function(fresh.astype(float))
+    assert (np.argsort(said[:, 1]) == np.argsort(decided)).all()
+
+
+def test_threads_change_nothing(points):
+    fresh = points[0][:20]
+    one, two = (
+        HogSvm(Settings(), threads=n).learn(lesson(*points)).probabilities(fresh) for n in (1, 2)
+    )
+    assert (one == two).all()
+
+
+def test_three_classes(points):
+    inputs, _ = points
+    labels = np.digitize(inputs[:, 1], [-0.4, 0.4])
+    said = HogSvm(Settings(folds=3)).learn(lesson(inputs, labels)).probabilities(inputs)
+    assert said.shape == (120, 3) and said.sum(1) == pytest.approx(1)
+    assert (said.argmax(1) == labels).mean() > 0.8
+
+
+def test_groups_stay_on_one_side_of_every_fold(points):
+    inputs, labels = points
+    groups = np.arange(120) // 4
+    for learn, test in HogSvm(Settings())._folds(lesson(inputs, labels, groups)):
+        assert not set(groups[learn]) & set(groups[test])
+        assert len(set(labels[learn])) == 2
+
+
+def test_a_class_of_one_group_is_one_line(points):
+    inputs, labels = points
+    with pytest.raises(MeddiffError, match="one patient, lesion or duplicate only") as error:
+        HogSvm(Settings()).learn(lesson(inputs, labels, np.where(labels == 1, 0, np.arange(120))))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,43 @@
+"""Train a classifier on every arm and let it classify the real test images."""
+
+from meddiff.cas.classifiers import build_classifier
+from meddiff.cas.experiment import run_arms
+from meddiff.cas.images import load_held_out, load_pool
+from meddiff.cas.settings import Cas
+from meddiff.checkpoints import load_checkpoint
+from meddiff.files import write_csv
+from meddiff.jobs import job
+from meddiff.settings import Compute
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake) as device:
+    settings = Cas.model_validate(params.settings)
+    pool = load_pool(
+        files.real,
+        files.real_rows,
+        files.synthetic,
+        augmented="augmented" in settings.arms,
+        seed=params.seed,
+    )
+    classifier = build_classifier(
+        snakemake.wildcards.classifier,
+        len(params.classes),
+        pool.images.shape[1],
+        settings,
+        imagenet=load_checkpoint(files.weights)[0] if files.weights else None,
+        # Of the configuration, as for nets: `--cores 1` would fit one SVM at a time.
+        threads=Compute.model_validate(snakemake.config.get("compute", {})).threads,
+        device=device,
+    )
+    told = run_arms(
+        classifier,
+        pool,
+        load_held_out(files.test, files.test_rows),
+        params.classes,
+        settings,
+        equal_steps=params.equal_steps,
+        repetitions=params.repetitions,
+        seed=params.seed,
+    )
+    told.insert(0, "classifier", snakemake.wildcards.classifier)
+    write_csv(told, snakemake.output[0])

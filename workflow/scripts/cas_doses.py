@@ -1,0 +1,24 @@
+"""Train SkinLesNet on every dose of real and synthetic images; classify the real test images."""
+
+from meddiff.cas.experiment import run_doses
+from meddiff.cas.images import load_held_out, load_pool
+from meddiff.cas.nets import skinlesnet
+from meddiff.cas.settings import Cas
+from meddiff.files import write_csv
+from meddiff.jobs import job
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake) as device:
+    settings = Cas.model_validate(params.settings)
+    parts = [files.synthetic, *([files.more] if files.more else [])]
+    pool = load_pool(files.real, files.real_rows, *parts)
+    told = run_doses(
+        skinlesnet(len(params.classes), pool.images.shape[1], settings, device),
+        pool,
+        load_held_out(files.test, files.test_rows),
+        params.classes,
+        settings,
+        repetitions=params.repetitions,
+        seed=params.seed,
+    )
+    write_csv(told, snakemake.output[0])

@@ -1,0 +1,20 @@
+"""Write what synthetic images add to parts of the real ones."""
+
+from meddiff.cas.scoring import score_cells
+from meddiff.cas.tables import DOSE, doses_table, read_runs
+from meddiff.jobs import job
+from meddiff.tables import write_metrics, write_table
+
+params = snakemake.params
+with job(snakemake):
+    scored = score_cells(
+        read_runs(snakemake.input),
+        DOSE,
+        params.classes,
+        specificity=params.specificity,
+        replicates=params.replicates,
+        seed=params.stamp["seed"],
+    )
+    table = doses_table(scored, params.fractions, params.ratios)
+    write_table(table, snakemake.output.table, params.stamp)
+    write_metrics(table, snakemake.output.metrics)

@@ -1,0 +1,36 @@
+"""Say whether synthetic images replace, complement or harm real ones, as text and as a page."""
+
+import pandas as pd
+
+from meddiff.cas.images import count_shared
+from meddiff.cas.tables import read_runs, score_arms
+from meddiff.cas.verdict import Evidence, verdict
+from meddiff.files import write_text
+from meddiff.jobs import job
+from meddiff.pages import page
+
+files, params = snakemake.input, snakemake.params
+with job(snakemake):
+    predictions = read_runs(files.predictions)
+    test = predictions.drop_duplicates("id")
+    copies = pd.read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
+    text = verdict(
+        score_arms(
+            predictions,
+            params.classes,
+            specificity=params.specificity,
+            replicates=params.replicates,
+            seed=params.stamp["seed"],
+        ),
+        Evidence(
+            stamp=params.stamp,
+            margin=params.margin,
+            test_images=test["label"].value_counts().to_dict(),
+            test_groups=test["group"].nunique(),
+            shared=count_shared(test["group"], files.learnt_rows),
+            doses=pd.read_csv(files.doses),
+            copies=dict(copies),
+        ),
+    )
+    write_text(text, snakemake.output.text)
+    write_text(page(text), snakemake.output.page)
