@@ -30,7 +30,7 @@ class Batch:
 
 def count_steps(duration: Duration, images: int, batch_size: int) -> int:
     """Return the number of optimiser steps of a training on `images` images."""
-    return duration.steps or (duration.epochs or 0) * _per_epoch(images, batch_size)
+    return duration.steps or (duration.epochs or 0) * steps_per_epoch(images, batch_size)
 
 
 def batches(
@@ -40,7 +40,7 @@ def batches(
 
     Every epoch is a new permutation that depends on (key, epoch) only.
     """
-    per_epoch = _per_epoch(images, batch_size)
+    per_epoch = steps_per_epoch(images, batch_size)
     for step in range(start, steps):
         epoch, within = divmod(step, per_epoch)
         if within == 0 or step == start:
@@ -54,8 +54,11 @@ def batches(
         )
 
 
-def _per_epoch(images: int, batch_size: int) -> int:
-    """Batches of an epoch; a last image alone joins the batch before, as batch norm needs two."""
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the batches of an epoch.
+
+    A last image alone joins the batch before, as batch norm needs two.
+    """
     alone = batch_size > 1 and images > batch_size and images % batch_size == 1
     return math.ceil(images / batch_size) - alone
 

@@ -69,8 +69,9 @@ class Config(Section):
                         f"{where}{key}.steps {sampler.steps}: {where}diffusion.noise.timesteps is "
                         f"{timesteps}"
                     )
-        if "hand" in self.data.classes:
-            raise ValueError("data.classes: hand is the name of section 5.1's DDPM; take another")
+        taken = {"hand": "section 5.1's DDPM", "all": "all classes", "mean": "a mean over classes"}
+        for name in sorted(taken.keys() & set(self.data.classes)):
+            raise ValueError(f"data.classes: {name} is the name of {taken[name]}; take another")
         if self.data.source != "folder" and sorted(self.data.classes) != ["benign", "malignant"]:
             raise ValueError(
                 f"data.classes {self.data.classes}: source {self.data.source} has benign and "

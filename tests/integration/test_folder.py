@@ -61,6 +61,11 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     scores = pd.read_csv(run / "results/table_5_1.csv").set_index("extractor")
     assert scores.loc["skinlesnet", "class"] == "mean"
     assert len(scores.loc["skinlesnet", "confusion"].split("/")) == 3
+    trained = pd.read_csv(run / "results/table_5_3.csv")
+    recall = trained[trained["metric"].eq("recall") & trained["training"].eq("real")]
+    assert recall["class"].tolist() == ["nevus", "keratosis", "melanoma", "mean"]
+    text = (run / "results/verdict.md").read_text()
+    assert all(f"{name}: recall" in text for name in ("nevus", "keratosis", "melanoma"))
 
     def plan() -> dict[str, int]:
         return planned(snakemake(run, "all", "--dry-run", configs=configs).stdout)

@@ -124,19 +124,25 @@ class TestRestore:
 SYNTHETIC = {
     "distance_matrix": 3, "similarity_matrix": 2, "matrix_figures": 1, "memorisation": 1,
 }  # fmt: skip
+JUDGED = {
+    "table_5_3": 1, "cas_hog_svm": 1, "dose_response": 1, "cas_figures": 1, "verdict": 1,
+}  # fmt: skip
+CAS = {"cas_arms": 2, "cas_doses": 1, **JUDGED}
 EDITS = {
     "diffusion.steps": (
         "diffusion: {steps: 7}",
-        {"train_ddpm": 2, "sample": 2, "features": 3, **SYNTHETIC, "distances": 3,
+        {"train_ddpm": 2, "sample": 2, "more_samples": 2, "features": 3, **SYNTHETIC,
+         "distances": 3,
          "similarity": 2, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "ddpm_figure": 2,
+         **CAS, "image_sets_figure": 1, "samples_figure": 2, "ddpm_figure": 2,
          "denoising_figure": 2, "check_samples": 1, "all": 1},
     ),
     "diffusion of one class": (
         "diffusion: {classes: {benign: {epochs: 2}}}",
-        {"train_ddpm": 1, "sample": 1, "features": 3, **SYNTHETIC, "distances": 3,
+        {"train_ddpm": 1, "sample": 1, "more_samples": 1, "features": 3, **SYNTHETIC,
+         "distances": 3,
          "similarity": 1, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 1, "ddpm_figure": 1,
+         **CAS, "image_sets_figure": 1, "samples_figure": 1, "ddpm_figure": 1,
          "denoising_figure": 1, "check_samples": 1, "all": 1},
     ),
     "two values swapped": (
@@ -148,16 +154,16 @@ EDITS = {
     ),
     "sampling.images": (
         "sampling: {images: 9}",
-        {"sample": 2, "noise": 1, "features": 6, **SYNTHETIC, "distances": 3,
+        {"sample": 2, "more_samples": 2, "noise": 1, "features": 6, **SYNTHETIC, "distances": 3,
          "similarity": 2, "table_5_2": 1,
-         "cas": 3, "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2,
+         **CAS, "image_sets_figure": 1, "samples_figure": 2,
          "check_samples": 1, "all": 1},
     ),
     "sampling.eta": (
         "sampling: {eta: 0.5}",
-        {"sample": 2, "features": 3, **SYNTHETIC, "distances": 3, "similarity": 2,
-         "table_5_2": 1, "cas": 3,
-         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
+        {"sample": 2, "more_samples": 2, "features": 3, **SYNTHETIC,
+         "distances": 3, "similarity": 2,
+         "table_5_2": 1, **CAS, "image_sets_figure": 1, "samples_figure": 2, "denoising_figure": 2,
          "check_samples": 1, "all": 1},
     ),
     "compute": (
@@ -185,8 +191,33 @@ EDITS = {
          "matrix_figures": 1, "table_5_2": 1, "all": 1},
     ),
     "what no extractor reads": ("extractors: {files: {clip: mine.pth}}", {}),
-    "cas.batch_size": ("cas: {batch_size: 8}", {"cas": 3, "table_5_3": 1, "all": 1}),
-    "cas.arms": ("cas: {arms: [real]}", {"table_5_3": 1, "all": 1}),
+    "cas.batch_size": (
+        "cas: {batch_size: 8}",
+        {"cas_arms": 1, "cas_doses": 1, "table_5_3": 1, "dose_response": 1, "cas_figures": 1,
+         "verdict": 1, "all": 1},
+    ),
+    "cas.seeds": (
+        "cas: {seeds: 3}",
+        {"cas_arms": 2, "table_5_3": 1, "cas_hog_svm": 1, "cas_figures": 1, "verdict": 1, "all": 1},
+    ),
+    "cas.hog_svm": (
+        "cas: {hog_svm: {folds: 3}}",
+        {"cas_arms": 1, "cas_hog_svm": 1, "cas_figures": 1, "verdict": 1, "all": 1},
+    ),
+    "cas.dose": (
+        "cas: {dose: {ratios: [0, 0.5]}}",
+        {"cas_doses": 1, "dose_response": 1, "cas_figures": 1, "verdict": 1, "all": 1},
+    ),
+    "cas.dose.images": (
+        "cas: {dose: {images: 9}}",
+        {"more_samples": 2, "cas_doses": 1, "dose_response": 1, "cas_figures": 1, "verdict": 1,
+         "all": 1},
+    ),
+    "cas.margin": ("cas: {margin: 0.1}", {"verdict": 1, "all": 1}),
+    "cas.arms": (
+        "cas: {arms: [real, synthetic]}",
+        {"cas_arms": 2, "table_5_3": 1, "cas_hog_svm": 1, "cas_figures": 1, "verdict": 1, "all": 1},
+    ),
     "data.hand": (
         "data: {hand: {crop: 44}}",
         {"image_set": 2, "data_figure": 1, "train_ddpm": 1, "sample": 1, "section_5_1": 1,
@@ -199,7 +230,7 @@ EDITS = {
     ),
     "scale": (
         "scale: other",
-        {"table_5_1": 1, "table_5_2": 1, "table_5_3": 1, "audit_duplicates": 1,
+        {"table_5_1": 1, "table_5_2": 1, **JUDGED, "audit_duplicates": 1,
          "audit_leakage": 1, "audit_encoding": 1, "check_samples": 1, "section_5_1": 1,
          **SYNTHETIC,
          "all": 1},
@@ -234,9 +265,9 @@ CODE = {
     ),
     "the sampler's module": (
         "src/meddiff/diffusion/sampling.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n",
-        {"sample": 3, "features": 3, **SYNTHETIC, "distances": 3, "similarity": 2,
-         "table_5_2": 1, "cas": 3,
-         "table_5_3": 1, "image_sets_figure": 1, "samples_figure": 3, "denoising_figure": 3,
+        {"sample": 3, "more_samples": 2, "features": 3, **SYNTHETIC,
+         "distances": 3, "similarity": 2,
+         "table_5_2": 1, **CAS, "image_sets_figure": 1, "samples_figure": 3, "denoising_figure": 3,
          "check_samples": 1, "section_5_1": 1, "all": 1},
     ),
     "a training's keeper": ("src/meddiff/diffusion/state.py", "WAIT = 60", "WAIT = 61", {}),
@@ -309,7 +340,7 @@ class TestTwoSharers:
         changed = bob.git("diff", "--name-only", "HEAD~1").splitlines()
         assert f"provenance/{TABLE}.json" in changed
         assert "provenance/models/ddpm/benign.safetensors.json" not in changed
-        assert "provenance/cas/real-0.csv.json" not in changed
+        assert "provenance/cas/skinlesnet.csv.json" not in changed
         first.git("pull", "--quiet", str(bob.root), "main")
         stopped = first.snakemake(TABLE, check=False)
         assert stopped.returncode != 0 and f"meddiff restore {TABLE}" in stopped.stdout
@@ -374,9 +405,11 @@ class TestOneWorkingTree:
         """A rebuild with other bytes, as on another machine: verify compares, nothing blocks."""
         target = "results/table_5_3.csv"
         bob.meddiff("restore", "--everything", target)
-        file = bob.root / "cas/real-0.csv"
-        record = bob.root / ".snakemake/meddiff/records/cas/real-0.csv.json"
-        text = file.read_text().replace("benign,malignant", "benign,benign", 1)
+        file = bob.root / "cas/skinlesnet.csv"
+        record = bob.root / ".snakemake/meddiff/records/cas/skinlesnet.csv.json"
+        told = pd.read_csv(file, dtype=str, keep_default_na=False)
+        told.loc[0, "label"] = {"benign": "malignant", "malignant": "benign"}[told.at[0, "label"]]
+        text = told.to_csv(index=False)
         file.unlink()
         record.unlink()
         bob.run("python", "-c", REBUILT, file.relative_to(bob.root), text)
@@ -531,7 +564,7 @@ class TestMishaps:
     def test_a_file_from_elsewhere_is_no_result(self, bob):
         """A checkpoint put there by hand is neither used nor overwritten."""
         bob.meddiff("restore", TABLE)
-        strange = bob.root / "cas/real-0.csv"
+        strange = bob.root / "cas/skinlesnet.csv"
         strange.parent.mkdir()
         strange.write_text("label,predicted\n")
         shutil.rmtree(bob.root / "provenance/cas")

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import sqrtm
+from sklearn.metrics import accuracy_score
 
 from conftest import ROOT, SMOKE, planned
 
 pytestmark = pytest.mark.slow
 
-TABLES = ("table_5_1", "table_5_2", "table_5_3")
+TABLES = ("table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response")
 
 
 def test_every_table_states_what_made_it(smoke_run):
@@ -64,12 +65,50 @@ def test_table_5_2_agrees_with_its_features(smoke_run):
 
 
 def test_table_5_3_counts_its_images(smoke_run):
-    table = pd.read_csv(smoke_run / "results/table_5_3.csv").set_index("training")
+    table = pd.read_csv(smoke_run / "results/table_5_3.csv")
     n_train = 2 * len(np.load(smoke_run / "data/lesions/train/malignant.npy"))
-    assert table["n_real"].to_dict() == {"synthetic": 0, "real": n_train, "mixed": n_train}
-    assert table["n_synthetic"].to_dict() == {"synthetic": 16, "real": 0, "mixed": 16}
-    for column in ("accuracy", "precision", "recall", "f1"):
-        assert table[column].between(0, 1).all()
+    counts = table.groupby("training")[["n_real", "n_synthetic"]].first()
+    assert counts["n_real"].to_dict() == {
+        "synthetic": 0, "real": n_train, "mixed": n_train, "augmented": n_train,
+        "oversampled": n_train + 16, "shuffled": n_train,
+    }  # fmt: skip
+    assert counts["n_synthetic"].to_dict() == dict.fromkeys(counts.index, 0) | {
+        "synthetic": 16, "mixed": 16,
+    }  # fmt: skip
+    assert table["value"].between(0, 1).all() and table["steps"].eq(8).all()
+    scored = {"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "sensitivity", "ece"}
+    assert set(table["metric"]) == scored
+
+
+def test_the_experiment_agrees_with_its_predictions(smoke_run):
+    """Accuracies of every table from the predictions, by scikit-learn."""
+    for name, file, keys in (
+        ("table_5_3", "skinlesnet", ["training"]),
+        ("cas_hog_svm", "hog_svm", ["training"]),
+        ("dose_response", "doses", ["fraction", "ratio"]),
+    ):
+        table = pd.read_csv(smoke_run / f"results/{name}.csv").query("metric == 'accuracy'")
+        told = pd.read_csv(smoke_run / f"cas/{file}.csv").rename(columns={"arm": "training"})
+        assert told["repetition"].nunique() == 2
+        for key, rows in told.groupby(keys if len(keys) > 1 else keys[0]):
+            expected = accuracy_score(rows["label"], rows["predicted"])
+            value = table.set_index(keys).loc[key, "value"]
+            assert value == pytest.approx(expected, abs=1e-5), (name, key)
+
+
+def test_the_test_set_shares_nothing_with_what_was_learnt(smoke_run):
+    rows = {
+        split: pd.concat(
+            pd.read_csv(smoke_run / f"data/lesions/{split}/{cls}.csv", dtype=str)
+            for cls in ("benign", "malignant")
+        )
+        for split in ("train", "test")
+    }
+    told = pd.read_csv(smoke_run / "cas/skinlesnet.csv", dtype=str)
+    assert set(told["id"]) <= set(rows["test"]["id"])
+    assert not set(told["group"]) & set(rows["train"]["group"])
+    text = (smoke_run / "results/verdict.md").read_text()
+    assert re.search(r"- 0 of \d+ test images share", text)
 
 
 def test_records_lead_from_tables_to_raw_archives(smoke_run):
@@ -150,7 +189,7 @@ def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake,
 def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):
     """On another number of cores: DDPMs, samples, a feature extractor, metrics and classifiers."""
     tables = ["metrics/distances/skinlesnet.csv", "metrics/similarity/synthetic/benign.csv"]
-    tables += ["results/table_5_3.csv", "models/ddpm/benign_history.csv"]
+    tables += ["results/table_5_3.csv", "results/cas_hog_svm.csv", "models/ddpm/benign_history.csv"]
     snakemake(tmp_path, *tables, "--cores", "1")
     for name in tables:
         first, second = (directory / name for directory in (smoke_run, tmp_path))

@@ -29,6 +29,7 @@ def counts(pool, arm):
     [
         ("real", {("real", 0): 20, ("real", 1): 20}),
         ("synthetic", {("synthetic", 0): 30, ("synthetic", 1): 30}),
+        ("matched", {("real", 0): 20, ("real", 1): 20}),
         ("mixed", {("real", 0): 20, ("real", 1): 20, ("synthetic", 0): 30, ("synthetic", 1): 30}),
         (
             "augmented",
@@ -90,3 +91,14 @@ def test_doses_lie_in_one_another(pool):
 def test_a_dose_without_enough_synthetic_images_is_left_out(pool):
     assert dose_arm(pool, 1.0, 2, *KEY) is None
     assert dose_arm(pool, 0.01, 0, *KEY).n_real == 2
+
+
+def test_matched_is_as_many_real_images_as_there_are_synthetic_ones(pool):
+    few = build_pool(
+        [pool.images[pool.rows("real", label)] for label in (0, 1)],
+        [pool.group[pool.rows("real", label)] for label in (0, 1)],
+        [pool.images[pool.rows("synthetic", label)][:7] for label in (0, 1)],
+    )
+    arm, other = (build_arm(few, "matched", 0, "cas", n) for n in (0, 1))
+    assert counts(few, arm) == {("real", 0): 7, ("real", 1): 7}
+    assert len(set(arm.rows)) == 14 and set(arm.rows) != set(other.rows)

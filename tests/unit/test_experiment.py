@@ -15,7 +15,7 @@ from meddiff.cas.tables import arms_table, doses_table, reliability_table, score
 
 CLASSES = ["benign", "malignant"]
 DRAWN = {"specificity": 0.9, "replicates": 60, "seed": 0}
-ARMS = ["synthetic", "real", "mixed", "augmented", "oversampled", "shuffled"]
+ARMS = ["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 
 
 def shades(means, n: int, seed: int, spread: float = 25) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ class ByShade:
             weights = np.exp(near)
             return weights / weights.sum(axis=1, keepdims=True)
 
-        return Learnt(probabilities, "by shade")
+        return Learnt(probabilities, "by shade", lesson.steps)
 
 
 def held_out(n: int = 80) -> HeldOut:
@@ -69,7 +69,8 @@ def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
 
 def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
     classifier, table = told([100, 150], steps=None, epochs=4, seeds=1)
-    assert [lesson.steps for lesson in classifier.lessons] == [40] * 6
+    assert [lesson.steps for lesson in classifier.lessons] == [40] * 7
+    assert {lesson.plateau_every for lesson in classifier.lessons} == {10}
     assert len({lesson.seed for lesson in classifier.lessons}) == 1
     counts = table.groupby("arm", sort=False)[["n_images", "n_real", "n_synthetic"]].first()
     assert counts.loc["mixed"].tolist() == [220, 100, 120]
@@ -82,7 +83,7 @@ def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
 def test_under_the_studys_protocol_more_images_are_more_steps():
     classifier, _ = told([100, 150], steps=None, epochs=4, equal_steps=False, seeds=1)
     by_arm = dict(zip(ARMS, [lesson.steps for lesson in classifier.lessons], strict=True))
-    assert by_arm == {"synthetic": 48, "real": 40, "mixed": 88, "augmented": 88,
+    assert by_arm == {"synthetic": 48, "matched": 40, "real": 40, "mixed": 88, "augmented": 88,
                       "oversampled": 88, "shuffled": 40}  # fmt: skip
 
 
@@ -106,8 +107,6 @@ def test_scores_find_what_was_planted(means, holds):
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
     accuracy = rows[rows["metric"] == "accuracy"].set_index("training")
     assert holds(*accuracy.loc["synthetic", ["difference_low", "difference_high"]])
-    shuffled = accuracy.loc["shuffled"]
-    assert shuffled["low"] < shuffled["value"] < shuffled["high"]
     assert accuracy.loc["real", "value"] > 0.75 and pd.isna(accuracy.loc["real", "difference"])
     assert accuracy["n_test"].eq(160).all() and accuracy["seeds"].eq(3).all()
     wanted = {"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "sensitivity", "ece"}
@@ -149,7 +148,7 @@ def test_doses_are_compared_with_the_same_real_images_alone():
     gap = accuracy.loc[(0.04, 4), "value"] - accuracy.loc[(0.04, 0), "value"]
     assert accuracy.loc[(0.04, 4), "difference"] == pytest.approx(gap)
     # Two real images a class are fewer than are needed to know a mean.
-    assert gap > -0.02 and accuracy.loc[(0.04, 0), "std"] >= 0
+    assert gap > -0.02
 
 
 def test_a_dose_that_needs_more_images_than_there_are_says_so():

@@ -13,7 +13,7 @@ from meddiff.errors import MeddiffError
 
 def lesson(inputs, labels, groups=None, seed=0) -> Lesson:
     groups = np.arange(len(labels)) if groups is None else groups
-    return Lesson(inputs, labels, groups, 0, seed, "x")
+    return Lesson(inputs, labels, groups, 0, 1, seed, "x")
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +58,41 @@ def test_the_search_is_scikit_learns(points):
     settings = Settings(C=[0.1, 1, 10], kernels=["linear", "rbf", "poly"], folds=3)
     machine = HogSvm(settings)
     learnt = machine.learn(lesson(inputs, labels))
-    folds = machine._folds(lesson(inputs, labels))
+    folds, _ = machine._folds(lesson(inputs, labels))
     grid = {"C": settings.C, "kernel": settings.kernels}
     gamma = 1 / (6 * inputs.astype(float).var())
     known = GridSearchCV(SVC(gamma=gamma), grid, cv=folds).fit(inputs.astype(float), labels)
     chosen = known.best_params_
     assert learnt.note.startswith(f"kernel {chosen['kernel']}, C {chosen['C']:g}")
-    assert f"{known.best_score_:.3f}" in learnt.note and chosen["kernel"] != "linear"
+    assert chosen["kernel"] != "linear" and learnt.steps is None
     fresh = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
     said = learnt.probabilities(fresh)
     assert said.sum(1) == pytest.approx(1)
-    # Platt's line may cross 0.5 elsewhere than the machine decides, but keeps the order.
     decided = known.decision_function(fresh.astype(float))
     assert (np.argsort(said[:, 1]) == np.argsort(decided)).all()
+    assert (said.argmax(1) == known.predict(fresh.astype(float))).all()
+
+
+def test_probabilities_are_the_machines_own_classes_even_of_noise():
+    """A line fitted to decisions that tell nothing may turn them round."""
+    for seed in range(8):
+        chance = np.random.default_rng(seed)
+        inputs, labels = chance.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 2
+        learnt = HogSvm(Settings(C=[1], kernels=["linear"])).learn(lesson(inputs, labels))
+        machine = SVC(kernel="linear", C=1).fit(inputs.astype(float), labels)
+        fresh = chance.normal(size=(60, 5)).astype(np.float32)
+        said = learnt.probabilities(fresh)
+        assert (said.argmax(1) == machine.predict(fresh.astype(float))).all()
+
+
+def test_probabilities_are_calibrated():
+    """Of what is called 80 % likely, 80 % is so: points on a line, whose true odds are known."""
+    chance = np.random.default_rng(0)
+    inputs = chance.normal(size=(1200, 1)).astype(np.float32)
+    truth = 1 / (1 + np.exp(-3 * inputs[:, 0]))
+    labels = (chance.random(1200) < truth).astype(np.int64)
+    learnt = HogSvm(Settings(C=[1], kernels=["linear"])).learn(lesson(inputs, labels))
+    assert learnt.probabilities(inputs)[:, 1] == pytest.approx(truth, abs=0.06)
 
 
 def test_threads_change_nothing(points):
@@ -92,13 +114,26 @@ def test_three_classes(points):
 def test_groups_stay_on_one_side_of_every_fold(points):
     inputs, labels = points
     groups = np.arange(120) // 4
-    for learn, test in HogSvm(Settings())._folds(lesson(inputs, labels, groups)):
+    for learn, test in HogSvm(Settings())._folds(lesson(inputs, labels, groups))[0]:
         assert not set(groups[learn]) & set(groups[test])
         assert len(set(labels[learn])) == 2
 
 
-def test_a_class_of_one_group_is_one_line(points):
-    inputs, labels = points
-    with pytest.raises(MeddiffError, match="one patient, lesion or duplicate only") as error:
-        HogSvm(Settings()).learn(lesson(inputs, labels, np.where(labels == 1, 0, np.arange(120))))
+@pytest.mark.parametrize(
+    "groups",
+    [np.zeros(30, int), np.tile([0, 0, 1, 1, 2, 2], 5)],
+    ids=["one group", "one fold's training images are a single group's"],
+)
+def test_too_few_groups_divide_by_image_and_say_so(groups):
+    inputs = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    labels = np.tile([0, 1, 1, 2, 2, 0], 5)
+    learnt = HogSvm(Settings(folds=2)).learn(lesson(inputs, labels, groups))
+    assert learnt.note.endswith("folds by image: too few groups of a class")
+    assert learnt.probabilities(inputs).shape == (30, 3)
+
+
+def test_a_class_of_one_image_is_one_line(points):
+    inputs, _ = points
+    with pytest.raises(MeddiffError, match="one training image") as error:
+        HogSvm(Settings()).learn(lesson(inputs, np.eye(120, dtype=np.int64)[0]))
     assert "\n" not in str(error.value)

@@ -16,6 +16,19 @@ def test_halves_take_groups_whole_and_half_of_each_class():
     assert (weights[:, :30].sum(1) == 15).all() and (weights[:, 30:].sum(1) == 12).all()
 
 
+def test_groups_of_several_classes_are_halved_too():
+    """Patients with both classes, some with one alone, and too few of a kind."""
+    labels = np.tile([0, 1], 40)
+    groups = [f"p{n // 4}" for n in range(80)]
+    weights = image_halves(labels, groups, replicates=20, seed=0)
+    assert (weights.sum(1) == 40).all() and (weights[:, labels == 0].sum(1) == 20).all()
+    more = np.concatenate([labels, np.ones(10, int), np.zeros(2, int)])
+    named = [*groups, *(f"q{n}" for n in range(10)), "r0", "r1"]
+    weights = image_halves(more, named, replicates=20, seed=0)
+    assert (weights[:, 80:90].sum(1) == 5).all()
+    assert (weights[::2] + weights[1::2] == 1).all()
+
+
 def test_too_few_groups_have_no_interval():
     assert image_halves(np.repeat([0, 1], 9), [0] * 9 + [1] * 9, replicates=8, seed=0) is None
     found = repeated_estimate(np.array([0.5, 0.7]), None, groups=2, least=0)

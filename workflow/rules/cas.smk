@@ -229,6 +229,7 @@ rule verdict:
         code=code("verdict.py"),
         classes=CLASSES,
         margin=cfg.cas.margin,
+        imported=[name for name in CLASSES if name in IMPORTED],
         specificity=cfg.cas.specificity,
         replicates=cfg.metrics.replicates,
         stamp=STAMP,

@@ -27,6 +27,7 @@ with job(snakemake):
             margin=params.margin,
             test_images=test["label"].value_counts().to_dict(),
             test_groups=test["group"].nunique(),
+            imported=params.imported,
             shared=count_shared(test["group"], files.learnt_rows),
             doses=pd.read_csv(files.doses),
             copies=dict(copies),

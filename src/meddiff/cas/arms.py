@@ -84,7 +84,8 @@ def build_pool(
         own = np.array([numbers[name] for name in known[label]], dtype=np.int64)
         parts.append((images, label, "real", own))
         if augmented:
-            origin = np.arange(len(synthetic[label])) % len(images)
+            chosen = stream(seed, "cas augmented", label).permutation(len(images))
+            origin = np.resize(chosen, len(synthetic[label]))
             copies = augment_once(images[origin], CHANGES, seed, "cas augmentation", label)
             parts.append((copies, label, "augmented", own[origin]))
     alone = len(numbers)
@@ -105,14 +106,19 @@ def build_arm(pool: Pool, name: ArmName, *key: int | str) -> Arm:
     Args:
         pool: images of all arms.
         name: which arm, see `cas.arms` of the configuration.
-        key: names the repetition, e.g. ``seed, "cas", 0``: what `oversampled` repeats and how the
-            labels of `shuffled` lie.
+        key: names the repetition, e.g. ``seed, "cas", 0``: what `matched` takes, what
+            `oversampled` repeats and how the labels of `shuffled` lie.
     """
     kinds = {"synthetic": ["synthetic"], "mixed": ["real", "synthetic"],
              "augmented": ["real", "augmented"]}.get(name, ["real"])  # fmt: skip
     by_class = [
         np.concatenate([pool.rows(kind, label) for kind in kinds]) for label in range(pool.classes)
     ]
+    if name == "matched":
+        by_class = [
+            stream(*key, "matched", label).permutation(rows)[: len(pool.rows("synthetic", label))]
+            for label, rows in enumerate(by_class)
+        ]
     if name == "oversampled":
         by_class = [
             np.concatenate([rows, _repeated(rows, len(pool.rows("synthetic", label)), *key, label)])

@@ -21,6 +21,7 @@ class Lesson:
         labels: number of the class, int64 (N,).
         groups: what belongs together, int64 (N,), for a classifier that splits its images.
         steps: optimiser steps, of a classifier that takes such.
+        plateau_every: steps between its looks for a plateau of the training loss.
         seed: fixes weights, order, dropout and folds.
         name: what is trained, for progress and errors.
     """
@@ -29,6 +30,7 @@ class Lesson:
     labels: np.ndarray
     groups: np.ndarray
     steps: int
+    plateau_every: int
     seed: int
     name: str
 
@@ -40,10 +42,12 @@ class Learnt:
     Attributes:
         probabilities: from represented images (N, ...) to float64 (N, classes), rows sum to 1.
         note: what was chosen on the way, in words.
+        steps: optimiser steps taken; None of a classifier that takes none.
     """
 
     probabilities: Callable[[np.ndarray], np.ndarray]
     note: str = ""
+    steps: int | None = None
 
 
 class Classifier(Protocol):

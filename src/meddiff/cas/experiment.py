@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.batches import count_steps
+from meddiff.batches import count_steps, steps_per_epoch
 from meddiff.cas.arms import Arm, Pool, build_arm, dose_arm
 from meddiff.cas.classifier import Classifier, Lesson
 from meddiff.cas.settings import Cas, Dose
@@ -57,8 +57,9 @@ def run_arms(
         test: images to classify.
         classes: class names.
         settings: arms, length and batch size.
-        equal_steps: whether every arm gets the optimiser steps of `real`; else an arm with more
-            images gets more, where the length is in epochs.
+        equal_steps: whether every arm gets the optimiser steps of `real`, and looks at its loss for
+            a plateau as often; else an arm with more images gets more, where the length is in
+            epochs.
         repetitions: trainings of each arm; one does not depend on how many there are.
         seed: seed of the run.
 
@@ -120,6 +121,7 @@ def _run(
         steps = count_steps(settings, images, settings.batch_size)
         lesson = Lesson(
             known[arm.rows], arm.labels, pool.group[arm.rows], steps,
+            plateau_every=steps_per_epoch(images, settings.batch_size),
             seed=stream_seed(*key), name="cas " + " ".join(map(str, names.values())),
         )  # fmt: skip
         learnt = classifier.learn(lesson)
@@ -127,7 +129,7 @@ def _run(
         about = names | {"id": list(test.ids), "group": list(test.groups)}
         for place, (column, value) in enumerate(about.items()):
             table.insert(place, column, value)
-        training = {"n_images": len(arm.rows), "n_real": arm.n_real}
-        training |= {"n_synthetic": arm.n_synthetic, "steps": steps}
+        training: dict[str, int | None] = {"n_images": len(arm.rows), "n_real": arm.n_real}
+        training |= {"n_synthetic": arm.n_synthetic, "steps": learnt.steps}
         tables.append(table.assign(**training, note=learnt.note))
     return pd.concat(tables, ignore_index=True)

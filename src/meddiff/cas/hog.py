@@ -7,8 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 from joblib import parallel_config
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_predict
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    cross_val_predict,
+)
 from sklearn.svm import SVC
 
 from meddiff.cas.classifier import Learnt, Lesson
@@ -45,8 +51,8 @@ class HogSvm:
     """Histograms of oriented gradients and a support vector machine.
 
     Inner products of images are computed once for all kernels, folds and weights C. Probabilities
-    are Platt's: a logistic regression of what cross-validation decides on images that it has not
-    learnt from.
+    are its decisions scaled by a temperature (Guo 2017, section 4.2) that fits those on images that
+    cross-validation has not learnt from: the likeliest class is the machine's own.
 
     Attributes:
         settings: what to choose from.
@@ -64,9 +70,9 @@ class HogSvm:
         """Choose C and kernel by the accuracy in cross-validation, then train on all images.
 
         Raises:
-            MeddiffError: a class has images of a single group.
+            MeddiffError: a class has a single image.
         """
-        folds = self._folds(lesson)
+        folds, trouble = self._folds(lesson)
         known = _Known.of(lesson.inputs)
         products = known.products(lesson.inputs)
         best: tuple[float, Kernel, Any, np.ndarray] | None = None
@@ -83,32 +89,39 @@ class HogSvm:
             unseen = cross_val_predict(
                 machine, matrix, lesson.labels, cv=folds, method="decision_function"
             )
-        platt = LogisticRegression().fit(_columns(unseen), lesson.labels)
-        note = f"kernel {kernel}, C {machine.C:g}, {score:.3f} in cross-validation"
-        log.info("%s: %s", lesson.name, note)
+        scale = _scale(_columns(unseen), lesson.labels)
+        note = f"kernel {kernel}, C {machine.C:g}{trouble}"
+        log.info("%s: %s, accuracy %.3f in cross-validation", lesson.name, note, score)
 
         def probabilities(inputs: np.ndarray) -> np.ndarray:
             matrix = known.kernel(kernel, known.products(inputs), _squares(inputs))
-            found: np.ndarray = platt.predict_proba(_columns(machine.decision_function(matrix)))
+            found: np.ndarray = softmax(scale * _columns(machine.decision_function(matrix)), axis=1)
             return found
 
         return Learnt(probabilities, note)
 
-    def _folds(self, lesson: Lesson) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return rows to learn from and to test on; each class and group as evenly as can be."""
-        least = min(
-            len(np.unique(lesson.groups[lesson.labels == label]))
-            for label in np.unique(lesson.labels)
-        )
-        if least < 2:
+    def _folds(self, lesson: Lesson) -> tuple[list[tuple[np.ndarray, np.ndarray]], str]:
+        """Return rows to learn from and to test on, with a note; each class as evenly as can be.
+
+        Groups stay whole. Where a class has too few of them, images are divided as if they were
+        alone: the choice of C and kernel gets worse, the test stays what it was.
+        """
+        labels, groups = lesson.labels, lesson.groups
+        present, counts = np.unique(labels, return_counts=True)
+        if counts.min() < 2:
             raise MeddiffError(
-                f"{lesson.name}: a class has images of one patient, lesion or duplicate only; "
-                "cross-validation needs two: give it more images"
+                f"{lesson.name}: a class has one training image; cross-validation needs two: give "
+                "it more images"
             )
-        folds = StratifiedGroupKFold(
-            min(self.settings.folds, least), shuffle=True, random_state=lesson.seed % 2**32
-        )
-        return list(folds.split(lesson.labels, lesson.labels, lesson.groups))
+        options = {"shuffle": True, "random_state": lesson.seed % 2**32}
+        least = min(len(np.unique(groups[labels == label])) for label in present)
+        if least >= 2:
+            grouped = StratifiedGroupKFold(min(self.settings.folds, least), **options)
+            folds = list(grouped.split(labels, labels, groups))
+            if all(len(np.unique(labels[learn])) == len(present) for learn, _ in folds):
+                return folds, ""
+        single = StratifiedKFold(min(self.settings.folds, int(counts.min())), **options)
+        return list(single.split(labels, labels)), ", folds by image: too few groups of a class"
 
 
 @dataclass(frozen=True)
@@ -150,5 +163,18 @@ def _squares(inputs: np.ndarray) -> np.ndarray:
 
 
 def _columns(decided: np.ndarray) -> np.ndarray:
-    """One column a class, or one alone where there are two."""
-    return decided.reshape(len(decided), -1)
+    """Return one decision a class, (N, classes); of two classes the machine has but one in all."""
+    if decided.ndim == 2:
+        return decided
+    return np.stack([-decided / 2, decided / 2], axis=1)
+
+
+def _scale(decided: np.ndarray, labels: np.ndarray) -> float:
+    """Return the inverse temperature at which decisions (N, classes) make labels likeliest."""
+    each = np.arange(len(labels))
+
+    def surprise(exponent: float) -> float:
+        return -float(log_softmax(np.exp(exponent) * decided, axis=1)[each, labels].mean())
+
+    found = minimize_scalar(surprise, bounds=(-7, 7), method="bounded")
+    return float(np.exp(found.x))

@@ -27,7 +27,7 @@ def load_pool(
     """
     return build_pool(
         [load_images(path) for path in real],
-        [pd.read_csv(path)["group"].astype(str).to_numpy() for path in rows],
+        [_names(path)["group"].to_numpy() for path in rows],
         [
             np.concatenate([load_images(path) for path in paths])
             for paths in zip(*synthetic, strict=True)
@@ -41,12 +41,17 @@ def load_held_out(images: Paths, rows: Paths) -> HeldOut:
     """Read what arms are tested on, as many images of each class."""
     sets = balanced([load_images(path) for path in images])
     stacked, labels = stack(sets)
-    tables = [pd.read_csv(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]
+    tables = [_names(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]
     known = pd.concat(tables, ignore_index=True)
-    return HeldOut(stacked, labels, known["id"].tolist(), known["group"].astype(str).tolist())
+    return HeldOut(stacked, labels, known["id"].tolist(), known["group"].tolist())
 
 
 def count_shared(test: Sequence[str], learnt: Paths) -> int:
     """Count test images whose group (image, lesion or patient) is in any of some tables of rows."""
-    seen = pd.concat([pd.read_csv(path)["group"].astype(str) for path in learnt])
+    seen = pd.concat([_names(path)["group"] for path in learnt])
     return int(np.isin(np.asarray(test), seen.to_numpy()).sum())
+
+
+def _names(path: str | Path) -> pd.DataFrame:
+    """Read ids and groups, which are names, also where they look like numbers."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False, usecols=["id", "group"])

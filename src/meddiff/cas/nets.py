@@ -57,9 +57,13 @@ class Net:
             seed=lesson.seed,
             name=lesson.name,
             precision=self.settings.precision,
+            plateau_every=lesson.plateau_every,
             device=self.device,
         )
-        return Learnt(lambda x: probabilities(network, self.transform, x, device=self.device))
+        return Learnt(
+            lambda x: probabilities(network, self.transform, x, device=self.device),
+            steps=lesson.steps,
+        )
 
 
 def skinlesnet(classes: int, size: int, settings: Cas, device: str) -> Net:

@@ -11,7 +11,7 @@ from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.probabilities import ALL, Score, scores
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
-TOLD = ["n_images", "n_real", "n_synthetic", "steps", "note"]
+TOLD = ["n_images", "n_real", "n_synthetic", "steps"]
 """Columns of predictions that speak of the training."""
 ACCURACY: Score = ("accuracy", ALL)
 
@@ -98,9 +98,18 @@ def score_cells(
         told[name] = {
             "seeds": len(runs),
             **{name: table[name].iloc[0] for name in TOLD},
+            "note": _notes(table.drop_duplicates("repetition")["note"]),
             "n_test": len(labels),
             "made_from": ";".join(dict.fromkeys(table["made_from"])),
         }
     groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
     groups[ALL] = first["group"].nunique()
     return Scored(classes, values, halves, groups, told)
+
+
+def _notes(notes: pd.Series) -> str:
+    """Put what the trainings chose together: each thing once, with its trainings if they differ."""
+    counts = notes.value_counts(sort=False)
+    if len(counts) == 1:
+        return str(counts.index[0])
+    return "; ".join(f"{note} ({count} of {len(notes)})" for note, count in counts.items())

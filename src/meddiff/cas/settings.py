@@ -1,13 +1,13 @@
 """Settings of the classification accuracy score."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from meddiff.extractors.settings import Optimisation
 from meddiff.settings import Section, Share
 
-ArmName = Literal["synthetic", "real", "mixed", "augmented", "oversampled", "shuffled"]
+ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 NetName = Literal["skinlesnet", "resnet50"]
 Kernel = Literal["linear", "rbf", "poly"]
 RealShare = Annotated[float, Field(gt=0, le=1)]
@@ -30,7 +30,7 @@ class Dose(Section):
 
     fractions: list[RealShare] = Field(default=[0.05, 0.15, 1.0], min_length=1)
     """Parts of the real training images."""
-    ratios: list[Ratio] = Field(default=[0, 0.5, 1, 4], min_length=1)
+    ratios: list[Ratio] = Field(default=[0, 0.5, 1, 4], min_length=2)
     """Synthetic images for each of these real ones; begins with 0, which others are compared
     with."""
     images: PositiveInt | None = 300
@@ -68,11 +68,12 @@ class Cas(Optimisation):
     )
     """Classifiers of Table 5.3. HOG and SVM have a table of their own."""
     arms: list[ArmName] = Field(
-        default=["synthetic", "real", "mixed", "augmented", "oversampled", "shuffled"],
+        default=list(get_args(ArmName)),
         min_length=1,
         json_schema_extra={"uniqueItems": True},
     )
-    """Training sets to compare. `mixed` is real and synthetic; `augmented` has turned and
+    """Training sets to compare. `matched` is as many real images as there are synthetic ones;
+    `mixed` is real and synthetic; `augmented` has turned and
     recoloured copies of real images in place of the synthetic ones, `oversampled` repeats real
     ones; `shuffled` is real with labels shuffled."""
     seeds: PositiveInt = 5

@@ -22,7 +22,9 @@ def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
     # Ids and classes are names, also where they look like numbers.
     names = dict.fromkeys(["id", "group", "label", "predicted", "note"], str)
     parts = [
-        pd.read_csv(path, dtype=names, keep_default_na=False).assign(made_from=str(path))
+        pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"steps": [""]}).assign(
+            made_from=str(path)
+        )
         for path in paths
     ]
     return pd.concat(parts, ignore_index=True)
@@ -52,7 +54,8 @@ def arms_table(scored: dict[str, Scored]) -> pd.DataFrame:
         for name, found in scored.items()
     ]
     columns = ["classifier", "training", *VALUES, *MADE_OF]
-    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
+    table = pd.concat(parts, ignore_index=True).reindex(columns=columns)
+    return table.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def doses_table(

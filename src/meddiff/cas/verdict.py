@@ -1,6 +1,6 @@
 """Whether synthetic images can replace, complement or harm real ones, in plain words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ class Evidence:
         test_groups: patients, lesions or duplicates among them.
         shared: test images that share an image, lesion or patient with what a DDPM or a classifier
             has learnt from.
+        imported: classes whose DDPM was trained elsewhere, on images that are not known.
         doses: rows of the dose-response table, or None.
         copies: verdict of the search for copies by class; empty where there was none.
     """
@@ -33,6 +34,7 @@ class Evidence:
     test_images: Mapping[str, int]
     test_groups: int
     shared: int
+    imported: Sequence[str] = ()
     doses: pd.DataFrame | None = None
     copies: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,7 +94,7 @@ def _made_of(evidence: Evidence) -> str:
 
 
 def _answer(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    troubles = {name: _trouble(found) for name, found in scored.items()}
+    troubles = {name: _trouble(found, evidence) for name, found in scored.items()}
     able = sorted(
         (name for name in scored if troubles[name] is None),
         key=lambda name: -scored[name].estimate("real", ACCURACY).value,
@@ -102,8 +104,8 @@ def _answer(scored: Mapping[str, Scored], evidence: Evidence) -> str:
         said = _said(scored[name], ACCURACY, evidence.margin)
         if name == able[0]:
             lines.append(
-                f"- **{said}** So says {NAMES[name]}, the classifier that learns most from the real "
-                "images."
+                f"- **{said}** So says {NAMES[name]}, which real images make the most accurate "
+                "classifier."
             )
         else:
             lines.append(f"- {NAMES[name]}: {said}")
@@ -136,37 +138,71 @@ ACCURACY = ("accuracy", ALL)
 
 def _said(found: Scored, score: Score, margin: float) -> str:
     """Return what synthetic images do to a score, alone and beside real ones, in sentences."""
-    shown = "accuracy" if score == ACCURACY else "recognised"
+    shown = "accuracy" if score == ACCURACY else "recall"
     sentences = []
     for arm, words in (("synthetic", REPLACE), ("mixed", COMPLEMENT)):
         if not {arm, "real"} <= set(found.values):
             continue
-        ours, real = (found.estimate(which, score).value for which in (arm, "real"))
-        gap = found.difference(arm, "real", score)
-        sentences.append(
-            f"{words[_outcome(arm, gap, margin)]} ({shown} {ours:.3f}; real ones alone {real:.3f}: "
-            f"{_number(gap, sign=True)})."
-        )
+        answer = _outcome(found, arm, "real", score, margin)
+        numbers = [
+            f"{shown} {found.estimate(which, score).value:.3f}"
+            + f" from {found.told[which]['n_images']:,} images" * (score == ACCURACY)
+            for which in (arm, "real")
+        ]
+        gap = _number(found.difference(arm, "real", score), sign=True)
+        said = f"{words[answer]} ({numbers[0]}; real ones alone {numbers[1]}: {gap})"
+        if score == ACCURACY:
+            said += _but(found, arm, answer, margin)
+        sentences.append(f"{said}.")
     return " ".join(sentences) or "Nothing was asked."
 
 
-def _outcome(arm: str, gap: Estimate, margin: float) -> str:
-    if gap.low != gap.low:
+def _but(found: Scored, arm: str, answer: str, margin: float) -> str:
+    """Say what takes from a good answer: classes that do worse, copies that do as well."""
+    if arm == "synthetic" and answer == "yes":
+        outcomes = {
+            one: _outcome(found, arm, "real", ("recall", one), margin) for one in found.classes
+        }
+        unsure = [one for one, outcome in outcomes.items() if outcome != "yes"]
+        return f", though not for sure each class: see {', '.join(unsure)}" if unsure else ""
+    if arm == "mixed" and answer == "helps":
+        copies = [
+            words
+            for other, words in COPIES.items()
+            if other in found.values and _outcome(found, arm, other, ACCURACY, margin) != "helps"
+        ]
+        return f", but not for sure more than {' or '.join(copies)} do" if copies else ""
+    return ""
+
+
+COPIES = {"augmented": "turned and recoloured copies", "oversampled": "repeated real images"}
+
+
+def _outcome(found: Scored, arm: str, other: str, score: Score, margin: float) -> str:
+    gap = found.difference(arm, other, score)
+    if gap.low != gap.low or min(found.told[one]["seeds"] for one in (arm, other)) < 2:
         return "unknown"
     return replaces(gap, margin) if arm == "synthetic" else effect(gap, margin)
 
 
-def _trouble(found: Scored) -> str | None:
-    """Say why the classifier proves nothing: real images teach it nothing, or wrong labels much."""
+def _trouble(found: Scored, evidence: Evidence) -> str | None:
+    """Say why a classifier proves nothing: the test leaks, real images teach nothing, or wrong
+    labels much."""
+    if evidence.shared:
+        return "The test leaks: see the controls."
     if "real" not in found.values:
         return "There is no arm `real` to compare with."
     chance = 1 / len(found.classes)
     real = found.estimate("real", ACCURACY)
-    if real.low == real.low and real.low <= chance:
+    if (real.value if real.low != real.low else real.low) <= chance:
         return (
             f"Even real images teach it no more than chance: accuracy {_number(real)}, chance "
             f"{chance:.2f}. Train longer, or on more images."
         )
+    if "shuffled" in found.values:
+        wrong = found.estimate("shuffled", ACCURACY)
+        if wrong.low > chance + evidence.margin:
+            return f"It learns from shuffled labels: accuracy {_number(wrong)}. Look for a fault."
     return None
 
 
@@ -174,7 +210,7 @@ def _classifier(name: str, found: Scored, evidence: Evidence) -> str:
     if "real" not in found.values:
         return ""
     scores: list[tuple[str, Score]] = [("all classes: accuracy", ACCURACY)]
-    scores += [(f"{one}: share recognised", ("recall", one)) for one in found.classes]
+    scores += [(f"{one}: recall", ("recall", one)) for one in found.classes]
     arms = [arm for arm in found.values if arm not in ("real", "shuffled")]
     lines = [
         f"## {NAMES[name]}",
@@ -188,6 +224,7 @@ def _classifier(name: str, found: Scored, evidence: Evidence) -> str:
         lines.append(f"| {arm} | {count:,} | " + " | ".join(cells) + " |")
     questions = [
         ("Can synthetic images replace real ones?", "synthetic", "real"),
+        ("Is one synthetic image as good as one real one?", "synthetic", "matched"),
         ("Do they complement real ones, or harm?", "mixed", "real"),
         ("Do they add more than turned and recoloured copies?", "mixed", "augmented"),
         ("Do they add more than real images repeated?", "mixed", "oversampled"),
@@ -199,8 +236,8 @@ def _classifier(name: str, found: Scored, evidence: Evidence) -> str:
             continue
         answers = []
         for _, score in scores:
-            gap = found.difference(arm, other, score)
-            answers.append(f"{_outcome(arm, gap, evidence.margin)}: {_number(gap, sign=True)}")
+            gap = _number(found.difference(arm, other, score), sign=True)
+            answers.append(f"{_outcome(found, arm, other, score, evidence.margin)}: {gap}")
         lines.append(f"| {question} | " + " | ".join(answers) + " |")
     return "\n".join(lines)
 
@@ -218,7 +255,8 @@ def _doses(evidence: Evidence) -> str:
         "",
         f"Of {len(cells)} doses of synthetic images beside real ones, {len(helped)} raise the "
         f"accuracy of {NAMES['skinlesnet']}, {len(harmed)} lower it, and "
-        f"{len(cells) - len(helped) - len(harmed)} stay open.",
+        f"{len(cells) - len(helped) - len(harmed)} stay open. By chance alone one in twenty would "
+        "seem to. Each is compared with the same real images alone: copies were not tried here.",
     ]
     for title, some in (("Raised", helped), ("Lowered", harmed)):
         for row in some.to_dict("records"):
@@ -235,20 +273,30 @@ def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> str:
     lines = ["## Controls", ""]
     total = sum(evidence.test_images.values())
     lines.append(
-        f"- {evidence.shared:,} of {total:,} test images share an image, lesion or patient with "
-        "what a DDPM or a classifier has learnt from."
+        f"- {evidence.shared:,} of {total:,} test images share an image, or a lesion or patient "
+        "where these are known, with what a DDPM or a classifier has learnt from."
         + ("" if evidence.shared == 0 else " **Scores on them prove nothing: the test leaks.**")
     )
+    if evidence.imported:
+        lines.append(
+            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, on images that "
+            "are not known. **It may have seen the test images.**"
+        )
     for name, found in scored.items():
         if "shuffled" not in found.values:
             continue
         chance = 1 / len(found.classes)
         wrong = found.estimate("shuffled", ACCURACY)
-        fine = not (wrong.low > chance or wrong.high < chance)
+        judged = (
+            "Too few test images to judge."
+            if wrong.low != wrong.low
+            else "As it should be."
+            if wrong.low <= chance <= wrong.high
+            else "**It should be at chance: look for a fault.**"
+        )
         lines.append(
             f"- {NAMES[name]} with shuffled labels: accuracy {_number(wrong)}; chance is "
-            f"{chance:.2f}. "
-            + ("As it should be." if fine else "**It should be at chance: look for a fault.**")
+            f"{chance:.2f}. {judged}"
         )
     for name, told in evidence.copies.items():
         lines.append(f"- Copies of training images among the synthetic ones of {name}: {told}.")
@@ -256,20 +304,20 @@ def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> str:
 
 
 def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    seeds = {found.told[arm]["seeds"] for found in scored.values() for arm in found.told}
-    repeated = (
-        f"{min(seeds)} trainings of each classifier"
-        if len(seeds) == 1
-        else f"{min(seeds)} to {max(seeds)} trainings of each classifier"
+    seeds = min(found.told[arm]["seeds"] for found in scored.values() for arm in found.told)
+    trainings = (
+        f"that of the {seeds} trainings of each classifier, but"
+        if seeds > 1
+        else "neither that of training a classifier again, of which there was one (`cas.seeds`),"
     )
     lines = [
         "## What this evidence does not cover",
         "",
         f"- Other data: it speaks of {evidence.stamp.get('data', 'these')} images prepared as "
         "here, and of no other camera, clinic or population.",
-        f"- Other DDPMs: each class has one. Intervals hold the chance of {repeated} and of the "
-        f"{evidence.test_groups:,} independent test images or patients, not that of training the "
-        "DDPMs again.",
+        "- Other DDPMs: each class has one. Intervals hold the chance of the "
+        f"{evidence.test_groups:,} independent test images or patients and {trainings} not that of "
+        "training the DDPMs again.",
         f"- Other classifiers than {', '.join(NAMES[name] for name in scored)}, and longer "
         "trainings.",
         "- Shortcuts that training and test images share, such as their encoding: "
@@ -299,7 +347,8 @@ def _reading(evidence: Evidence) -> str:
             "*worse*: below for sure, by more or less than that.",
             "- *helps*, *harms*: the whole interval is above, or below, zero; *no matter*: it lies "
             f"within {evidence.margin:g} of zero.",
-            "- *open*: the interval allows both; more test images or seeds would tell.",
+            "- *open*: the interval allows both; more test images or seeds would tell. *unknown*: "
+            "one training, or fewer than four groups of test images with a class.",
             "",
             "Intervals hold one by one: of twenty, one may miss.",
         ]

@@ -51,6 +51,7 @@ def fit(
     validation: Examples | None = None,
     measure: Measure | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    plateau_every: int | None = None,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train `network` in place and return its history.
@@ -66,6 +67,7 @@ def fit(
         validation: examples for the validation loss, or None; training never depends on them.
         measure: what else to tell of the validation examples, besides the loss.
         precision: arithmetic of the net while it learns; weights and losses stay float32.
+        plateau_every: steps between looks at the training loss for a plateau; None: an epoch.
         device: torch device.
 
     Returns:
@@ -89,6 +91,7 @@ def fit(
     kind = torch.device(device).type
     rows: list[dict[str, float]] = []
     losses: list[float] = []
+    recent: list[float] = []
     with Progress(steps, name) as progress:
         for batch in batches(len(training), settings.batch_size, steps, seed, "order", name):
             members = torch.from_numpy(batch.members).to(device)
@@ -99,9 +102,13 @@ def fit(
             value.backward()
             rate = optimizer.param_groups[0]["lr"]
             losses.append(value.item())
+            recent.append(losses[-1])
             check_finite(losses[-1], name, batch, steps, rate, "its lr")
             optimizer.step()
             progress.advance(loss=losses[-1], lr=rate)
+            if batch.step % plateau_every == 0 if plateau_every else batch.ends_epoch:
+                plateau.step(float(np.mean(recent)))
+                recent = []
             if not batch.ends_epoch:
                 continue
             due = batch.epoch % settings.validation_every == 0 or batch.step == steps
@@ -122,7 +129,6 @@ def fit(
                     **checked,
                 }
             )
-            plateau.step(rows[-1]["loss"])
             losses = []
     network.eval()
     return pd.DataFrame(rows)

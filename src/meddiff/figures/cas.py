@@ -1,11 +1,13 @@
 """Pictures of the classification accuracy score."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ["tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown"]
+COLOURS = [f"C{number}" for number in range(10)]
 SCORES = [("accuracy", "accuracy"), ("roc_auc", "area under the ROC curve")]
 
 
@@ -56,11 +58,17 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
     for axis, (classifier, name) in zip(row, panels, strict=True):
         axis.plot([0, 1], [0, 1], ":", color="grey")
         some = curves[curves["classifier"].eq(classifier) & curves["class"].eq(name)]
-        for colour, (arm, line) in zip(COLOURS, some.groupby("training", sort=False), strict=False):
+        for colour, (arm, line) in zip(
+            cycle(COLOURS), some.groupby("training", sort=False), strict=False
+        ):
             axis.plot(line["predicted"], line["observed"], "-", color=colour, label=arm, alpha=0.8)
             sizes = 120 * line["images"] / line["images"].sum() + 2
             axis.scatter(line["predicted"], line["observed"], s=sizes, color=colour)
-        axis.set(title=f"{classifier}: {name}", xlabel="probability said", ylabel="share observed")
+        axis.set(
+            title=f"{classifier}: {name}",
+            xlabel="mean predicted probability",
+            ylabel="observed frequency",
+        )
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axis.legend(fontsize="x-small")
     return figure
@@ -76,7 +84,7 @@ def dose_figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     matrix, curves = figure.subplots(1, 2)
     _matrix(matrix, doses)
-    for colour, (fraction, line) in zip(COLOURS, doses.groupby("fraction"), strict=False):
+    for colour, (fraction, line) in zip(cycle(COLOURS), doses.groupby("fraction"), strict=False):
         known = line.dropna(subset=["value"]).sort_values("ratio")
         if known.empty:
             continue
@@ -104,7 +112,7 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
     axis.set_yticks(range(shown.shape[0]), [f"{part:.0%}" for part in shown.index])
     axis.set(xlabel="synthetic images for each real one", ylabel="part of the real images")
     axis.set_title(
-        "accuracy beside that without synthetic images; bold: for sure", fontsize="medium"
+        "accuracy gained over no synthetic images; bold: interval without 0", fontsize="medium"
     )
     for (row, column), value in np.ndenumerate(shown.to_numpy()):
         if np.isnan(value):
@@ -112,9 +120,9 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
             continue
         cell = told.loc[(shown.index[row], shown.columns[column])]
         sure = cell["difference_low"] > 0 or cell["difference_high"] < 0
+        ends = f"\n[{cell['difference_low']:+.3f}, {cell['difference_high']:+.3f}]"
         axis.text(
-            column, row,
-            f"{value:+.3f}\n[{cell['difference_low']:+.3f}, {cell['difference_high']:+.3f}]",
+            column, row, f"{value:+.3f}" + ends * bool(np.isfinite(cell["difference_low"])),
             ha="center", va="center", fontsize="small", fontweight="bold" if sure else "normal",
             color="white" if abs(value) > 0.7 * reach else "black",
         )  # fmt: skip

@@ -35,25 +35,35 @@ def image_halves(
 
     Args:
         labels: number of the class, (n,).
-        groups: what belongs together, (n,); a group with several classes counts to its first.
+        groups: what belongs together, (n,); it may hold images of several classes.
         replicates: halves.
         seed: fixes them.
 
     Returns:
-        Weights (replicates, n), or None where a class has fewer than four groups.
+        Weights (replicates, n), or None where fewer than four groups hold a class.
     """
-    _, first, members = np.unique(
-        np.asarray(groups).astype(str), return_index=True, return_inverse=True
-    )
-    stratum = labels[first]
-    counts = [int((stratum == label).sum()) for label in np.unique(labels)]
-    if min(counts) < LEAST:
+    _, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    held = np.zeros((members.max() + 1, labels.max() + 1), dtype=bool)
+    held[members, labels] = True
+    if held[:, held.any(axis=0)].sum(axis=0).min() < LEAST:
         return None
-    weights = np.empty((replicates + replicates % 2, len(first)))
-    halves = half_samples(*counts, replicates=replicates, seed=seed)
-    for label, half in zip(np.unique(labels), halves, strict=True):
-        weights[:, stratum == label] = half
+    strata = _strata(held)
+    counts = np.bincount(strata)
+    weights = np.empty((replicates + replicates % 2, len(held)))
+    halves = half_samples(*map(int, counts), replicates=replicates, seed=seed)
+    for stratum, half in enumerate(halves):
+        weights[:, strata == stratum] = half
     return weights[:, members]
+
+
+def _strata(held: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Number groups by the classes that they hold (groups, classes); few of a kind join others."""
+    _, kinds, counts = np.unique(held, axis=0, return_inverse=True, return_counts=True)
+    few = counts < LEAST
+    joined = np.where(few, counts.argmax() if counts[few].sum() < LEAST else len(counts), 0)
+    places = np.where(few, joined, np.arange(len(counts)))
+    found: npt.NDArray[np.int64] = np.unique(places[kinds.ravel()], return_inverse=True)[1]
+    return found
 
 
 def repeated_estimate(
