@@ -296,6 +296,18 @@ def test_a_loss_that_turns_nan_is_told():
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("images", [4, 40])
+def test_a_plateau_may_be_looked_for_as_often_whatever_the_epoch(images):
+    """A loss that never falls: looks after 10, 20, ... steps halve the rate at 30 and 50 of 60."""
+    examples = Examples(torch.ones(images, 1), torch.ones(images, 1))
+    history = fit(
+        torch.nn.Linear(1, 1), lambda x: x, lambda x, y: (x * 0).sum() + 1,
+        examples, Training(steps=60, batch_size=4, lr=1.0), seed=0, name="net", plateau_every=10,
+    )  # fmt: skip
+    rates = history.set_index("step")["lr"]
+    assert rates.loc[[20, 30, 40, 50, 60]].tolist() == [1, 1, 0.5, 0.5, 0.25]
+
+
 def test_balanced_cuts_to_the_smallest_class():
     cut = balanced([np.arange(5), np.arange(3)])
     assert [c.tolist() for c in cut] == [[0, 1, 2], [0, 1, 2]]
