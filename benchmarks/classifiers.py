@@ -79,7 +79,7 @@ def ours(images: np.ndarray, steps: int, precision: str) -> Contender:
     classifier = skinlesnet(2, images.shape[1], settings, "cpu")
     seen = classifier.represent(images)
     labels = np.arange(len(images)) % 2
-    lesson = Lesson(seen, labels, np.arange(len(images)), steps, 0, "benchmark")
+    lesson = Lesson(seen, labels, np.arange(len(images)), steps, steps, 0, "benchmark")
     return lambda: classifier.learn(lesson)
 
 
