@@ -69,7 +69,8 @@ def test_table_5_3_counts_its_images(smoke_run):
     n_train = 2 * len(np.load(smoke_run / "data/lesions/train/malignant.npy"))
     counts = table.groupby("training")[["n_real", "n_synthetic"]].first()
     assert counts["n_real"].to_dict() == {
-        "synthetic": 0, "matched": min(16, n_train), "real": n_train, "mixed": n_train, "augmented": n_train,
+        "synthetic": 0, "matched": min(16, n_train), "real": n_train, "mixed": n_train,
+        "augmented": n_train,
         "oversampled": n_train + 16, "shuffled": n_train,
     }  # fmt: skip
     assert counts["n_synthetic"].to_dict() == dict.fromkeys(counts.index, 0) | {
