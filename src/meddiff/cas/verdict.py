@@ -196,8 +196,8 @@ def _trouble(found: Scored, evidence: Evidence) -> str | None:
     real = found.estimate("real", ACCURACY)
     if (real.value if real.low != real.low else real.low) <= chance:
         return (
-            f"Even real images teach it no more than chance: accuracy {_number(real)}, chance "
-            f"{chance:.2f}. Train longer, or on more images."
+            "It is not sure that even real images teach it more than chance: accuracy "
+            f"{_number(real)}, chance {chance:.2f}. Train longer, or take more images."
         )
     if "shuffled" in found.values:
         wrong = found.estimate("shuffled", ACCURACY)
