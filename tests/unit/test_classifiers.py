@@ -62,6 +62,14 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
     assert (classifier.represent(np.roll(images, 1, axis=0))[2] == seen[1]).all()
 
 
+def test_resnet50_says_what_it_began_with(pictures):
+    images, labels = (part[:16] for part in pictures)
+    for imagenet, said in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
+        classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=imagenet)
+        seen = classifier.represent(images)
+        assert said in classifier.learn(Lesson(seen, labels, labels, 1, 1, 0, "x")).note
+
+
 def test_resnet50s_head_learns_from_features():
     torch.manual_seed(0)
     weights = published_resnet50(weights=None).state_dict()

@@ -121,7 +121,12 @@ def build_arm(pool: Pool, name: ArmName, *key: int | str) -> Arm:
         ]
     if name == "oversampled":
         by_class = [
-            np.concatenate([rows, _repeated(rows, len(pool.rows("synthetic", label)), *key, label)])
+            np.concatenate(
+                [
+                    rows,
+                    _repeated(rows, len(pool.rows("synthetic", label)), *key, "oversampled", label),
+                ]
+            )
             for label, rows in enumerate(by_class)
         ]
     arm = _arm(pool, np.concatenate(by_class))

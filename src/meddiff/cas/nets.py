@@ -25,6 +25,7 @@ class Net:
         transform: from what it sees to its input.
         settings: batch size, learning rate, arithmetic.
         device: torch device.
+        note: what a reader must know of it.
         trunk: frozen net from images to what is seen, and the transform of images to its input;
             None where the images themselves are seen.
     """
@@ -33,6 +34,7 @@ class Net:
     transform: Callable[[Tensor], Tensor]
     settings: Cas
     device: str
+    note: str = ""
     trunk: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
 
     def represent(self, images: np.ndarray) -> np.ndarray:
@@ -62,7 +64,8 @@ class Net:
         )
         return Learnt(
             lambda x: probabilities(network, self.transform, x, device=self.device),
-            steps=lesson.steps,
+            self.note,
+            lesson.steps,
         )
 
 
@@ -76,11 +79,9 @@ def resnet50(
 ) -> Net:
     """Return ResNet50's head on ImageNet's frozen weights, or without them the whole net."""
     if not imagenet:
-        return Net(lambda: ResNet50(classes), ResNet50.transform, settings, device)
+        note = "trained from scratch: no ImageNet weights"
+        return Net(lambda: ResNet50(classes), ResNet50.transform, settings, device, note)
     trunk = ResNet50(classes, dict(imagenet)).eval().trunk
     seen = (trunk, ResNet50.transform)
-    return Net(lambda: ResNet50(classes).head, _unchanged, settings, device, seen)
-
-
-def _unchanged(features: Tensor) -> Tensor:
-    return features
+    note = "head on frozen ImageNet weights"
+    return Net(lambda: ResNet50(classes).head, nn.Identity(), settings, device, note, seen)

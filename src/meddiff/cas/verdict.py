@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.cas.scoring import Scored
+from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.metrics.intervals import Estimate
-from meddiff.metrics.probabilities import ALL, Score
+from meddiff.metrics.probabilities import Score
 
 NAMES = {"skinlesnet": "SkinLesNet", "resnet50": "ResNet50", "hog_svm": "HOG and SVM"}
 
@@ -133,7 +133,6 @@ COMPLEMENT = {
     "open": "Whether they help or harm beside real ones stays open",
     "unknown": "Whether they help or harm beside real ones is not known",
 }
-ACCURACY = ("accuracy", ALL)
 
 
 def _said(found: Scored, score: Score, margin: float) -> str:
