@@ -1,14 +1,15 @@
-# make demo: the whole workflow on phantom images, then Table 5.2. make test: every test.
+# make demo: the whole workflow on phantom images, then Table 5.2. make test: the tests.
 
 PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
 
-.PHONY: demo env test lint format config lock help
+.PHONY: demo env test test-all lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
-	@echo "make test    run every test"
+	@echo "make test    run the tests that take minutes"
+	@echo "make test-all  run those and the slow ones: whole runs, kills, S3, several processes"
 	@echo "make env     make the environment in .venv from requirements.txt"
 	@echo "make lint    check style, types and the workflow"
 	@echo "make format  format the code"
@@ -35,8 +36,13 @@ demo: env
 	@$(BIN)/snakemake --cores 1 results/figures/image_sets.png --quiet all
 	@echo "Real and synthetic images: results/figures/image_sets.png"
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: env
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 lint: env
 	$(BIN)/ruff check .

@@ -1,22 +1,63 @@
 """What several test files need: the project's root, real images, Snakemake as users run it."""
 
+import logging
 import os
+import random
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
+
+import warm
 
 # The tests' nets are tiny: a second thread only waits for the first. Jobs set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The same examples every time; `--hypothesis-profile search` looks for new ones.
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile("fixed")
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "tests/smoke.yaml"
 REAL = ROOT.parent / "shared/real/isic_uda1"
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """Begin each test with the same random states; end it with the process as it was."""
+    # Here, since they read the number of threads when they are imported.
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    folder, environment, threads = Path.cwd(), dict(os.environ), torch.get_num_threads()
+    before = {each: (each.level, each.propagate, each.handlers[:]) for each in our_loggers()}
+    yield
+    os.chdir(folder)
+    torch.set_num_threads(threads)
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    for each in our_loggers():
+        level, each.propagate, each.handlers[:] = before.get(each, (logging.NOTSET, True, []))
+        each.setLevel(level)
+
+
+def our_loggers() -> list[logging.Logger]:
+    named = logging.root.manager.loggerDict.items()
+    return [
+        logger
+        for name, logger in named
+        if name.split(".")[0] == "meddiff" and isinstance(logger, logging.Logger)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +80,14 @@ Run = Callable[..., subprocess.CompletedProcess]
 
 
 @pytest.fixture(scope="session")
-def snakemake() -> Run:
+def programs() -> Iterator[Path]:
+    """Return a folder with the environment's programs, as forks of a process that is warm."""
+    with warm.programs() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def snakemake(programs: Path) -> Run:
     """Return a function that runs Snakemake from the project's root: (directory, *arguments)."""
 
     def run(
@@ -48,10 +96,18 @@ def snakemake() -> Run:
         configs: Sequence[Path] = (SMOKE,),
         check: bool = True,
         env: Mapping[str, str] | None = None,
+        program: Path = programs / "snakemake",
     ) -> subprocess.CompletedProcess:
-        program = Path(sys.executable).with_name("snakemake")
         overlays = ["--configfile", *configs] if configs else []
-        command = [program, "--cores", "2", "--directory", directory, *arguments, *overlays]
+        command = [
+            programs / "snakemake",
+            "--cores",
+            "2",
+            "--directory",
+            directory,
+            *arguments,
+            *overlays,
+        ]
         done = subprocess.run(
             list(map(str, command)),
             cwd=ROOT,

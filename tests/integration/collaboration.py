@@ -4,10 +4,9 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -15,7 +14,6 @@ import yaml
 from conftest import ROOT, SMOKE, planned
 from meddiff.sharing.dag import open_plan
 
-PROGRAMS = Path(sys.executable).parent
 OUTPUTS = ("data", "models", "predictions", "features", "metrics", "cas", "results", ".snakemake")
 TABLE = "results/table_5_2.csv"
 
@@ -33,12 +31,13 @@ class Clone:
     """One collaborator's working tree."""
 
     root: Path
+    programs: Path
     env: Mapping[str, str]
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess:
-        """Run a program of the environment with this tree's library."""
-        env = {**os.environ, **self.env, "PYTHONPATH": str(self.root / "src")}
-        env["PATH"] = f"{PROGRAMS}{os.pathsep}{env['PATH']}"
+        """Run a program of the environment."""
+        env = {**os.environ, **self.env}
+        env["PATH"] = f"{self.programs}{os.pathsep}{env['PATH']}"
         done = subprocess.run(
             list(map(str, command)), cwd=self.root, env=env, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=600, check=False,
@@ -47,7 +46,7 @@ class Clone:
         return done
 
     def meddiff(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
-        return self.run("python", "-m", "meddiff.cli", *arguments, check=check)
+        return self.run("meddiff", *arguments, check=check)
 
     def snakemake(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
         return self.run("snakemake", *arguments, "--cores", "2", check=check)
@@ -59,13 +58,18 @@ class Clone:
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
 
     def planned(self, *arguments: str | Path) -> dict[str, int]:
-        """Return the jobs that Snakemake plans, by rule; with this process's library, for speed."""
+        """Return the jobs that Snakemake plans, by rule."""
         with contextlib.chdir(self.root), open_plan(list(map(str, arguments))) as plan:
             return dict(Counter(step.rule for step in plan.steps if step.planned))
 
     def dry_run(self, *arguments: str | Path) -> dict[str, int]:
-        """Return the same as the command tells it, with this tree's library."""
+        """Return the same as the command tells it."""
         return planned(self.snakemake(*arguments, "--dry-run").stdout)
+
+    @property
+    def edited(self) -> "Clone":
+        """The same tree, whose programs run its own library: they take seconds to start."""
+        return replace(self, env={**self.env, "PYTHONPATH": str(self.root / "src")})
 
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments).stdout.strip()
@@ -98,10 +102,12 @@ class Clone:
 
     def clone(self, root: Path) -> "Clone":
         self.git("clone", "--quiet", str(self.root), str(root))
-        return _signed(Clone(root, self.env), root.name)
+        return _signed(replace(self, root=root), root.name)
 
 
-def new_project(root: Path, finished_run: Path, env: Mapping[str, str] | None = None) -> Clone:
+def new_project(
+    root: Path, finished_run: Path, programs: Path, env: Mapping[str, str] | None = None
+) -> Clone:
     """Return a repository with this project, at smoke scale, and a finished run of it."""
     told = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -109,7 +115,7 @@ def new_project(root: Path, finished_run: Path, env: Mapping[str, str] | None = 
         if (ROOT / name).is_file() and not name.startswith("runs/"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
-    project = Clone(root, env or {})
+    project = Clone(root, programs, env or {})
     project.git("init", "--quiet", "--initial-branch", "main")
     _signed(project, "alice")
     project.configure(SMOKE.read_text())

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ from conftest import ROOT, SMOKE
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import published
-
-pytestmark = pytest.mark.slow
 
 SPLIT = "data/lesions/split.csv"
 
@@ -237,10 +235,13 @@ def test_a_wrong_configuration_stops_before_any_job(snakemake, tmp_path, setting
 
 
 class TestStudyScale:
-    def plan(self, profile: str, *arguments: str, home: Path | None = None):
-        program = Path(sys.executable).with_name("snakemake")
+    @pytest.fixture
+    def plan(self, programs):
+        return partial(self.run, programs / "snakemake")
+
+    def run(self, program: Path, profile: str, *arguments: str, home: Path):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("KAGGLE")}
-        env = {**kept, **({"HOME": str(home), "XDG_CONFIG_HOME": str(home)} if home else {})}
+        env = {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
         return subprocess.run(
             [program, "--profile", f"profiles/{profile}", *arguments, "results/table_5_2.csv"],
             cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -248,16 +249,16 @@ class TestStudyScale:
         )  # fmt: skip
 
     @pytest.mark.parametrize("profile", ["thesis", "thesis-audited"])
-    def test_it_is_planned_without_credentials(self, profile, tmp_path):
-        done = self.plan(profile, "--dry-run", home=tmp_path)
+    def test_it_is_planned_without_credentials(self, plan, profile, tmp_path):
+        done = plan(profile, "--dry-run", home=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]
         for rule in ("download_kaggle", "train_ddpm", "sample", "table_5_2"):
             assert rule in done.stdout
         assert "draw_lesions" not in done.stdout
 
-    def test_a_run_without_credentials_stops_before_any_work(self, tmp_path):
+    def test_a_run_without_credentials_stops_before_any_work(self, plan, tmp_path):
         directory = tmp_path / "thesis"
-        done = self.plan("thesis", "--directory", str(directory), home=tmp_path)
+        done = plan("thesis", "--directory", str(directory), home=tmp_path)
         assert done.returncode != 0
         for word in ("KAGGLE_API_TOKEN", "make demo", "kaggle.com"):
             assert word in done.stdout

@@ -16,8 +16,6 @@ from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import published, read_registry
 
-pytestmark = pytest.mark.slow
-
 ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges"
 FOLDERS = {
     "2018": "ISIC2018_Task3_Training_Input",
@@ -92,6 +90,7 @@ def run(server, snakemake, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_kaggle_from_end_to_end(server, run):
     """Through the official client, with breaks on the way, down to the audit and an image set."""
     images = published("kaggle", "2019")["images"]
@@ -110,6 +109,7 @@ def test_kaggle_from_end_to_end(server, run):
     assert pd.read_csv(directory / AUDIT[1])["images"].sum() == len(PLAN)
 
 
+@pytest.mark.slow
 def test_the_archive_from_end_to_end(server, run):
     """The same images in the archive's layout, labelled by the policy of the study's text."""
     images = published("isic", "2020")["images"]

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import yaml
-from collaboration import PROGRAMS, TABLE, merge, new_project
+from collaboration import TABLE, merge, new_project
 
 from conftest import ROOT
 from meddiff.config import load_config
 from meddiff.errors import MeddiffError
 from meddiff.sharing.dag import open_plan
-
-pytestmark = pytest.mark.slow
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -67,9 +66,7 @@ def edits(key: str, value: Any) -> dict[str, Any] | None:
         if last == "epochs":
             branch["steps"] = None
         try:
-            if load_config(merge(json.loads(json.dumps(DEFAULTS)), overlay)) != load_config(
-                DEFAULTS
-            ):
+            if load_config(merge(deepcopy(DEFAULTS), overlay)) != load_config(DEFAULTS):
                 return overlay
         except MeddiffError:
             continue
@@ -87,49 +84,76 @@ def test_stages_hold_the_outputs_of_their_tables(tmp_path):
             assert all(flag == {"persist": True} for flag in flags)
 
 
-def test_stages_watch_the_values_that_their_tables_read(tmp_path):
-    """Change each value of the configuration: a table's jobs change iff its stage watches it."""
+def tables_watching(key: str) -> frozenset[str]:
+    return frozenset(
+        name for name in TABLES if any(key == k or key.startswith(f"{k}.") for k in watched(name))
+    )
+
+
+def edits_by_section() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Edits of many keys at once: those of one section that the same tables watch."""
+    together: dict[tuple[str, frozenset[str]], tuple[str, dict[str, Any]]] = {}
+    for key, value in leaves(DEFAULTS):
+        group = key.split(".")[0], tables_watching(key)
+        overlay = edits(key, value)
+        assert overlay is not None, f"{key}: no other value is valid"
+        first, others = together.get(group, (key, {}))
+        try:
+            wider = merge(deepcopy(others), overlay)
+            load_config(merge(deepcopy(DEFAULTS), wider))
+        except MeddiffError:
+            continue  # each is valid, both are not
+        together[group] = first, wider
+    yield from together.values()
+
+
+def edits_by_key() -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in leaves(DEFAULTS):
+        overlay = edits(key, value)
+        assert overlay is not None, f"{key}: no other value is valid"
+        yield key, overlay
+
+
+@pytest.mark.parametrize(
+    "all_edits", [edits_by_section, pytest.param(edits_by_key, marks=pytest.mark.slow)]
+)
+def test_stages_watch_the_values_that_their_tables_read(tmp_path, all_edits):
+    """Change values of the configuration: a table's jobs change iff its stage watches them."""
 
     def jobs(overlay: dict[str, Any]) -> dict[str, list[str]]:
         file = tmp_path / "edit.yaml"
         file.write_text(yaml.safe_dump(overlay))
         arguments = [*TABLES.values(), "--directory", str(tmp_path), "--configfile", str(file)]
         with open_plan(arguments) as plan:
-            told = {
+            return {
                 name: sorted(repr((s.rule, s.inputs, s.params)) for s in plan.behind([table]))
                 for name, table in TABLES.items()
             }
-        return told
 
     unchanged = jobs({})
-    skipped = []
-    for key, value in leaves(DEFAULTS):
-        overlay = edits(key, value)
-        if overlay is None:
-            skipped.append(key)
-            continue
+    for key, overlay in all_edits():
         edited = jobs(overlay)
         for name in TABLES:
             reads = edited[name] != unchanged[name]
-            watches = any(key == k or key.startswith(f"{k}.") for k in watched(name))
+            watches = name in tables_watching(key)
             excused = watches and key.startswith(READ_BY_OTHER_VALUES)
             assert reads == watches or excused, f"{name}: {key} reads={reads} watches={watches}"
-    assert skipped == []
 
 
 @pytest.fixture(scope="module")
-def shared(smoke_run, tmp_path_factory):
+def shared(smoke_run, programs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dvc")
-    project = new_project(folder / "alice", smoke_run)
+    project = new_project(folder / "alice", smoke_run, programs)
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", folder / "store")
     program = project.root / ".venv/bin"
     program.parent.mkdir()
-    program.symlink_to(PROGRAMS)
+    program.symlink_to(programs)
     project.meddiff("share")
     project.commit("Share")
     return project
 
 
+@pytest.mark.slow
 class TestCommands:
     def test_nothing_to_tell_after_a_share(self, shared):
         assert "up to date" in shared.run("dvc", "status").stdout

@@ -20,13 +20,13 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def alice(smoke_run, server, tmp_path_factory) -> Clone:
+def alice(smoke_run, programs, server, tmp_path_factory) -> Clone:
     boto3.client(
         "s3", endpoint_url=server, region_name="us-east-1",
         aws_access_key_id=KEY, aws_secret_access_key=SECRET,
     ).create_bucket(Bucket="study")  # fmt: skip
     env = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-    project = new_project(tmp_path_factory.mktemp("s3") / "alice", smoke_run, env)
+    project = new_project(tmp_path_factory.mktemp("s3") / "alice", smoke_run, programs, env)
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "s3://study/meddiff")
     project.run("dvc", "remote", "modify", "store", "endpointurl", server)
     told = project.meddiff("share").stdout

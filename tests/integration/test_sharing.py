@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,16 +14,16 @@ import pandas as pd
 import pytest
 from collaboration import TABLE, Clone, new_project
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 BUNDLE = {TABLE, "results/table_5_2.json", "results/metrics/table_5_2.json"}
 
 
 @pytest.fixture(scope="module")
-def alice(smoke_run, tmp_path_factory) -> Clone:
+def alice(smoke_run, programs, tmp_path_factory) -> Clone:
     """Who made the run and shared it."""
     folder = tmp_path_factory.mktemp("sharing")
-    project = new_project(folder / "alice", smoke_run)
+    project = new_project(folder / "alice", smoke_run, programs)
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", folder / "store")
     assert project.planned() == {}
     project.meddiff("share")
@@ -108,6 +109,7 @@ class TestRestore:
         assert set(before["metric"][changed]) == {"ssim"}
         assert "alice" in (told := bob.meddiff("verify", TABLE).stdout) and "bob" in told
 
+    @slow
     def test_a_refused_rebuild_can_be_demanded_and_gives_the_same_bytes(self, alice, bob):
         target = "data/lesions/split.csv"
         assert bob.snakemake(target, check=False).returncode != 0
@@ -116,6 +118,7 @@ class TestRestore:
         assert "bit-identical to the one shared by alice" in bob.meddiff("verify", target).stdout
         assert bob.planned(target) == {}
 
+    @slow
     def test_a_plain_pull_is_as_good(self, bob):
         bob.run("dvc", "pull")
         assert bob.planned() == {}
@@ -284,12 +287,17 @@ CODE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CODE)
+QUICK = ("a docstring", "a metric's module", "a rule's parameter")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=slow) for name in CODE]
+)
 def test_edited_code_reruns_what_runs_it(whole, name):
     file, old, new, jobs = CODE[name]
     whole.edit(file, old, new)
     try:
-        assert whole.dry_run() == jobs
+        assert whole.edited.dry_run() == jobs
     finally:
         whole.git("checkout", "--", ".")
 
@@ -317,14 +325,16 @@ def test_a_comparison_shows_every_run_of_the_project(whole):
     assert whole.planned() == {}
 
 
+@slow
 def test_after_restoring_a_table_alone_an_edit_is_seen_as_well(bob):
     """Records stand for the files that are not here."""
     bob.meddiff("restore", TABLE)
     bob.edit("src/meddiff/metrics/structural.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
-    bob.meddiff("restore", TABLE)
-    assert bob.dry_run(TABLE) == {"similarity": 4, "table_5_2": 1}
+    bob.edited.meddiff("restore", TABLE)
+    assert bob.edited.dry_run(TABLE) == {"similarity": 4, "table_5_2": 1}
 
 
+@slow
 class TestTwoSharers:
     def test_a_second_share_reaches_the_first_sharer(self, alice, tmp_path):
         """Bob changes a metric and shares; Alice pulls, and gets his table without computing."""
@@ -359,7 +369,7 @@ class TestTwoSharers:
             clone.snakemake(TABLE)
             clone.meddiff("share", TABLE)
             clone.commit(f"Share as {name}")
-        bob, judy = (Clone(tmp_path / name, alice.env) for name in ("bob", "judy"))
+        bob, judy = (replace(alice, root=tmp_path / name) for name in ("bob", "judy"))
         bob.run("git", "pull", "--quiet", "--no-rebase", judy.root, "main", check=False)
         conflicts = bob.git("diff", "--name-only", "--diff-filter=U").splitlines()
         assert {f"provenance/{TABLE}.json", "dvc.lock"} <= set(conflicts)
@@ -388,6 +398,7 @@ class TestTwoSharers:
         assert carol.planned(target) == {} == carol.planned(target, *other)
 
 
+@slow
 class TestOneWorkingTree:
     def test_edit_run_and_revert_comes_back(self, bob):
         bob.meddiff("restore", TABLE)
@@ -459,6 +470,7 @@ class TestMishaps:
         assert "still planned" in bob.fails("share", TABLE)
         assert bob.git("status", "--short") == "M config/config.yaml"
 
+    @slow
     def test_touching_hides_no_edit(self, bob):
         """`--touch` makes Snakemake take files for new, both shared ones and one's own."""
         bob.meddiff("restore", "--everything", TABLE)
@@ -475,9 +487,9 @@ class TestMishaps:
         ("harm", "words"),
         [
             (lambda good: good[:100] + bytes([good[100] ^ 1]) + good[101:], "other bytes"),
-            (lambda good: good + b"\0" * 10_000_000, "too long"),
-            (lambda good: good[:-7], "lacks 7 bytes"),
-            (lambda good: b"", "lacks"),
+            pytest.param(lambda good: good + b"\0" * 10_000_000, "too long", marks=slow),
+            pytest.param(lambda good: good[:-7], "lacks 7 bytes", marks=slow),
+            pytest.param(lambda good: b"", "lacks", marks=slow),
         ],
     )
     def test_bytes_that_the_remote_changed_are_refused(self, bob, harm, words):
@@ -491,6 +503,7 @@ class TestMishaps:
         bob.meddiff("restore", TABLE)
         assert bob.planned(TABLE) == {}
 
+    @slow
     def test_a_corrupted_cache_object_is_refused(self, bob):
         bob.run("dvc", "fetch")
         stored = object_of(bob, TABLE)
@@ -501,6 +514,7 @@ class TestMishaps:
         cached.unlink()
         bob.meddiff("restore", TABLE)
 
+    @slow
     def test_a_plain_pull_of_changed_bytes_stops_by_name(self, bob):
         stored = object_of(bob, TABLE)
         rewrite(stored, stored.read_bytes()[::-1])
@@ -508,6 +522,7 @@ class TestMishaps:
         done = bob.snakemake(TABLE, check=False)
         assert done.returncode != 0 and f"{TABLE} holds other bytes" in done.stdout
 
+    @slow
     def test_an_object_that_is_not_there_is_named(self, bob):
         stored = object_of(bob, TABLE)
         aside = stored.with_suffix(".aside")
@@ -516,6 +531,7 @@ class TestMishaps:
         aside.rename(stored)
         bob.meddiff("restore", TABLE)
 
+    @slow
     def test_a_remote_that_is_not_there_is_named(self, alice, tmp_path):
         bob = alice.clone(tmp_path / "bob")
         bob.run("dvc", "remote", "modify", "--local", "store", "url", tmp_path / "nowhere")
@@ -524,6 +540,7 @@ class TestMishaps:
         assert "dvc remote add" in bob.fails("restore", TABLE)
         assert bob.files() == set()
 
+    @slow
     def test_an_interrupted_restore_goes_on_where_it_stopped(self, alice, bob):
         command = [sys.executable, "-m", "meddiff.cli", "restore", "--everything"]
         env = {**os.environ, "PYTHONPATH": str(bob.root / "src")}
@@ -545,8 +562,8 @@ class TestMishaps:
         ("path", "harm"),
         [
             ("models/ddpm/benign.safetensors", lambda good: good[:-1] + bytes([good[-1] ^ 1])),
-            ("results/table_5_2.csv", lambda good: b""),
-            ("data/raw/phantom/kaggle/2018.zip", lambda good: good[::-1]),
+            pytest.param("results/table_5_2.csv", lambda good: b"", marks=slow),
+            pytest.param("data/raw/phantom/kaggle/2018.zip", lambda good: good[::-1], marks=slow),
         ],
     )
     def test_a_tampered_artefact_stops_by_name_and_comes_back(self, whole, path, harm):
@@ -561,6 +578,7 @@ class TestMishaps:
         assert "set aside" in told and file.read_bytes() == good
         assert whole.planned() == {}
 
+    @slow
     def test_a_file_from_elsewhere_is_no_result(self, bob):
         """A checkpoint put there by hand is neither used nor overwritten."""
         bob.meddiff("restore", TABLE)
@@ -572,6 +590,7 @@ class TestMishaps:
         done = bob.snakemake("results/table_5_3.csv", check=False)
         assert done.returncode != 0 and strange.read_text() == "label,predicted\n"
 
+    @slow
     def test_a_record_that_names_a_file_outside_is_refused(self, bob):
         file = bob.root / f"provenance/{TABLE}.json"
         file.write_text(file.read_text().replace(f'"path": "{TABLE}"', '"path": "../x"'))
@@ -616,6 +635,7 @@ class TestVerify:
         lines = [line for line in told.splitlines() if " files " in line and "made anew" in line]
         assert len(lines) == 8 and all("ssim" in line for line in lines)
 
+    @slow
     def test_bit_rot_that_keeps_size_and_time_is_seen(self, bob):
         bob.meddiff("restore", TABLE)
         file = bob.root / TABLE

@@ -77,7 +77,6 @@ def assert_alike(found: TrainingJob, expected: TrainingJob) -> None:
     assert np.abs(previews[0].astype(int) - previews[1]).mean() < 1
 
 
-@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one(job: TrainingJob) -> None:
     run_training(job)
     two = several(job)
