@@ -108,10 +108,10 @@ def test_a_compiled_training_goes_on_and_draws(tmp_path: Path) -> None:
     assert np.abs(plain.previews.astype(int) - expected.previews).max() <= 3
 
 
-def attempt(path: Path, result: Path) -> None:
+def attempt(path: Path, result: Path, settings: Diffusion) -> None:
     """What a child process does: train, and tell the digest of what came out."""
     torch.set_num_threads(1)
-    trained = train_safely(settings_of(steps=200, validation_every=4), path)
+    trained = train_safely(settings, path)
     partial = result.with_suffix(".part")
     torch.save({**trained.weights, "previews": torch.from_numpy(trained.previews)}, partial)
     trained.history.to_json(result.with_suffix(".json"), double_precision=15)
@@ -125,8 +125,9 @@ def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
     context.set_forkserver_preload(["meddiff.diffusion.training"])
     path, result = tmp_path / "x.safetensors", tmp_path / "result.pt"
     chance, kills, seen = random.Random(0), 0, []
+    settings = settings_of(steps=40 * most, validation_every=4)
     while not result.exists():
-        child = context.Process(target=attempt, args=(path, result))
+        child = context.Process(target=attempt, args=(path, result, settings))
         child.start()
         begun = steps_done(path)
         while child.is_alive() and kills < most and steps_done(path) <= begun:
@@ -140,7 +141,7 @@ def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
         print(f"kill {kills}: {seen[-1]} steps are saved")
     assert kills == most and seen == sorted(seen)
     assert len(set(seen)) > most / 2, "most kills came before any progress"
-    expected = train(settings_of(steps=200, validation_every=4))
+    expected = train(settings)
     found = torch.load(result, weights_only=True)
     assert np.array_equal(found.pop("previews").numpy(), expected.previews)
     assert all(torch.equal(found[key], w) for key, w in expected.weights.items())
