@@ -10,7 +10,7 @@ import pandas as pd
 from meddiff.arrays import load_images
 from meddiff.data.archive import Group, map_groups, open_archive
 from meddiff.data.preprocessing import preprocess_files
-from meddiff.data.sources.files import is_image
+from meddiff.data.sources.files import image_names
 from meddiff.errors import MeddiffError
 from meddiff.metrics.copies import copies_row, find_copies
 from meddiff.metrics.distances import distance_rows, real_halves
@@ -46,7 +46,7 @@ def read_image_set(path: Path, *, crop: int | None, size: int) -> np.ndarray:
         images = load_images(path)
     else:
         with open_archive(path) as archive:
-            names = sorted(filter(is_image, archive.names()))
+            names = image_names(archive.names(), path)
         images = _prepared(path, names, crop, size)
     if len(images) < LEAST:
         raise MeddiffError(f"{path} holds {len(images)} images: scores need at least {LEAST}")

@@ -13,7 +13,11 @@ import pytest
 
 from meddiff.data import archive as archive_module
 from meddiff.data.archive import map_members, open_archive
+from meddiff.data.sources.files import image_names
 from meddiff.errors import MeddiffError
+from meddiff.provenance.digests import folder_digest
+from meddiff.provenance.record import LOCAL
+from pictures import png, smooth
 
 Writer = Callable[[Path, dict[str, bytes]], Path]
 
@@ -48,13 +52,16 @@ def write_tar(path: Path, files: dict[str, bytes], mode: str = "w:gz") -> Path:
     return path
 
 
-@pytest.fixture(params=["folder", "zip", "tar", "tar.gz"])
+TARS = {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
+
+
+@pytest.fixture(params=["folder", "zip", *TARS])
 def any_archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "folder":
         return write_folder(tmp_path / "data", FILES)
     if request.param == "zip":
         return write_zip(tmp_path / "data.zip", FILES)
-    return write_tar(tmp_path / "data.tar", FILES, "w:gz" if request.param == "tar.gz" else "w")
+    return write_tar(tmp_path / "data.tar", FILES, TARS[request.param])
 
 
 def test_every_kind_gives_the_same_names_and_bytes(any_archive: Path) -> None:
@@ -86,7 +93,7 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         open_archive(tmp_path / "absent.zip")
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("kind", ["zip", *TARS])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float) -> None:
     files = {f"{number}.bin": os.urandom(3000) for number in range(20)}
@@ -94,21 +101,52 @@ def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float)
     if kind == "zip":
         write_zip(path, files)
     else:
-        write_tar(path, files, "w:gz" if kind == "tar.gz" else "w")
+        write_tar(path, files, TARS[kind])
     data = path.read_bytes()
     if kind == "tar":
         # The zero padding of a plain tar carries nothing; cut what does.
         data = data.rstrip(b"\0")
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(MeddiffError, match=rf"data\.{kind}.*delete it and download it again"):
+    with pytest.raises(MeddiffError, match=rf"data\.{kind} is truncated or damaged") as caught:
         open_archive(path)
+    assert "delete" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>503</html>", b"\x1f\x8b broken", bytes(100)])
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>503</html>",
+        bytes(100),
+        b"id,label\n1,benign\n",
+        png(smooth(9, 9)),
+        b"7z\xbc\xaf",
+    ],
+)
+def test_what_is_no_archive_is_told_what_is_read(tmp_path: Path, content: bytes) -> None:
+    """A table or a single image in a folder's place is the user's own."""
     path = tmp_path / "data.zip"
     path.write_bytes(content)
-    with pytest.raises(MeddiffError, match=r"data\.zip.*delete it and download it again"):
+    with pytest.raises(MeddiffError, match=r"data\.zip is neither .*\.tar\.xz") as caught:
+        open_archive(path)
+    assert "delete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b broken", b"<html>503</html>"])
+def test_only_what_the_workflow_made_is_called_deletable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("data/raw/x.tar.gz")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(MeddiffError) as caught:
+        open_archive(path)
+    assert "delete" not in str(caught.value)
+    record = LOCAL / f"{path}.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    with pytest.raises(MeddiffError, match="delete it"):
         open_archive(path)
 
 
@@ -125,7 +163,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     damaged = bytearray(tarred.read_bytes())
     damaged[2000] ^= 1
     tarred.write_bytes(damaged)
-    with pytest.raises(MeddiffError, match="download it again"):
+    with pytest.raises(MeddiffError, match=r"data\.tar\.gz is truncated or damaged"):
         open_archive(tarred)
 
 
@@ -138,7 +176,17 @@ def test_a_tar_broken_off_between_members_is_refused(tmp_path: Path) -> None:
         open_archive(path)
 
 
-HOSTILE = ["/etc/passwd", "../outside.jpg", "a/../../outside.jpg", "C:/x.jpg", "a\\..\\x.jpg"]
+HOSTILE = [
+    "/etc/passwd",
+    "../outside.jpg",
+    "a/../../outside.jpg",
+    "C:/x.jpg",
+    "a\\..\\x.jpg",
+    "\\x.jpg",
+    "\\\\host\\x.jpg",
+    "C:\\x.jpg",
+    "a/..\\..\\x.jpg",
+]
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
@@ -202,11 +250,12 @@ def test_bombs_and_giants_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
             archive.read("big.jpg")
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_a_stream_that_unfolds_without_end_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setattr(archive_module, "MAX_STREAM_BYTES", 2**20)
-    path = write_tar(tmp_path / "data.tar.gz", {"zeros": bytes(64 * 2**20)})
+    path = write_tar(tmp_path / "data.tar", {"zeros": bytes(24 * 2**20)}, mode)
     assert path.stat().st_size < 2**17
     with pytest.raises(MeddiffError, match="compression bomb"):
         open_archive(path)
@@ -310,9 +359,88 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_links_in_a_folder_are_followed(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "data", {"a.jpg": b"one"})
-    (tmp_path / "elsewhere.jpg").write_bytes(b"two")
-    (folder / "b.jpg").symlink_to(tmp_path / "elsewhere.jpg")
-    with open_archive(folder) as archive:
-        assert archive.read("b.jpg") == b"two"
+def test_backslashes_part_folders(tmp_path: Path) -> None:
+    """As .NET before 4.6.1 writes zips, PowerShell's Compress-Archive among them."""
+    files = {"images\\deep\\a.jpg": b"a", "images\\b.jpg": b"b", "images\\empty\\": b""}
+    for path in (
+        write_zip(tmp_path / "data.zip", files),
+        write_folder(tmp_path / "data", dict(list(files.items())[:2])),
+    ):
+        with open_archive(path) as archive:
+            assert archive.names() == ["images/b.jpg", "images/deep/a.jpg"]
+            assert archive.read("images/deep/a.jpg") == b"a"
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder of links to a file, a folder, itself, each other's folders and nowhere."""
+    folder = write_folder(tmp_path / "data", {"a.jpg": b"one", "deep/c.jpg": b"three"})
+    elsewhere = write_folder(tmp_path / "elsewhere", {"b.jpg": b"two", "far/d.jpg": b"four"})
+    links = {
+        "file.jpg": elsewhere / "b.jpg",
+        "folder": elsewhere,
+        "deep/up": folder,
+        "again": folder / "again",
+        "gone.jpg": tmp_path / "absent.jpg",
+        "deep/gone": tmp_path / "absent",
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (elsewhere / "far/back").symlink_to(folder)
+    return folder
+
+
+def test_links_in_a_folder_are_followed(linked: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_archive(linked) as archive:
+        assert {name: archive.read(name) for name in archive.names()} == {
+            "a.jpg": b"one",
+            "deep/c.jpg": b"three",
+            "file.jpg": b"two",
+            "folder/b.jpg": b"two",
+            "folder/far/d.jpg": b"four",
+        }
+    (line,) = caplog.messages
+    assert all(name in line for name in ("3 links", "again", "deep/gone", "gone.jpg"))
+
+
+def test_a_folders_digest_sees_what_readers_see(
+    linked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = folder_digest(linked)
+    write_folder(linked, {".DS_Store": b"?", ".git/x.jpg": b"?"})
+    assert folder_digest(linked) == before
+    write_folder(tmp_path / "elsewhere", {"far/d.jpg": b"other"})
+    assert folder_digest(linked) != before
+
+
+@pytest.mark.parametrize("read", [open_archive, folder_digest])
+def test_a_folder_that_may_not_be_read_is_named(
+    linked: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Path], object],
+) -> None:
+    """Root may read all folders, so the refusal is simulated."""
+    monkeypatch.chdir(tmp_path)
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "far":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(MeddiffError, match=r"folder/far .*Permission denied"):
+        read(linked)
+
+
+def test_files_that_are_no_images_by_their_names_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = ["a.jpg", "b.JFIF", "c.dcm", "d.DCM", "e", "f.heic", "g.tiff"]
+    assert image_names(names, "here") == ["a.jpg", "b.JFIF", "g.tiff"]
+    (line,) = caplog.messages
+    assert all(part in line for part in ("4 of 7", "2 .dcm", "1 .heic", "1 without"))
+    caplog.clear()
+    assert image_names(["a.jpg"], "here") == ["a.jpg"] and not caplog.messages

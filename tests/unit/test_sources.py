@@ -157,6 +157,10 @@ class TestIsic2016:
         ]
         assert table.loc[2, "mask_archive"] == str(tmp_path / "tm.zip")
 
+    def test_no_mask_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match=r"m\.zip .*A_segmentation\.png.*no file"):
+            read_isic2016(*self.archives(tmp_path, masks=""))
+
     def test_a_missing_mask(self, tmp_path: Path) -> None:
         with pytest.raises(MeddiffError, match=r"lacks the masks of 1 of 2.*B_Segmentation\.png"):
             read_isic2016(*self.archives(tmp_path, masks="A"))
@@ -250,6 +254,29 @@ class TestFolder:
         assert table["mask_member"].tolist() == expected
         assert table["mask_archive"].isna().tolist() == [False, False, False, True]
         assert table["member"].tolist() == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+    @pytest.mark.parametrize("ending", ["", "_segmentation", "_Segmentation", "_MASK", "_Mask"])
+    def test_masks_endings_match_in_any_case(self, tmp_path: Path, ending: str) -> None:
+        """HAM10000's end in `_segmentation.png`; the ids themselves keep their case."""
+        masks = folder_of(
+            tmp_path / "masks", {f"ISIC_1{ending}.png": "", f"isic_2{ending}.png": ""}
+        )
+        files = ["ISIC_1.jpg", "ISIC_2.jpg"]
+        table = self.read(tmp_path, "id,dx\nISIC_1,nv\nISIC_2,mel\n", files, masks=masks)
+        assert table["mask_member"].tolist() == [f"ISIC_1{ending}.png", pd.NA]
+
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_masks_asked_for_and_none_found(self, tmp_path: Path, inside: bool) -> None:
+        """An error before any training, which says what was looked for and what is there."""
+        names = ["a.jpg", "b.jpg"]
+        masks = folder_of(tmp_path / "masks", {"lesion_of_a.png": "", "notes.txt": ""})
+        if inside:
+            masks, names = tmp_path / "images", [*names, "lesion_of_a.png"]
+        with pytest.raises(MeddiffError) as error:
+            self.read(tmp_path, "id,dx\na,nv\nb,mel\n", names, masks=masks)
+        told = message(error)
+        assert all(part in told for part in (str(masks), "2 images", "a_mask.png"))
+        assert ("lesion_of_a.png" in told) != inside
 
     def test_masks_in_folders_like_the_images(self, tmp_path: Path) -> None:
         """Two patients' images of one name; only one of them has a mask."""

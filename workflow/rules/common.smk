@@ -171,10 +171,13 @@ def folder_params():
     if SOURCE != "folder":
         return {}
     recorded = recorded_params("data/lesions/index.csv").get("folder") or {}
-    contents = {
-        key: folder_digest(path) or recorded.get("contents", {}).get(key)
-        for key, path in FOLDER.paths(ROOT).items()
-    }
+    try:
+        contents = {
+            key: folder_digest(path) or recorded.get("contents", {}).get(key)
+            for key, path in FOLDER.paths(ROOT).items()
+        }
+    except MeddiffError as error:
+        raise WorkflowError(str(error))
     return {**FOLDER.model_dump(exclude={"name", *contents}), "contents": contents}
 
 

@@ -1,10 +1,13 @@
-"""Read raw data in place: a folder, a zip, a tar or a gzipped tar, all with one face.
+"""Read raw data in place: a folder, a zip, a tar or a compressed tar, all with one face.
 
 Nothing is ever extracted, so a hostile member name has no path to escape to.
 """
 
+import bz2
 import gzip
+import io
 import logging
+import lzma
 import os
 import re
 import stat
@@ -21,7 +24,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
-from meddiff.errors import MeddiffError
+from meddiff.errors import MeddiffError, remedy
+from meddiff.folders import is_hidden, list_files
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ MAX_RATIO = 200
 BOMB_BYTES = 32 * 2**20
 """Members up to this size may be compressed to any degree, as an empty mask is."""
 MAX_STREAM_BYTES = 2**30
-"""A gzipped tar may unfold to this size or to MAX_RATIO times its own, whichever is more."""
+"""A compressed tar may unfold to this size or to MAX_RATIO times its own, whichever is more."""
 MAX_GROUP = 16
 """So many members at most go to a thread at once…"""
 MAX_GROUP_BYTES = 2**18
@@ -45,7 +49,18 @@ _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    lzma.LZMAError,
 )
+KINDS = "a folder, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
+"""What is read; told apart by content."""
+STREAMS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+"""Compressed streams by their first bytes."""
+LONGEST_START = max(map(len, STREAMS))
+SHOWN = 5
 
 R = TypeVar("R")
 Group = list[tuple[int, bytes]]
@@ -62,8 +77,9 @@ class _Member:
 class Archive:
     """Regular files below a folder or inside an archive, by POSIX name; a context manager.
 
-    Left out: hidden files, `__MACOSX`, devices, an archive's links, and names that are absolute or
-    climb with `..`. Links in a folder are yours and are followed.
+    Left out: hidden files, systems' own folders, devices, an archive's links, and names that are
+    absolute or climb with `..`. Links in a folder are yours and are followed. Backslashes in names
+    part folders, as some programs of Windows write them.
     """
 
     def __init__(self, path: Path, members: dict[str, _Member], handles: ExitStack) -> None:
@@ -82,7 +98,7 @@ class Archive:
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Return one file's bytes; for many of a gzipped tar, `read_many` is far quicker.
+        """Return one file's bytes; for many of a compressed tar, `read_many` is far quicker.
 
         Raises:
             MeddiffError: no such file, a damaged or encrypted one, one larger than
@@ -115,10 +131,11 @@ class Archive:
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Open a folder, .zip, .tar or .tar.gz, told apart by content.
+    """Open a folder or an archive of KINDS, told apart by content.
 
     Raises:
-        MeddiffError: nothing there, or a file that is none of these or is truncated.
+        MeddiffError: nothing there, a folder that may not be read, or a file that is none of these
+            or is truncated.
     """
     path = Path(path)
     handles = ExitStack()
@@ -219,7 +236,7 @@ def _list_members(path: Path, handles: ExitStack) -> dict[str, _Member]:
         members[clean] = member
     if members.pop(None, None):
         log.warning("%s: ignored members whose names would leave the archive", path)
-    return {name: member for name, member in members.items() if name and not _is_hidden(name)}
+    return {name: member for name, member in members.items() if name and not is_hidden(name)}
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -229,18 +246,25 @@ def _begins_as_zip(path: Path) -> bool:
 
 
 def _list_folder(path: Path) -> Iterator[tuple[str, _Member]]:
-    for folder, _, names in os.walk(path):
-        for file in (Path(folder, name) for name in sorted(names)):
-            if file.is_file():
-                size = file.stat().st_size
-                member = _Member(size, size, partial(file.open, "rb"))
-                yield file.relative_to(path).as_posix(), member
+    files, broken = list_files(path)
+    if broken:
+        log.warning(
+            "%s: left out %d links that lead nowhere or where you may not go: %s%s",
+            path,
+            len(broken),
+            ", ".join(broken[:SHOWN]),
+            ", …" if len(broken) > SHOWN else "",
+        )
+    for name, file in files.items():
+        size = file.stat().st_size
+        yield name, _Member(size, size, partial(file.open, "rb"))
 
 
 def _list_zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, _Member]]:
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if not info.is_dir() and kind in (0, stat.S_IFREG):
+        folder = info.filename.endswith(("/", "\\"))
+        if not folder and kind in (0, stat.S_IFREG):
             reader = partial(archive.open, info)
             yield info.filename, _Member(info.file_size, info.compress_size, reader)
 
@@ -257,7 +281,7 @@ def _list_tar(stream: BinaryIO, handles: ExitStack) -> Iterator[tuple[str, _Memb
 def _check_tar_end(stream: BinaryIO, end: int) -> None:
     """Refuse a tar without its closing block, which tarfile takes for a whole one.
 
-    Reading on to the end lets gzip compare its checksum.
+    Reading on to the end lets a compressed stream compare its checksum.
     """
     stream.seek(end)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -268,25 +292,38 @@ def _check_tar_end(stream: BinaryIO, end: int) -> None:
 
 def _open_tar_stream(path: Path) -> BinaryIO:
     with path.open("rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, _BoundedGzip(path)) if gzipped else path.open("rb")
+        start = file.read(LONGEST_START)
+    for begins, opened in STREAMS.items():
+        if start.startswith(begins):
+            return cast(BinaryIO, _Bounded(cast(BinaryIO, opened(path, "rb")), path))
+    return path.open("rb")
 
 
-class _BoundedGzip(gzip.GzipFile):
-    """A gzip stream that a small file cannot unfold without end."""
+class _Bounded(io.BufferedIOBase):
+    """A compressed stream that a small file cannot unfold without end."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "rb")
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream = stream
         self._path = path
         self._limit = max(MAX_STREAM_BYTES, MAX_RATIO * path.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
         self._check(self.tell(), size or 0)
-        return super().read(size)
+        return self._stream.read(-1 if size is None else size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._check(offset, 0)
-        return super().seek(offset, whence)
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
     def _check(self, offset: int, size: int) -> None:
         if size > MAX_MEMBER_BYTES or offset + size > self._limit:
@@ -300,7 +337,7 @@ def _check_size(path: Path, name: str, member: _Member) -> None:
     if member.size > MAX_MEMBER_BYTES:
         raise MeddiffError(
             f"{name} in {path} has {member.size / 2**20:.0f} MiB, more than the "
-            f"{MAX_MEMBER_BYTES // 2**20} MiB that are read: remove it, it is no image"
+            f"{MAX_MEMBER_BYTES // 2**20} MiB that are read: leave it out, it is no image"
         )
     if member.size > BOMB_BYTES and member.size > MAX_RATIO * member.packed:
         raise MeddiffError(
@@ -312,21 +349,26 @@ def _check_size(path: Path, name: str, member: _Member) -> None:
 def _damaged(path: Path, reason: str) -> MeddiffError:
     if "password" in reason:
         return MeddiffError(f"{path} is encrypted ({reason}): unpack it and use the folder")
-    if path.is_dir():
-        return MeddiffError(f"cannot read {path} ({reason}): make the file readable and run again")
-    return MeddiffError(
-        f"{path} is truncated, damaged, or neither zip nor tar ({reason}): delete it and download "
-        "it again"
-    )
+    if path.is_dir() or not os.access(path, os.R_OK):
+        return MeddiffError(f"cannot read {path} ({reason}): make it readable for you")
+    if _begins_as_archive(path):
+        otherwise = "get a whole copy of it, or unpack it elsewhere and name the folder"
+        return MeddiffError(f"{path} is truncated or damaged ({reason}): {remedy(path, otherwise)}")
+    otherwise = f"images are read from {KINDS}; name one of these"
+    return MeddiffError(f"{path} is neither a folder nor an archive: {remedy(path, otherwise)}")
+
+
+def _begins_as_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+    tarred = start[257:262] == tarfile.POSIX_MAGIC[:5]
+    return tarred or start.startswith((b"PK\x03\x04", b"PK\x05\x06", *STREAMS))
 
 
 def _clean(name: str) -> str | None:
     """Return a member's plain relative name, or None for one that is absolute or climbs."""
+    name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
+    if name.startswith("/") or ".." in parts or re.search(r"\0|^[A-Za-z]:", name):
         return None
     return "/".join(parts)
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))

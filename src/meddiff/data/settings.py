@@ -66,7 +66,8 @@ class Folder(Section):
     file_column: str | None = None
     """Column with the path below the folder, where it does not follow from the id."""
     masks: str | None = None
-    """Folder with lesion masks, `<id>.png` or `<id>_Segmentation.png`. The U-Net needs them."""
+    """Folder with lesion masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`, endings in
+    any case. The U-Net needs them."""
 
     def paths(self, root: Path) -> dict[str, str]:
         """Return where images, table and, if there are any, masks are, as seen from here.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
+from meddiff.folders import list_files
 
 CACHE = Path(".snakemake/meddiff/digests")
 FOLDERS = Path(".snakemake/meddiff/folders")
@@ -71,7 +72,11 @@ def remember(path: str | Path, found: Digest) -> None:
 def folder_digest(folder: str | Path) -> str | None:
     """Return a digest of the names and bytes below a folder, or of one file; None without it.
 
-    Bytes are read once and again when a file's size, time or inode changes.
+    The files are those that readers see. Bytes are read once and again when a file's size, time or
+    inode changes.
+
+    Raises:
+        MeddiffError: a folder may not be read.
     """
     root = Path(folder)
     if not root.exists():
@@ -81,13 +86,11 @@ def folder_digest(folder: str | Path) -> str | None:
         known = dict(json.loads(cache.read_text()))
     except (OSError, ValueError, TypeError):
         known = {}
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
+    files = list_files(root).files if root.is_dir() else {".": root}
     found = {}
-    for file in files:
-        if file.is_file():
-            name, state = file.relative_to(root).as_posix(), _state(file)
-            old = known.get(name)
-            found[name] = old if old and old[0] == state else [state, _read(file).sha256]
+    for name, file in files.items():
+        state, old = _state(file), known.get(name)
+        found[name] = old if old and old[0] == state else [state, _read(file).sha256]
     if found != known:
         with atomic_write(cache, quiet=True) as temporary:
             temporary.write_text(json.dumps(found))

@@ -13,8 +13,13 @@ from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2")
-MASK_ENDINGS = ("", "_Segmentation", "_mask")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+IMAGE_SUFFIXES = (
+    *JPEG_SUFFIXES,
+    *(".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k"),
+)
+MASK_ENDINGS = ("_segmentation", "_mask")
+"""What a mask's name may have after the id, in any case; nothing is as good."""
 
 
 def is_image(name: str) -> bool:
@@ -24,7 +29,22 @@ def is_image(name: str) -> bool:
 
 def is_jpeg(path: PurePosixPath) -> bool:
     """Return whether a file's name ends as a JPEG's."""
-    return path.suffix.lower() in (".jpg", ".jpeg")
+    return path.suffix.lower() in JPEG_SUFFIXES
+
+
+def image_names(names: Sequence[str], folder: str | Path) -> list[str]:
+    """Return the names that end as an image's; how many others there are is logged by suffix."""
+    images = [name for name in names if is_image(name)]
+    others = Counter(PurePosixPath(name).suffix.lower() for name in names if not is_image(name))
+    if others:
+        log.warning(
+            "%s: left out %d of %d files, which are no images by their names: %s",
+            folder,
+            others.total(),
+            len(names),
+            ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common()),
+        )
+    return images
 
 
 def only_file(names: Iterable[str], ending: str, path: str | Path) -> str:
@@ -66,18 +86,22 @@ def match_paths(paths: pd.Series, names: Iterable[str], where: str, folder: str)
 
 
 def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
-    """Add where each image's mask is, `<NA>` where there is none."""
+    """Add where each image's mask is, `<NA>` where there is none.
+
+    Raises:
+        MeddiffError: no image has a mask, one has several, or several have the same.
+    """
     with open_archive(masks) as archive:
-        files = [name for name in archive.names() if name.lower().endswith(".png")]
-    paths = {PurePosixPath(name).with_suffix("").as_posix(): [name] for name in files}
-    exact = [[f for end in MASK_ENDINGS for f in paths.get(key + end, [])] for key in table["id"]]
+        names = archive.names()
+    files = [name for name in names if name.lower().endswith(".png")]
+    paths = _by_id(files)
+    exact = [paths.get(key, []) for key in table["id"]]
     # An id may be longer than the name of its mask: ISIC's carry their edition.
-    stems = by_stem(set(files).difference(*exact))
+    stems = _by_id(sorted(set(files).difference(*exact)), whole=False)
     keys = [PurePosixPath(key).name for key in table["id"]]
-    found = [
-        whole or [name for end in MASK_ENDINGS for name in stems.get(key + end, [])]
-        for key, whole in zip(keys, exact, strict=True)
-    ]
+    found = [whole or stems.get(key, []) for key, whole in zip(keys, exact, strict=True)]
+    if not any(found):
+        raise _no_masks(masks, keys, names)
     refuse_several(keys, found, str(masks))
     claims = Counter(name for names in found for name in names)
     if shared := [name for name, count in claims.items() if count > 1]:
@@ -87,6 +111,34 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     log.info("%s: %d of %d images have a mask", masks, members.notna().sum(), len(table))
     archives = members.where(members.isna(), str(masks))
     return table.assign(mask_archive=archives, mask_member=members)
+
+
+def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
+    """Sort masks by each id that they may be of: their name with and without its ending.
+
+    Args:
+        files: their names.
+        whole: an id is the path without its suffix, not the file's name alone.
+    """
+    masks: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        path = PurePosixPath(file).with_suffix("")
+        name = path.as_posix() if whole else path.name
+        masks[name].append(file)
+        for ending in MASK_ENDINGS:
+            if name.lower().endswith(ending):
+                masks[name[: -len(ending)]].append(file)
+    return masks
+
+
+def _no_masks(masks: str | Path, keys: Sequence[str], names: Sequence[str]) -> MeddiffError:
+    expected = ", ".join(f"{keys[0]}{ending}.png" for ending in ("", *MASK_ENDINGS))
+    there = ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
+    return MeddiffError(
+        f"{masks} holds no mask of any of {len(keys)} images: a mask is called {expected} (endings "
+        f"in any case), and there {f'are {len(names)} files: {there}' if names else 'is no file'}; "
+        "rename the masks after their images' ids, or name the folder that holds them"
+    )
 
 
 def refuse_several(keys: Iterable[str], found: Iterable[list[str]], folder: str) -> None:

@@ -6,7 +6,13 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.data.archive import open_archive
-from meddiff.data.sources.files import MASK_ENDINGS, is_image, match_paths, match_stems, with_masks
+from meddiff.data.sources.files import (
+    MASK_ENDINGS,
+    image_names,
+    match_paths,
+    match_stems,
+    with_masks,
+)
 from meddiff.data.sources.tables import (
     check_metadata,
     join,
@@ -36,7 +42,7 @@ def read_folder(
     """Read your own images: a folder (or archive), searched at any depth, and a table.
 
     An image is `<id>` with any common suffix, or the path in `file_column`; a mask is `<id>.png`,
-    `<id>_Segmentation.png` or `<id>_mask.png` below `masks`. The id is yours.
+    `<id>_segmentation.png` or `<id>_mask.png` below `masks`, endings in any case. The id is yours.
 
     Args:
         folder: where the images are.
@@ -96,12 +102,11 @@ def _read_metadata(csv: str | Path, key: str, columns: Iterable[str | None]) -> 
 def _image_names(folder: str | Path, apart_from: str | Path | None) -> list[str]:
     """List a folder's images; masks that are kept inside it are not among them."""
     with open_archive(folder) as archive:
-        names = [name for name in archive.names() if is_image(name)]
+        names = image_names(archive.names(), folder)
     if apart_from is None:
         return names
     inside = Path(apart_from).resolve()
     if inside == Path(folder).resolve():
         # Side by side, a mask is told by its ending.
-        endings = tuple(end for end in MASK_ENDINGS if end)
-        return [name for name in names if not PurePosixPath(name).stem.endswith(endings)]
+        return [n for n in names if not PurePosixPath(n).stem.lower().endswith(MASK_ENDINGS)]
     return [name for name in names if inside not in (Path(folder).resolve() / name).parents]
