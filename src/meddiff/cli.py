@@ -153,8 +153,9 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     for name in names:
         found = find_extractor(name)
         extractors[name if found.name in extractors else found.name] = found
+    windows: dict[str, tuple[float, float]] = {}
     sets = {
-        name: read_image_set(path, crop=options.crop, size=options.size)
+        name: read_image_set(path, crop=options.crop, size=options.size, windows=windows)
         for name, path in paths.items()
     }
     scores = evaluate(

@@ -9,7 +9,9 @@ import pandas as pd
 
 from meddiff.arrays import load_images
 from meddiff.data.archive import Group, map_groups, open_archive
-from meddiff.data.preprocessing import preprocess_files
+from meddiff.data.depth import DeepError, Window, Windows
+from meddiff.data.imageset import judge_files
+from meddiff.data.preprocessing import Oddities, preprocess_files
 from meddiff.data.sources.files import image_names
 from meddiff.errors import MeddiffError
 from meddiff.metrics.copies import copies_row, find_copies
@@ -31,23 +33,28 @@ LEAST = 8
 """Images that a set must have."""
 
 
-def read_image_set(path: Path, *, crop: int | None, size: int) -> np.ndarray:
+def read_image_set(
+    path: Path, *, crop: int | None, size: int, windows: dict[str, Window] | None = None
+) -> np.ndarray:
     """Return the images of a folder, a zip, a tar or an .npy, uint8 (n,s,s,C), in order of names.
 
     Args:
         path: what to read; folders with all that is below them.
         crop: side of the centred square in px of each file, or None for the largest.
         size: side of the result in px; an .npy is taken as it is.
+        windows: of images of more than 8 bits, by type of pixels: those of sets that were read
+            before hold here too, and those of this set are added.
 
     Raises:
-        MeddiffError: there are fewer than 8 images, or one cannot be read.
+        MeddiffError: there are fewer than 8 images, one cannot be read, or those of more than 8
+            bits have another range than the windows.
     """
     if path.suffix == ".npy":
         images = load_images(path)
     else:
         with open_archive(path) as archive:
             names = image_names(archive.names(), path)
-        images = _prepared(path, names, crop, size)
+        images = _prepared(path, names, crop, size, {} if windows is None else windows)
     if len(images) < LEAST:
         raise MeddiffError(f"{path} holds {len(images)} images: scores need at least {LEAST}")
     return images
@@ -165,17 +172,33 @@ def _with_ends(scores: pd.DataFrame, *columns: str) -> list[str]:
     return [f"{value} [{low}, {high}]" if low else value for value, low, high in cells]
 
 
-def _prepared(path: Path, names: list[str], crop: int | None, size: int) -> np.ndarray:
+def _prepared(
+    path: Path, names: list[str], crop: int | None, size: int, windows: dict[str, Window]
+) -> np.ndarray:
+    try:
+        return _preprocessed(path, names, crop, size, {})
+    except DeepError:
+        windows |= judge_files(path, names, windows)
+        return _preprocessed(path, names, crop, size, windows)
+
+
+def _preprocessed(
+    path: Path, names: list[str], crop: int | None, size: int, windows: Windows
+) -> np.ndarray:
     images = np.empty((len(names), size, size, 3), np.uint8)
+    oddities = Oddities()
 
     def prepare(group: Group) -> tuple[list[int], np.ndarray]:
         files = [(data, f"{names[place]} in {path}") for place, data in group]
-        return [place for place, _ in group], preprocess_files(files, crop=crop, size=size)
+        return [place for place, _ in group], preprocess_files(
+            files, crop=crop, size=size, windows=windows, oddities=oddities
+        )
 
     with Progress(len(names), f"read {path}", "image") as progress:
         for places, pixels in map_groups(prepare, [(str(path), name) for name in names]):
             images[places] = pixels
             progress.advance(len(places))
+    oddities.log(len(names), size)
     return images
 
 

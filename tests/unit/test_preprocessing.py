@@ -110,7 +110,8 @@ class TestExact:
     def test_sixteen_bits(self) -> None:
         high = photograph(140, 150)[..., 0]
         data = png(high.astype(np.uint16) << 8 | 77)
-        assert_exact(preprocess_file(data, "x", crop=None, size=64), peer(png(high), None, 64))
+        options = {"crop": None, "size": 64, "windows": {"uint16": (0, 65535)}}
+        assert_exact(preprocess_file(data, "x", **options), peer(png(high), None, 64))
 
     def test_colour_turned_grey(self) -> None:
         data = jpeg(photograph(203, 301))
@@ -349,6 +350,25 @@ def test_a_mask_covers_where_half_of_the_area_is_lesion() -> None:
     np.testing.assert_array_equal(preprocess_mask(mask, crop=None, size=2), expected)
     np.testing.assert_array_equal(preprocess_mask(mask // 255, crop=None, size=2), expected)
     assert not preprocess_mask(np.zeros_like(mask), crop=None, size=2).any()
+
+
+def test_what_is_enlarged_or_has_pages_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (Image.fromarray(smooth(40, 60, seed)) for seed in (0, 1))
+    animated = io.BytesIO()
+    first.save(animated, "GIF", save_all=True, append_images=[second])
+    files = [(png(smooth(50, 40 - n)), f"{n}.png") for n in range(9)]
+    files.append((animated.getvalue(), "x.gif"))
+    seen = preprocessing.Oddities()
+    preprocess_files(files, crop=None, size=40, oddities=seen)
+    seen.log(10, 40)
+    small, paged = caplog.messages
+    assert "8 of 10" in small and "40 px" in small and "1.png" in small and "8.png" not in small
+    assert "1 of 10" in paged and "x.gif" in paged
+    caplog.clear()
+    seen = preprocessing.Oddities()
+    preprocess_files(files[:1], crop=None, size=40, oddities=seen)
+    seen.log(1, 40)
+    assert not caplog.messages
 
 
 def test_a_crop_beyond_the_image_is_refused() -> None:

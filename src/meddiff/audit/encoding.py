@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
+from meddiff.data.depth import windows_of
 from meddiff.data.preprocessing import preprocess
 from meddiff.randomness import stream
 
@@ -141,9 +142,10 @@ def _statistics(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the statistics (images, values) of all images after each change of encoding."""
     places = list(zip(rows["archive"], rows["member"], strict=True))
+    windows = windows_of(rows)
 
     def measure(position: int, data: bytes) -> tuple[int, dict[str, NDArray[np.float64]]]:
-        image = decode_rgb(data, places[position][1])
+        image = decode_rgb(data, places[position][1], windows)
         square = preprocess(image, crop=crop, size=min(crop or side, side, *image.shape[:2]))
         variants = _variants(square, quality)
         return position, {

@@ -1,7 +1,9 @@
-"""Decode image files to uint8 arrays, whatever their mode, orientation or damage."""
+"""Decode image files to uint8 arrays, whatever their mode, depth, orientation or damage."""
 
 import io
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -10,7 +12,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from simplejpeg import decode_jpeg
 
+from meddiff.data.depth import NO_WINDOWS, TYPES, DeepError, Windows, to_eight_bits, type_of
 from meddiff.errors import MeddiffError
+
+# It warns of what is refused here in one line.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 R = TypeVar("R")
 Mode = Literal["RGB", "L"]
@@ -18,9 +24,10 @@ Mode = Literal["RGB", "L"]
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 """Formats that are decoded; others, such as EPS, would start a foreign interpreter."""
 
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-SHALLOW = 2**12
-"""A 16-bit image whose levels all lie below holds 12 bits or fewer, as radiographs often do."""
+LARGEST = 89_478_485
+"""Pixels of the largest image that is read: Pillow's own limit, a quarter of a GiB of RGB."""
+PAGED = ("GIF", "TIFF")
+"""Formats of several images that tell their number only where all are looked for."""
 SHRINKS = (8, 4)
 """By how much a JPEG may be decoded smaller; halving one saves no time."""
 
@@ -36,6 +43,7 @@ class Stored:
         width: px in the file.
         shrink: 1, or the factor of SHRINKS by which the image was decoded smaller.
         orientation: EXIF orientation, 1 to 8.
+        pages: pages or frames of the file, of which this is the first.
     """
 
     pixels: NDArray[np.uint8]
@@ -43,33 +51,54 @@ class Stored:
     width: int
     shrink: int
     orientation: int
+    pages: int = 1
 
 
-def decode_rgb(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_rgb(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArray[np.uint8]:
     """Decode to uint8 RGB (height, width, 3) in [0, 255], upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 1-bit images are converted. Alpha is dropped, not composited: pixels
-    keep the colour that the file stores. 16-bit grey keeps its high byte.
+    Grey, palette, CMYK and 1-bit images are converted; what is transparent is seen on white. Of
+    several pages or frames the first counts.
 
     Args:
         data: the file's bytes.
         name: how errors name the file.
+        windows: of the file's set, for images of more than 8 bits.
 
     Raises:
-        MeddiffError: the bytes are no whole image, or one too large to be meant.
+        DeepError: the image has more than 8 bits and no window.
+        MeddiffError: the bytes are no whole image, or one of more than LARGEST pixels.
     """
-    return _decode(data, name, "RGB")
+    return _decode(data, name, "RGB", windows)
 
 
-def decode_grey(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_grey(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArray[np.uint8]:
     """Decode to uint8 grey (height, width) in [0, 255] by ITU-R 601 luma; else as `decode_rgb`."""
-    return _decode(data, name, "L")
+    return _decode(data, name, "L", windows)
+
+
+def find_deep(data: bytes, name: str) -> DeepError | None:
+    """Return what there is to judge of an image, or None where it has 8 bits.
+
+    Raises:
+        MeddiffError: as `decode_rgb`.
+    """
+
+    def read(image: Image.Image) -> DeepError | None:
+        if (deep := type_of(image)) is not None:
+            try:
+                to_eight_bits(image, deep, NO_WINDOWS, name)
+            except DeepError as found:
+                return found
+        return None
+
+    return _readable(data, name, read)
 
 
 def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode to 255 where a value exceeds half of the largest, else 0; uint8 (height, width).
 
-    So 0/1, 0/255 and 16-bit masks are read alike.
+    So 0/1, 0/255 and 16-bit masks are read alike. What is transparent is no lesion.
 
     Raises:
         MeddiffError: as `decode_rgb`.
@@ -77,15 +106,20 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
 
     def read(image: Image.Image) -> NDArray[np.uint8]:
         upright = ImageOps.exif_transpose(image)
-        deep = upright.mode in (*SIXTEEN_BIT, "I", "F")
-        values = np.asarray(upright if deep else upright.convert("L"))
+        grey = upright if upright.mode in TYPES else _composite(upright, "black").convert("L")
+        values = np.asarray(grey)
         return np.where(values > values.max(initial=0) / 2, np.uint8(255), np.uint8(0))
 
     return _readable(data, name, read)
 
 
 def decode_stored(
-    data: bytes, name: str, *, grey: bool = False, shrink: Callable[[int, int], int] | None = None
+    data: bytes,
+    name: str,
+    *,
+    grey: bool = False,
+    shrink: Callable[[int, int], int] | None = None,
+    windows: Windows = NO_WINDOWS,
 ) -> Stored:
     """Decode quickly to the pixels that the file stores, in the colours of `decode_rgb`.
 
@@ -95,36 +129,46 @@ def decode_stored(
         grey: decode to grey instead of RGB.
         shrink: from height and width to the factor, 1 or one of SHRINKS, by which a JPEG may be
             decoded smaller; without it every image is decoded in full.
+        windows: of the file's set, for images of more than 8 bits.
 
     Raises:
-        MeddiffError: as `decode_rgb`.
+        DeepError, MeddiffError: as `decode_rgb`.
     """
-    return _readable(data, name, lambda image: _stored(image, data, "L" if grey else "RGB", shrink))
+    mode: Mode = "L" if grey else "RGB"
+
+    def read(image: Image.Image) -> Stored:
+        if image.format == "JPEG" and image.mode in ("L", "RGB"):
+            return _stored_jpeg(image, data, mode, shrink)
+        pages = _pages(image, data)
+        pixels = _upright_pixels(image, mode, windows, name)
+        height, width = pixels.shape[:2]
+        return Stored(pixels, height, width, shrink=1, orientation=1, pages=pages)
+
+    return _readable(data, name, read)
 
 
-def _decode(data: bytes, name: str, mode: Mode) -> NDArray[np.uint8]:
-    return _readable(data, name, lambda image: _pixels(ImageOps.exif_transpose(image), mode))
+def _decode(data: bytes, name: str, mode: Mode, windows: Windows) -> NDArray[np.uint8]:
+    return _readable(data, name, lambda image: _upright_pixels(image, mode, windows, name))
 
 
 def _readable(data: bytes, name: str, read: Callable[[Image.Image], R]) -> R:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _refuse_bomb(image)
+            _refuse_giant(image.width, image.height)
             return read(image)
+    except MeddiffError:
+        raise
     # Pillow's readers raise a dozen kinds of exception for bytes that they cannot read.
     except Exception as error:
         raise MeddiffError(
-            f"{name} is not a readable image ({_reason(data, error)}): replace the file, or remove "
-            "it and its metadata row"
+            f"{name} is not a readable image ({_reason(data, error)}): replace the file, or leave "
+            "it and its row of the table out"
         ) from error
 
 
-def _stored(
+def _stored_jpeg(
     image: Image.Image, data: bytes, mode: Mode, shrink: Callable[[int, int], int] | None
 ) -> Stored:
-    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
-        pixels = _pixels(ImageOps.exif_transpose(image), mode)
-        return Stored(pixels, pixels.shape[0], pixels.shape[1], shrink=1, orientation=1)
     width, height = image.size
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     factor = shrink(height, width) if shrink else 1
@@ -160,29 +204,42 @@ def _quick_pixels(data: bytes, mode: Mode, height: int, width: int) -> NDArray[n
     return pixels if mode == "RGB" else pixels[..., 0]
 
 
+def _upright_pixels(
+    image: Image.Image, mode: Mode, windows: Windows, name: str
+) -> NDArray[np.uint8]:
+    # What follows forgets the header.
+    deep = type_of(image)
+    upright = ImageOps.exif_transpose(image)
+    return _pixels(to_eight_bits(upright, deep, windows, name) if deep else upright, mode)
+
+
 def _pixels(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:
-    image = _to_eight_bits(image)
+    image = _composite(image, "white")
     return np.array(image if image.mode == mode else image.convert(mode))
 
 
-def _refuse_bomb(image: Image.Image) -> None:
-    """Make Pillow's limit an error; it only warns up to twice the limit."""
-    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
+def _composite(image: Image.Image, ground: str) -> Image.Image:
+    """Return what is seen of an image where it lies on a plain ground."""
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image.convert("RGBA"))
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT:
-        values = np.asarray(image)
-        if 0 < values.max(initial=0) < SHALLOW:
-            raise ValueError(
-                f"its 16-bit grey levels end at {values.max()} of 65535: rescale them, or it would "
-                "be black"
-            )
-        return Image.fromarray((values >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels without a known range")
-    return image
+def _pages(image: Image.Image, data: bytes) -> int:
+    """Count the pages or frames of a file, but not the views and thumbnails of a photograph."""
+    if image.format not in PAGED:
+        return int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1
+    # In a reader of its own: the first page is as good where a later one is damaged.
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=PAGED) as again:
+        return int(getattr(again, "n_frames", 1))
+    return 1
+
+
+def _refuse_giant(width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise ValueError(
+            f"{width}x{height} pixels are more than the {LARGEST / 1e6:.1f} million that are read"
+        )
 
 
 def _reason(data: bytes, error: Exception) -> str:
@@ -190,4 +247,6 @@ def _reason(data: bytes, error: Exception) -> str:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
         return f"its content is none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than the {LARGEST / 1e6:.1f} million pixels that are read"
     return str(error) or type(error).__name__

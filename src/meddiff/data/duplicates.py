@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
+from meddiff.data.depth import windows_of
 from meddiff.data.index import THUMBNAIL, Progress
 from meddiff.data.likeness import MIN_CONTRAST, Likeness, Plane, View, alike, view
 from meddiff.errors import MeddiffError
@@ -242,6 +243,7 @@ def _batches(pairs: Pairs, count: int) -> Iterator[tuple[Pairs, int]]:
 def _read_views(table: pd.DataFrame, rows: NDArray[np.intp], workers: int) -> dict[int, View]:
     """Read images again, by row; each must still be the file that was indexed."""
     files = table.loc[rows, ["archive", "member", "bytes_sha256"]].to_numpy()
+    windows = windows_of(table)
 
     def read(position: int, data: bytes) -> tuple[int, View]:
         archive, member, digest = files[position]
@@ -249,7 +251,7 @@ def _read_views(table: pd.DataFrame, rows: NDArray[np.intp], workers: int) -> di
             raise MeddiffError(
                 f"{member} in {archive} changed since it was indexed: index the images again"
             )
-        return int(rows[position]), view(decode_rgb(data, f"{member} in {archive}"))
+        return int(rows[position]), view(decode_rgb(data, f"{member} in {archive}", windows))
 
     return dict(map_members(read, [(archive, member) for archive, member, _ in files], workers))
 

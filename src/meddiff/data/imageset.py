@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from meddiff.data.archive import Group, map_groups
+from meddiff.data.archive import Group, map_groups, map_members
+from meddiff.data.decode import find_deep
+from meddiff.data.depth import DeepError, Window, Windows, judge, windows_of
 from meddiff.data.index import Progress, write_table
-from meddiff.data.preprocessing import Decoding, preprocess_files, preprocess_masks
+from meddiff.data.preprocessing import Decoding, Oddities, preprocess_files, preprocess_masks
 from meddiff.data.sources import several
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
@@ -38,7 +40,8 @@ def pack(
     """Prepare the images, or their masks, and write them as one .npy and one CSV, row by row.
 
     The array is uint8 (n, size, size, 3), or 1 channel for grey and for masks (0 or 255); the table
-    has `id`, `label`, `edition`, `group` if known, `source_sha256` and `decoding`.
+    has `id`, `label`, `edition`, `group` if known, `source_sha256`, `decoding`, and `window` where
+    images of the data set have more than 8 bits.
 
     Args:
         records: rows of an index, in the order of the result.
@@ -59,12 +62,16 @@ def pack(
     if records.empty:
         raise MeddiffError(f"no images to pack into {out_array}: check the split and the counts")
     sources = (_masks_of(records) if masks else records).reset_index(drop=True)
+    oddities = Oddities()
     prepare: Callable[[list[tuple[bytes, str]]], NDArray[np.uint8]]
     if masks:
         decoding = "exact"
         prepare = partial(preprocess_masks, crop=crop, size=size)
     else:
-        prepare = partial(preprocess_files, crop=crop, size=size, grey=grey, decoding=decoding)
+        prepare = partial(
+            preprocess_files, crop=crop, size=size, grey=grey, decoding=decoding,
+            windows=windows_of(sources), oddities=oddities,
+        )  # fmt: skip
 
     places = list(zip(sources["archive"], sources["member"], strict=True))
     names = [f"{member} in {archive}" for archive, member in places]
@@ -74,7 +81,8 @@ def pack(
         for position, data in group:
             if hashlib.sha256(data).hexdigest() != digests[position]:
                 raise MeddiffError(
-                    f"{names[position]} changed since it was indexed: delete the index, run again"
+                    f"{names[position]} changed since it was indexed: delete the index.csv of its "
+                    "data set and run again"
                 )
         positions = [position for position, _ in group]
         return positions, prepare([(data, names[position]) for position, data in group])
@@ -85,8 +93,28 @@ def pack(
         with threadpool_limits(1):
             _write_rows(array, shape, map_groups(convert, places, workers), progress)
         write_table(_describe(sources, decoding), table)
+    oddities.log(len(sources), size)
     labels = ", ".join(f"{n} {label}" for label, n in sources["label"].value_counts().items())
     log.info("packed %s (%s) into %s", "x".join(map(str, shape)), labels, out_array)
+
+
+def judge_files(folder: Path, names: Sequence[str], given: Windows) -> dict[str, Window]:
+    """Return the windows of a folder's or archive's images of more than 8 bits; see `judge`.
+
+    Args:
+        folder: what holds the images.
+        names: of all images of the set.
+        given: windows of a set to compare with, by type of pixels.
+
+    Raises:
+        MeddiffError: an image cannot be read, or a window does not show the images.
+    """
+
+    def look(place: int, data: bytes) -> DeepError | None:
+        return find_deep(data, f"{names[place]} in {folder}")
+
+    found = map_members(look, [(str(folder), name) for name in names])
+    return judge([image for image in found if image is not None], len(names), given)
 
 
 def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
@@ -133,4 +161,5 @@ def _runs(positions: list[int]) -> list[slice]:
 
 def _describe(sources: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
     columns = [name for name in ("id", "label", "edition", "group") if name in sources]
-    return sources[columns].assign(source_sha256=sources["bytes_sha256"], decoding=decoding)
+    table = sources[columns].assign(source_sha256=sources["bytes_sha256"], decoding=decoding)
+    return table.assign(window=sources["window"]) if "window" in sources else table

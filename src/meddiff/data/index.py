@@ -16,6 +16,7 @@ from scipy.fft import dctn
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import FORMATS, decode_grey, decode_mask, decode_rgb
+from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
 from meddiff.data.sources import read_strings, several
 from meddiff.errors import MeddiffError
 
@@ -29,6 +30,7 @@ SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 NUMBERS = {"width": "int64", "height": "int64", "group": "Int64", "rank": "Int64"}
 
 Progress = Callable[[int], object]
+Result = tuple[int, dict[str, object] | MeddiffError]
 
 
 def build_index(
@@ -48,24 +50,36 @@ def build_index(
         digits; Zauner 2010, "Implementation and benchmarking of perceptual image hash functions"),
         `thumbnail` (16x16 grey, base64), `encoding` (from the header alone: format and mode, for
         JPEG the chroma subsampling and six digits of a digest of the quantisation tables, as in
-        `JPEG 4:2:0 q3f2a1b`), and, where there are masks, `mask_sha256`.
+        `JPEG 4:2:0 q3f2a1b`), where images have more than 8 bits, `window` (type of the pixels,
+        the level that becomes black and the one that becomes white: one window for all images of a
+        type), and, where there are masks, `mask_sha256`.
 
     Raises:
-        MeddiffError: images are missing or unreadable (up to five are named), or a mask has
-            another size than its image.
+        MeddiffError: images are missing or unreadable (up to five are named), no window shows
+            images of more than 8 bits, or a mask has another size than its image.
     """
     decode = decode_grey if grey else decode_rgb
-
-    def describe(position: int, data: bytes) -> tuple[int, dict[str, object] | MeddiffError]:
-        try:
-            return position, _describe(data, decode(data, names[position]))
-        except MeddiffError as error:
-            return position, error
-
     names = _names(records, "member", "archive")
     places = list(zip(records["archive"], records["member"], strict=True))
-    rows = _collect(map_members(describe, places, workers), names, progress)
-    described = pd.DataFrame(rows, index=records.index)
+
+    def describe_all(positions: list[int], windows: Windows = NO_WINDOWS) -> Iterator[Result]:
+        def describe(position: int, data: bytes) -> Result:
+            position = positions[position]
+            try:
+                return position, _describe(data, decode(data, names[position], windows))
+            except MeddiffError as error:
+                return position, error
+
+        return map_members(describe, [places[position] for position in positions], workers)
+
+    rows, deep = _collect(describe_all(list(range(len(places)))), names, progress)
+    if deep:
+        windows = judge(list(deep.values()), len(places))
+        rows |= _collect(describe_all(list(deep), windows), names, progress)[0]
+    described = pd.DataFrame([rows[place] for place in range(len(places))], index=records.index)
+    if deep:
+        types = pd.Series({place: image.type for place, image in deep.items()}, dtype="string")
+        described["window"] = window_texts(types, windows).reindex(range(len(places))).to_numpy()
     texts = [name for name in described if name not in NUMBERS]
     index = records.join(described.astype(dict.fromkeys(texts, "string")))
     log.info("indexed %d images", len(index))
@@ -106,14 +120,16 @@ def _names(records: pd.DataFrame, member: str, archive: str) -> list[str]:
 
 
 def _collect(
-    results: Iterator[tuple[int, dict[str, object] | MeddiffError]],
-    names: list[str],
-    progress: Progress | None,
-) -> list[dict[str, object]]:
-    """Put results in the records' order, or raise for all that failed together."""
+    results: Iterator[Result], names: list[str], progress: Progress | None
+) -> tuple[dict[int, dict[str, object]], dict[int, DeepError]]:
+    """Return results and images that wait for a window, or raise for all that failed together."""
     rows: dict[int, dict[str, object]] = {}
+    deep: dict[int, DeepError] = {}
     failed: dict[int, MeddiffError] = {}
     for position, result in results:
+        if isinstance(result, DeepError):
+            deep[position] = result
+            continue
         if isinstance(result, MeddiffError):
             failed[position] = result
         else:
@@ -126,9 +142,9 @@ def _collect(
         raise several(
             f"{len(failed)} files are not readable images",
             [names[position] for position in sorted(failed)],
-            "replace the files, or remove them and their metadata rows",
+            "replace the files, or leave them and their rows of the table out",
         )
-    return [rows[position] for position in range(len(names))]
+    return rows, deep
 
 
 def _describe(data: bytes, pixels: NDArray[np.uint8]) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Preprocess images as the study's torchvision does: turn upright, crop the centre, resize."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,8 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meddiff.data.decode import Stored, decode_mask, decode_stored
+from meddiff.data.depth import NO_WINDOWS, Windows
 from meddiff.data.reduced import Window, resize_reduced, shrink_for
 from meddiff.errors import MeddiffError
+
+log = logging.getLogger(__name__)
 
 Decoding = Literal["exact", "fast"]
 """How images are decoded: in full, or JPEGs at a reduced scale where pixels are to spare."""
@@ -20,6 +25,8 @@ LARGE = 128
 
 TOGETHER = 2**20
 """Squares of one side are resized together up to this number of bytes."""
+
+SHOWN = 5
 
 TURNS = {
     1: (False, False, False),
@@ -35,6 +42,35 @@ TURNS = {
 
 Square = tuple[NDArray[np.uint8], int]
 """Pixels as a file stores them, (side, side, channels), and the file's EXIF orientation."""
+
+
+@dataclass(frozen=True)
+class Oddities:
+    """Images of a set with which something is done that nobody may expect, by name.
+
+    Attributes:
+        enlarged: their square was smaller than the size asked for.
+        paged: their file has several pages or frames, of which the first was taken.
+    """
+
+    enlarged: list[str] = field(default_factory=list)
+    paged: list[str] = field(default_factory=list)
+
+    def log(self, total: int, size: int) -> None:
+        """Log each kind once, with counts.
+
+        Args:
+            total: images of the set.
+            size: side that was asked for, px.
+        """
+        kinds = {
+            f"were smaller than {size} px and are enlarged": self.enlarged,
+            "have several pages or frames: the first is taken": self.paged,
+        }
+        for what, names in kinds.items():
+            if names:
+                some = ", ".join(sorted(names)[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+                log.warning("%d of %d images %s (%s)", len(names), total, what, some)
 
 
 def preprocess(image: NDArray[np.uint8], *, crop: int | None, size: int) -> NDArray[np.uint8]:
@@ -64,6 +100,8 @@ def preprocess_files(
     size: int,
     grey: bool = False,
     decoding: Decoding = "exact",
+    windows: Windows = NO_WINDOWS,
+    oddities: Oddities | None = None,
 ) -> NDArray[np.uint8]:
     """Decode image files, turn each by its EXIF orientation, and crop and resize it.
 
@@ -78,17 +116,25 @@ def preprocess_files(
         size: side of the results in px.
         grey: one grey channel by ITU-R 601 luma.
         decoding: `exact` or `fast`.
+        windows: of the files' set, for images of more than 8 bits.
+        oddities: takes the names of what is enlarged or has several pages.
 
     Returns:
         uint8, (files, size, size, 3), or (files, size, size, 1) for grey.
 
     Raises:
+        DeepError: an image has more than 8 bits and no window.
         MeddiffError: the bytes are no whole image, one smaller than the crop, or there is no such
             way of decoding.
     """
     if decoding not in get_args(Decoding):
         raise MeddiffError(f"decoding is {decoding!r}: set it to one of {get_args(Decoding)}")
-    squares = (_square(data, name, crop, size, grey, decoding) for data, name in files)
+    seen = Oddities() if oddities is None else oddities
+
+    def square(data: bytes, name: str) -> Square:
+        return _square(data, name, crop, size, grey, decoding, windows, seen)
+
+    squares = (square(data, name) for data, name in files)
     done = [
         _upright(small, orientation)
         for pixels, orientations in _together(squares)
@@ -145,16 +191,29 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _square(
-    data: bytes, name: str, crop: int | None, size: int, grey: bool, decoding: Decoding
+    data: bytes,
+    name: str,
+    crop: int | None,
+    size: int,
+    grey: bool,
+    decoding: Decoding,
+    windows: Windows,
+    oddities: Oddities,
 ) -> Square:
     """Decode and cut one image; one that was decoded smaller has its final size already."""
 
     def shrink(height: int, width: int) -> int:
         return shrink_for(crop or min(height, width), size)
 
-    image = decode_stored(data, name, grey=grey, shrink=shrink if decoding == "fast" else None)
+    image = decode_stored(
+        data, name, grey=grey, shrink=shrink if decoding == "fast" else None, windows=windows
+    )
     with _naming(name):
         window = _stored_window(image, crop)
+    if window[2] < size:
+        oddities.enlarged.append(name)
+    if image.pages > 1:
+        oddities.paged.append(name)
     if image.shrink > 1:
         return resize_reduced(image, window, size), image.orientation
     return _cut(np.atleast_3d(image.pixels), window), image.orientation
@@ -182,7 +241,7 @@ def _centre(height: int, width: int, crop: int | None) -> Window:
     if side > min(height, width):
         raise MeddiffError(
             f"the image is {width}x{height} px, smaller than the crop of {side}: lower the crop or "
-            "remove the image and its metadata row"
+            "leave the image and its row of the table out"
         )
     # Rounds half to even, as torchvision does.
     return round((height - side) / 2), round((width - side) / 2), side

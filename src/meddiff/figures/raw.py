@@ -5,6 +5,7 @@ from PIL import Image, ImageDraw
 
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
+from meddiff.data.depth import windows_of
 from meddiff.figures.grids import CAPTION, MARGIN
 
 SIDE = 128
@@ -66,10 +67,10 @@ def _thumbnails(rows: pd.DataFrame) -> list[Image.Image]:
     """Return the images of rows, whole, fitted into squares of SIDE px."""
 
     def reduce(position: int, data: bytes) -> tuple[int, Image.Image]:
-        picture = Image.fromarray(decode_rgb(data, members[position]))
+        picture = Image.fromarray(decode_rgb(data, members[position], windows))
         picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         return position, picture
 
-    members = list(rows["member"])
+    members, windows = list(rows["member"]), windows_of(rows)
     found = dict(map_members(reduce, list(zip(rows["archive"], members, strict=True))))
     return [found[position] for position in range(len(rows))]

@@ -1,0 +1,247 @@
+"""Images of more than 8 bits: one window for a set, whatever strays in it; never black in silence."""
+
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from meddiff.data import depth
+from meddiff.data.decode import decode_rgb, find_deep
+from meddiff.data.depth import DeepError, choose_window, judge, windows_of
+from meddiff.data.imageset import pack
+from meddiff.data.index import build_index, read_table, write_table
+from meddiff.data.sources import COLUMNS
+from meddiff.errors import MeddiffError
+from meddiff.evaluation import read_image_set
+from pictures import photograph
+
+COUNT, SIDE = 24, 48
+GREYS = [photograph(SIDE, SIDE, seed)[..., 0] for seed in range(COUNT)]
+"""What the sets below show, in 8 bits."""
+
+
+def tiff(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "TIFF")
+    return file.getvalue()
+
+
+def of_bits(bits: int) -> list[np.ndarray]:
+    chance = np.random.default_rng(bits)
+    spare = bits - 8
+    return [
+        (grey.astype(np.uint16) << spare) + chance.integers(0, 1 << spare, grey.shape, np.uint16)
+        for grey in GREYS
+    ]
+
+
+def written(folder: Path, images: list[np.ndarray]) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        (folder / f"{number:02}.tif").write_bytes(tiff(image))
+    return folder
+
+
+def records_of(folder: Path) -> pd.DataFrame:
+    names = sorted(path.name for path in folder.iterdir())
+    columns = dict.fromkeys(COLUMNS, pd.NA) | {"id": names, "member": names}
+    table = pd.DataFrame(columns).assign(edition="x", label="a", archive=str(folder))
+    return table.astype("string")
+
+
+def packed(folder: Path, out: Path, **options: object) -> tuple[np.ndarray, pd.DataFrame]:
+    """Index and pack a folder as the workflow does, through the tables on disk."""
+    write_table(build_index(records_of(folder), grey=True), out / "index.csv")
+    files = {"out_array": out / "x.npy", "out_table": out / "x.csv"}
+    pack(read_table(out / "index.csv"), crop=None, size=SIDE, grey=True, **files, **options)
+    return np.load(out / "x.npy")[..., 0], read_table(out / "x.csv")
+
+
+def mark(images: list[np.ndarray], level: float = 65535) -> list[np.ndarray]:
+    """Burn a marker of 0.7 % of the pixels into each image, and a hot pixel."""
+    for image in images:
+        image[1:5, 1:5] = level
+        image[40, 40] = level
+    return images
+
+
+class TestASet:
+    @pytest.mark.parametrize("bits", [9, 10, 12, 13, 14, 16])
+    @pytest.mark.parametrize("marked", [False, True])
+    def test_of_any_depth_keeps_its_upper_bits(
+        self, tmp_path: Path, bits: int, marked: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        images = of_bits(bits)
+        greys = np.stack(GREYS)
+        if marked:
+            mark(images)
+            mark(list(greys), 255)
+        caplog.set_level(logging.WARNING)
+        found, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(found, greys)
+        assert table["window"].unique().tolist() == [f"uint16: 0 {2**bits - 1}"]
+        (line,) = caplog.messages
+        assert f"{COUNT} of {COUNT}" in line and str(2**bits - 1) in line
+
+    def test_of_levels_between_0_and_1(self, tmp_path: Path) -> None:
+        images = [(grey / 255).astype(np.float32) for grey in GREYS]
+        found, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(found, np.stack(GREYS))
+        assert table["window"].unique().tolist() == ["float32: 0 1"]
+
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            lambda grey: grey.astype(np.float32) * 8 - 1024,
+            lambda grey: grey.astype(np.int32) * 8 - 1024,
+            lambda grey: grey.astype(np.uint16) * 8 + 32768,
+            lambda grey: grey.astype(np.float32) * 1e-6,
+            lambda grey: grey.astype(np.int32) * 1_000_000 - 7,
+        ],
+    )
+    def test_of_an_unusual_range_fills_the_greys(
+        self, tmp_path: Path, stored: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        """Hounsfield units, signed levels stored unsigned, tiny and huge numbers."""
+        found, _ = packed(written(tmp_path / "images", [stored(grey) for grey in GREYS]), tmp_path)
+        truth = np.stack(GREYS).astype(float)
+        assert np.ptp(found) >= 250
+        assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.99
+
+    def test_keeps_the_brightness_of_its_images_apart(self, tmp_path: Path) -> None:
+        images = [image // (1 + number % 3) for number, image in enumerate(of_bits(12))]
+        found, _ = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(found, [image >> 4 for image in images])
+
+    @pytest.mark.parametrize("level", [0, 40, 65535])
+    def test_may_hold_a_dark_or_a_blank_frame(self, tmp_path: Path, level: int) -> None:
+        images = of_bits(16)
+        images[3][:] = level
+        found, _ = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(found, [image >> 8 for image in images])
+
+    def test_names_the_image_that_one_window_cannot_show(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        images = of_bits(16)
+        images[3] = of_bits(12)[3]
+        packed(written(tmp_path / "images", images), tmp_path)
+        assert "03.tif" in caplog.messages[1] and "1 of them" in caplog.messages[1]
+
+    def test_of_two_ranges_is_refused(self, tmp_path: Path) -> None:
+        images = of_bits(16)[:12] + of_bits(12)[12:]
+        with pytest.raises(MeddiffError, match=rf"{COUNT} of {COUNT} .*12 of them.*12\.tif"):
+            build_index(records_of(written(tmp_path / "images", images)))
+
+    def test_of_8_bits_has_no_window(self, tmp_path: Path) -> None:
+        found, table = packed(written(tmp_path / "images", GREYS), tmp_path)
+        np.testing.assert_array_equal(found, GREYS)
+        assert "window" not in table
+
+    def test_may_hold_several_types(self, tmp_path: Path) -> None:
+        deep, unit = of_bits(12), [(grey / 255).astype(np.float32) for grey in GREYS]
+        images = [*deep[:8], *unit[8:16], *GREYS[16:]]
+        found, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(found, GREYS)
+        texts = ["uint16: 0 4095"] * 8 + ["float32: 0 1"] * 8 + [pd.NA] * 8
+        assert table["window"].tolist() == texts
+
+    def test_has_one_window_whatever_the_order_and_the_threads(self, tmp_path: Path) -> None:
+        records = records_of(written(tmp_path / "images", mark(of_bits(12))))
+        one = build_index(records)
+        pd.testing.assert_frame_equal(build_index(records, workers=3), one)
+        pd.testing.assert_frame_equal(build_index(records.iloc[::-1]).sort_index(), one)
+
+
+class TestTwoSets:
+    """As `meddiff evaluate` reads them: the first set's window holds for the second."""
+
+    def read(self, *folders: Path) -> list[np.ndarray]:
+        windows: dict[str, depth.Window] = {}
+        return [
+            read_image_set(folder, crop=None, size=SIDE, windows=windows)[..., 0]
+            for folder in folders
+        ]
+
+    def test_share_a_window(self, tmp_path: Path) -> None:
+        dim = [image // 4 for image in of_bits(12)]
+        folders = written(tmp_path / "a", of_bits(12)), written(tmp_path / "b", dim)
+        bright, dark = self.read(*folders)
+        np.testing.assert_array_equal(bright, GREYS)
+        np.testing.assert_array_equal(dark, [image >> 4 for image in dim])
+
+    @pytest.mark.parametrize("bits", [(16, 12), (12, 16)])
+    def test_of_two_ranges_are_refused(self, tmp_path: Path, bits: tuple[int, int]) -> None:
+        """Else one of them would be black, or white."""
+        folders = [written(tmp_path / name, of_bits(n)) for name, n in zip("ab", bits, strict=True)]
+        with pytest.raises(MeddiffError, match=r"00\.tif in .*b"):
+            self.read(*folders)
+
+    def test_of_two_types_have_their_own(self, tmp_path: Path) -> None:
+        unit = [(grey / 255).astype(np.float32) for grey in GREYS]
+        for found in self.read(written(tmp_path / "a", of_bits(14)), written(tmp_path / "b", unit)):
+            np.testing.assert_array_equal(found, GREYS)
+
+
+class TestColour:
+    """Pillow decodes the high bytes of 16-bit colour only."""
+
+    @staticmethod
+    def png(values: np.ndarray) -> bytes:
+        """Encode (h,w,3) uint16, which Pillow does not write."""
+        import struct
+        import zlib
+
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            check = struct.pack(">I", zlib.crc32(kind + body))
+            return struct.pack(">I", len(body)) + kind + body + check
+
+        height, width, _ = values.shape
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+        header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+        parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+    def deep(self, bits: int) -> list[DeepError]:
+        colours = [photograph(SIDE, SIDE, seed).astype(np.uint16) << bits - 8 for seed in range(9)]
+        found = [find_deep(self.png(image), f"{n}.png") for n, image in enumerate(colours)]
+        assert all(found)
+        return found
+
+    def test_of_16_bits_keeps_them(self) -> None:
+        windows = judge(self.deep(16), 9)
+        colour = photograph(SIDE, SIDE)
+        data = self.png(colour.astype(np.uint16) << 8 | 99)
+        np.testing.assert_array_equal(decode_rgb(data, "x", windows), colour)
+
+    def test_of_12_bits_is_refused(self) -> None:
+        with pytest.raises(MeddiffError, match=r"9 of 20 .*0\.png"):
+            judge(self.deep(12), 20)
+
+
+def test_windows_survive_a_table() -> None:
+    windows = {"uint16": (0.0, 4095.0), "float32": (-1024.5, 1.0 / 3), "uint16 RGB": (0.0, 65535.0)}
+    types = pd.Series([*windows, pd.NA], dtype="string")
+    found = windows_of(pd.DataFrame({"window": depth.window_texts(types, windows)}))
+    assert found.keys() == windows.keys()
+    for type, window in windows.items():
+        assert found[type] == pytest.approx(window, rel=1e-8)
+
+
+@given(st.integers(8, 16), st.floats(0.6, 1), st.floats(0, 0.008), st.integers(0, 2**32 - 1))
+def test_strays_never_widen_a_window(bits: int, fill: float, strays: float, seed: int) -> None:
+    """Levels of `bits` bits, and up to 0.8 % of others anywhere above twice their range."""
+    chance = np.random.default_rng(seed)
+    top = 2**bits - 1
+    levels = np.sort(np.floor(chance.uniform(0, fill * (top + 1), (20, depth.SAMPLES))), axis=1)
+    count = int(strays * levels.size)
+    if count and bits < 15:
+        levels.ravel()[chance.permutation(levels.size)[:count]] = 65535
+    assert choose_window(levels, whole=True) == (0, top)
