@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
+from meddiff.files import atomic_write, remedy
 
 LONGEST_HEADER = 10_000
+SEEN = 100
+"""Images that are looked at to say how an array of them can be converted."""
 
 
 def save_array(array: np.ndarray, path: str | Path) -> None:
@@ -36,9 +38,35 @@ def load_images(path: str | Path) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise MeddiffError(
             f"{path} is {images.dtype} {images.shape}, not uint8 (n, height, width, 1 or 3): "
-            "delete it and run again"
+            f"{remedy(path, _conversion(images))}"
         )
     return images
+
+
+def _conversion(images: np.ndarray) -> str:
+    """Say how an array of images becomes an image set."""
+    steps = []
+    if images.ndim == 3:
+        steps.append("give it a last axis of one channel with images[..., None]")
+    elif images.ndim != 4:
+        return "give one array of images (n, height, width, channels)"
+    elif images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
+        steps.append("move the channels last with images.transpose(0, 2, 3, 1)")
+    elif images.shape[-1] not in (1, 3):
+        steps.append("keep one or three channels")
+    if images.dtype == bool:
+        steps.append("store it as uint8, x 255")
+    elif images.dtype != np.uint8:
+        first = images[:SEEN]
+        low, high = (first.min(), first.max()) if first.size else (0, 0)
+        if low >= 0 and high <= 1:
+            scale = "x 255"
+        elif low >= -1 and high <= 1:
+            scale = "with [-1, 1] as 0 to 255"
+        else:
+            scale = "with one range for all images as 0 to 255"
+        steps.append(f"its levels are {low:.4g} to {high:.4g}: store it as uint8, {scale}, rounded")
+    return "; ".join(steps)
 
 
 def _map(path: str | Path, kind: str) -> np.ndarray:
@@ -53,9 +81,10 @@ def _map(path: str | Path, kind: str) -> np.ndarray:
         return np.lib.format.open_memmap(path, mode="r")
     # NumPy's parser of headers raises what it likes: SyntaxError, TokenError, OverflowError, …
     except Exception as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
+        otherwise = "write it anew with numpy.save, or copy it again in full"
         raise MeddiffError(
-            f"{path} is not a whole {kind} ({told}): delete it and run again"
+            f"{path} is not a whole {kind} ({reason}): {remedy(path, otherwise)}"
         ) from error
 
 

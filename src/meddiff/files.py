@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RECORDS = Path(".snakemake/meddiff/records")
+"""Records of the run directory: which files a rule made here, and from what."""
 FULL_DISK_BYTES = 2**16
 """With less free than this, an unexplained failure to write means a full disk."""
 
@@ -99,6 +102,21 @@ def _is_about(error: Exception, path: Path) -> bool:
     if not isinstance(name, str):
         return True
     return Path(name).parent == path.parent or Path(name) in path.parents
+
+
+def remedy(path: str | Path, otherwise: str) -> str:
+    """Return what to do about a broken file: nobody deletes what the workflow cannot make again.
+
+    Args:
+        path: the file.
+        otherwise: what to do unless a record says that a rule made it.
+    """
+    try:
+        record = json.loads((RECORDS / f"{path}.json").read_bytes())
+        made = bool(record["rule"])
+    except (OSError, ValueError, TypeError, KeyError):
+        made = False
+    return "delete it and run again" if made else otherwise
 
 
 def sha256_file(path: str | Path) -> str:

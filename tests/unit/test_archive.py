@@ -145,7 +145,7 @@ def test_only_what_the_workflow_made_is_called_deletable(
     assert "delete" not in str(caught.value)
     record = LOCAL / f"{path}.json"
     record.parent.mkdir(parents=True)
-    record.touch()
+    record.write_text('{"rule": "download"}')
     with pytest.raises(MeddiffError, match="delete it"):
         open_archive(path)
 

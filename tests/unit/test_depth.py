@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: one window for a set, whatever strays in it; never black in silence."""
+"""Images of more than 8 bits: one window for a set, whatever strays in it."""
 
 import io
 import logging
@@ -65,9 +65,9 @@ def packed(folder: Path, out: Path, **options: object) -> tuple[np.ndarray, pd.D
 
 
 def mark(images: list[np.ndarray], level: float = 65535) -> list[np.ndarray]:
-    """Burn a marker of 0.7 % of the pixels into each image, and a hot pixel."""
+    """Burn a marker of 1.6 % of the pixels into each image, and a hot pixel."""
     for image in images:
-        image[1:5, 1:5] = level
+        image[1:7, 1:7] = level
         image[40, 40] = level
     return images
 
@@ -235,9 +235,9 @@ def test_windows_survive_a_table() -> None:
         assert found[type] == pytest.approx(window, rel=1e-8)
 
 
-@given(st.integers(8, 16), st.floats(0.6, 1), st.floats(0, 0.008), st.integers(0, 2**32 - 1))
+@given(st.integers(8, 16), st.floats(0.6, 1), st.floats(0, 0.018), st.integers(0, 2**32 - 1))
 def test_strays_never_widen_a_window(bits: int, fill: float, strays: float, seed: int) -> None:
-    """Levels of `bits` bits, and up to 0.8 % of others anywhere above twice their range."""
+    """Levels of `bits` bits, and up to 1.8 % of others at the end of the file's range."""
     chance = np.random.default_rng(seed)
     top = 2**bits - 1
     levels = np.sort(np.floor(chance.uniform(0, fill * (top + 1), (20, depth.SAMPLES))), axis=1)

@@ -18,6 +18,7 @@ from meddiff.data.index import build_index, read_table
 from meddiff.data.preprocessing import preprocess, preprocess_files, preprocess_mask
 from meddiff.data.sources import COLUMNS
 from meddiff.errors import MeddiffError
+from meddiff.files import RECORDS
 from pictures import jpeg, photograph, png, smooth
 
 
@@ -255,6 +256,37 @@ class TestLoad:
         np.save(tmp_path / "x.npy", array)
         with pytest.raises(MeddiffError, match=r"not uint8 \(n, height, width, 1 or 3\)"):
             load_images(tmp_path / "x.npy")
+
+    @pytest.mark.parametrize(
+        ("array", "steps"),
+        [
+            (np.zeros((3, 8, 8, 3), np.float32), ["x 255"]),
+            (np.full((3, 8, 8, 3), -1.0), ["[-1, 1]"]),
+            (np.full((3, 8, 8, 1), 4095, np.uint16), ["4095"]),
+            (np.zeros((3, 3, 8, 8), np.uint8), ["transpose(0, 2, 3, 1)"]),
+            (np.ones((3, 1, 8, 8), np.float64), ["transpose(0, 2, 3, 1)", "x 255"]),
+            (np.zeros((3, 8, 8), np.uint8), ["[..., None]"]),
+            (np.zeros((3, 8, 8, 1), bool), ["x 255"]),
+        ],
+    )
+    def test_ones_own_array_is_told_how_to_convert(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        array: np.ndarray,
+        steps: list[str],
+    ) -> None:
+        """Only what a record calls the workflow's own is to be made anew."""
+        monkeypatch.chdir(tmp_path)
+        np.save("x.npy", array)
+        with pytest.raises(MeddiffError) as error:
+            load_images("x.npy")
+        assert all(step in str(error.value) for step in steps) and "delete" not in str(error.value)
+        record = RECORDS / "x.npy.json"
+        record.parent.mkdir(parents=True)
+        record.write_text('{"rule": "image_set"}')
+        with pytest.raises(MeddiffError, match="delete it"):
+            load_images("x.npy")
 
     def test_pickles_are_not_run(self, tmp_path: Path) -> None:
         np.save(tmp_path / "x.npy", np.array([{}], object), allow_pickle=True)

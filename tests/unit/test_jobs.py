@@ -171,7 +171,7 @@ def test_arrays_come_back_class_by_class(tmp_path):
 def test_a_truncated_array_is_told(tmp_path):
     save_array(np.zeros((100, 100)), tmp_path / "x.npy")
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:500])
-    with pytest.raises(MeddiffError, match=r"x\.npy is not a whole array .*delete it"):
+    with pytest.raises(MeddiffError, match=r"x\.npy is not a whole array"):
         load_array(tmp_path / "x.npy")
 
 

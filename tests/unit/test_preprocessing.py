@@ -46,7 +46,7 @@ def off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def assert_exact(found: np.ndarray, expected: np.ndarray) -> None:
-    """Within 1 grey level but for a few values, where both roundings of both kernels add up to 2."""
+    """Within 1 grey level but for a few values, where the kernels' roundings add up to 2."""
     difference = off(found, expected)
     assert difference.max() <= 2
     assert np.count_nonzero(difference > 1) <= 1 + difference.size // 5000

@@ -24,7 +24,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
-from meddiff.errors import MeddiffError, remedy
+from meddiff.errors import MeddiffError
+from meddiff.files import remedy
 from meddiff.folders import is_hidden, list_files
 
 log = logging.getLogger(__name__)

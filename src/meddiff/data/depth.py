@@ -34,7 +34,7 @@ FINEST = 2**18
 """Pixels of an image that are looked at, of a regular grid."""
 SAMPLES = 256
 """Levels that stand for an image: its quantiles."""
-EDGE = 0.01
+EDGE = 0.02
 """Share of the set's levels at each end that may be markers, hot pixels or padding."""
 STRAY = 0.0005
 """Levels beyond an edge belong to it while this share of all lies within twice its distance."""
