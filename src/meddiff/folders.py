@@ -43,10 +43,7 @@ def _visit(folder: Path, prefix: str, above: frozenset[tuple[int, int]], listing
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        raise MeddiffError(
-            f"the folder {folder} cannot be read ({error.strerror}): make it readable for you, or "
-            "name a folder without it"
-        ) from error
+        raise _unreadable(folder, error) from error
     if (here := (status.st_dev, status.st_ino)) in above:
         return
     for entry in entries:
@@ -55,12 +52,19 @@ def _visit(folder: Path, prefix: str, above: frozenset[tuple[int, int]], listing
             continue
         try:
             entry.stat()
-        except OSError:
+        except OSError as error:
             if not entry.is_symlink():
-                raise
+                raise _unreadable(folder, error) from error
             listing.broken.append(name)
             continue
         if entry.is_dir():
             _visit(Path(entry), f"{name}/", above | {here}, listing)
         elif entry.is_file():
             listing.files[name] = Path(entry)
+
+
+def _unreadable(folder: Path, error: OSError) -> MeddiffError:
+    return MeddiffError(
+        f"the folder {folder} cannot be read ({error.strerror}): make it readable for you, or name "
+        "a folder without it"
+    )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from meddiff.cli import main
 from meddiff.data import depth
 from meddiff.data.decode import decode_rgb, find_deep
 from meddiff.data.depth import DeepError, choose_window, judge, windows_of
@@ -115,6 +116,19 @@ class TestASet:
         assert np.ptp(found) >= 250
         assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.99
 
+    def test_may_be_padded_or_marked_at_large(self, tmp_path: Path) -> None:
+        """A third of each image around it, or a twentieth in it, far beyond all other levels."""
+        scans = [grey.astype(np.int32) * 8 - 1024 for grey in GREYS]
+        marked = of_bits(12)
+        for scan, image in zip(scans, marked, strict=True):
+            scan[:, :16] = -32768
+            image[:2, :] = 65535
+        found, table = packed(written(tmp_path / "scans", scans), tmp_path)
+        assert np.ptp(found[:, :, 16:]) >= 250 and not found[:, :, :16].any()
+        found, table = packed(written(tmp_path / "marked", marked), tmp_path)
+        np.testing.assert_array_equal(found[:, 2:], np.stack(GREYS)[:, 2:])
+        assert (found[:, :2] == 255).all() and table["window"][0] == "uint16: 0 4095"
+
     def test_keeps_the_brightness_of_its_images_apart(self, tmp_path: Path) -> None:
         images = [image // (1 + number % 3) for number, image in enumerate(of_bits(12))]
         found, _ = packed(written(tmp_path / "images", images), tmp_path)
@@ -184,6 +198,15 @@ class TestTwoSets:
         with pytest.raises(MeddiffError, match=r"00\.tif in .*b"):
             self.read(*folders)
 
+    def test_are_compared_by_the_command(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folders = [written(tmp_path / name, of_bits(n)) for name, n in (("a", 12), ("b", 16))]
+        options = ["--extractor", "none", "--size", str(SIDE)]
+        assert main(["evaluate", *map(str, folders), *options]) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("error: ") and str(folders[1]) in line
+
     def test_of_two_types_have_their_own(self, tmp_path: Path) -> None:
         unit = [(grey / 255).astype(np.float32) for grey in GREYS]
         for found in self.read(written(tmp_path / "a", of_bits(14)), written(tmp_path / "b", unit)):
@@ -224,15 +247,15 @@ class TestColour:
     def test_of_12_bits_is_refused(self) -> None:
         with pytest.raises(MeddiffError, match=r"9 of 20 .*0\.png"):
             judge(self.deep(12), 20)
+        with pytest.raises(MeddiffError, match=r"9 of 20 .*0\.png"):
+            judge(self.deep(12), 20, judge(self.deep(16), 9))
 
 
 def test_windows_survive_a_table() -> None:
     windows = {"uint16": (0.0, 4095.0), "float32": (-1024.5, 1.0 / 3), "uint16 RGB": (0.0, 65535.0)}
     types = pd.Series([*windows, pd.NA], dtype="string")
     found = windows_of(pd.DataFrame({"window": depth.window_texts(types, windows)}))
-    assert found.keys() == windows.keys()
-    for type, window in windows.items():
-        assert found[type] == pytest.approx(window, rel=1e-8)
+    assert found == windows
 
 
 @given(st.integers(8, 16), st.floats(0.6, 1), st.floats(0, 0.018), st.integers(0, 2**32 - 1))

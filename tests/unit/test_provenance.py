@@ -266,7 +266,7 @@ def test_imports_point_one_way(layer):
         assert not later & set(imported(path)), path
 
 
-def test_provenance_stands_on_errors_and_what_files_are_alone():
+def test_provenance_stands_on_errors_and_files_alone():
     for path in (PACKAGE / "provenance").rglob("*.py"):
         assert set(imported(path)) <= {"errors", "files", "folders", "provenance"}, path
 

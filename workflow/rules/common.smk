@@ -176,7 +176,7 @@ def folder_params():
             key: folder_digest(path) or recorded.get("contents", {}).get(key)
             for key, path in FOLDER.paths(ROOT).items()
         }
-    except MeddiffError as error:
+    except (MeddiffError, OSError) as error:
         raise WorkflowError(str(error))
     return {**FOLDER.model_dump(exclude={"name", *contents}), "contents": contents}
 

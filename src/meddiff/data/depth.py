@@ -42,7 +42,7 @@ FILLED = 0.25
 """Share of a depth's range that levels must span to be shown in the whole of it."""
 DETAILED = 64
 """Levels of an image that has detail…"""
-FLAT = 24
+FLAT = 32
 """…which is lost where it is shown in fewer greys."""
 STRANGERS = 0.1
 """Share of a set's images that may lose their detail."""
@@ -90,6 +90,8 @@ def to_eight_bits(image: Image.Image, type: str, windows: Windows, name: str) ->
         raise DeepError(name, type, _quantiles(257.0 * values if type == COLOUR else values))
     if type == COLOUR:
         return image
+    if type == "uint16":
+        return Image.fromarray(apply_window(np.arange(2**16), windows[type], whole=True)[values])
     return Image.fromarray(apply_window(values, windows[type], whole=type != "float32"))
 
 
@@ -129,13 +131,23 @@ def choose_window(levels: NDArray[np.float64], *, whole: bool) -> Window:
 
     It is the smallest whole depth (0 to 255, 511, … of whole levels; 0 to 1, 255, … of others) that
     holds the levels, so that a set keeps its window when images are added. Levels that span less
-    than FILLED of that, or reach below 0, make a window of their own.
+    than FILLED of that, or reach below 0, make a window of their own. Where images would lose their
+    detail, an outermost level that is farther from the others than they span is left out, however
+    frequent: a large marker or padding.
 
     Args:
         levels: (images, SAMPLES).
         whole: levels are whole numbers.
     """
     pooled = np.sort(levels, axis=None)
+    window = _window_of(pooled, whole)
+    inner = _without_outermost(pooled)
+    if len(inner) < len(pooled) and _lose_detail(levels, window, whole).mean() > STRANGERS:
+        return _window_of(inner, whole)
+    return window
+
+
+def _window_of(pooled: NDArray[np.float64], whole: bool) -> Window:
     low, high = _reach(pooled)
     tops = [2.0**bits - 1 for bits in BITS] if whole else [1, *(2.0**b - 1 for b in BITS)]
     top = next((top for top in tops if top >= high), high)
@@ -144,9 +156,24 @@ def choose_window(levels: NDArray[np.float64], *, whole: bool) -> Window:
     return (low, high) if high > low else (low - 1, low + 1)
 
 
+def _without_outermost(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave a level at either end out that is farther from the others than these span."""
+    distinct = np.unique(pooled)
+    if len(distinct) > FLAT and distinct[-1] - distinct[-2] > distinct[-2] - distinct[1]:
+        pooled = pooled[pooled < distinct[-1]]
+    if len(distinct) > FLAT and distinct[1] - distinct[0] > distinct[-2] - distinct[1]:
+        pooled = pooled[pooled > distinct[0]]
+    return pooled
+
+
+def _lose_detail(levels: NDArray[np.float64], window: Window, whole: bool) -> NDArray[np.bool_]:
+    greys = apply_window(levels, window, whole=whole)
+    return (_distinct(levels) >= DETAILED) & (_distinct(greys) < FLAT)
+
+
 def window_texts(types: pd.Series, windows: Windows) -> pd.Series:
-    """Return each image's window as a table holds it, e.g. `uint16 0 4095`; `<NA>` for 8 bits."""
-    texts = {type: f"{type}: {low:.9g} {high:.9g}" for type, (low, high) in windows.items()}
+    """Return each image's window as a table holds it, e.g. `uint16: 0 4095`; `<NA>` for 8 bits."""
+    texts = {type: f"{type}: {low:.17g} {high:.17g}" for type, (low, high) in windows.items()}
     return types.map(texts).astype("string")
 
 
@@ -165,17 +192,17 @@ def windows_of(table: pd.DataFrame) -> dict[str, Window]:
 def _judge_type(images: Sequence[DeepError], total: int, given: Window | None) -> Window:
     type = images[0].type
     levels = np.stack([image.levels for image in images])
-    window = given or choose_window(levels, whole=type != "float32")
+    whole = type != "float32"
+    window = given or choose_window(levels, whole=whole)
     if type == COLOUR:
-        if window[1] < 2**13:
+        if choose_window(levels, whole=True)[1] < 2**13:
             raise MeddiffError(
                 f"{len(images)} of {total} images are colour of 16 bits whose levels end at "
                 f"{levels.max():.0f}, and would be black ({_some(images)}): convert them to 8 bits"
             )
         window = (0.0, 65535.0)
-    greys = apply_window(levels, window, whole=type != "float32")
     outside = (levels < window[0]) | (levels > window[1])
-    lost = (_distinct(levels) >= DETAILED) & (_distinct(greys) < FLAT)
+    lost = _lose_detail(levels, window, whole)
     beyond = outside.mean(axis=1) > 0.5
     if type != COLOUR and (lost | beyond).mean() > STRANGERS:
         raise MeddiffError(

@@ -124,7 +124,7 @@ def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
     if len(lacking):
         remedy = "add the masks and index again"
         raise several(f"{len(lacking)} images have no mask", list(lacking), remedy)
-    return records.assign(
+    return records.drop(columns="window", errors="ignore").assign(
         archive=records["mask_archive"],
         member=records["mask_member"],
         bytes_sha256=records["mask_sha256"],
