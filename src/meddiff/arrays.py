@@ -56,6 +56,8 @@ def _conversion(images: np.ndarray) -> str:
         steps.append("keep one or three channels")
     if images.dtype == bool:
         steps.append("store it as uint8, x 255")
+    elif images.dtype.kind not in "iuf":
+        steps.append("store it as uint8")
     elif images.dtype != np.uint8:
         first = images[:SEEN]
         low, high = (first.min(), first.max()) if first.size else (0, 0)

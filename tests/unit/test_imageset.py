@@ -267,6 +267,8 @@ class TestLoad:
             (np.ones((3, 1, 8, 8), np.float64), ["transpose(0, 2, 3, 1)", "x 255"]),
             (np.zeros((3, 8, 8), np.uint8), ["[..., None]"]),
             (np.zeros((3, 8, 8, 1), bool), ["x 255"]),
+            (np.zeros((3, 8, 8, 1), complex), ["uint8"]),
+            (np.full((3, 8, 8, 1), np.nan), ["nan"]),
         ],
     )
     def test_ones_own_array_is_told_how_to_convert(

@@ -15,7 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -83,10 +83,10 @@ class Archive:
     part folders, as some programs of Windows write them.
     """
 
-    def __init__(self, path: Path, members: dict[str, _Member], handles: ExitStack) -> None:
+    def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
-        self._members = members
         self._handles = handles
+        self._members, self._broken = _list_members(path, handles)
 
     def __enter__(self) -> "Archive":
         return self
@@ -95,7 +95,15 @@ class Archive:
         self._handles.close()
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted."""
+        """Return the names of all files, sorted; links that lead nowhere are logged."""
+        if self._broken:
+            log.warning(
+                "%s: left out %d links that lead nowhere or where you may not go: %s%s",
+                self.path,
+                len(self._broken),
+                ", ".join(self._broken[:SHOWN]),
+                ", …" if len(self._broken) > SHOWN else "",
+            )
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
@@ -141,7 +149,7 @@ def open_archive(path: str | Path) -> Archive:
     path = Path(path)
     handles = ExitStack()
     try:
-        return Archive(path, _list_members(path, handles), handles)
+        return Archive(path, handles)
     except _DAMAGE as error:
         handles.close()
         if not path.exists():
@@ -222,10 +230,13 @@ def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, byte
                     yield position, data
 
 
-def _list_members(path: Path, handles: ExitStack) -> dict[str, _Member]:
-    """List an archive in the order in which it is best read."""
+def _list_members(path: Path, handles: ExitStack) -> tuple[dict[str, _Member], list[str]]:
+    """List an archive in the order in which it is best read; and a folder's broken links."""
+    broken: list[str] = []
+    found: Iterable[tuple[str, _Member]]
     if path.is_dir():
-        found = _list_folder(path)
+        files, broken = list_files(path)
+        found = ((name, _file(file)) for name, file in files.items())
     elif _begins_as_zip(path):
         found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
     else:
@@ -237,7 +248,8 @@ def _list_members(path: Path, handles: ExitStack) -> dict[str, _Member]:
         members[clean] = member
     if members.pop(None, None):
         log.warning("%s: ignored members whose names would leave the archive", path)
-    return {name: member for name, member in members.items() if name and not is_hidden(name)}
+    shown = {name: member for name, member in members.items() if name and not is_hidden(name)}
+    return shown, broken
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -246,19 +258,9 @@ def _begins_as_zip(path: Path) -> bool:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _list_folder(path: Path) -> Iterator[tuple[str, _Member]]:
-    files, broken = list_files(path)
-    if broken:
-        log.warning(
-            "%s: left out %d links that lead nowhere or where you may not go: %s%s",
-            path,
-            len(broken),
-            ", ".join(broken[:SHOWN]),
-            ", …" if len(broken) > SHOWN else "",
-        )
-    for name, file in files.items():
-        size = file.stat().st_size
-        yield name, _Member(size, size, partial(file.open, "rb"))
+def _file(path: Path) -> _Member:
+    size = path.stat().st_size
+    return _Member(size, size, partial(path.open, "rb"))
 
 
 def _list_zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, _Member]]:

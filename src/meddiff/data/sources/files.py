@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.data.archive import open_archive
-from meddiff.data.sources.tables import several
+from meddiff.data.sources.tables import SHOWN, several
 from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,10 @@ def image_names(names: Sequence[str], folder: str | Path) -> list[str]:
             folder,
             others.total(),
             len(names),
-            ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common()),
+            ", ".join(
+                f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common(SHOWN)
+            )
+            + (", …" if len(others) > SHOWN else ""),
         )
     return images
 
