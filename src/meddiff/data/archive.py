@@ -86,7 +86,7 @@ class Archive:
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._members, self._broken = _list_members(path, handles)
+        self._members, self._left_out = _list_members(path, handles)
 
     def __enter__(self) -> "Archive":
         return self
@@ -95,15 +95,11 @@ class Archive:
         self._handles.close()
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted; links that lead nowhere are logged."""
-        if self._broken:
-            log.warning(
-                "%s: left out %d links that lead nowhere or where you may not go: %s%s",
-                self.path,
-                len(self._broken),
-                ", ".join(self._broken[:SHOWN]),
-                ", …" if len(self._broken) > SHOWN else "",
-            )
+        """Return the names of all files, sorted; what is left out for a fault is logged."""
+        for fault, names in self._left_out.items():
+            if names:
+                some = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+                log.warning("%s: left out %d %s: %s", self.path, len(names), fault, some)
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
@@ -230,9 +226,12 @@ def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, byte
                     yield position, data
 
 
-def _list_members(path: Path, handles: ExitStack) -> tuple[dict[str, _Member], list[str]]:
-    """List an archive in the order in which it is best read; and a folder's broken links."""
+def _list_members(
+    path: Path, handles: ExitStack
+) -> tuple[dict[str, _Member], dict[str, list[str]]]:
+    """List an archive in the order in which it is best read; and by fault what is left out."""
     broken: list[str] = []
+    outside: list[str] = []
     found: Iterable[tuple[str, _Member]]
     if path.is_dir():
         files, broken = list_files(path)
@@ -241,15 +240,18 @@ def _list_members(path: Path, handles: ExitStack) -> tuple[dict[str, _Member], l
         found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
     else:
         found = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
-    members: dict[str | None, _Member] = {}
+    members: dict[str, _Member] = {}
     for name, member in found:
-        if (clean := _clean(name)) in members and clean:
-            raise _damaged(path, f"it holds {clean} twice")
-        members[clean] = member
-    if members.pop(None, None):
-        log.warning("%s: ignored members whose names would leave the archive", path)
-    shown = {name: member for name, member in members.items() if name and not is_hidden(name)}
-    return shown, broken
+        if (clean := _clean(name)) is None:
+            outside.append(repr(name))
+        elif clean and not is_hidden(clean):
+            if clean in members:
+                raise _damaged(path, f"it holds {clean} twice")
+            members[clean] = member
+    return members, {
+        "links that lead nowhere or where you may not go": broken,
+        "members whose names would leave the archive": outside,
+    }
 
 
 def _begins_as_zip(path: Path) -> bool:

@@ -213,7 +213,7 @@ def _judge_type(images: Sequence[DeepError], total: int, given: Window | None) -
         )
     log.warning(
         "%d of %d images have %s pixels: for all of them, levels %.6g to %.6g become black to "
-        "white; %.2g %% of their pixels lie outside (%s)",
+        "white; about %.2g %% of their pixels lie outside (%s)",
         *(len(images), total, type, *window, 100 * outside.mean(), _some(images)),
     )
     for what, odd in {"lose their detail there": lost, "lie mostly outside": beyond}.items():
