@@ -129,7 +129,11 @@ def load_config(values: Mapping[str, Any]) -> Config:
 
 
 def _describe(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+    location = fault["loc"]
+    if location and location[-1] == "[key]":
+        # The key itself is at fault: pydantic tells it in its own way, and as the value.
+        location = location[:-2]
+    key = ".".join(map(str, location))
     if fault["type"] == "extra_forbidden":
         allowed = ", ".join(_fields_at(fault["loc"][:-1]))
         return f"configuration: unknown key {key}; allowed there: {allowed}"

@@ -4,20 +4,57 @@ Each phase declares its own settings in a `settings.py` beside the code that rea
 hold values and their limits only: what a job reads reaches it as parameters.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
+
+def as_text(value: Any) -> Any:
+    """Take a whole number as text; explain what YAML reads as something else again."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if value is None:
+        read, example = "null, ~ and nothing at all as no value", "null"
+    elif isinstance(value, bool):
+        words = ("yes", "on and true") if value else ("no", "off and false")
+        read, example = f"{', '.join(words)} as a truth value", words[0]
+    elif isinstance(value, float | date):
+        read, example = f"this as a {type(value).__name__}", str(value)
+    else:
+        return value
+    raise ValueError(f'text is needed, and YAML reads {read}: put it in quotes, as in "{example}"')
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
+"""Text that may look like a whole number."""
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$"), BeforeValidator(as_text)]
 
 
 class Section(BaseModel):
     """A part of the configuration; keys that it does not know are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_differ_as_text(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, Mapping) and len({*map(str, value)}) < len(value):
+                raise ValueError(f"{name} has a key twice, with and without quotes: {[*value]}")
+        return values
 
 
 class Duration(Section):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from meddiff.reading import read_csv
+
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 
 
 def show(path: Path) -> str:
     """Return a table as text: Table 5.2 in the study's shape, others as they stand."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table = read_csv(path)
     if "score" not in table:
         return table.dropna(axis="columns", how="all").to_string(index=False)
     head = table.iloc[0]

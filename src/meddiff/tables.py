@@ -16,6 +16,7 @@ from meddiff.metrics.classification import (
     with_ends,
 )
 from meddiff.metrics.distances import OVER_CLASSES
+from meddiff.reading import read_csv
 
 Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
@@ -38,7 +39,7 @@ def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
 
 def read_part(path: str | Path) -> pd.DataFrame:
     """Read a CSV that rows of a table come from, with its path as column `made_from`."""
-    return pd.read_csv(path).assign(made_from=str(path))
+    return read_csv(path).assign(made_from=str(path))
 
 
 def write_metrics(table: pd.DataFrame, path: str | Path) -> None:

@@ -45,6 +45,14 @@ def test_what_one_of_the_two_lacks_differs_by_infinity():
     assert compared(table(), table(kid=1.0)).loc["kid value", "largest"] == math.inf
 
 
+def test_rows_that_speak_of_the_same_are_told_apart_by_their_order():
+    """A curve of reliability has several bins with as many images."""
+    curve = pd.DataFrame({"class": "a", "images": 3, "predicted": [0.2, 0.5, 0.9]})
+    found = compared(curve, curve)
+    assert found.loc["predicted", ["cells", "same"]].tolist() == [3, 3]
+    assert compared(curve, curve.assign(predicted=[0.2, 0.6, 0.9])).loc["predicted", "same"] == 2
+
+
 def test_an_empty_cell_of_both_is_no_difference():
     empty = table(fid=math.nan)
     assert "fid value" not in compared(empty, empty).index

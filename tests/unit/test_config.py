@@ -97,6 +97,62 @@ def test_any_unknown_section_is_refused(values):
             load_config(values)
 
 
+FOLDER = {"source": "folder", "folder": {"images": "i", "table": "t.csv"}}
+
+
+def folder(**data) -> Config:
+    """Read a configuration of a folder, written without quotes."""
+    own = data.pop("folder", {})
+    values = yaml.safe_load(yaml.safe_dump({"data": FOLDER | data}))
+    values["data"]["folder"] |= own
+    return load_config(values)
+
+
+@given(st.lists(st.integers(min_value=-(10**6)), min_size=2, max_size=4, unique=True))
+def test_whole_numbers_are_names(numbers):
+    names = [str(number) for number in numbers]
+    config = folder(classes=numbers, folder={"labels": dict.fromkeys(numbers, numbers[0])})
+    assert config.data.classes == names
+    assert config.data.folder.labels == dict.fromkeys(names, names[0])
+
+
+def test_whole_numbers_name_columns_files_and_editions():
+    own = {"images": 2020, "id_column": 0, "patient_column": 7}
+    config = folder(editions=[2018, 2020], folder=own)
+    assert config.data.folder.images == "2020" and config.data.folder.id_column == "0"
+    assert config.data.folder.patient_column == "7" and config.data.folder.lesion_column is None
+    assert config.data.editions == ["2018", "2020"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "quoted"),
+    [
+        ("data: {folder: {labels: {no: benign}}}", "data.folder.labels", "no"),
+        ("data: {folder: {labels: {yes: benign}}}", "data.folder.labels", "yes"),
+        ("data: {folder: {labels: {1.5: benign}}}", "data.folder.labels", "1.5"),
+        ("data: {folder: {labels: {~: benign}}}", "data.folder.labels", "null"),
+        ("data: {folder: {labels: {x: off}}}", "data.folder.labels.x", "no"),
+        ("data: {folder: {id_column: no}}", "data.folder.id_column", "no"),
+        ("data: {classes: [a, on]}", "data.classes.1", "yes"),
+        ("data: {classes: [.nan, a]}", "data.classes.0", "nan"),
+        ("data: {classes: [a, 2020-01-02]}", "data.classes.1", "2020-01-02"),
+        ("undersample: {counts: {yes: 5}}", "undersample.counts", "yes"),
+        ("diffusion: {classes: {no: {epochs: 1}}}", "diffusion.classes", "no"),
+    ],
+)
+def test_what_yaml_does_not_read_as_text_is_told_with_the_quotes_that_mend_it(text, key, quoted):
+    with pytest.raises(MeddiffError) as caught:
+        load_config(yaml.safe_load(text))
+    said = str(caught.value)
+    assert said.startswith(f"configuration: {key} = ") and f'"{quoted}"' in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_name_with_and_without_quotes_is_no_two_names():
+    with pytest.raises(MeddiffError, match=r"data\.folder: labels .*\[0, '0'\]"):
+        folder(folder={"labels": {0: "benign", "0": "malignant"}})
+
+
 STUDY = {
     "data.size": 64,
     "data.hand.crop": 45,

@@ -6,13 +6,14 @@ from meddiff.cas.tables import read_runs, reliability_table
 from meddiff.figures.cas import arms_figure, dose_figure, reliability_figure
 from meddiff.figures.curves import save_figure
 from meddiff.jobs import job
+from meddiff.reading import read_csv
 from meddiff.tables import write_table
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
-    table = pd.concat(map(pd.read_csv, files.tables), ignore_index=True)
+    table = pd.concat(map(read_csv, files.tables), ignore_index=True)
     curves = reliability_table(read_runs(files.predictions), params.classes)
     save_figure(arms_figure(table, len(params.classes)), snakemake.output.arms)
     save_figure(reliability_figure(curves), snakemake.output.reliability)
-    save_figure(dose_figure(pd.read_csv(files.doses)), snakemake.output.doses)
+    save_figure(dose_figure(read_csv(files.doses)), snakemake.output.doses)
     write_table(curves, snakemake.output.curves, params.stamp)

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from meddiff.jobs import job
 from meddiff.published import Published, comparison
+from meddiff.reading import read_csv
 from meddiff.tables import write_table
 
 params = snakemake.params
 with job(snakemake):
-    tables = [(Path(path).stem, "this run", pd.read_csv(path)) for path in snakemake.input]
+    tables = [(Path(path).stem, "this run", read_csv(path)) for path in snakemake.input]
     tables += [
-        (Path(other["path"]).stem, other["run"], pd.read_csv(other["path"]))
-        for other in params.others
+        (Path(other["path"]).stem, other["run"], read_csv(other["path"])) for other in params.others
     ]
     published = map(Published.model_validate, params.published)
     write_table(comparison(published, tables), snakemake.output[0], {})

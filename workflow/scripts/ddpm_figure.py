@@ -1,16 +1,15 @@
 """Draw the curves of one DDPM's training, and the images drawn on the way."""
 
-import pandas as pd
-
 from meddiff.arrays import load_array
 from meddiff.diffusion.history import preview_epochs
 from meddiff.figures.curves import save_figure, training_curves
 from meddiff.figures.grids import save_picture, stages
 from meddiff.jobs import job
+from meddiff.reading import read_csv
 
 files = snakemake.input
 with job(snakemake):
-    history = pd.read_csv(files.history)
+    history = read_csv(files.history)
     title = f"DDPM {snakemake.wildcards.cls}"
     save_figure(training_curves(history, title), snakemake.output.curves)
     epochs = preview_epochs(history, snakemake.params.every)

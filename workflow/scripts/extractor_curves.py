@@ -1,12 +1,11 @@
 """Draw loss, learning rate and validation scores of every extractor trained here."""
 
-import pandas as pd
-
 from meddiff.figures.curves import save_figure, training_curves
 from meddiff.jobs import job
+from meddiff.reading import read_csv
 
 params = snakemake.params
 with job(snakemake):
     for name, history, picture in zip(params.names, snakemake.input, snakemake.output, strict=True):
         held_out = params.held_out.get(name, "validation")
-        save_figure(training_curves(pd.read_csv(history), name, held_out=held_out), picture)
+        save_figure(training_curves(read_csv(history), name, held_out=held_out), picture)

@@ -1,19 +1,18 @@
 """Say whether synthetic images replace, complement or harm real ones, as text and as a page."""
 
-import pandas as pd
-
 from meddiff.cas.images import count_shared
 from meddiff.cas.tables import read_runs, score_arms
 from meddiff.cas.verdict import Evidence, verdict
 from meddiff.files import write_text
 from meddiff.jobs import job
 from meddiff.pages import page
+from meddiff.reading import read_csv
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     predictions = read_runs(files.predictions)
     test = predictions.drop_duplicates("id")
-    copies = pd.read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
+    copies = read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
     text = verdict(
         score_arms(
             predictions,
@@ -29,7 +28,7 @@ with job(snakemake):
             test_groups=test["group"].nunique(),
             imported=params.imported,
             shared=count_shared(test["group"], files.learnt_rows),
-            doses=pd.read_csv(files.doses),
+            doses=read_csv(files.doses),
             copies=dict(copies),
         ),
     )

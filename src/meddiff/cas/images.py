@@ -10,6 +10,7 @@ from meddiff.arrays import load_images
 from meddiff.cas.arms import Pool, build_pool
 from meddiff.cas.experiment import HeldOut
 from meddiff.data.labelled import balanced, stack
+from meddiff.reading import read_csv
 
 Paths = Iterable[str | Path]
 
@@ -53,5 +54,4 @@ def count_shared(test: Sequence[str], learnt: Paths) -> int:
 
 
 def _names(path: str | Path) -> pd.DataFrame:
-    """Read ids and groups, which are names, also where they look like numbers."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False, usecols=["id", "group"])
+    return read_csv(path, ["id", "group"])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, Scored, score_cells
 from meddiff.metrics.probabilities import reliability
+from meddiff.reading import read_csv
 
 VALUES = ["metric", "class", "value", "std", "low", "high", "difference", "difference_low",
           "difference_high"]  # fmt: skip
@@ -19,14 +20,7 @@ DOSE = ["fraction", "ratio"]
 
 def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read predictions of all repetitions, each with its path as column `made_from`."""
-    # Ids and classes are names, also where they look like numbers.
-    names = dict.fromkeys(["id", "group", "label", "predicted", "note"], str)
-    parts = [
-        pd.read_csv(path, dtype=names, keep_default_na=False, na_values={"steps": [""]}).assign(
-            made_from=str(path)
-        )
-        for path in paths
-    ]
+    parts = [read_csv(path).fillna({"note": ""}).assign(made_from=str(path)) for path in paths]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from meddiff.settings import ClassName, Fraction, Section, Share
+from meddiff.settings import ClassName, Fraction, Section, Share, Text, as_text
 
-Edition = Literal["2018", "2019", "2020"]
+Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
 """Editions of the ISIC challenge whose images the DDPMs learn from."""
 
 
@@ -47,25 +47,25 @@ class Folder(Section):
 
     name: ClassName = "folder"
     """Name of the data set, stated in every table."""
-    images: str = ""
+    images: Text = ""
     """Folder that holds the images, at any depth. Relative paths start at the project's root."""
-    table: str = ""
+    table: Text = ""
     """CSV file with a header and one row an image."""
-    id_column: str = "id"
+    id_column: Text = "id"
     """Column with the image's id: its file name without suffix."""
-    label_column: str = "label"
+    label_column: Text = "label"
     """Column with the class."""
-    diagnosis_column: str | None = None
+    diagnosis_column: Text | None = None
     """Column with the diagnosis, where it tells more than the class."""
-    labels: dict[str, ClassName] = {}
+    labels: dict[Text, ClassName] = {}
     """Class of each value of that column that is no class name itself, e.g. `basal cell: bcc`."""
-    patient_column: str | None = None
+    patient_column: Text | None = None
     """Column with the patient: all images of a patient stay in one split."""
-    lesion_column: str | None = None
+    lesion_column: Text | None = None
     """Column with the lesion: all images of a lesion stay in one split."""
-    file_column: str | None = None
+    file_column: Text | None = None
     """Column with the path below the folder, where it does not follow from the id."""
-    masks: str | None = None
+    masks: Text | None = None
     """Folder with lesion masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`, endings in
     any case. The U-Net needs them."""
 

@@ -10,6 +10,7 @@ import pandas as pd
 from meddiff.errors import MeddiffError
 from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import SHARED, Record, lineage, read_records
+from meddiff.reading import read_csv
 from meddiff.sharing import remote
 from meddiff.sharing.proof import Proof
 from meddiff.tables import KEYS
@@ -45,7 +46,7 @@ def tell_shared(proof: Proof, origin: str | None) -> Iterator[str]:
         except MeddiffError as error:
             yield f"    no comparison of the numbers: {error}"
             return
-        found = compare(pd.read_csv(Path(folder) / proof.path), pd.read_csv(proof.path))
+        found = compare(read_csv(Path(folder) / proof.path), read_csv(proof.path))
     for row in found.itertuples():
         yield (
             f"    {row.number}: {row.same} of {row.cells} cells the same; relative difference "
@@ -88,9 +89,14 @@ def compare(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         by infinity. Counts that agree everywhere are left out.
     """
     keys = [key for key in KEYS if key in theirs and key in ours]
-    if not keys:
-        keys = ["row"]
-        theirs, ours = (table.rename_axis("row").reset_index() for table in (theirs, ours))
+    # Rows that speak of the same, or of nothing by name, are told apart by their order.
+    theirs, ours = (
+        table.assign(
+            row=table.groupby(keys, dropna=False).cumcount() if keys else range(len(table))
+        )
+        for table in (theirs, ours)
+    )
+    keys.append("row")
     both = theirs.merge(ours, on=keys, suffixes=(" theirs", " ours"), how="outer")
     kinds = both["metric"] if "metric" in keys else pd.Series("", index=both.index)
     numbers = [str(n) for n in theirs.select_dtypes("number") if n in ours and n not in keys]

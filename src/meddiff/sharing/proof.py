@@ -11,6 +11,7 @@ import pandas as pd
 from meddiff.errors import MeddiffError
 from meddiff.provenance.digests import sha256_here
 from meddiff.provenance.record import Record, Records, broken_links, lineage
+from meddiff.reading import read_csv
 from meddiff.sharing.plan import Plan, own_differences
 
 CLASSWISE = {"features", "distances", "noise"}
@@ -93,7 +94,7 @@ def cells_of(proof: Proof) -> pd.DataFrame:
     """Return a table's rows with the files behind each, for tables that name them."""
     if not proof.path.endswith(".csv") or not Path(proof.path).is_file():
         return pd.DataFrame()
-    table = pd.read_csv(proof.path, keep_default_na=False, na_values=[""])
+    table = read_csv(proof.path)
     if "made_from" not in table:
         return pd.DataFrame()
     classes = set(table.get("class", ())) - {"mean"}
