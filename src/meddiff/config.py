@@ -4,10 +4,10 @@ Defaults are the demo's; overlays such as `config/thesis.yaml` change single val
 or a value out of range is an error that names the key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
@@ -116,6 +116,21 @@ def _check_size(
             )
 
 
+def take_rebuild(values: MutableMapping[str, Any]) -> bool:
+    """Take `rebuild` out of a merged configuration: whether a run may make again what is shared.
+
+    Raises:
+        MeddiffError: it is neither yes nor no.
+    """
+    given = values.pop("rebuild", False)
+    try:
+        return TypeAdapter(bool).validate_python(given)
+    except ValidationError:
+        raise MeddiffError(
+            f"configuration: rebuild = {given!r}: say yes, true or 1, or no, false or 0"
+        ) from None
+
+
 def load_config(values: Mapping[str, Any]) -> Config:
     """Validate a merged configuration.
 
@@ -135,7 +150,9 @@ def _describe(fault: Any) -> str:
         location = location[:-2]
     key = ".".join(map(str, location))
     if fault["type"] == "extra_forbidden":
-        allowed = ", ".join(_fields_at(fault["loc"][:-1]))
+        fields = _fields_at(location[:-1])
+        # No part of the configuration, but of what Snakemake is given as such.
+        allowed = ", ".join(fields if len(location) > 1 else [*fields, "rebuild"])
         return f"configuration: unknown key {key}; allowed there: {allowed}"
     message = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]

@@ -11,7 +11,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from conftest import ROOT
-from meddiff.config import Config, load_config
+from meddiff.config import Config, load_config, take_rebuild
 from meddiff.config_files import generated
 from meddiff.errors import MeddiffError
 
@@ -80,6 +80,24 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
 def test_faults_are_told_with_key_value_and_remedy(values, told):
     with pytest.raises(MeddiffError, match=told) as caught:
         load_config(values)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "rebuild"),
+    [("yes", True), ("Yes", True), ("true", True), (True, True), (1, True), ("1", True),
+     ("no", False), ("false", False), (False, False), (0, False), ("0", False)],
+)  # fmt: skip
+def test_rebuild_is_said_in_any_way_and_is_no_part_of_the_configuration(given, rebuild):
+    values = {"seed": 3, "rebuild": given}
+    assert take_rebuild(values) is rebuild
+    assert values == {"seed": 3} and take_rebuild(values) is False
+
+
+@pytest.mark.parametrize("given", ["maybe", "", None, 2, ["yes"], {"results": "yes"}])
+def test_rebuild_that_is_neither_yes_nor_no_is_refused(given):
+    with pytest.raises(MeddiffError, match=r"rebuild = ") as caught:
+        take_rebuild({"rebuild": given})
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from meddiff.config import load_config
+from meddiff.config import load_config, take_rebuild
 from meddiff.data.registry import published, read_registry
 from meddiff.errors import MeddiffError
 from meddiff.files import sha256_file
@@ -25,10 +25,9 @@ ROOT = Path(workflow.basedir)
 # On a busy machine OpenMP's threads otherwise spin while they wait and make nets run many times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-# No part of the configuration: allows a run to make again what is shared.
-REBUILD = str(config.pop("rebuild", False)).lower() == "true"
-
 try:
+    # No part of the configuration: allows a run to make again what is shared.
+    REBUILD = take_rebuild(config)
     cfg = load_config(config)
     # Not in the processes of single jobs: Snakemake plans in the main one only.
     SHARED = adopt() if workflow.exec_mode == ExecMode.DEFAULT else {}
