@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
 from meddiff.data.settings import Data, Split, Undersample
-from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.diffusion.settings import Ddpm, Diffusion, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.extractors.settings import Extractors
 from meddiff.metrics.settings import Metrics, MsSsimWindow, SsimWindow
@@ -22,7 +22,7 @@ from meddiff.settings import ClassName, Compute, Section
 class HandExperiment(Section):
     """The study's section 5.1: one DDPM of hand radiographs (`snakemake hand`)."""
 
-    diffusion: Diffusion = Diffusion(steps=600, augmentation="hand")
+    diffusion: Ddpm = Ddpm(steps=600, augmentation="hand")
     sampling: Sampling = Sampling(images=100)
     weights: Literal["auto", "radimagenet", "none"] = "auto"
     """`auto` takes RadImageNet's weights where they can be fetched or found and random ones

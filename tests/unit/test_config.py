@@ -1,6 +1,11 @@
 """The configuration: generated files in step, clear errors, the study's values."""
 
+import ast
 import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from conftest import ROOT
 from meddiff.config import Config, load_config, take_rebuild
 from meddiff.config_files import generated
 from meddiff.errors import MeddiffError
+from meddiff.settings import Section
 
 
 def merged(*overlays: str) -> Config:
@@ -169,6 +175,47 @@ def test_what_yaml_does_not_read_as_text_is_told_with_the_quotes_that_mend_it(te
 def test_a_name_with_and_without_quotes_is_no_two_names():
     with pytest.raises(MeddiffError, match=r"data\.folder: labels .*\[0, '0'\]"):
         folder(folder={"labels": {0: "benign", "0": "malignant"}})
+
+
+def test_overrides_by_class_are_for_lesions_alone():
+    """Section 5.1 has one DDPM, which none of them would reach."""
+    with pytest.raises(MeddiffError, match=r"unknown key hand\.diffusion\.classes"):
+        load_config({"hand": {"diffusion": {"classes": {"hand": {"epochs": 3}}}}})
+    assert "classes" not in Config().hand.diffusion.model_dump()
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """Names and texts of a program that may read a setting, declarations of settings apart."""
+    if path.suffix == ".smk":
+        yield from re.findall(r"\w+", path.read_text())
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.arg | ast.keyword):
+            yield node.arg or ""
+
+
+def sections(model: type[Section]) -> Iterator[type[Section]]:
+    yield model
+    for field in model.model_fields.values():
+        parts = [field.annotation, *get_args(field.annotation)]
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, Section):
+                yield from sections(part)
+
+
+def test_something_reads_every_setting():
+    """A key that nothing reads would be taken, perhaps rerun jobs, and change nothing."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").rglob("*.py"),
+             *(ROOT / "workflow").rglob("*.smk")]  # fmt: skip
+    own = {"settings.py", "config.py", "config_files.py"}
+    read = {word for path in files if path.name not in own for word in words_of(path)}
+    for section in set(sections(Config)):
+        assert set(section.model_fields) <= read, section
+    assert "sorce" not in read
 
 
 STUDY = {

@@ -20,7 +20,7 @@ rule index_lesions:
     params:
         code=code("index_lesions.py"),
         kaggle=SOURCE != "isic",
-        policy=cfg.data.label_policy,
+        policy=None if SOURCE == "folder" else cfg.data.label_policy,
         folder=folder_params(),
         classes=CLASSES,
     script:

@@ -123,8 +123,8 @@ class ClassOverride(Section):
         return self
 
 
-class Diffusion(Duration):
-    """Training of one DDPM a class."""
+class Ddpm(Duration):
+    """Training of a DDPM."""
 
     steps: PositiveInt | None = 900
     network: Network = Network()
@@ -160,8 +160,6 @@ class Diffusion(Duration):
     validation_every: PositiveInt = 5
     """Epochs between validation losses and previews."""
     preview: Preview = Preview()
-    classes: dict[ClassName, ClassOverride] = {}
-    """Overrides for single classes."""
 
     @field_validator("augmentation", mode="before")
     @classmethod
@@ -174,6 +172,13 @@ class Diffusion(Duration):
             return value
         keys = ", ".join(Augmentation.model_fields)
         raise ValueError(f"give one of {', '.join(names)}, or a mapping of {keys}")
+
+
+class Diffusion(Ddpm):
+    """Training of one DDPM a class."""
+
+    classes: dict[ClassName, ClassOverride] = {}
+    """Overrides for single classes."""
 
     def for_class(self, name: str) -> "Diffusion":
         """Return the settings of one class's DDPM, overrides applied."""
