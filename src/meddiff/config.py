@@ -7,11 +7,18 @@ or a value out of range is an error that names the key.
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
-from meddiff.data.settings import Data, Split, Undersample
+from meddiff.data.settings import Count, Data, Split, Undersample
 from meddiff.diffusion.settings import Ddpm, Diffusion, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.extractors.settings import Extractors
@@ -44,7 +51,7 @@ class Config(Section):
     compute: Compute = Compute()
     data: Data = Data()
     split: Split = Split()
-    undersample: Undersample = Undersample()
+    undersample: Undersample | Literal["none"] = Undersample()
     audit: Audit = Audit()
     diffusion: Diffusion = Diffusion()
     sampling: Sampling = Sampling()
@@ -53,11 +60,24 @@ class Config(Section):
     metrics: Metrics = Metrics()
     cas: Cas = Cas()
 
+    @field_validator("undersample", mode="before")
+    @classmethod
+    def _none_or_counts(cls, value: Any) -> Any:
+        """Decide here: a union would tell a fault for each of its parts."""
+        if isinstance(value, Mapping):
+            return Undersample.model_validate(value)
+        if value == "none" or isinstance(value, Undersample):
+            return value
+        raise ValueError("give none, or a mapping with counts")
+
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
-        for key in ("diffusion.classes", "undersample.counts"):
-            section, field = key.split(".")
-            if unknown := set(getattr(getattr(self, section), field)) - set(self.data.classes):
+        named: dict[str, Mapping[str, object]] = {
+            "diffusion.classes": self.diffusion.classes,
+            "undersample.counts": self.kept,
+        }
+        for key, by_class in named.items():
+            if unknown := set(by_class) - set(self.data.classes):
                 raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
         parts: dict[str, Config | HandExperiment] = {"": self, "hand.": self.hand}
         for where, part in parts.items():
@@ -92,6 +112,13 @@ class Config(Section):
             nets = {"hand.diffusion.network": 2 ** (len(self.hand.diffusion.network.channels) - 1)}
             size = self.data.hand.size
             _check_size("data.hand.size", size, nets, "hand.metrics", self.hand.metrics)
+
+    @property
+    def kept(self) -> dict[str, Count]:
+        """Images that undersampling keeps of a class, where not the size of the smallest."""
+        if isinstance(self.undersample, Undersample):
+            return self.undersample.counts
+        return dict.fromkeys(self.data.classes, "all")
 
     @property
     def data_name(self) -> str:

@@ -5,7 +5,6 @@ users bring, and the index of images, are read by `meddiff.data.sources.read_str
 `meddiff.data.index.read_table` instead, to which everything is text.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +25,7 @@ TEXT = frozenset(
 """Columns that hold text; in the audit's tables `images` is a count, which no one reckons with."""
 
 
-def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a CSV of the project, or some of its columns.
 
     Columns of TEXT hold text, others what they look like. An empty cell is missing (NaN), and no

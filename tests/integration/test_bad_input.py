@@ -44,7 +44,9 @@ def run_folder(folder, snakemake, tmp_path):
         settings = {"images": str(folder / "images"), "table": str(folder / "table.csv")}
         data = {"source": "folder", "classes": ["a", "b"], "folder": settings | changes}
         overlay = tmp_path / "mine.yaml"
-        overlay.write_text(yaml.safe_dump({"data": data}))
+        # Two images of each class in every split.
+        shares = {"validation": 0.2, "test": 0.2}
+        overlay.write_text(yaml.safe_dump({"data": data, "split": shares}))
         return snakemake(tmp_path / "run", target, configs=[SMOKE, overlay], check=check)
 
     return run

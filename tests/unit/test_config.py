@@ -172,6 +172,32 @@ def test_what_yaml_does_not_read_as_text_is_told_with_the_quotes_that_mend_it(te
     assert len(said.splitlines()) == 1
 
 
+def test_undersampling_is_left_out_or_says_what_is_kept():
+    assert load_config({"undersample": "none"}).kept == {"benign": "all", "malignant": "all"}
+    given = {"benign": "all", "malignant": 5}
+    assert load_config({"undersample": {"counts": given}}).kept == given
+    assert load_config({}).kept == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (None, "undersample = None"),
+        ("all", "undersample = 'all'"),
+        ({"counts": {"benign": "none"}}, "undersample.counts.benign = 'none'"),
+        ({"counts": {"benign": 0}}, "undersample.counts.benign = 0"),
+        ({"counts": {"benign": True}}, "undersample.counts.benign = True"),
+        ({"counts": {"mole": "all"}}, "undersample.counts names ['mole']"),
+        ({"count": {}}, "unknown key undersample.count; allowed there: counts"),
+    ],
+)
+def test_undersampling_that_is_wrong_is_told_in_one_line(given, key):
+    with pytest.raises(MeddiffError) as caught:
+        load_config({"undersample": given})
+    assert str(caught.value).startswith(f"configuration: {key}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_name_with_and_without_quotes_is_no_two_names():
     with pytest.raises(MeddiffError, match=r"data\.folder: labels .*\[0, '0'\]"):
         folder(folder={"labels": {0: "benign", "0": "malignant"}})

@@ -17,6 +17,7 @@ from meddiff.data.sources import (
     read_isic2016,
     read_mednist_hand,
     read_strings,
+    refuse_absent,
 )
 from meddiff.errors import MeddiffError
 
@@ -353,6 +354,13 @@ class TestFolder:
     def test_a_table_without_rows(self, tmp_path: Path) -> None:
         with pytest.raises(MeddiffError, match="header but no rows"):
             self.read(tmp_path, "id,dx\n", ["a.png"])
+
+
+def test_a_class_without_an_image_is_refused() -> None:
+    records = pd.DataFrame({"label": ["0", "NA"]}, dtype="string")
+    refuse_absent(records, ["0", "NA"])
+    with pytest.raises(MeddiffError, match=r"data\.classes .*\b1, None,.* data\.folder\.labels"):
+        refuse_absent(records, ["0", "1", "None"])
 
 
 class TestCsv:

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
-from meddiff.data.split import split_audited, split_study, undersample
+from meddiff.data.split import (
+    LEAST,
+    require_images,
+    split_audited,
+    split_study,
+    undersample,
+)
 from meddiff.errors import MeddiffError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -279,3 +285,98 @@ class TestUndersample:
     def test_the_seed_changes_the_selection(self) -> None:
         first, second = (undersample(self.table(), seed)["selected"] for seed in (0, 1))
         assert not np.array_equal(first, second)
+
+    def test_all_images_of_a_class_are_kept_where_that_is_asked(self) -> None:
+        table = images(a=40, b=12, c=9).assign(split=["train", "train", "test"] * 20 + ["test"])
+        chosen = undersample(table, seed=0, counts={"a": "all", "b": 6})
+        kept = Counter(chosen.loc[chosen["selected"], "label"])
+        rest = undersample(table, seed=0)
+        assert kept == {"a": 40, "b": 6, "c": Counter(rest[rest["selected"]]["label"])["c"]}
+        whole = undersample(table, seed=0, counts=dict.fromkeys("abc", "all"))
+        assert whole["selected"].all() and whole["rank"].equals(rest["rank"])
+
+    def test_all_is_the_number_of_images_that_there_are(self) -> None:
+        table = self.table()
+        table.loc[:3, "split"] = pd.NA
+        asked = undersample(table, 0, {"benign": 56, "malignant": 12})
+        pd.testing.assert_frame_equal(
+            undersample(table, 0, {"benign": "all", "malignant": "all"}), asked
+        )
+
+
+class TestRequireImages:
+    @staticmethod
+    def table(**cells: list[int]) -> pd.DataFrame:
+        """Rows of each class in training, validation and test set, all kept."""
+        rows = [
+            {"label": label, "split": split, "selected": True}
+            for label, counts in cells.items()
+            for split, count in zip(FRACTIONS, counts, strict=True)
+            for _ in range(count)
+        ]
+        return pd.DataFrame(rows).astype({"label": "string", "split": "string"})
+
+    def told(self, table: pd.DataFrame, fractions=FRACTIONS, shares: str = "split") -> str:
+        with pytest.raises(MeddiffError) as caught:
+            require_images(table, ["a", "b"], fractions, shares)
+        assert len(str(caught.value).splitlines()) == 1
+        return str(caught.value)
+
+    def test_enough(self) -> None:
+        require_images(self.table(a=[LEAST] * 3, b=[9, 3, 2]), ["a", "b"], FRACTIONS, "split")
+        hand = {"train": 0.9, "validation": 0.1, "test": 0.0}
+        require_images(self.table(a=[9, 2, 0]), ["a"], hand, "data.hand")
+
+    @pytest.mark.parametrize(
+        ("counts", "remedies"),
+        [
+            ([9, 4, 1], ["split.test"]),
+            ([9, 1, 0], ["split.test", "split.validation"]),
+            ([1, 4, 4], ["lower split.validation", "lower split.test"]),
+            ([1, 1, 1], ["add images"]),
+        ],
+    )
+    def test_the_class_its_numbers_and_the_remedy_are_told(self, counts, remedies) -> None:
+        told = self.told(self.table(a=[9, 9, 9], b=counts))
+        assert "class b" in told and "class a" not in told
+        assert all(str(count) in told for count in counts)
+        assert all(remedy in told for remedy in remedies)
+        keys = {"split.validation", "split.test", "undersample"}
+        assert all((key in told) == any(key in one for one in remedies) for key in keys)
+
+    def test_what_undersampling_took_is_told_by_its_key(self) -> None:
+        table = self.table(a=[9, 9, 9], b=[9, 3, 3])
+        table.loc[table.groupby(["label", "split"]).cumcount() > 0, "selected"] = False
+        told = self.told(table)
+        assert "undersample.counts" in told and "split.test" not in told
+
+    def test_a_class_without_images_is_named(self) -> None:
+        told = self.told(self.table(a=[9, 9, 9]))
+        assert "data.classes" in told and told.count("b") > 0 and "split." not in told
+
+    def test_the_section_of_the_shares_is_named(self) -> None:
+        hand = {"train": 0.9, "validation": 0.1, "test": 0.0}
+        told = self.told(self.table(a=[9, 9, 0], b=[9, 1, 0]), hand, "data.hand")
+        assert "data.hand.validation" in told and "data.hand.test" not in told
+
+    @settings(deadline=None, max_examples=50)
+    @given(
+        st.lists(st.integers(2, 30), min_size=2, max_size=2),
+        st.sampled_from(["study", "audited"]),
+        st.integers(0, 9),
+        st.sampled_from([{}, {"a": "all", "b": "all"}]),
+    )
+    def test_what_passes_has_enough_of_each_class_in_every_split(
+        self, sizes, protocol, seed, counts
+    ) -> None:
+        table = images(**dict(zip("ab", sizes, strict=True)))
+        divide = {"study": split_study, "audited": split_audited}[protocol]
+        try:
+            table["split"] = divide(table, fractions=FRACTIONS, seed=seed)
+            table = undersample(table, seed, counts)
+            require_images(table, ["a", "b"], FRACTIONS, "split")
+        except MeddiffError as error:
+            assert "class" in str(error)
+            return
+        cells = table[table["selected"]].groupby(["label", "split"]).size()
+        assert len(cells) == 6 and cells.min() >= LEAST

@@ -66,7 +66,7 @@ rule audit_leakage:
     params:
         code=code("audit_leakage.py"),
         fractions=split_fractions(cfg.split),
-        counts=cfg.undersample.counts,
+        counts=cfg.kept,
         seed=cfg.seed,
         official=SOURCE != "folder",
         stamp=DATA_STAMP,

@@ -79,12 +79,11 @@ rule split:
         code=code("split.py"),
         # Hand radiographs have no patients; the study split them at random.
         protocol=lambda wildcards: (
-            "study" if wildcards.dataset == "hand" else cfg.protocol
+            "study" if wildcards.dataset == HAND else cfg.protocol
         ),
         fractions=fractions,
-        counts=lambda wildcards: (
-            {} if wildcards.dataset == "hand" else cfg.undersample.counts
-        ),
+        counts=lambda wildcards: {} if wildcards.dataset == HAND else cfg.kept,
+        classes=lambda wildcards: [HAND] if wildcards.dataset == HAND else CLASSES,
         seed=cfg.seed,
     script:
         "../scripts/split.py"

@@ -6,7 +6,7 @@ from meddiff.data.duplicates import find_duplicates
 from meddiff.data.index import build_index, write_table
 from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder
-from meddiff.data.sources import read_folder, read_lesions, warn_of_strangers
+from meddiff.data.sources import read_folder, read_lesions, refuse_absent, warn_of_strangers
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 from meddiff.progress import Progress
@@ -28,6 +28,7 @@ with job(snakemake):
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
         records, official = read_lesions(files, kaggle=params.kaggle, policy=params.policy)
+    refuse_absent(records, params.classes)
     warn_of_strangers(records)
     with Progress(len(records), "index lesions", unit="image") as progress:
         index = build_index(records, workers=snakemake.threads, progress=progress.advance)

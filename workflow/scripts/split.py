@@ -1,7 +1,7 @@
 """Divide images into training, validation and test sets, and undersample the larger classes."""
 
 from meddiff.data.index import read_table, write_table
-from meddiff.data.split import split_audited, split_study, undersample
+from meddiff.data.split import require_images, split_audited, split_study, undersample
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 
@@ -10,5 +10,8 @@ with job(snakemake):
     index = read_table(snakemake.input[0])
     divide = {"audited": split_audited, "study": split_study}[params.protocol]
     index["split"] = divide(index, fractions=params.fractions, seed=params.seed)
+    table = undersample(index, params.seed, params.counts)
+    shares = "data.hand" if snakemake.wildcards.dataset == "hand" else "split"
+    require_images(table, params.classes, params.fractions, shares)
     with atomic_write(snakemake.output[0]) as temporary:
-        write_table(undersample(index, params.seed, params.counts), temporary)
+        write_table(table, temporary)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from meddiff.data.segmentation import is_among, official_split, without_test_lesions
+from meddiff.data.settings import Count
 from meddiff.data.split import split_audited, split_study, undersample
 from meddiff.errors import MeddiffError
 
@@ -29,7 +30,7 @@ def leakage_table(
     segmentation: pd.DataFrame | None,
     *,
     fractions: Mapping[str, float],
-    counts: Mapping[str, int],
+    counts: Mapping[str, Count],
     seed: int,
     official: bool = True,
 ) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def leakage_table(
 _UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
 
 
-def _used(table: pd.DataFrame, counts: Mapping[str, int], seed: int) -> pd.DataFrame:
+def _used(table: pd.DataFrame, counts: Mapping[str, Count], seed: int) -> pd.DataFrame:
     """Return the images in use, `photograph` being the same for all copies of an image."""
     table = undersample(table, seed, counts)
     return table[table["selected"]]

@@ -2,14 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    TypeAdapter,
+    model_validator,
+)
 
 from meddiff.settings import ClassName, Fraction, Section, Share, Text, as_text
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
 """Editions of the ISIC challenge whose images the DDPMs learn from."""
+
+Count = PositiveInt | Literal["all"]
+"""Images that undersampling keeps of a class."""
 
 
 class PhantomCounts(Section):
@@ -152,8 +161,22 @@ class Split(Section):
         return self
 
 
-class Undersample(Section):
-    """Random undersampling: by default every class is cut to the size of the smallest."""
+def _number_or_all(value: Any) -> Any:
+    """Decide here: a union would tell a fault for each of its parts."""
+    if value == "all":
+        return value
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return TypeAdapter(PositiveInt).validate_python(value)
+    except ValueError:
+        raise ValueError("give a number of images, 1 or more, or all") from None
 
-    counts: dict[ClassName, PositiveInt] = {}
-    """Images kept of a class over all splits, where not the size of the smallest class."""
+
+class Undersample(Section):
+    """Random undersampling, which cuts every class to the size of the smallest; `none` in place of
+    this section keeps all images."""
+
+    counts: dict[ClassName, Annotated[Count, BeforeValidator(_number_or_all)]] = {}
+    """Images kept of a class over all splits, or `all`, where not the size of the smallest
+    class."""

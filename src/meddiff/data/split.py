@@ -12,10 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meddiff.data.settings import Count
 from meddiff.errors import MeddiffError
 from meddiff.randomness import stream_seed
 
 log = logging.getLogger(__name__)
+
+LEAST = 2
+"""Images of a class that every split needs: FID, the similarity within a set and cross-validation
+take two at least, of training, validation and test images alike."""
 
 
 def split_audited(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: int) -> pd.Series:
@@ -78,14 +83,15 @@ def split_study(index: pd.DataFrame, fractions: Mapping[str, float], seed: int) 
 
 
 def undersample(
-    table: pd.DataFrame, seed: int, counts: Mapping[str, int] | None = None
+    table: pd.DataFrame, seed: int, counts: Mapping[str, Count] | None = None
 ) -> pd.DataFrame:
     """Select at random as many images of each class as the smallest class of the split has.
 
     Args:
         table: table with `id`, `label` and `split`; rows without a split are never selected.
         seed: seed of the order.
-        counts: images kept of a class instead, over all splits; each split keeps its share.
+        counts: images kept of a class instead, over all splits, or "all"; each split keeps its
+            share.
 
     Returns:
         The table with `rank`, the 0-based place in a random order of (split, label), and
@@ -104,12 +110,77 @@ def undersample(
     kept = smallest.copy()
     for label, count in asked.items():
         of_label = table["label"] == label
+        if count == "all":
+            kept[of_label] = size
+            continue
         sizes = table.loc[of_label, "split"].value_counts(sort=False)
         numbers = _apportion(count, list(sizes / sizes.sum()))
         kept[of_label] = table["split"].map(dict(zip(sizes.index, numbers, strict=True)))
     selected = (rank < kept).fillna(False).astype(bool)
     _log_counts(table["split"].where(selected), table["label"])
     return table.assign(rank=rank, selected=selected)
+
+
+def require_images(
+    table: pd.DataFrame, classes: Sequence[str], fractions: Mapping[str, float], shares: str
+) -> None:
+    """Refuse classes that lack images in a split, before anything is trained.
+
+    Args:
+        table: table of `undersample`.
+        classes: class names.
+        fractions: split to its share; splits with share 0 are not needed.
+        shares: section of the configuration that holds the shares, for the remedy.
+
+    Raises:
+        MeddiffError: a class has no image, or fewer than LEAST in a split.
+    """
+    splits = [name for name, share in fractions.items() if share]
+    present = table[table["split"].notna()]
+    whole, kept = (
+        _count(rows, classes, splits) for rows in (present, present[present["selected"]])
+    )
+    if absent := [name for name in classes if not any(whole[name].values())]:
+        raise MeddiffError(
+            f"data.classes names {', '.join(absent)}, of which there are no images: add images or "
+            "take the name out"
+        )
+    remedies = [remedy for name in classes for remedy in _remedies(whole[name], shares)]
+    if remedies:
+        raise _too_few(whole, ", ".join(dict.fromkeys([*remedies, "or add images"])))
+    if any(count < LEAST for counts in kept.values() for count in counts.values()):
+        remedy = "raise undersample.counts, or say `undersample: none` to keep all images"
+        raise _too_few(kept, remedy)
+
+
+def _count(
+    rows: pd.DataFrame, classes: Sequence[str], splits: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Count images by class and split."""
+    found = rows.groupby(["label", "split"]).size().to_dict()
+    return {name: {split: found.get((name, split), 0) for split in splits} for name in classes}
+
+
+def _remedies(counts: Mapping[str, int], shares: str) -> list[str]:
+    """Return what gives a class enough images in each split, if its images are enough at all."""
+    few = [name for name, count in counts.items() if count < LEAST]
+    if few and sum(counts.values()) < LEAST * len(counts):
+        return ["take the class out"]
+    found = [f"raise {shares}.{name}" for name in few if name != "train"]
+    if "train" in few:
+        found += [f"lower {shares}.{name}" for name in counts if name not in few]
+    return found
+
+
+def _too_few(counts: Mapping[str, Mapping[str, int]], remedy: str) -> MeddiffError:
+    told = [
+        f"class {name} has " + ", ".join(f"{count} {split}" for split, count in of_class.items())
+        for name, of_class in counts.items()
+        if min(of_class.values()) < LEAST
+    ]
+    return MeddiffError(
+        f"{'; '.join(told)} images, but each split needs at least {LEAST} of each class: {remedy}"
+    )
 
 
 def _random_hashes(ids: pd.Series, seed: int, purpose: str) -> pd.Series:
@@ -139,9 +210,11 @@ def _require(available: pd.Series, shares: Mapping[str, float], unit: str) -> No
             )
 
 
-def _require_counts(asked: Mapping[str, int], table: pd.DataFrame) -> None:
+def _require_counts(asked: Mapping[str, Count], table: pd.DataFrame) -> None:
     available = table.loc[table["split"].notna(), "label"].value_counts()
     for label, count in asked.items():
+        if count == "all":
+            continue
         if count > (most := available.get(label, 0)):
             raise MeddiffError(
                 f"class {label}: {count} images are to be kept but there are {most}; lower "

@@ -16,7 +16,13 @@ from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.kaggle import read_kaggle
 from meddiff.data.sources.lesions import read_lesions
 from meddiff.data.sources.mednist import read_mednist_hand
-from meddiff.data.sources.tables import COLUMNS, read_strings, several, warn_of_strangers
+from meddiff.data.sources.tables import (
+    COLUMNS,
+    read_strings,
+    refuse_absent,
+    several,
+    warn_of_strangers,
+)
 
 __all__ = [
     "COLUMNS",
@@ -29,6 +35,7 @@ __all__ = [
     "read_mednist_hand",
     "read_official_duplicates",
     "read_strings",
+    "refuse_absent",
     "several",
     "warn_of_strangers",
 ]

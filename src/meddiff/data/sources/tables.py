@@ -119,6 +119,15 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return table
 
 
+def refuse_absent(records: pd.DataFrame, classes: Iterable[str]) -> None:
+    """Refuse classes that no image is of."""
+    if absent := [name for name in classes if not records["label"].eq(name).any()]:
+        raise MeddiffError(
+            f"data.classes names {', '.join(absent)}, of which there is no image: add images, take "
+            "the name out, or say in data.folder.labels how your table calls it"
+        )
+
+
 def warn_of_strangers(records: pd.DataFrame) -> None:
     """Log how many images name neither a patient nor a lesion, as no split can keep them apart."""
     strangers = (records["patient"].isna() & records["lesion"].isna()).sum()
