@@ -36,6 +36,7 @@ from meddiff.data.phantom import (
     write_mednist,
 )
 from meddiff.errors import MeddiffError
+from meddiff.randomness import stream
 
 COUNTS = {
     "2018": {"benign": 24, "malignant": 12},
@@ -337,9 +338,8 @@ def test_an_edition_is_laid_out_as_kaggle_delivers_it(plan, archives):
 def test_an_edition_shows_the_lesions_of_its_plan(plan, archives):
     images = images_of(archives["2018"])
     for row in plan[plan["edition"] == "2018"].itertuples():
-        skin, lesion, view = (
-            np.random.default_rng(seed) for seed in (row.skin_seed, row.lesion_seed, row.seed)
-        )
+        seeds = {"skin": row.skin_seed, "lesion": row.lesion_seed, "view": row.seed}
+        skin, lesion, view = (stream(seed, f"phantom {what}") for what, seed in seeds.items())
         planned = sample_lesion(lesion, row.target == 1, sample_skin(skin))
         expected = draw_lesion(planned, sample_view(view), 112)[0]
         assert peak_signal_noise_ratio(expected, decode(images[row.isic_id])) > 30

@@ -24,7 +24,7 @@ from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
 from meddiff.data.depth import windows_of
 from meddiff.data.preprocessing import preprocess
-from meddiff.randomness import stream
+from meddiff.randomness import stream, stream_seed
 
 Pixels = NDArray[np.uint8]
 LEVELS = (0, 1, 5, 25, 50, 75, 95, 99, 100)
@@ -103,7 +103,7 @@ def _guess(
     """Tell the second label of held-out images; None where there are too few to hold some out."""
     if folds < 2:
         return None
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=_fold_seed(seed, "labels"))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
     guesses: NDArray[np.bool_] = cross_val_predict(model, seen, second, cv=parts)
     return guesses
@@ -181,6 +181,11 @@ def _encode(pixels: Pixels, quality: int) -> Pixels:
     return np.asarray(Image.open(file))
 
 
+def _fold_seed(seed: int, purpose: str) -> int:
+    """Return a seed as scikit-learn takes them, below 2^32."""
+    return stream_seed(seed, "encoding folds", purpose) % 2**32
+
+
 def _from_headers(rows: pd.DataFrame, folds: int, seed: int) -> dict[str, object]:
     """Tell the class of each image from its file's header, groups kept together."""
     headers = rows[["encoding", "width", "height"]].astype("string").fillna("").to_numpy(str)
@@ -188,7 +193,7 @@ def _from_headers(rows: pd.DataFrame, folds: int, seed: int) -> dict[str, object
     folds = min(folds, int(rows.groupby("label")["group"].nunique().min()))
     if folds < 2:
         return _score("class", "headers of the files", labels, None)
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=_fold_seed(seed, "headers"))
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=5000))
     guesses = cross_val_predict(model, headers, labels, groups=rows["group"], cv=parts)
     return _score("class", "headers of the files", labels, guesses)

@@ -21,6 +21,7 @@ from meddiff.cas.classifier import Learnt, Lesson
 from meddiff.cas.settings import HogSvm as Settings
 from meddiff.cas.settings import Kernel
 from meddiff.errors import MeddiffError
+from meddiff.randomness import stream_seed
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class HogSvm:
                 f"{lesson.name}: a class has one training image; cross-validation needs two: give "
                 "it more images"
             )
-        options = {"shuffle": True, "random_state": lesson.seed % 2**32}
+        options = {"shuffle": True, "random_state": stream_seed(lesson.seed, "folds") % 2**32}
         least = min(len(np.unique(groups[labels == label])) for label in present)
         if least >= 2:
             grouped = StratifiedGroupKFold(min(self.settings.folds, least), **options)

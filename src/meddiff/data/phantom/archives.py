@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance
 
@@ -26,6 +25,7 @@ from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_s
 from meddiff.data.phantom.hand import draw_hand
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
+from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def write_mednist(path: str | Path, *, seed: int, n: int) -> None:
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
         for number in range(n):
-            jpeg = _encode(Image.fromarray(draw_hand(np.random.default_rng([seed, number]))))
+            jpeg = _encode(Image.fromarray(draw_hand(stream(seed, "phantom hand", number))))
             member = tarfile.TarInfo(f"MedNIST/Hand/{number:06d}.jpeg")
             member.size = len(jpeg)
             archive.addfile(member, io.BytesIO(jpeg))
@@ -167,17 +167,17 @@ def _check_plan(plan: pd.DataFrame) -> None:
 
 
 def _draw_photograph(photograph: Photograph, size: int) -> bytes:
-    skin = sample_skin(np.random.default_rng(photograph.skin_seed))
-    rng = np.random.default_rng(photograph.lesion_seed)
+    skin = sample_skin(stream(photograph.skin_seed, "phantom skin"))
+    rng = stream(photograph.lesion_seed, "phantom lesion")
     lesion = sample_lesion(rng, bool(photograph.target), skin)
-    view = sample_view(np.random.default_rng(photograph.seed))
+    view = sample_view(stream(photograph.seed, "phantom view"))
     jpeg = _encode(Image.fromarray(draw_lesion(lesion, view, size)[0]))
     return _edit(jpeg, photograph.edit_seed) if photograph.edit_seed else jpeg
 
 
 def _edit(jpeg: bytes, seed: int) -> bytes:
     """Encode an image anew at another quality, in three of four cases after a slight change."""
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "phantom edit")
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     width, height = image.size
     change = rng.choice(("none", "rescale", "crop", "brightness"))
@@ -193,7 +193,7 @@ def _edit(jpeg: bytes, seed: int) -> bytes:
 
 
 def _draw_segmented(number: int, seed: int, size_range: tuple[int, int]) -> tuple[bytes, bytes]:
-    rng = np.random.default_rng([seed, number])
+    rng = stream(seed, "phantom isic2016", number)
     width = int(rng.integers(*size_range, endpoint=True))
     lesion = sample_lesion(rng, malignant=rng.random() < MALIGNANT_SHARE_2016)
     image, mask = draw_lesion(lesion, sample_view(rng), (round(0.75 * width), width))

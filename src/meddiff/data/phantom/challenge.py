@@ -4,12 +4,12 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from meddiff.data.phantom.archives import stored_member
 from meddiff.errors import MeddiffError
 from meddiff.files import atomic_write
+from meddiff.randomness import stream
 
 BENIGN = {"NV": 0.7, "BKL": 0.12, "BCC": 0.08, "AK": 0.04, "DF": 0.03, "VASC": 0.03}
 """Diagnoses of target 0 and their shares. As in the archive, "not melanoma" includes carcinomas;
@@ -52,7 +52,7 @@ def write_challenge_tables(
 
 
 def _draw_diagnosis(lesion_seed: int) -> str:
-    rng = np.random.default_rng([lesion_seed, 2018])
+    rng = stream(lesion_seed, "phantom diagnosis")
     return str(rng.choice(list(BENIGN), p=list(BENIGN.values())))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from meddiff.randomness import stream
+
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
 Hair = tuple[Point, Point, Point, float]
@@ -147,7 +149,7 @@ def draw_lesion(
     image = np.exp(-absorption) * np.array(lesion.skin, np.float32)[:, None, None]
     image *= _light(view, x, y)
     _cover_with_hair(image, view)
-    grain = np.random.default_rng(view.noise_seed).standard_normal((height, width), np.float32)
+    grain = stream(view.noise_seed, "phantom grain").standard_normal((height, width), np.float32)
     image += view.noise * grain
     pixels = np.clip(255 * image + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(pixels.transpose(1, 2, 0)), depth > 0
@@ -225,7 +227,7 @@ def _lesion_coordinates(x: Plane, y: Plane, lesion: Lesion, view: View) -> tuple
 
 def _textures(lesion: Lesion, view: View, height: int, width: int) -> tuple[Plane, Plane]:
     """Return coarse and fine noise, about standard normal, that is fixed to the skin."""
-    rng = np.random.default_rng(lesion.texture_seed)
+    rng = stream(lesion.texture_seed, "phantom texture")
     coarse, fine = (_noise(rng, cells, view, height, width) for cells in (48, 128))
     return coarse, fine
 

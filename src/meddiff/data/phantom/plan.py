@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meddiff.errors import MeddiffError
+from meddiff.randomness import stream
 
 CLASSES = ("benign", "malignant")
 COLUMNS = {
@@ -54,7 +55,7 @@ def plan_editions(
     _check(seed, counts, exact_duplicates, near_duplicates)
     plan = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
     for index, edition in enumerate(sorted(counts)):
-        rng = np.random.default_rng([seed, index])
+        rng = stream(seed, "phantom plan", edition)
         wanted = [counts[edition].get(name, 0) for name in CLASSES]
         later = index > 0
         exact = [round(later * exact_duplicates * count) for count in wanted]
