@@ -244,6 +244,55 @@ class TestFolder:
         with pytest.raises(MeddiffError, match="1 rows without an image"):
             self.read(tmp_path, f"id,dx,file\n1,nv,{path}\n", ["a.png"], file_column="file")
 
+    @pytest.mark.parametrize(
+        ("ids", "files", "remedy"),
+        [
+            (["a.png", "b.png"], ["a.png", "b.png"], "data.folder.file_column: id"),
+            (["a.png", "b.png"], ["x/a.png", "x/b.png"], "'id'"),
+            (["7", "12"], ["0007.jpg", "0012.jpg"], "'id'"),
+            (["7.0", "12.0"], ["x/7.jpg", "x/12.jpg"], "'id'"),
+            (["0", "1"], ["000.jpg", "001.jpg"], "'id'"),
+            (["IM7", "im8"], ["im7.jpg", "IM8.jpg"], "'id'"),
+            (["7.JPG", "8.jpg"], ["07.jpg", "08.jpg"], "'id'"),
+        ],
+    )
+    def test_ids_that_are_nearly_a_file_are_told_with_it(
+        self, tmp_path: Path, ids: list[str], files: list[str], remedy: str
+    ) -> None:
+        csv = "id,dx\n" + "".join(f"{key},nv\n" for key in ids)
+        with pytest.raises(MeddiffError) as error:
+            self.read(tmp_path, csv, files)
+        told = message(error)
+        for line, (key, file) in enumerate(zip(ids, files, strict=True), start=2):
+            assert f"{key} (row {line})" in told and file in told
+        assert remedy in told and "data.folder.file_column" in told and "remove" not in told
+
+    def test_the_column_that_is_suggested_mends_it(self, tmp_path: Path) -> None:
+        csv, files = "id,dx\na.png,nv\nb.png,mel\n", ["a.png", "b.png"]
+        table = self.read(tmp_path, csv, files, file_column="id")
+        assert table["member"].tolist() == files
+
+    @pytest.mark.parametrize("path", ["a.png", "X/A.PNG", "x/a.jpg", "y/a.png"])
+    def test_paths_that_are_nearly_a_file_are_told_with_it(self, tmp_path: Path, path: str) -> None:
+        with pytest.raises(MeddiffError) as error:
+            self.read(tmp_path, f"id,dx,file\n1,nv,{path}\n", ["x/a.png"], file_column="file")
+        assert f"{path} (row 2)" in message(error) and "x/a.png" in message(error)
+        assert "'file'" in message(error)
+
+    def test_no_match_is_suggested_where_several_would_do(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match="1 rows without an image in") as error:
+            self.read(tmp_path, "id,dx\n7,nv\n", ["07.jpg", "007.jpg"])
+        assert "perhaps" not in message(error)
+
+    @pytest.mark.parametrize("header", ["id , dx", "\ufeffid,dx", " \ufeff id,dx\t", '"id ",dx'])
+    def test_header_cells_are_stripped_like_values(self, tmp_path: Path, header: str) -> None:
+        table = self.read(tmp_path, f"{header}\na , nv\n", ["a.png"])
+        assert table["id"].tolist() == ["a"] and table["label"].tolist() == ["nv"]
+
+    def test_columns_that_are_one_when_stripped(self, tmp_path: Path) -> None:
+        with pytest.raises(MeddiffError, match=r"table\.csv .*'dx'"):
+            self.read(tmp_path, "id,dx,dx \na,nv,mel\n", ["a.png"])
+
     @pytest.mark.parametrize("where", ["masks", "images/masks"])
     def test_masks_beside_or_inside_the_folder(self, tmp_path: Path, where: str) -> None:
         masks = folder_of(

@@ -13,6 +13,7 @@ from meddiff.data.sources.files import (
     match_stems,
     with_masks,
 )
+from meddiff.data.sources.likely import refuse_misnamed
 from meddiff.data.sources.tables import (
     check_metadata,
     join,
@@ -70,9 +71,12 @@ def read_folder(
     keys = metadata[id_column]
     if file_column:
         require_columns(metadata, [file_column], str(csv))
-        members = match_paths(metadata[file_column], files, str(csv), str(folder))
+    named = metadata[file_column or id_column]
+    refuse_misnamed(named, files, str(csv), str(folder), paths=bool(file_column))
+    if file_column:
+        members = match_paths(named, files, str(csv), str(folder))
     else:
-        members = match_stems(keys, files, str(csv), str(folder))
+        members = match_stems(named, files, str(csv), str(folder))
     table = record_table(
         id=keys,
         edition=edition,

@@ -32,6 +32,10 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
         )
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("rows have more fields than the header")
+        table.columns = table.columns.map(lambda name: name.replace("\ufeff", "").strip())
+        if not table.columns.is_unique:
+            twice = table.columns[table.columns.duplicated()][0]
+            raise ValueError(f"column {twice!r} stands twice in the header")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise MeddiffError(
