@@ -21,9 +21,12 @@ from meddiff.cas.settings import Cas
 from meddiff.data.settings import Count, Data, Split, Undersample
 from meddiff.diffusion.settings import Ddpm, Diffusion, Sampling
 from meddiff.errors import MeddiffError
+from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import Extractors
 from meddiff.metrics.settings import Metrics, MsSsimWindow, SsimWindow
 from meddiff.settings import ClassName, Compute, Section
+
+IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
 
 
 class HandExperiment(Section):
@@ -90,6 +93,9 @@ class Config(Section):
                         f"{timesteps}"
                     )
         taken = {"hand": "section 5.1's DDPM", "all": "all classes", "mean": "a mean over classes"}
+        # What is behind a cell of a table is told by the names of files and folders.
+        taken |= dict.fromkeys(IMAGE_SETS, "an image set")
+        taken |= dict.fromkeys([*TRAINED, *PUBLISHED], "an extractor")
         for name in sorted(taken.keys() & set(self.data.classes)):
             raise ValueError(f"data.classes: {name} is the name of {taken[name]}; take another")
         if self.data.source != "folder" and sorted(self.data.classes) != ["benign", "malignant"]:

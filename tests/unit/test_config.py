@@ -77,6 +77,8 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*noise\.timesteps is 1000"),
         ({"hand": {"diffusion": {"preview": {"steps": 1001}}}}, r"hand\.diffusion\.preview\.steps"),
         ({"data": {"classes": ["hand", "malignant"]}}, r"hand is the name of section 5\.1's DDPM"),
+        ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
+        ({"data": {"classes": ["clip", "malignant"]}}, r"clip is the name of an extractor"),
         ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
         ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),
         ({"split": {"validation": 0.6, "test": 0.5}}, r"leaves no training images"),

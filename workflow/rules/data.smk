@@ -53,6 +53,8 @@ rule index_segmentation:
         "data/segmentation/index.csv",
     log:
         "logs/index_segmentation.log",
+    # What lacks masks is told before anything is trained.
+    priority: 1
     threads: cfg.compute.threads
     resources:
         mem_mb=1000,
@@ -72,6 +74,8 @@ rule split:
         "data/{dataset}/split.csv",
     log:
         "logs/split/{dataset}.log",
+    # Too few images of a class are told before anything is trained.
+    priority: 1
     resources:
         mem_mb=1000,
         runtime=30,
