@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
@@ -121,7 +121,9 @@ def plain(tmp_path_factory):
     return cache(lambda k: everything([f"c{n}" for n in range(k)], tmp_path_factory.mktemp("p")))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@example(classes=["0", "1"])
+@example(classes=["NA", "1e3", "True"])
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(classes=NAMES)
 def test_classes_of_any_name_have_the_tables_of_plain_ones(classes, plain, tmp_path_factory):
     ours = everything(classes, tmp_path_factory.mktemp("ours"))

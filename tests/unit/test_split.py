@@ -332,8 +332,8 @@ class TestRequireImages:
         [
             ([9, 4, 1], ["split.test"]),
             ([9, 1, 0], ["split.test", "split.validation"]),
-            ([1, 4, 4], ["lower split.validation", "lower split.test"]),
-            ([1, 1, 1], ["add images"]),
+            ([1, 4, 4], ["split.validation", "split.test"]),
+            ([1, 1, 1], []),
         ],
     )
     def test_the_class_its_numbers_and_the_remedy_are_told(self, counts, remedies) -> None:
