@@ -23,7 +23,7 @@ from meddiff.diffusion.settings import Ddpm, Diffusion, Sampling
 from meddiff.errors import MeddiffError
 from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import Extractors
-from meddiff.metrics.settings import Metrics, MsSsimWindow, SsimWindow
+from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics, MsSsimWindow, SsimWindow
 from meddiff.settings import ClassName, Compute, Section
 
 IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
@@ -142,7 +142,8 @@ def _check_size(
     scales = 5
     largest = {"ssim": size, "ms_ssim": size // 2 ** (scales - 1)}
     for name, limit in largest.items():
-        if (kernel := getattr(metrics, name).kernel_size) > limit:
+        # Where no window fits, tables say so in place of a value.
+        if (kernel := getattr(metrics, name).kernel_size) > limit >= SMALLEST_WINDOW:
             raise ValueError(
                 f"{where}.{name}.kernel_size {kernel} does not fit images of {size} px: "
                 f"at most {limit}"

@@ -15,20 +15,22 @@ from meddiff.data.preprocessing import Oddities, preprocess_files
 from meddiff.data.sources.files import image_names
 from meddiff.errors import MeddiffError
 from meddiff.metrics.copies import copies_row, find_copies
-from meddiff.metrics.distances import distance_rows, real_halves
-from meddiff.metrics.inception import inception_score
+from meddiff.metrics.distances import distance_rows
+from meddiff.metrics.images import by_contents
+from meddiff.metrics.inception import inception_interval
 from meddiff.metrics.intervals import pairs_interval
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.similarity import PAIRS
+from meddiff.metrics.similarity import PAIRS, too_small, window_of
 from meddiff.progress import Progress
-from meddiff.randomness import stream
 
 Features = Callable[[np.ndarray], np.ndarray]
 """Maps uint8 images (n,s,s,C) to features (n,d)."""
 
-SCORE = ["matched", "score", "score_low", "score_high"]
-COLUMNS = ["metric", "extractor", "value", "low", "high", "floor", "ceiling", *SCORE, "n_real",
-           "n_synthetic", "dimension"]  # fmt: skip
+ENDS = ("", "_low", "_high")
+SCORE = [f"{name}{end}" for name in ("matched", "score") for end in ENDS]
+COLUMNS = ["metric", "extractor", "value", "low", "high",
+           *(f"{name}{end}" for name in ("floor", "ceiling") for end in ENDS), *SCORE, "n_real",
+           "n_synthetic", "dimension", "note"]  # fmt: skip
 LEAST = 8
 """Images that a set must have."""
 
@@ -88,9 +90,11 @@ def evaluate(
     Returns:
         `scores`: one dictionary a metric, with the keys of `COLUMNS`. `floor` is the value of real
         images, `ceiling` that of noise and `matched` that of synthetic images, each of one number
-        of images against as many others: half of the real ones against the rest. `score` is where
-        between floor (1) and ceiling (0) `matched` lies. `memorisation`: see
-        `meddiff.metrics.Memorisation`; None without `unseen`.
+        of images against as many others: half of the real ones against the rest, over random
+        halves. `score` is where between floor (1) and ceiling (0) `matched` lies. All have ends of
+        a 95 % interval. `left_out`: by metric, why it has no row. `memorisation`: see
+        `meddiff.metrics.Memorisation`; None without `unseen`. The order of images changes nothing
+        but that of `nearest`.
 
     Raises:
         MeddiffError: the sets differ in size or channels.
@@ -102,7 +106,9 @@ def evaluate(
                 f"real images are {real.shape[1:]} (height, width, channels), {name} ones "
                 f"{images.shape[1:]}: pack both alike"
             )
-    noise = noise_like(real, len(synthetic), seed=seed, name="evaluate")
+    copies = None if unseen is None else find_copies(real, synthetic, unseen)
+    sets = {name: images[by_contents(images, seed)] for name, images in sets.items()}
+    noise = noise_like(sets["real"], len(synthetic), seed=seed, name="evaluate")
     rows: list[dict[str, Any]] = []
     # Features of three sets, then for each distance three matched ones.
     parts = sum(9 + 3 * (name == "clip") for name in extractors) + len(sets) * len(PAIRS)
@@ -116,11 +122,12 @@ def evaluate(
                 name, found, probabilities.get(name), replicates, seed, progress.advance
             )
         for key, images in sets.items():
-            rows += _similarities(key, images, most, replicates, seed, progress)
-    copies = None if unseen is None else find_copies(real, synthetic, unseen)
+            rows += _similarities(key, images[:most], replicates, seed, progress)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype(object)
+    reasons = {metric: too_small(metric, min(real.shape[1:3])) for metric in PAIRS}
     return {
         "scores": table.where(table.notna(), None).to_dict("records"),
+        "left_out": {metric: reason for metric, reason in reasons.items() if reason},
         "memorisation": copies and {**copies_row(copies), "nearest": copies.nearest.tolist()},
     }
 
@@ -135,16 +142,19 @@ def as_text(about: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     scores["dimension"] = scores["dimension"].astype(float)
     table = scores[["metric", "extractor"]].assign(
         value=_with_ends(scores, "value", "low", "high"),
-        floor=scores["floor"].map(_number),
-        ceiling=scores["ceiling"].map(_number),
-        matched=scores["matched"].map(_number),
-        score=_with_ends(scores, "score", "score_low", "score_high"),
+        **{
+            name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))
+            for name in ("floor", "ceiling", "matched", "score")
+        },
         dimension=scores["dimension"].map(_number),
     )
     table = table.fillna("").loc[:, lambda t: (t != "").any()]
     lines = [f"{sets}; {width}x{height} px, seed {about['seed']}; [95 % interval]", ""]
     lines += [table.to_string(index=False), ""]
     lines += [f"{name}: {told['weights']}" for name, told in about["extractors"].items()]
+    lines += [str(reason) for reason in found["left_out"].values()]
+    noted = scores.dropna(subset=["note"])
+    lines += [f"{row.metric} {row.extractor}: {row.note}" for row in noted.itertuples()]
     if (scores[["n_real", "n_synthetic"]].min(axis=1) <= scores["dimension"]).any():
         lines.append(
             "fewer images than dimensions: FID is mostly bias, and less of it for images that vary "
@@ -212,52 +222,47 @@ def _feature_scores(
 ) -> list[dict[str, Any]]:
     """Distances between floor and ceiling, and what nearest neighbours say."""
     real, synthetic = found["real"], found["synthetic"]
-    order = stream(seed, "evaluate", "order").permutation(len(synthetic))
-    aside, rest = real_halves({"all": real}, {"all": len(synthetic)}, seed=seed)
-    scored = {"synthetic": {"all": synthetic[order]}, "real": aside,
-              "noise": {"all": found["noise"]}}  # fmt: skip
+    scored = {key: {"all": found[key]} for key in ("synthetic", "noise")}
     table = distance_rows(
-        extractor, {"all": real}, scored, floor=rest, replicates=replicates, seed=seed,
-        progress=progress,
-    ).set_index(["metric", "images"])  # fmt: skip
+        extractor, {"all": real}, scored, replicates=replicates, seed=seed, progress=progress
+    ).set_index(["metric", "images"])
     common = {"extractor": extractor, "dimension": real.shape[1]}
     rows = []
     for metric in table.index.get_level_values("metric").unique():
         told = table.loc[metric]
-        own = ["value", "low", "high", *SCORE, "n_real", "n_synthetic"]
-        row = {"metric": metric, **common, **told.loc["synthetic", own]}
-        for end, images in (("floor", "real"), ("ceiling", "noise")):
+        own = ["value", "low", "high", *SCORE, "n_real", "n_synthetic", "note"]
+        row = {"metric": metric, **common, **told.reindex(columns=own).loc["synthetic"]}
+        for name, images in (("floor", "real"), ("ceiling", "noise")):
             if images in told.index:
-                row[end] = told.loc[images, "value"]
+                values = told.loc[images, ["value", "low", "high"]]
+                row |= zip((f"{name}{end}" for end in ENDS), values, strict=True)
         rows.append(row)
     if classify is not None:
-        score = inception_score(classify(synthetic))
-        rows.append({"metric": "inception_score", **common, "value": score,
+        score = inception_interval(classify(synthetic), replicates=replicates, seed=seed)
+        rows.append({"metric": "inception_score", **common, "value": score.value,
+                     "low": score.low, "high": score.high,
                      "n_synthetic": len(synthetic)})  # fmt: skip
     return rows
 
 
 def _similarities(
-    key: str, images: np.ndarray, most: int, replicates: int, seed: int, progress: Progress
+    key: str, images: np.ndarray, replicates: int, seed: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Mean over pairs within one set: above that of real images, variety is lacking."""
-    order = stream(seed, "evaluate pairs", key).permutation(len(images))[:most]
-    chosen, side = images[np.sort(order)], min(images.shape[1:3])
-    windows = {"ssim": min(11, side), "ms_ssim": min(11, side // 16)}
     rows = []
     for metric, measure in PAIRS.items():
         progress.advance()
-        if windows[metric] == 0:
-            continue
-        pairs = measure(chosen, kernel_size=windows[metric])
-        found = pairs_interval(pairs, replicates=replicates, seed=seed)
-        rows.append(
-            {
-                "metric": f"{metric} within {key}",
-                "value": found.value,
-                "low": found.low,
-                "high": found.high,
-                f"n_{key}": len(chosen),
-            }
-        )
+        if window := window_of(metric, min(images.shape[1:3])):
+            found = pairs_interval(
+                measure(images, kernel_size=window), replicates=replicates, seed=seed
+            )
+            rows.append(
+                {
+                    "metric": f"{metric} within {key}",
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    f"n_{key}": len(images),
+                }
+            )
     return rows

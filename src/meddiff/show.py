@@ -43,7 +43,10 @@ def show(path: Path) -> str:
             "it for images that vary less; look at KID, recall and coverage"
         )
     notes = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
-    return text + "".join(f"\n{name}: {note}" for name, note in notes.itertuples(index=False))
+    return text + "".join(
+        f"\n{name}: {note}" if name else f"\n{note}"
+        for name, note in notes.fillna({"extractor": ""}).itertuples(index=False)
+    )
 
 
 def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:

@@ -141,7 +141,11 @@ def table_5_2(
         ignore_index=True,
     )
     table["reference"] = np.where(table["extractor"] != "", reference, "")
-    table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
+    own = table["note"] if "note" in table else pd.Series("", table.index)
+    known = table["extractor"].map(lambda name: notes.get(name, ""))
+    table["note"] = [
+        "; ".join(filter(None, pair)) for pair in zip(own.fillna(""), known, strict=True)
+    ]
     present = set(table["extractor"])
     missing = [
         {
@@ -156,7 +160,7 @@ def table_5_2(
         if extractor not in present
     ]
     columns = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "matched",
-               "score", "score_low", "score_high", "n_real", "n_synthetic", "dimension",
+               "matched_low", "matched_high", "score", "score_low", "score_high", "n_real", "n_synthetic", "dimension",
                "reference", "made_from", "note"]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
     return table.reindex(columns=columns)

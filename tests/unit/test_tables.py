@@ -14,7 +14,7 @@ from meddiff.metrics.classification import (
     classification_scores,
     confusion,
 )
-from meddiff.metrics.distances import distance_matrix, distance_rows, real_halves
+from meddiff.metrics.distances import distance_matrix, distance_rows
 from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import similarity_matrix, similarity_rows
 from meddiff.show import show

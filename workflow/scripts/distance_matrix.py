@@ -5,11 +5,14 @@ from pathlib import Path
 from meddiff.arrays import load_array
 from meddiff.jobs import job
 from meddiff.metrics.distances import distance_matrix
+from meddiff.metrics.frechet import warn_if_few
 from meddiff.tables import write_table
 
 params = snakemake.params
 with job(snakemake):
     sets = {(Path(p).parent.name, Path(p).stem): load_array(p) for p in snakemake.input}
+    few = min(params.images, *map(len, sets.values()))
+    warn_if_few(few, next(iter(sets.values())).shape[1])
     for metric, target in snakemake.output.items():
         matrix = distance_matrix(
             sets,

@@ -5,7 +5,8 @@ from pathlib import Path
 from meddiff.arrays import load_by_class
 from meddiff.files import write_csv
 from meddiff.jobs import job
-from meddiff.metrics.distances import distance_rows, real_halves
+from meddiff.metrics.distances import distance_rows
+from meddiff.metrics.frechet import warn_if_few
 
 NAMES = {"synthetic": "synthetic", "noise": "noise", "validation": "real"}
 
@@ -19,15 +20,12 @@ with job(snakemake):
         for name in sorted(sets)
     }
     reference = load_by_class(files.reference, params.classes)
-    floor = None
-    if "real" not in scored:
-        sizes = {name: len(features) for name, features in scored["synthetic"].items()}
-        scored["real"], floor = real_halves(reference, sizes, seed=params.seed)
+    few = min(len(x) for x in [*reference.values(), *scored["synthetic"].values()])
+    warn_if_few(few, next(iter(reference.values())).shape[1])
     rows = distance_rows(
         snakemake.wildcards.extractor,
         reference,
         scored,
-        floor=floor,
         replicates=params.replicates,
         seed=params.seed,
     )

@@ -5,7 +5,7 @@ import numpy as np
 from meddiff.arrays import load_images
 from meddiff.files import write_csv
 from meddiff.jobs import job
-from meddiff.metrics.similarity import PAIRS, similarity_rows
+from meddiff.metrics.similarity import PAIRS, pairs_of, similarity_rows
 from meddiff.progress import Progress
 
 params, wildcards = snakemake.params, snakemake.wildcards
@@ -13,9 +13,11 @@ with job(snakemake):
     images = np.concatenate([load_images(path) for path in snakemake.input])
     total = len(images) * (len(images) - 1) // 2
     pairs = {}
-    for metric, measure in PAIRS.items():
+    for metric in PAIRS:
         with Progress(total, f"{metric} {wildcards.images} {wildcards.cls}", "pair") as progress:
-            pairs[metric] = measure(images, **params.settings[metric], progress=progress.reach)
+            pairs[metric] = pairs_of(
+                metric, images, params.settings[metric], progress=progress.reach
+            )
     rows = similarity_rows(
         wildcards.cls,
         wildcards.images,

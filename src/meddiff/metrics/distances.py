@@ -1,7 +1,7 @@
 """Distances of image sets between floor and ceiling, as rows of Table 5.2, and as matrices."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Any
 
@@ -9,10 +9,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from meddiff.metrics.frechet import fid, fid_halves, fid_infinity
-from meddiff.metrics.intervals import LEAST, Estimate, estimate, without_interval
-from meddiff.metrics.kernel import cmmd, cmmd_halves, kid, kid_halves
-from meddiff.metrics.neighbours import fidelity
+from meddiff.metrics.features import checked
+from meddiff.metrics.frechet import fid_infinity, frechet_distance, weighted_fid
+from meddiff.metrics.intervals import (
+    LEAST,
+    Estimate,
+    by_contents,
+    covariance,
+    estimate,
+    luck,
+    ratio_ends,
+    thinned_variance,
+    within_bounds,
+    without_interval,
+)
+from meddiff.metrics.kernel import cmmd, kid, weighted_cmmd, weighted_kid
+from meddiff.metrics.neighbours import Fidelity, weighted_fidelity
+from meddiff.metrics.parts import PARTS, THINNED, Parts, draw_parts
 from meddiff.metrics.rows import counts, interval, matrix_rows
 from meddiff.randomness import stream
 
@@ -25,55 +38,51 @@ DISTANCES = ("fid", "kid")
 OVER_CLASSES = "mean"
 """Stands for the class where a number is the mean over classes."""
 NEIGHBOURS = 5
+MOST_NEIGHBOURS = 4000
+"""Images of a set among which neighbours are looked for: all distances are held at once."""
+NO_SCALE = "no score: noise is not surely farther than unseen real images"
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """A distance, the same of half-samples, and the smallest value that it can take."""
+    """A distance, the same of many weightings of the images, and the smallest that it can be."""
 
-    value: Callable[..., float]
-    halves: Callable[..., Array]
+    value: Callable[[Array, Array], float]
+    weighted: Callable[[Array, Array], Callable[[Array, Array], Array]]
     least: float
 
 
 _MEASURES: Mapping[str, _Measure] = {
-    "fid": _Measure(fid, fid_halves, 0),
-    "kid": _Measure(kid, kid_halves, -np.inf),
-    "cmmd": _Measure(cmmd, cmmd_halves, -np.inf),
+    "fid": _Measure(frechet_distance, weighted_fid, 0),
+    "kid": _Measure(kid, weighted_kid, -np.inf),
+    "cmmd": _Measure(cmmd, weighted_cmmd, -np.inf),
 }
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A distance and its half-samples', which too few images do not have."""
+    """A distance of each part (k,), and those of half-samples (r, k), which few images have not."""
 
-    value: float
+    values: Array
     halves: Array | None
     least: float
+
+    @property
+    def value(self) -> float:
+        return float(self.values.mean())
 
     def estimate(self) -> Estimate:
         if self.halves is None:
             return without_interval(self.value)
-        return estimate(self.value, self.halves, least=self.least)
+        drawn = float(luck(self.values[None, None])[0, 0])
+        return estimate(self.value, self.halves, least=self.least, drawn=drawn)
 
 
 def distance(
     metric: str, one: np.ndarray, other: np.ndarray, replicates: int, seed: int
 ) -> Estimate:
     """Return FID, KID or CMMD of two sets of features; of too few images without an interval."""
-    return _measure(metric, one, other, replicates, seed).estimate()
-
-
-def score(
-    value: npt.ArrayLike, floor: npt.ArrayLike, ceiling: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    """Return where distances lie: 1 as near as real images (floor), 0 as far as noise (ceiling).
-
-    It may pass either end. NaN where noise comes no farther than real images, as with very few
-    images: nothing lies between the two.
-    """
-    value, floor, ceiling = (np.asarray(given, dtype=float) for given in (value, floor, ceiling))
-    return (ceiling - value) / np.where(ceiling > floor, ceiling - floor, np.nan)
+    return _distance(metric, one, other, len(one), len(other), replicates, seed).estimate()
 
 
 def distance_rows(
@@ -81,7 +90,6 @@ def distance_rows(
     reference: Mapping[str, np.ndarray],
     scored: Sets,
     *,
-    floor: Mapping[str, np.ndarray] | None = None,
     replicates: int,
     seed: int,
     progress: Progress | None = None,
@@ -91,15 +99,17 @@ def distance_rows(
     Distances depend on the numbers of images. Synthetic images are told by the distance of all of
     them to all of the reference. What they are set against, the distances of real images and of
     noise and their own `matched` one, are of one number of images to one other; so are precision,
-    recall, density and coverage. The `score` is taken of those.
+    recall, density and coverage. Those are means over random parts of the sets, and the `score` is
+    taken of them: where between real images (1) and noise (0) the synthetic ones lie. Where the two
+    ends cannot be told apart there is none, and the row has a `note`. The order of images changes
+    nothing beyond rounding.
 
     Args:
         extractor: name of the extractor.
         reference: features (n, d) of real images by class.
-        scored: features (m, d) by image set and class, in random order: "synthetic", "noise", and
-            "real" images that no net has learnt from.
-        floor: what all sets are matched with where "real" ones are a part of the reference, by
-            class: the rest of it.
+        scored: features (m, d) by image set and class: "synthetic", "noise", and "real" images that
+            no net has learnt from. Without "real" ones random parts of the reference, half of it at
+            most, stand for them, and all sets are matched with the rest.
         replicates: random half-samples behind an interval.
         seed: seed of the run.
         progress: called after each distance.
@@ -112,56 +122,40 @@ def distance_rows(
     metrics = (*DISTANCES, *(["cmmd"] if extractor == "clip" else []))
     fids: dict[str, list[tuple[_Measured, int, int]]] = {}
     for name, whole in reference.items():
-        sets = {key: sets[name] for key, sets in scored.items() if len(sets[name]) > 1}
-        known = whole if floor is None else floor[name]
-        size = min(map(len, sets.values()))
-        matched = {key: features[:size] for key, features in sets.items()}
-        everything = sets["synthetic"]
+        known = by_contents(checked("distances", f"reference of {name}", whole))
+        sets = {
+            key: by_contents(checked("distances", f"{key} images of {name}", sets[name]))
+            for key, sets in scored.items()
+            if len(sets[name]) > 1
+        }
+        everything, full = sets["synthetic"], (len(sets["synthetic"]), len(known))
+        parts = _matched(sets, known, replicates, seed)
+        if "real" in parts.sizes:
+            sets.setdefault("real", known)
+        at = {key: (parts.sizes[key], parts.sizes["reference"]) for key in sets}
         for metric in metrics:
             found = {}
-            for key, features in matched.items():
-                found[key] = _measure(metric, features, known, replicates, seed)
+            for key, features in sets.items():
+                found[key] = _of_parts(metric, features, known, parts, key)
                 if progress is not None:
                     progress()
-            told = {key: (measured, size, len(known)) for key, measured in found.items()}
-            if len(everything) > size or len(whole) > len(known):
-                of_all = _measure(metric, everything, whole, replicates, seed)
-                told["synthetic"] = (of_all, len(everything), len(whole))
+            told = {key: (measured, *at[key]) for key, measured in found.items()}
+            if at["synthetic"] != full:
+                of_all = _distance(metric, everything, known, *full, replicates, seed)
+                told["synthetic"] = (of_all, *full)
             for key, (measured, count, against) in told.items():
                 ends = _between(found) if key == "synthetic" else {}
                 rows.append(_row(name, key, metric, measured.estimate(), count, against) | ends)
                 if metric == "fid":
                     fids.setdefault(key, []).append((measured, count, against))
-        rows += _coverage(name, matched, known)
-        if min(len(everything), len(whole)) // 4 > whole.shape[1]:
-            found_at = without_interval(fid_infinity(everything, whole, seed=seed))
-            rows.append(
-                _row(name, "synthetic", "fid_infinity", found_at, len(everything), len(whole))
-            )
+        rows += _coverage(name, sets, known, parts, replicates, seed)
+        if min(full) // 4 > known.shape[1]:
+            found_at = without_interval(fid_infinity(everything, known, seed=seed))
+            rows.append(_row(name, "synthetic", "fid_infinity", found_at, *full))
     if len(reference) > 1:
         rows += [_class_aware(key, by_class) for key, by_class in fids.items()]
     dimension = next(iter(reference.values())).shape[1]
     return pd.DataFrame(rows).assign(extractor=extractor, dimension=dimension)
-
-
-def real_halves(
-    reference: Mapping[str, np.ndarray], sizes: Mapping[str, int], *, seed: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Set real images aside where none are held out: by class, some and what is left.
-
-    At most half of a class is set aside, so that enough is left to compare with.
-
-    Args:
-        reference: features (n, d) by class.
-        sizes: images to set aside, by class.
-        seed: seed of the run.
-    """
-    aside, left = {}, {}
-    for name, features in reference.items():
-        order = stream(seed, "real floor", name).permutation(len(features))
-        size = min(sizes[name], len(features) // 2)
-        aside[name], left[name] = features[order[:size]], features[order[size:]]
-    return aside, left
 
 
 def distance_matrix(
@@ -177,7 +171,8 @@ def distance_matrix(
     Args:
         sets: features (n, d) by image set and class.
         metric: "fid" or "kid".
-        most: images taken of each set, unless the smallest has fewer.
+        most: images taken of each set, unless the smallest has fewer; distances are means over
+            random parts of as many.
         replicates: random half-samples behind an interval.
         seed: seed of the run.
 
@@ -189,50 +184,110 @@ def distance_matrix(
     zero = Estimate(0.0, 0.0, 0.0, 0.0, 0.95)
     cells = {(key, key): zero for key in sets}
     for one, other in combinations(sets, 2):
-        found = distance(metric, sets[one][:size], sets[other][:size], replicates, seed)
+        found = _distance(metric, sets[one], sets[other], size, size, replicates, seed).estimate()
         cells[one, other] = cells[other, one] = found
     return matrix_rows(cells, list(sets), dict.fromkeys(sets, size))
 
 
-def _measure(
-    metric: str, one: np.ndarray, other: np.ndarray, replicates: int, seed: int
+def _distance(
+    metric: str,
+    one: np.ndarray,
+    other: np.ndarray,
+    size: int,
+    against: int,
+    replicates: int,
+    seed: int,
 ) -> _Measured:
+    """Distance of two sets at a number of images of each."""
+    a, b = (by_contents(checked(metric, "features", features)) for features in (one, other))
+    sizes = {"one": (len(a), size), "reference": (len(b), against)}
+    return _of_parts(metric, a, b, draw_parts(sizes, replicates=replicates, seed=seed), "one")
+
+
+def _matched(sets: Mapping[str, Array], known: Array, replicates: int, seed: int) -> Parts:
+    """Draw parts of one size of all sets, and of the reference if it has to give the real one."""
+    size, whole = min(map(len, sets.values())), len(known)
+    if "real" in sets or whole < LEAST:
+        sizes = {**{key: (len(x), size) for key, x in sets.items()}, "reference": (whole, whole)}
+        return draw_parts(sizes, replicates=replicates, seed=seed)
+    size = min(size, whole // 2)
+    sizes = {**{key: (len(x), size) for key, x in sets.items()}, "real": (whole, size)}
+    return draw_parts(sizes, rest="reference", replicates=replicates, seed=seed)
+
+
+def _of_parts(metric: str, a: Array, b: Array, parts: Parts, key: str) -> _Measured:
     known = _MEASURES[metric]
-    enough = min(len(one), len(other)) >= LEAST
-    halves = known.halves(one, other, replicates=replicates, seed=seed) if enough else None
-    return _Measured(known.value(one, other), halves, known.least)
+    pairs = list(zip(parts.whole[key], parts.whole["reference"], strict=True))
+    # Parts of all images are the same.
+    if (parts.sizes[key], parts.sizes["reference"]) == (len(a), len(b)):
+        pairs = pairs[:1]
+    values = np.array([known.value(a[w > 0], b[v > 0]) for w, v in pairs])
+    halves = None
+    if parts.halves:
+        weighted = known.weighted(a, b)(parts.halves[key], parts.halves["reference"])
+        halves = weighted.reshape(-1, parts.again)
+    return _Measured(np.resize(values, len(parts.whole[key])), halves, known.least)
 
 
-def _between(found: Mapping[str, _Measured]) -> dict[str, float]:
-    """Columns of the score, whose half-samples are those of its three distances together."""
+def _between(found: Mapping[str, _Measured]) -> dict[str, Any]:
+    """Columns of the matched distance and of the score, if there are a floor and a ceiling."""
     if not {"real", "noise"} <= found.keys():
         return {}
-    three = [found[key] for key in ("synthetic", "real", "noise")]
-    value = float(score(*(measured.value for measured in three)))
-    ends = without_interval(value)
+    three = [found[key] for key in ("noise", "synthetic", "real")]
+    matched = three[1].estimate()
+    columns: dict[str, Any] = {"matched": matched.value, "matched_low": matched.low}
+    columns["matched_high"] = matched.high
     halves = [measured.halves for measured in three if measured.halves is not None]
+    ends = None
     if len(halves) == len(three):
-        scores = score(*halves)
-        if np.isfinite([value, *scores]).all():
-            ends = estimate(value, scores, least=-np.inf)
-    return {
-        "matched": three[0].value,
-        "score": value,
-        "score_low": ends.low,
-        "score_high": ends.high,
-    }
+        # Of the ceiling less the matched distance, and less the floor.
+        gaps = np.array([[1, -1, 0], [1, 0, -1]])
+        values = gaps @ np.stack([measured.values for measured in three])
+        above, below = map(float, values.mean(axis=1))
+        again = np.einsum("gt,trk->grk", gaps, np.stack(halves))
+        ends = ratio_ends(above, below, covariance(again) + luck(values[:, None]))
+    if ends is None:
+        return columns | {"note": NO_SCALE}
+    return columns | {"score": above / below, "score_low": ends[0], "score_high": ends[1]}
 
 
 def _coverage(
-    name: str, matched: Mapping[str, np.ndarray], known: np.ndarray
+    name: str, sets: Mapping[str, Array], known: Array, parts: Parts, replicates: int, seed: int
 ) -> list[dict[str, Any]]:
     """Rows of precision, recall, density and coverage; of too few images none."""
-    return [
-        _row(name, key, metric, without_interval(value), len(matched[key]), len(known))
-        for key in ("synthetic", "real")
-        if key in matched and min(len(matched[key]), len(known)) > NEIGHBOURS
-        for metric, value in asdict(fidelity(known, matched[key], neighbours=NEIGHBOURS)).items()
-    ]
+    if min(parts.sizes.values()) <= NEIGHBOURS:
+        return []
+    if max(map(len, (known, *sets.values()))) > MOST_NEIGHBOURS:
+        few = _some(known, seed)
+        own = {key: _some(x, seed) for key, x in sets.items() if x is not known and key != "noise"}
+        parts, sets, known = _matched(own, few, replicates, seed), {"real": few, **own}, few
+    rows = []
+    for key in ("synthetic", "real"):
+        if key not in parts.sizes:
+            continue
+        sizes = parts.sizes[key], parts.sizes["reference"]
+        scores = weighted_fidelity(known, sets[key])
+        whole = scores(parts.whole["reference"], parts.whole[key], NEIGHBOURS)
+        thinned = None
+        if parts.thinned and min(sizes) * THINNED > NEIGHBOURS + 1:
+            found = scores(parts.thinned["reference"], parts.thinned[key], NEIGHBOURS)
+            thinned = found.reshape(len(found), -1, parts.again)
+        for place, field in enumerate(fields(Fidelity)):
+            value = without_interval(float(whole[place].mean()))
+            if thinned is not None:
+                # None that fail of some images are no proof of none: one image may.
+                variance = thinned_variance(thinned[place], THINNED) + (sizes[0] + 2) ** -2.0
+                error = float(variance + luck(whole[place, None, None])[0, 0]) ** 0.5
+                most = np.inf if field.name == "density" else 1.0
+                value = within_bounds(value.value, error, least=0, most=most)
+            rows.append(_row(name, key, field.name, value, *sizes))
+    return rows
+
+
+def _some(features: Array, seed: int) -> Array:
+    """Return as many random rows as neighbours are looked for among."""
+    chosen = stream(seed, "among neighbours").permutation(len(features))[:MOST_NEIGHBOURS]
+    return features[np.sort(chosen)]
 
 
 def _class_aware(images: str, fids: list[tuple[_Measured, int, int]]) -> dict[str, Any]:
@@ -240,7 +295,7 @@ def _class_aware(images: str, fids: list[tuple[_Measured, int, int]]) -> dict[st
     measured, sizes, against = zip(*fids, strict=True)
     halves = [m.halves for m in measured if m.halves is not None]
     together = _Measured(
-        float(np.mean([m.value for m in measured])),
+        np.mean([np.resize(m.values, PARTS) for m in measured], axis=0),
         np.mean(halves, axis=0) if len(halves) == len(measured) else None,
         0,
     )

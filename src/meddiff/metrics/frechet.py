@@ -12,7 +12,6 @@ since the eigenvalues of S1 S2 are the squared singular values of X Yᵀ / sqrt(
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples
+from meddiff.metrics.intervals import LEAST, Estimate, by_contents, estimate, half_samples
 from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
@@ -45,8 +44,8 @@ def fid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
     are not finite, or if the sets differ in d.
     """
     a, b = checked_pair("FID", features_a, features_b)
-    _warn_if_few(min(len(a), len(b)), a.shape[1])
-    return _frechet_distance(a, b)
+    warn_if_few(min(len(a), len(b)), a.shape[1])
+    return frechet_distance(a, b)
 
 
 def cafd(features_a: Mapping[str, npt.ArrayLike], features_b: Mapping[str, npt.ArrayLike]) -> float:
@@ -67,8 +66,8 @@ def cafd(features_a: Mapping[str, npt.ArrayLike], features_b: Mapping[str, npt.A
     for name in features_a:
         names = f"features_a[{name!r}]", f"features_b[{name!r}]"
         a, b = checked_pair("CAFD", features_a[name], features_b[name], names=names)
-        _warn_if_few(min(len(a), len(b)), a.shape[1])
-        values.append(_frechet_distance(a, b))
+        warn_if_few(min(len(a), len(b)), a.shape[1])
+        values.append(frechet_distance(a, b))
     return float(np.mean(values))
 
 
@@ -84,8 +83,8 @@ def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: 
     warning. Arguments and errors are those of `fid`, with at least 8 images a set; `seed` fixes the
     subsets.
     """
-    a, b = checked_pair("FID-infinity", features_a, features_b, at_least=8)
-    _warn_if_few(min(len(a), len(b)) // 4, a.shape[1])
+    a, b = map(by_contents, checked_pair("FID-infinity", features_a, features_b, at_least=8))
+    warn_if_few(min(len(a), len(b)) // 4, a.shape[1])
     chance = stream(seed, "fid infinity")
     shares = np.repeat(_FRACTIONS, _SUBSETS)
     weights_a, weights_b = (
@@ -128,12 +127,21 @@ def fid_halves(
     Half-samples of a set depend on its size and `seed` alone, so that values of several sets
     against one reference belong together, row by row.
     """
-    a, b = checked_pair("FID", features_a, features_b, at_least=LEAST)
+    a, b = map(by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
     half_a, half_b = half_samples(len(a), len(b), replicates=replicates, seed=seed)
     return _Weighted.of(a, b).distances(half_a, half_b, progress)
 
 
-def _frechet_distance(a: Array, b: Array) -> float:
+def weighted_fid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
+    """Return what maps weights of images, (r, n) and (r, m), to the FID of each row.
+
+    It loses half of the digits: enough for half-samples, not for the value itself.
+    """
+    return _Weighted.of(a, b).distances
+
+
+def frechet_distance(a: Array, b: Array) -> float:
+    """Return the FID of features that are checked, float64 (n, d) and (m, d), without a warning."""
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     scaled_a = (a - mean_a) / np.sqrt(len(a) - 1)
     scaled_b = (b - mean_b) / np.sqrt(len(b) - 1)
@@ -238,9 +246,8 @@ def _subset(n: int, share: float, chance: np.random.Generator) -> Array:
     return weights
 
 
-@lru_cache
-def _warn_if_few(n: int, d: int) -> None:
-    """Warn once of every size: a matrix of sets would tell the same of every cell."""
+def warn_if_few(n: int, d: int) -> None:
+    """Log a warning where a set has no more images, `n`, than dimensions, `d`."""
     if n <= d:
         logger.warning(
             "FID of %d images in %d dimensions: exact for the fitted Gaussians, "

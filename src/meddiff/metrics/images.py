@@ -1,5 +1,7 @@
 """What metrics of images ask of their input."""
 
+from hashlib import blake2b
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +24,17 @@ def checked(metric: object, name: str, images: Images, *, at_least: int) -> Imag
     if len(images) < at_least:
         raise MeddiffError(f"{metric}: a pair needs two images, {name} holds {len(images)}")
     return images if images.ndim == 4 else images[..., None]
+
+
+def by_contents(images: Images, seed: int = 0) -> npt.NDArray[np.intp]:
+    """Return the places of images (n, ...) in a random order that their pixels and `seed` decide.
+
+    Their names and places do not count, so that the first k are the same images however the set is
+    ordered. Equal images can change places.
+    """
+    key = str(seed).encode()[:64]
+    digests = [blake2b(np.ascontiguousarray(image).tobytes(), key=key).digest() for image in images]
+    return np.array(sorted(range(len(images)), key=digests.__getitem__), dtype=np.intp)
 
 
 def check_same_shape(metric: object, images_a: Images, images_b: Images) -> None:

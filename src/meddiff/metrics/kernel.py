@@ -9,13 +9,14 @@ It has no bias at any number of images, so it may come out a little below zero.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples
+from meddiff.metrics.intervals import LEAST, Estimate, by_contents, estimate, half_samples
 
 Kernel = Callable[[Array, Array], Array]
 
@@ -51,8 +52,14 @@ def kid_halves(
     features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, replicates: int = 1000, seed: int = 0
 ) -> Array:
     """Return the KID of each of the half-samples behind `kid_interval`; see `fid_halves`."""
-    a, b = checked_pair("KID", features_a, features_b, at_least=LEAST)
-    return _mmds(_cubic, a, b, *half_samples(len(a), len(b), replicates=replicates, seed=seed))
+    a, b = map(by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
+    halves = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    return weighted_kid(a, b)(*halves)
+
+
+def weighted_kid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
+    """Return what maps weights of images, (r, n) and (r, m), to the KID of each row."""
+    return partial(_mmds, _cubic, a, b)
 
 
 def cmmd(embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike, *, sigma: float = 10.0) -> float:
@@ -93,9 +100,14 @@ def cmmd_halves(
     seed: int = 0,
 ) -> Array:
     """Return the CMMD of each of the half-samples behind `cmmd_interval`; see `fid_halves`."""
-    a, b = checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST)
-    drawn = half_samples(len(a), len(b), replicates=replicates, seed=seed)
-    return _mmds(_gaussian(sigma), _normalised(a), _normalised(b), *drawn)
+    a, b = map(by_contents, checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST))
+    halves = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    return weighted_cmmd(a, b, sigma=sigma)(*halves)
+
+
+def weighted_cmmd(a: Array, b: Array, *, sigma: float = 10.0) -> Callable[[Array, Array], Array]:
+    """As `weighted_kid`."""
+    return partial(_mmds, _gaussian(sigma), _normalised(a), _normalised(b))
 
 
 def _cubic(x: Array, y: Array) -> Array:

@@ -8,11 +8,10 @@ import pandas as pd
 
 from meddiff.metrics.distances import distance
 from meddiff.metrics.rows import interval, mean_of_pairs
-from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
+from meddiff.metrics.similarity import PAIRS, too_small
 
 COLUMNS = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "published",
            "published_std", "n_real", "n_synthetic", "dimension", "reference", "note"]  # fmt: skip
-MEASURES = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
 
 
 def section_5_1(
@@ -77,11 +76,14 @@ def _similarity(
 ) -> list[dict[str, Any]]:
     """Return mean and standard deviation over all pairs; fewer than two images have none."""
     rows = []
-    for metric, measure in MEASURES.items():
+    for metric, measure in PAIRS.items():
         row: dict[str, Any] = {"images": name, "metric": metric}
         row |= dict.fromkeys(("extractor", "reference", "note"), "")
         row |= {"n_real": 0, "n_synthetic": len(images)}
-        if len(images) > 1:
+        small = too_small(metric, min(images.shape[1:3]))
+        if small:
+            row["note"] = small
+        elif len(images) > 1:
             pairs = measure(images, **settings[metric])
             found = mean_of_pairs(pairs, settings["replicates"], seed)
             row |= {**interval(found), "std": pairs.std()}

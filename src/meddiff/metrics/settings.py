@@ -1,23 +1,27 @@
 """Settings of metrics."""
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from meddiff.settings import Section
+
+SMALLEST_WINDOW = 2
+"""Px: one pixel has no variance, and any two images would come out alike."""
 
 
 class SsimWindow(Section):
     """Gaussian window of SSIM."""
 
-    kernel_size: PositiveInt = 11
+    kernel_size: int = Field(default=11, ge=SMALLEST_WINDOW)
     """Side of the window in px."""
     sigma: PositiveFloat = 1.5
     """Standard deviation of the window in px."""
 
 
 class MsSsimWindow(SsimWindow):
-    """Gaussian window of MS-SSIM with five scales: at most 2 px at 32 px, 4 px at 64 px."""
+    """Gaussian window of MS-SSIM with five scales: at most 2 px at 32 px, 4 px at 64 px. Smaller
+    images have no MS-SSIM."""
 
-    kernel_size: PositiveInt = 2
+    kernel_size: int = Field(default=2, ge=SMALLEST_WINDOW)
 
 
 class Metrics(Section):

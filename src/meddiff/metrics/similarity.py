@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.metrics.images import by_contents
 from meddiff.metrics.intervals import LEAST, Estimate, between_interval, without_interval
 from meddiff.metrics.rows import counts, interval, matrix_rows, mean_of_pairs
+from meddiff.metrics.settings import SMALLEST_WINDOW
 from meddiff.metrics.structural import (
     ms_ssim_between,
     ms_ssim_pairs,
@@ -21,7 +23,40 @@ BETWEEN: Mapping[str, Callable[..., np.ndarray]] = {
     "ssim": ssim_between,
     "ms_ssim": ms_ssim_between,
 }
+SCALES: Mapping[str, int] = {"ssim": 1, "ms_ssim": 5}
 Progress = Callable[[int], None]
+
+
+def window_of(metric: str, size: int) -> int | None:
+    """Return the side of the largest window, 11 px at most, that images allow; None if none does.
+
+    Args:
+        metric: "ssim" or "ms_ssim".
+        size: shorter side of the images in px.
+    """
+    side = min(11, size // 2 ** (SCALES[metric] - 1))
+    return side if side >= SMALLEST_WINDOW else None
+
+
+def too_small(metric: str, size: int) -> str:
+    """Say why images of `size` px have no value of a metric; nothing where they have one."""
+    if window_of(metric, size):
+        return ""
+    least = SMALLEST_WINDOW * 2 ** (SCALES[metric] - 1)
+    return f"{metric}: images of {size} px are too small, it needs {least} px"
+
+
+def pairs_of(
+    metric: str,
+    images: np.ndarray,
+    window: Mapping[str, Any],
+    *,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return a metric of all pairs of a set (N,H,W,C); none where the images are too small."""
+    if too_small(metric, min(images.shape[1:3])):
+        return np.empty(0)
+    return PAIRS[metric](images, **window, progress=progress)
 
 
 def similarity_rows(
@@ -38,7 +73,8 @@ def similarity_rows(
     Args:
         name: class.
         images: image set, "synthetic" or "real".
-        pairs: values of each pair by metric ("ssim", "ms_ssim").
+        pairs: values of each pair by metric ("ssim", "ms_ssim"); none where images are too small,
+            whose row has a `note` in place of a value.
         count: number of images in the set.
         replicates: random half-samples behind an interval.
         seed: seed of the run.
@@ -49,13 +85,19 @@ def similarity_rows(
             "images": images,
             "metric": metric,
             "extractor": "",
-            **interval(mean_of_pairs(values, replicates, seed)),
-            "std": values.std(),
+            **_over_pairs(values, replicates, seed),
             **counts(images, count, 0),
             "dimension": pd.NA,
+            "note": "" if len(values) else f"no {metric}: the images are too small",
         }
         for metric, values in pairs.items()
     )
+
+
+def _over_pairs(values: np.ndarray, replicates: int, seed: int) -> dict[str, float]:
+    if not len(values):
+        return interval(without_interval(np.nan))
+    return {**interval(mean_of_pairs(values, replicates, seed)), "std": float(values.std())}
 
 
 def similarity_matrix(
@@ -74,18 +116,21 @@ def similarity_matrix(
         sets: uint8 (N,H,W,C) by image set and class.
         metric: "ssim" or "ms_ssim".
         window: kernel_size and sigma.
-        most: images taken of each set.
+        most: images taken of each set, at random by their pixels alone.
         replicates: random half-samples behind an interval.
         seed: seed of the run.
         progress: called with the number of cells done.
 
     Returns:
-        One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b.
+        One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b;
+        values are empty where images are too small.
     """
-    chosen = {key: images[:most] for key, images in sets.items()}
+    chosen = {key: images[by_contents(images, seed)[:most]] for key, images in sets.items()}
     cells: dict[tuple[tuple[str, str], tuple[str, str]], Estimate] = {}
     for done, (one, other) in enumerate(combinations_with_replacement(chosen, 2), start=1):
-        if one == other:
+        if too_small(metric, min(chosen[one].shape[1:3])):
+            cells[one, other] = cells[other, one] = without_interval(np.nan)
+        elif one == other:
             values = PAIRS[metric](chosen[one], **window)
             cells[one, one] = mean_of_pairs(values, replicates, seed)
         else:

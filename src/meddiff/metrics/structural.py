@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.images import Images, check_same_shape, checked
+from meddiff.metrics.settings import SMALLEST_WINDOW
 
 Array = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
@@ -55,7 +57,7 @@ def ssim_pairs(
     `images` is uint8 of shape (n, h, w) or (n, h, w, c), n >= 2, and is read in blocks, so it may
     be a memory map. The result is float64 of shape (n (n - 1) / 2,) in the order of
     `itertools.combinations(range(n), 2)`, each value in [-1, 1]. The Gaussian window has
-    `kernel_size` taps, even or odd, and standard deviation `sigma`, both in pixels; `k1` and `k2`
+    `kernel_size` taps, 2 or more, and standard deviation `sigma`, both in pixels; `k1` and `k2`
     are the stability constants of the paper, for a data range of 1. `progress` is called now and
     then with the number of pairs done.
 
@@ -155,10 +157,12 @@ class _Measure:
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.kernel_size < 1:
-            raise MeddiffError(f"{self}: kernel_size must be at least 1")
-        if not all(value > 0 for value in (self.sigma, self.k1, self.k2)):
-            raise MeddiffError(f"{self}: sigma, k1 and k2 must be above 0")
+        if not isinstance(self.kernel_size, Integral) or self.kernel_size < SMALLEST_WINDOW:
+            raise MeddiffError(
+                f"{self}: kernel_size must be a whole number, {SMALLEST_WINDOW} or more"
+            )
+        if not all(0 < value < np.inf for value in (self.sigma, self.k1, self.k2)):
+            raise MeddiffError(f"{self}: sigma, k1 and k2 must be above 0 and finite")
         if self.weights is not None and not all(w >= 0 for w in self.weights or (-1,)):
             raise MeddiffError(f"{self}: weights must be one number >= 0 a scale")
 
@@ -355,7 +359,8 @@ def _check_window_fits(measure: _Measure, height: int, width: int) -> None:
     coarsest = min(height, width) // shrink
     if coarsest >= measure.kernel_size:
         return
-    remedy = f"use kernel_size <= {coarsest}" if coarsest else "use fewer weights"
+    fits = coarsest >= SMALLEST_WINDOW
+    remedy = f"use kernel_size <= {coarsest}" if fits else "use fewer weights"
     raise MeddiffError(
         f"{measure}: images of {height}x{width} are {height // shrink}x{width // shrink} on the "
         f"last scale, smaller than the window: {remedy}, or images of at least "

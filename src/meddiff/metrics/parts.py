@@ -1,0 +1,95 @@
+"""Random parts of image sets: what a number is of fewer images than there are.
+
+Most metrics depend on how many images they are of, so that sets are compared at one number of
+images. Which images those are is left neither to the order of a set nor to one draw: the number is
+the mean over random parts, each of as many images, with the interval of that mean
+(`meddiff.metrics.intervals`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from meddiff.metrics.intervals import LEAST, half_samples
+from meddiff.randomness import stream
+
+Array = npt.NDArray[np.float64]
+Weights = Mapping[str, Array]
+"""By set, 1 for the images that count and 0 for the others, (r, n)."""
+
+PARTS = 16
+"""Parts that a number is the mean over."""
+PARTS_AGAIN = 2
+"""The same of each half-sample, or thinner set, behind an interval."""
+THINNED = 0.75
+"""Share of the images in a thinner set."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which images of several sets count together, row by row.
+
+    Attributes:
+        sizes: images that count of each set.
+        whole: of the sets as they are.
+        halves: of their `half_samples`, row by row `again` parts of each; empty where a half holds
+            fewer than two images.
+        thinned: of three quarters of their images at random, likewise.
+        again: parts of each of those.
+    """
+
+    sizes: Mapping[str, int]
+    whole: Weights
+    halves: Weights
+    thinned: Weights
+    again: int
+
+
+def draw_parts(
+    sizes: Mapping[str, tuple[int, int]], *, rest: str | None = None, replicates: int, seed: int
+) -> Parts:
+    """Draw parts of several sets.
+
+    Args:
+        sizes: number of images of each set, and how many of them are to count.
+        rest: name for what is left of the last set, which is a set of its own then.
+        replicates: half-samples, and thinner sets.
+        seed: fixes what is drawn.
+    """
+    chance = stream(seed, "parts of image sets")
+    images = [n for n, _ in sizes.values()]
+    fixed = rest is None and all(n == size for n, size in sizes.values())
+    again = 1 if fixed else PARTS_AGAIN
+
+    def taken(members: Sequence[Array], share: Callable[[int], Sequence[int]]) -> Weights:
+        found = {}
+        for (key, (_, size)), held in zip(sizes.items(), members, strict=True):
+            found[key] = _part(held, np.resize(share(size), len(held)), chance)
+        if rest is not None:
+            found[rest] = members[-1] - found[key]
+        return found
+
+    def repeated(members: Iterable[Array]) -> list[Array]:
+        return [np.repeat(held, again, axis=0) for held in members]
+
+    whole = taken([np.ones((1 if fixed else PARTS, n)) for n in images], lambda size: [size])
+    counted = {key: int(weights[0].sum()) for key, weights in whole.items()}
+    if min(counted.values()) < LEAST:
+        return Parts(counted, whole, {}, {}, again)
+    halves = half_samples(*images, replicates=replicates, seed=seed)
+    # Halves of an odd number differ by one, and so do their parts.
+    halved = taken(repeated(halves), lambda size: [size // 2] * again + [size - size // 2] * again)
+    thinner = [
+        _part(np.ones((replicates, n)), np.full(replicates, round(THINNED * n)), chance)
+        for n in images
+    ]
+    thinned = taken(repeated(thinner), lambda size: [round(THINNED * size)])
+    return Parts(counted, whole, halved, thinned, again)
+
+
+def _part(members: Array, sizes: npt.NDArray[np.intp], chance: np.random.Generator) -> Array:
+    """Draw so many of the images that are members, row by row."""
+    lots = np.where(members > 0, chance.random(members.shape), 2.0)
+    return (lots.argsort(axis=1).argsort(axis=1) < sizes[:, None]).astype(np.float64)
