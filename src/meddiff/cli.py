@@ -6,13 +6,16 @@ Arguments that share, restore and verify do not know are Snakemake's: targets, `
 
 import argparse
 import json
-import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meddiff.errors import MeddiffError
+
+if TYPE_CHECKING:
+    from meddiff.extractors.extractor import Extractor
 
 EVALUATE = """Are these synthetic images like these real ones? FID and KID between a floor (real
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
@@ -76,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument(
         "--size",
         type=int,
-        default=64,
         metavar="PX",
-        help="side that files are reduced to (64); 16 or more for MS-SSIM",
+        help="side that files are reduced to (what the extractor's file asks for, else 64); 32 or "
+        "more for MS-SSIM",
     )
     scoring.add_argument("--crop", type=int, help="side of the centre crop in px; else the largest")
     scoring.add_argument("--pairs", type=int, default=500,
@@ -143,19 +146,20 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     paths = {name: path for name, path in paths.items() if path is not None}
     if missing := [str(path) for path in paths.values() if not path.exists()]:
         raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
-    # What it warns of is told once, below the table.
-    logging.getLogger("meddiff.metrics").setLevel("ERROR")
-    if min(options.size, options.crop or 1, options.pairs) < 1:
-        raise MeddiffError("--size, --crop and --pairs must be above 0")
+    for name, least in {"size": 2, "crop": 1, "pairs": 4, "replicates": 4, "seed": 0}.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise MeddiffError(f"--{name} is {value}: it must be {least} or more")
     device = choose_device(options.device)
     names = [name for name in options.extractor or ["inception"] if name != "none"]
     extractors = {}
     for name in names:
         found = find_extractor(name)
         extractors[name if found.name in extractors else found.name] = found
+    size = _size(options.size, extractors)
     windows: dict[str, tuple[float, float]] = {}
     sets = {
-        name: read_image_set(path, crop=options.crop, size=options.size, windows=windows)
+        name: read_image_set(path, crop=options.crop, size=size, windows=windows)
         for name, path in paths.items()
     }
     scores = evaluate(
@@ -175,7 +179,10 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         seed=options.seed,
     )
     about = {
-        "sets": {name: {"path": str(paths[name]), "images": len(sets[name])} for name in sets},
+        "sets": {
+            name: {"path": _printable(str(paths[name]), "utf-8"), "images": len(images)}
+            for name, images in sets.items()
+        },
         "pixels": list(sets["real"].shape[1:]),
         "seed": options.seed,
         "extractors": {name: {"weights": e.weights, "digest": e.digest}
@@ -185,8 +192,25 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _size(asked: int | None, extractors: Mapping[str, "Extractor"]) -> int:
+    """Return the side of images in px: as asked, or as an extractor needs it."""
+    needed = {found.size: name for name, found in extractors.items() if found.size is not None}
+    for size, name in needed.items():
+        if asked not in (None, size):
+            raise MeddiffError(f"{name} takes images of {size} px only: give --size {size}")
+    if len(needed) > 1:
+        told = ", ".join(f"{name} {size} px" for size, name in needed.items())
+        raise MeddiffError(f"extractors take images of different sizes ({told}): name one a run")
+    return asked or next(iter(needed), 64)
+
+
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(_printable(text, sys.stdout.encoding or "utf-8"), flush=True)
+
+
+def _printable(text: str, encoding: str) -> str:
+    """Write out what an encoding lacks, e.g. the bytes of a file's name that is no UTF-8."""
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":

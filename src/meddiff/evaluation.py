@@ -1,6 +1,7 @@
 """Two sets of images scored against each other, whoever made them: `meddiff evaluate`."""
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from meddiff.metrics.copies import copies_row, find_copies
 from meddiff.metrics.distances import distance_rows
 from meddiff.metrics.images import by_contents
 from meddiff.metrics.inception import inception_interval
+from meddiff.metrics.intervals import LEAST as HALVED
 from meddiff.metrics.intervals import pairs_interval
 from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import PAIRS, too_small, window_of
@@ -97,8 +99,11 @@ def evaluate(
         but that of `nearest`.
 
     Raises:
-        MeddiffError: the sets differ in size or channels.
+        MeddiffError: the sets differ in size or channels, or `most` or `replicates` is below 4.
     """
+    for name, number in (("most", most), ("replicates", replicates)):
+        if not isinstance(number, Integral) or number < HALVED:
+            raise MeddiffError(f"{name} is {number}: it must be a whole number, 4 or more")
     sets = {"real": real, "synthetic": synthetic}
     for name, images in (sets if unseen is None else {**sets, "unseen": unseen}).items():
         if images.shape[1:] != real.shape[1:]:
@@ -168,6 +173,11 @@ def as_text(about: Mapping[str, Any], found: Mapping[str, Any]) -> str:
             f"{copies['suspects_p']:.2g}), {copies['identical']} much closer; in the median "
             f"{copies['synthetic']:.3g} grey levels (RMSE), unseen images {copies['unseen']:.3g}"
         )
+        if copies["duplicates"]:
+            lines.append(
+                f"unseen images that are training images, or nearly so, left out of this: "
+                f"{copies['duplicates']}"
+            )
     else:
         lines.append("copies of training images: not looked for, give --unseen")
     return "\n".join(lines)

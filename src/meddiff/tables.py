@@ -160,7 +160,7 @@ def table_5_2(
         if extractor not in present
     ]
     columns = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "matched",
-               "matched_low", "matched_high", "score", "score_low", "score_high", "n_real", "n_synthetic", "dimension",
-               "reference", "made_from", "note"]  # fmt: skip
+               "matched_low", "matched_high", "score", "score_low", "score_high", "n_real",
+               "n_synthetic", "dimension", "reference", "made_from", "note"]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
     return table.reindex(columns=columns)

@@ -1,6 +1,9 @@
 """Two image sets scored by themselves: what the numbers are, and the command."""
 
+import io
 import json
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +65,32 @@ def test_copies_are_told() -> None:
         assert copied["memorisation"]["identical"] == 40
         assert copied["memorisation"]["nearest"] == list(range(40))
     assert evaluate(training, spots(40, 2), {}, replicates=20)["memorisation"] is None
+
+
+def encoded(image: np.ndarray) -> np.ndarray:
+    """The image from a JPEG of four times its size, as photographs are encoded anew."""
+    held = io.BytesIO()
+    Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1)).save(held, "JPEG", quality=75)
+    side = len(image)
+    return np.array(Image.open(held)).reshape(side, 4, side, 4, 3).mean((1, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("planted", [0, 1, 3])
+@pytest.mark.parametrize("how", ["exact", "jpeg", "one level"])
+def test_copies_are_told_whatever_duplicates_unseen_images_hold(planted, how) -> None:
+    training, unseen = spots(60, 0), spots(40, 1)
+    changes = {
+        "exact": lambda image: image,
+        "jpeg": encoded,
+        "one level": lambda image: (image ^ 1).astype(np.uint8),
+    }
+    for place in range(planted):
+        unseen[place] = changes[how](training[place])
+    told = evaluate(training, np.rot90(training[20:45], axes=(1, 2)), {}, unseen=unseen,
+                    replicates=20)["memorisation"]  # fmt: skip
+    assert (told["verdict"], told["identical"], told["duplicates"]) == ("copies", 25, planted)
+    honest = evaluate(training, spots(40, 2), {}, unseen=unseen, replicates=20)["memorisation"]
+    assert honest["verdict"] == "no copies" and honest["duplicates"] == planted
 
 
 def test_scores_of_published_nets_alone() -> None:
@@ -150,9 +179,132 @@ def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None
     assert fids == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_the_smallest_images_have_no_ms_ssim() -> None:
-    found = scores(evaluate(spots(9, 0, side=32)[:, :8, :8], spots(9, 1)[:, :8, :8], {}))
-    assert set(found) == {"ssim within real", "ssim within synthetic"}
+@pytest.mark.parametrize(
+    ("side", "metrics"), [(1, set()), (2, {"ssim"}), (31, {"ssim"}), (32, {"ssim", "ms_ssim"})]
+)
+def test_images_too_small_for_a_window_have_no_row_but_a_reason(side, metrics) -> None:
+    found = evaluate(spots(9, 0)[:, :side, :side], spots(9, 1)[:, :side, :side], {}, replicates=8)
+    told = {f"{metric} within {key}" for metric in metrics for key in ("real", "synthetic")}
+    assert set(scores(found)) == told
+    assert set(found["left_out"]) == {"ssim", "ms_ssim"} - metrics
+
+
+def shuffled(images: np.ndarray, seed: int) -> np.ndarray:
+    return images[np.random.default_rng(seed).permutation(len(images))]
+
+
+def test_the_order_of_images_changes_no_number() -> None:
+    """More images than pairs are taken of, an odd number, more synthetic ones than half of them."""
+    real, synthetic, unseen = spots(41, 0), spots(60, 1), spots(20, 2)
+
+    def told(seed: int) -> dict:
+        sets = (shuffled(images, seed) for images in (real, synthetic))
+        return evaluate(*sets, {"coarse": coarse}, probabilities={"coarse": shares}, most=25,
+                        unseen=shuffled(unseen, seed), replicates=20)  # fmt: skip
+
+    first, *others = (told(seed) for seed in range(4))
+    assert {"matched", "score", "floor"} <= first["scores"][0].keys()
+    for other in others:
+        assert other["scores"] == first["scores"]
+        same = {key: value for key, value in first["memorisation"].items() if key != "nearest"}
+        assert same == {key: other["memorisation"][key] for key in same}
+
+
+def shares(features: np.ndarray) -> np.ndarray:
+    return features[:, :3] / features[:, :3].sum(axis=1, keepdims=True)
+
+
+def test_every_number_of_images_has_an_interval() -> None:
+    found = evaluate(spots(40, 0), spots(40, 1), {"coarse": coarse},
+                     probabilities={"coarse": shares}, replicates=40)  # fmt: skip
+    for row in found["scores"]:
+        if row["metric"] == "fid_infinity":
+            continue
+        for name in ("value", "floor", "ceiling", "matched", "score"):
+            if row.get(name) is not None:
+                low, high = (row[("" if name == "value" else f"{name}_") + end]
+                             for end in ("low", "high"))  # fmt: skip
+                assert low <= row[name] <= high, (row["metric"], name)
+
+
+def test_nearest_images_are_told_in_the_order_given() -> None:
+    training, copies = spots(30, 0), spots(30, 0)[::-1]
+    found = evaluate(training, copies, {}, unseen=spots(20, 1), replicates=20)
+    assert found["memorisation"]["nearest"] == list(range(30))[::-1]
+
+
+@pytest.mark.parametrize("bad", [{"most": 3}, {"most": 9.5}, {"replicates": 3}])
+def test_bad_numbers_are_named(bad) -> None:
+    [(name, value)] = bad.items()
+    with pytest.raises(MeddiffError, match=rf"{name} is {value}"):
+        evaluate(spots(9, 0), spots(9, 1), {}, **bad)
+
+
+def test_ends_that_cannot_be_told_apart_have_no_score_but_a_note() -> None:
+    """Noise as near as real images, by a hair or by chance: no difference to be a scale."""
+    chance = np.random.default_rng(0)
+    blur = {"noise": lambda images: chance.normal(size=(len(images), 4))}
+    told = [scores(evaluate(spots(24, 0), spots(24, 1), blur, replicates=40)) for _ in range(10)]
+    for metric in ("fid", "kid"):
+        rows = [found[metric] for found in told]
+        without = [row for row in rows if row["score"] is None]
+        assert len(without) >= 8
+        assert all(row["note"] and row["floor"] is not None for row in without)
+        assert all(row["ceiling"] > row["floor"] for row in rows if row["score"] is not None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_a_folder_whose_name_is_no_utf_8(folders, tmp_path, encoding, monkeypatch) -> None:
+    named = os.fsencode(tmp_path) + b"/r\xe9el"
+    os.rename(folders[0], named)
+    held = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding=encoding, errors="strict"))
+    arguments = ["evaluate", os.fsdecode(named), str(folders[1]), "--extractor", "none",
+                 "--size", "32", "--replicates", "8"]  # fmt: skip
+    assert main(arguments) == 0
+    assert b"el)" in held.getvalue() and held.getvalue().decode(encoding)
+    held.truncate(0), held.seek(0)
+    assert main([*arguments, "--json"]) == 0
+    path = json.loads(held.getvalue())["sets"]["real"]["path"]
+    assert path.encode("utf-8").startswith(os.fsencode(tmp_path))
+
+
+def test_images_are_reduced_to_the_size_of_the_extractors_file(folders, tmp_path, capsys) -> None:
+    files = {}
+    for size in (16, 32):
+        files[size] = str(tmp_path / f"net{size}.safetensors")
+        about = {"extractor": "skinlesnet", "classes": 2, "size": size}
+        save_checkpoint(files[size], SkinLesNet(2, size).state_dict(), about)
+    arguments = ["evaluate", *map(str, folders), "--replicates", "8", "--extractor", files[32]]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pixels"] == [32, 32, 3]
+    assert main([*arguments, "--size", "64"]) == 1
+    assert "--size 32" in capsys.readouterr().err
+    assert main([*arguments, "--extractor", files[16]]) == 1
+    error = capsys.readouterr().err
+    assert "16 px" in error and "32 px" in error
+
+
+def test_weights_that_cannot_be_had_name_no_configuration(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    images = tmp_path / "images.npy"
+    np.save(images, spots(9, 0))
+    assert main(["evaluate", str(images), str(images)]) == 1
+    error = capsys.readouterr().err
+    assert "extractors." not in error
+    assert "--extractor" in error and str(tmp_path / "checkpoints") in error
+
+
+def test_the_command_leaves_logging_alone(folders) -> None:
+    before = logging.getLogger("meddiff.metrics").level
+    assert main(["evaluate", *map(str, folders), "--extractor", "none", "--size", "32",
+                 "--replicates", "8"]) == 0  # fmt: skip
+    assert logging.getLogger("meddiff.metrics").level == before
 
 
 @pytest.mark.parametrize(
@@ -161,7 +313,16 @@ def test_the_smallest_images_have_no_ms_ssim() -> None:
         (["real", "gone"], "there is no gone"),
         (["real", "real", "--extractor", "vgg"], "vgg is neither a published extractor"),
         (["real", "few", "--extractor", "none"], "few holds 2 images: scores need at least 8"),
-        (["real", "real", "--size", "0"], "--size, --crop and --pairs must be above 0"),
+        *(
+            (["real", "real", f"--{name}", str(value)], f"--{name} is {value}")
+            for name, value in {
+                "size": 1,
+                "crop": 0,
+                "pairs": 3,
+                "replicates": 3,
+                "seed": -1,
+            }.items()
+        ),
         (["real", "real", "--cores", "1"], "evaluate does not know --cores 1"),
     ],
 )

@@ -213,7 +213,8 @@ def test_suspects_have_the_p_value_of_all_orders(m, k):
     """Every order of the distances is as likely: counted over orders drawn at random."""
     chance = np.random.default_rng(0)
     rank = max(1, k // 100)
-    orders = np.stack([chance.permutation(m + k) for _ in range(4000)]) + 1.0
+    # No gap among them is one that a duplicate leaves.
+    orders = np.stack([chance.permutation(m + k) for _ in range(4000)]) + 1000.0
     limits = np.sort(orders[:, m:], axis=1)[:, rank - 1]
     counts = (orders[:, :m] < limits[:, None]).sum(axis=1)
     for order in orders[:40]:
@@ -235,6 +236,40 @@ def test_unseen_images_that_were_seen_are_refused():
         memorisation(training, training[:50], training[:30])
     one = np.r_[training[:1], features(2, 29, 5)]
     assert memorisation(training, features(3, 40, 5), one).verdict == "no copies"
+
+
+@pytest.mark.parametrize("planted", [0, 1, 3])
+@pytest.mark.parametrize("near", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("k", [12, 40, 400])
+def test_duplicates_among_unseen_images_hide_no_copies(planted, near, k):
+    """Exact ones and near ones, of images that are copied and of others; and honest ones pass."""
+    training = features(1, 300, 20)
+    unseen = features(2, k, 20)
+    unseen[:planted] = training[100 : 100 + planted] + features(5, planted, 20, scale=near)
+    for copied in (training[:60], training[80:140] + features(4, 60, 20, scale=0.1)):
+        found = memorisation(training, copied, unseen)
+        assert (found.verdict, found.identical) == ("copies", 60)
+        assert found.duplicates == planted
+    one = np.r_[training[:1], features(3, 199, 20)]
+    assert memorisation(training, one, unseen).identical == 1
+    assert memorisation(training, features(3, 200, 20), unseen).verdict == "no copies"
+
+
+def test_duplicates_are_rarely_seen_where_there_are_none():
+    counts = [
+        memorisation(
+            features(3 * s, 60, 8), features(0, 9, 8), features(3 * s + 2, 40, 8)
+        ).duplicates
+        for s in range(200)
+    ]
+    assert np.count_nonzero(counts) <= 2
+
+
+def test_nearly_all_unseen_images_encoded_anew_are_refused():
+    training = features(1, 100, 20)
+    nearly = np.r_[training[:30] + features(2, 30, 20, scale=0.01), features(3, 4, 20)]
+    with pytest.raises(MeddiffError, match="30 of 34"):
+        memorisation(training, features(4, 40, 20), nearly)
 
 
 def test_noisy_copies_are_copies():

@@ -73,7 +73,8 @@ class Extractor:
         if self.size is not None and sides != [self.size, self.size]:
             raise MeddiffError(
                 f"the extractor {self.name} was trained on images of {self.size} px and got "
-                f"{sides[0]} x {sides[1]} px: train it on images of that size"
+                f"{sides[0]} x {sides[1]} px: give it images of {self.size} px, or train it on "
+                "images of that size"
             )
         network: Any = self.network
         return self._apply(network.features, network.transform, images, device)

@@ -2,21 +2,25 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor, hub, nn
 
 from meddiff.data.registry import address_of
 from meddiff.errors import MeddiffError
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
 from meddiff.extractors.registry import PUBLISHED, module_of
-from meddiff.extractors.weights import required_weights
+from meddiff.extractors.weights import Published, required_weights
 
 
 def published_weights(
-    name: str, mirrors: Mapping[str, str], file: str | Path | None = None
+    name: str,
+    mirrors: Mapping[str, str],
+    file: str | Path | None = None,
+    otherwise: str | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any], nn.Module]:
     """Return a published extractor's weights, what its checkpoint tells, and its net.
 
@@ -24,11 +28,13 @@ def published_weights(
         name: its name in the registry.
         mirrors: beginnings of published addresses to what stands in their place.
         file: the user's own copy of the weights.
+        otherwise: what a user does without them who has no configuration.
 
     Raises:
         MeddiffError: the weights cannot be had, or are of another net.
     """
-    which = module_of(name).WEIGHTS
+    which: Published = module_of(name).WEIGHTS
+    which = replace(which, otherwise=otherwise or which.otherwise)
     weights, note = required_weights(which, address_of(f"weights/{which.file}", mirrors), file)
     about = {"extractor": name, "weights": note}
     network = build_network(about, weights, note, f"take those of {which.file}")
@@ -42,7 +48,11 @@ def find_extractor(name: str) -> Extractor:
         MeddiffError: there is neither, or its weights cannot be had.
     """
     if name in PUBLISHED:
-        weights, about, network = published_weights(name, {})
+        otherwise = (
+            "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
+            f"(the folder here is {Path(hub.get_dir(), 'checkpoints')})"
+        )
+        weights, about, network = published_weights(name, {}, otherwise=otherwise)
         digest = hashlib.sha256(save(weights)).hexdigest()
         return Extractor(name, network, None, digest, about["weights"])
     if not Path(name).is_file():

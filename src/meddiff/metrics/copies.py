@@ -7,7 +7,7 @@ import numpy as np
 
 from meddiff.metrics.neighbours import Memorisation, judge_copies, nearest_training
 
-SCORES = ("synthetic", "unseen", "closer", "p_value", "suspects", "suspects_p", "identical",
+SCORES = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p", "identical",
           "verdict")  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def find_copies(training: np.ndarray, synthetic: np.ndarray, unseen: np.ndarray)
         unseen: uint8 (k,H,W,C), real images that it has not learnt from.
 
     Raises:
-        MeddiffError: unseen images are training images.
+        MeddiffError: most unseen images are training images.
     """
     nearest, distances = _nearest(training, synthetic, "synthetic")
     return judge_copies(nearest, distances, _nearest(training, unseen, "unseen")[1])
