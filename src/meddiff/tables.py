@@ -144,7 +144,8 @@ def table_5_2(
     own = table["note"] if "note" in table else pd.Series("", table.index)
     known = table["extractor"].map(lambda name: notes.get(name, ""))
     table["note"] = [
-        "; ".join(filter(None, pair)) for pair in zip(own.fillna(""), known, strict=True)
+        "; ".join(filter(None, pair))
+        for pair in zip(own.astype(object).fillna(""), known, strict=True)
     ]
     present = set(table["extractor"])
     missing = [

@@ -256,7 +256,7 @@ def test_ends_that_cannot_be_told_apart_have_no_score_but_a_note() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_folder_whose_name_is_no_utf_8(folders, tmp_path, encoding, monkeypatch) -> None:
     named = os.fsencode(tmp_path) + b"/r\xe9el"
-    os.rename(folders[0], named)
+    folders[0].rename(os.fsdecode(named))
     held = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding=encoding, errors="strict"))
     arguments = ["evaluate", os.fsdecode(named), str(folders[1]), "--extractor", "none",

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
+from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,7 @@ from meddiff.metrics import (
     ssim_pairs,
     structural,
 )
+from meddiff.metrics.settings import SsimWindow
 
 
 def smooth_images(n, h, w, c, seed=0):
@@ -64,7 +66,7 @@ def monai_pairs(metric, images):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(
     ("height", "width", "kernel", "sigma"),
-    [(64, 64, 11, 1.5), (32, 32, 2, 1.5), (33, 50, 7, 0.8), (40, 21, 21, 4.0), (16, 9, 1, 1.5)],
+    [(64, 64, 11, 1.5), (32, 32, 2, 1.5), (33, 50, 7, 0.8), (40, 21, 21, 4.0), (16, 9, 2, 1.5)],
 )
 def test_ssim_equals_monai(height, width, channels, kernel, sigma):
     images = smooth_images(5, height, width, channels)
@@ -196,7 +198,7 @@ def test_blocks_and_chunks_change_nothing(
 
 
 @settings(max_examples=30, deadline=None)
-@given(arrays(np.uint8, (2, 18, 16, 2)), st.integers(1, 8))
+@given(arrays(np.uint8, (2, 18, 16, 2)), st.integers(2, 8))
 def test_range_symmetries_and_identity_on_any_images(images, kernel):
     multiscale = {"kernel_size": kernel, "weights": (0.4, 0.6)}
     for pairs, options in ((ssim_pairs, {"kernel_size": kernel}), (ms_ssim_pairs, multiscale)):
@@ -272,16 +274,25 @@ def test_bad_images_are_named(pairs, bad, message):
     [
         (64, 5, "64x64 are 4x4 .* use kernel_size <= 4, or images of at least 80 px"),
         (32, 4, "32x32 are 2x2 .* use kernel_size <= 2, or images of at least 64 px"),
-        (15, 1, "15x15 are 0x0 .* use fewer weights, or images of at least 16 px"),
+        (31, 2, "31x31 are 1x1 .* use fewer weights, or images of at least 32 px"),
     ],
 )
 def test_too_small_images_say_which_kernel_fits(size, kernel, message):
     images = IMAGES[:, :size, :size]
     with pytest.raises(MeddiffError, match=message):
         ms_ssim_pairs(images, kernel_size=kernel)
-    fits = size // 16
-    if fits:
+    if (fits := size // 16) > 1:
         assert np.isfinite(ms_ssim_pairs(images, kernel_size=fits)).all()
+
+
+@pytest.mark.parametrize("kernel", [1, 0, -3, 2.5, "7", None])
+@pytest.mark.parametrize("function", [ssim_pairs, ms_ssim_pairs])
+def test_a_window_is_a_whole_number_of_two_pixels_or_more(function, kernel):
+    """Of one pixel, which has no variance, all photographs would be alike."""
+    with pytest.raises(MeddiffError, match="kernel_size must be a whole number, 2 or more"):
+        function(IMAGES, kernel_size=kernel)
+    with pytest.raises(ValidationError, match="kernel_size"):
+        SsimWindow(kernel_size=kernel)
 
 
 def test_window_larger_than_the_image_is_refused_on_either_side():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
+from meddiff.figures.matrices import heat_map
 from meddiff.metrics import cafd, fid, fidelity, kid, ssim_between
 from meddiff.metrics.classification import (
     classification_intervals,
@@ -16,7 +17,7 @@ from meddiff.metrics.classification import (
 )
 from meddiff.metrics.distances import distance_matrix, distance_rows
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.similarity import similarity_matrix, similarity_rows
+from meddiff.metrics.similarity import pairs_of, similarity_matrix, similarity_rows
 from meddiff.show import show
 from meddiff.tables import (
     KEYS,
@@ -194,16 +195,57 @@ def test_halves_of_the_reference_are_no_easier_than_all_of_it():
     scores = []
     for seed in range(6):
         reference = draws(3 * seed, 80, 200)
-        aside, rest = real_halves(reference, dict.fromkeys(CLASSES, 60), seed=seed)
-        sets = {"synthetic": draws(3 * seed + 1, 60, 200), "real": aside,
-                "noise": draws(3 * seed + 2, 60, 200, shift=2)}  # fmt: skip
-        rows = told_of(sets, reference, floor=rest)
+        sets = {
+            "synthetic": draws(3 * seed + 1, 60, 200),
+            "noise": draws(3 * seed + 2, 60, 200, shift=2),
+        }
+        rows = told_of(sets, reference)
         told = rows.loc[("synthetic", "benign", "fid")]
         whole = fid(sets["synthetic"]["benign"], reference["benign"])
-        matched = fid(sets["synthetic"]["benign"][:40], rest["benign"])
-        assert told[["value", "matched"]].tolist() == pytest.approx([whole, matched])
+        few = fid(sets["synthetic"]["benign"][:40], reference["benign"][:40])
+        assert told["value"] == pytest.approx(whole)
+        assert told["matched"] == pytest.approx(few, rel=0.1) and told["matched"] > 1.1 * whole
+        assert rows.loc[("real", "benign", "fid"), "n_real"] == 80
         scores.append(rows.loc["synthetic"]["score"].dropna())
     assert (pd.concat(scores).groupby("metric").mean() - 1).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_the_order_of_images_changes_nothing(held_out):
+    """In rows of Table 5.2 and in the matrix, with parts of sets on either side."""
+    reference = {"a": draws(0, 51, 20)["benign"]}
+    sets = {"synthetic": {"a": draws(1, 70, 20, shift=0.2)["benign"]},
+            "noise": {"a": draws(2, 40, 20, shift=2)["benign"]}}  # fmt: skip
+    if held_out:
+        sets["real"] = {"a": draws(3, 33, 20)["benign"]}
+
+    def told(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        chance = np.random.default_rng(seed)
+        mixed = {key: {"a": chance.permutation(x["a"])} for key, x in sets.items()}
+        known = {"a": chance.permutation(reference["a"])}
+        every = {(key, "a"): x["a"] for key, x in {**mixed, "test": known}.items()}
+        rows = distance_rows("x", known, mixed, **DRAWN)
+        return rows, distance_matrix(every, "fid", most=25, **DRAWN)
+
+    first, *others = (told(seed) for seed in range(5))
+    assert first[0].loc[first[0]["images"] == "synthetic", "score"].notna().any()
+    for other in others:
+        for one, again in zip(first, other, strict=True):
+            pd.testing.assert_frame_equal(one, again, rtol=1e-5, atol=1e-9)
+
+
+def test_a_number_of_parts_moves_less_with_the_seed_than_its_interval_allows():
+    reference = {"a": draws(0, 51, 20)["benign"]}
+    sets = {"synthetic": {"a": draws(1, 70, 20, shift=0.2)["benign"]},
+            "noise": {"a": draws(2, 60, 20, shift=2)["benign"]}}  # fmt: skip
+    seeds = [distance_rows("x", reference, sets, replicates=60, seed=seed) for seed in range(8)]
+    for name in ("value", "matched", "score"):
+        start = "" if name == "value" else f"{name}_"
+        values = np.array([rows[name] for rows in seeds], float)
+        width = np.mean([rows[f"{start}high"] - rows[f"{start}low"] for rows in seeds], axis=0)
+        known = np.isfinite(width)
+        assert known.sum() >= 2
+        assert (values[:, known].std(axis=0) < width[known] / 4).all()
 
 
 def test_noise_scores_zero_and_a_score_has_an_interval():
@@ -233,21 +275,45 @@ def test_no_score_without_room_between_the_ends(features):
     """Noise no farther than real images: every number is there but the score."""
     sets = dict.fromkeys(["synthetic", "real", "noise"], features)
     rows = told_of(sets, {name: values + 1 for name, values in features.items()})
-    assert rows["value"].notna().all() and rows["score"].isna().all()
+    assert rows["value"].notna().all() and "score" not in rows
+    assert rows.loc["synthetic"]["note"].notna().sum() == 4
+
+
+def test_intervals_of_cover_hold_its_expected_value():
+    """At least as often as they say, also where hardly an image fails."""
+    values, ends = [], []
+    for seed in range(60):
+        sets = {"synthetic": {"a": draws(2 * seed, 60, 12, shift=0.3)["benign"]}}
+        rows = distance_rows("x", {"a": draws(2 * seed + 1, 60, 12)["benign"]}, sets,
+                             replicates=60, seed=0).set_index(["images", "metric"])  # fmt: skip
+        told = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
+        values.append(told["value"])
+        ends.append(told[["low", "high"]])
+    means = pd.DataFrame(values).reset_index(drop=True).mean()
+    held = np.mean([(end["low"] <= means) & (means <= end["high"]) for end in ends], axis=0)
+    assert (held >= 0.88).all()
+    sure = np.mean([end["high"] - end["low"] for end in ends], axis=0) / 3.92
+    assert (sure < 2.5 * pd.DataFrame(values).std().to_numpy() + 0.01).all()
 
 
 def test_cover_is_told_of_equal_numbers_of_images():
-    sets = {"synthetic": draws(0, 60, 3), "real": draws(1, 30, 3), "noise": draws(2, 60, 3)}
+    sets = {"synthetic": draws(0, 30, 3), "real": draws(1, 30, 3), "noise": draws(2, 60, 3)}
     reference = draws(3, 50, 3)
     rows = told_of(sets, reference)
-    expected = fidelity(reference["benign"], sets["synthetic"]["benign"][:30])
+    expected = fidelity(reference["benign"], sets["synthetic"]["benign"])
     for name in ("precision", "recall", "density", "coverage"):
-        assert rows.loc[("synthetic", "benign", name), "value"] == getattr(expected, name)
-        assert ("real", "benign", name) in rows.index and (
-            "noise",
-            "benign",
-            name,
-        ) not in rows.index
+        told = rows.loc[("synthetic", "benign", name)]
+        assert told["value"] == pytest.approx(getattr(expected, name))
+        assert told["low"] < told["high"] and told["n_synthetic"] == 30
+        assert ("real", "benign", name) in rows.index
+        assert ("noise", "benign", name) not in rows.index
+
+
+def test_neighbours_are_looked_for_among_so_many_images_at_most(monkeypatch):
+    monkeypatch.setattr("meddiff.metrics.distances.MOST_NEIGHBOURS", 40)
+    rows = told_of({"synthetic": draws(0, 60, 3), "noise": draws(2, 60, 3)}, draws(1, 90, 3))
+    counts = rows.loc["synthetic", ["n_real", "n_synthetic"]].xs("coverage", level="metric")
+    assert (counts == 20).all(axis=None)
 
 
 def test_cafd_is_the_mean_over_classes_and_fid_infinity_needs_images(features):
@@ -270,7 +336,8 @@ def test_cmmd_is_clips(features):
 
 def test_intervals_hold_their_values(table):
     rows = table.dropna(subset=["low"])
-    assert set(rows["metric"]) == {"fid", "kid", "cafd"}
+    cover = {"precision", "recall", "density", "coverage"}
+    assert set(rows["metric"]) == {"fid", "kid", "cafd"} | cover
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
 
 
@@ -279,17 +346,11 @@ def test_no_set_counts_more_images_than_the_synthetic_one(features):
     rows = distance_rows("x", features, {"synthetic": few, "real": features}, **DRAWN)
     rows = rows.set_index(["images", "class", "metric"])
     floor = rows.loc[("real", "benign", "fid")]
-    assert floor["value"] == pytest.approx(fid(features["benign"][:12], features["benign"]))
+    chance = np.random.default_rng(0)
+    known = features["benign"]
+    expected = [fid(chance.permutation(known)[:12], known) for _ in range(200)]
+    assert floor["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
     assert floor["n_real"] == 30 + 12
-
-
-def test_real_halves_share_no_image():
-    reference = {"a": np.arange(40.0)[:, None], "b": np.arange(9.0)[:, None]}
-    aside, left = real_halves(reference, {"a": 10, "b": 100}, seed=0)
-    assert (len(aside["a"]), len(left["a"]), len(aside["b"]), len(left["b"])) == (10, 30, 4, 5)
-    for name, values in reference.items():
-        both = np.concatenate([aside[name], left[name]])
-        assert sorted(both[:, 0]) == values[:, 0].tolist()
 
 
 @pytest.mark.parametrize("metric", ["fid", "kid"])
@@ -301,13 +362,18 @@ def test_a_matrix_of_distances_is_symmetric_and_fair(features, metric):
     square = matrix["value"].to_numpy().reshape(3, 3)
     assert np.array_equal(square, square.T) and (np.diag(square) == 0).all()
     measure = {"fid": fid, "kid": kid}[metric]
-    expected = measure(features["benign"][:20], features["malignant"][:20])
-    found = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")]["value"]
-    assert expected == pytest.approx(found.to_numpy()[0])
+    chance = np.random.default_rng(0)
+    one, other = features["benign"], features["malignant"]
+    expected = [
+        measure(chance.permutation(one)[:20], chance.permutation(other)[:20]) for _ in range(200)
+    ]
+    found = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")].iloc[0]
+    assert found["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
+    assert found["low"] < np.mean(expected) < found["high"]
 
 
 def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
-    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     sets = {("train", "a"): images[:4], ("synthetic", "a"): images[4:]}
     told = []
     matrix = similarity_matrix(
@@ -319,6 +385,24 @@ def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
     off = within[~np.eye(4, dtype=bool)]
     assert matrix.loc[("train", "train"), "value"] == pytest.approx(off.mean())
     assert told == [1, 2, 3] and (matrix["n_a"] == 4).all()
+
+
+def test_a_matrix_of_images_too_small_for_a_window_is_empty():
+    images = np.random.default_rng(0).integers(0, 256, (9, 31, 31, 3), dtype=np.uint8)
+    sets = {("train", "a"): images, ("synthetic", "a"): images}
+    matrix = similarity_matrix(sets, "ms_ssim", {"kernel_size": 2}, most=9, **DRAWN)
+    assert len(matrix) == 4 and matrix["value"].isna().all()
+    heat_map(matrix, "ms_ssim")
+
+
+def test_images_too_small_for_a_window_have_a_note_in_place_of_a_value():
+    images = np.zeros((5, 31, 31, 3), np.uint8)
+    pairs = {name: pairs_of(name, images, {"kernel_size": 2}) for name in ("ssim", "ms_ssim")}
+    rows = similarity_rows("a", "real", pairs, 5, **DRAWN).set_index("metric")
+    assert rows.loc["ssim", "value"] == 1 and rows.loc["ssim", "note"] == ""
+    assert pd.isna(rows.loc["ms_ssim", "value"]) and "ms_ssim" in rows.loc["ms_ssim", "note"]
+    table = table_5_2([rows.reset_index()], "test", {}).set_index("metric")
+    assert "ms_ssim" in table.loc["ms_ssim", "note"]
 
 
 def test_an_extractor_without_features_says_why(table):

@@ -47,4 +47,6 @@ def _norm(square: np.ndarray, title: str) -> Normalize:
     positive = square[square > 0]
     if title.startswith("fid") and len(positive):
         return LogNorm(positive.min(), positive.max(), clip=True)
+    if np.isnan(square).all():
+        return Normalize(0, 1)
     return Normalize(np.nanmin(square), np.nanmax(square))

@@ -7,8 +7,8 @@ import numpy as np
 
 from meddiff.metrics.neighbours import Memorisation, judge_copies, nearest_training
 
-SCORES = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p", "identical",
-          "verdict")  # fmt: skip
+SCORES = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p",
+          "identical", "verdict")  # fmt: skip
 
 
 def find_copies(training: np.ndarray, synthetic: np.ndarray, unseen: np.ndarray) -> Memorisation:
