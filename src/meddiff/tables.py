@@ -141,12 +141,9 @@ def table_5_2(
         ignore_index=True,
     )
     table["reference"] = np.where(table["extractor"] != "", reference, "")
-    own = table["note"] if "note" in table else pd.Series("", table.index)
+    own = table["note"].astype(object).fillna("") if "note" in table else [""] * len(table)
     known = table["extractor"].map(lambda name: notes.get(name, ""))
-    table["note"] = [
-        "; ".join(filter(None, pair))
-        for pair in zip(own.astype(object).fillna(""), known, strict=True)
-    ]
+    table["note"] = ["; ".join(filter(None, pair)) for pair in zip(own, known, strict=True)]
     present = set(table["extractor"])
     missing = [
         {

@@ -52,6 +52,10 @@ def held_out(n: int = 80) -> HeldOut:
     return HeldOut(images, np.repeat([0, 1], n), ids, ids)
 
 
+def both(n: int = 80) -> dict[str, HeldOut]:
+    return {"test": held_out(n), "validation": held_out(20)}
+
+
 def pool_of(synthetic_means, n_synthetic: int = 60):
     real = shades([100, 150], 50, 1)
     groups = [np.arange(50), np.arange(50, 100)]
@@ -62,7 +66,7 @@ def pool_of(synthetic_means, n_synthetic: int = 60):
 def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
     classifier = ByShade()
     options = Cas(arms=ARMS, batch_size=10, **settings)
-    table = run_arms(classifier, pool_of(synthetic_means), held_out(), CLASSES, options,
+    table = run_arms(classifier, pool_of(synthetic_means), both(), CLASSES, options,
                      equal_steps=equal_steps, repetitions=seeds, seed=0)  # fmt: skip
     return classifier, table.assign(classifier="skinlesnet", made_from="cas/x.csv")
 
@@ -76,7 +80,7 @@ def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
     assert counts.loc["mixed"].tolist() == [220, 100, 120]
     assert counts.loc["augmented", "n_images"] == counts.loc["oversampled", "n_images"] == 220
     assert counts.loc["synthetic"].tolist() == [120, 0, 120]
-    by_arm = table.groupby("arm")["id"].apply(list)
+    by_arm = table[table["set"] == "test"].groupby("arm")["id"].apply(list)
     assert all(ids == held_out().ids for ids in by_arm)
 
 
@@ -109,7 +113,17 @@ def test_scores_find_what_was_planted(means, holds):
     assert holds(*accuracy.loc["synthetic", ["difference_low", "difference_high"]])
     assert accuracy.loc["real", "value"] > 0.75 and pd.isna(accuracy.loc["real", "difference"])
     assert accuracy["n_test"].eq(160).all() and accuracy["seeds"].eq(3).all()
-    wanted = {"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "sensitivity", "ece"}
+    wanted = {
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "roc_auc",
+        "pr_auc",
+        "sensitivity",
+        "specificity",
+        "ece",
+    }
     assert set(rows["metric"]) == wanted
 
 
@@ -133,7 +147,7 @@ def test_a_paired_difference_is_surer_than_its_parts():
 def doses(n_synthetic: int):
     settings = Cas(batch_size=10, dose=Dose(fractions=[0.04, 1.0], ratios=[0, 1, 4]))
     classifier = ByShade()
-    table = run_doses(classifier, pool_of([100, 150], n_synthetic), held_out(), CLASSES, settings,
+    table = run_doses(classifier, pool_of([100, 150], n_synthetic), both(), CLASSES, settings,
                       repetitions=3, seed=0)  # fmt: skip
     return classifier, settings, table.assign(made_from="cas/doses.csv")
 
@@ -163,7 +177,7 @@ def test_a_dose_that_needs_more_images_than_there_are_says_so():
 
 def test_few_test_images_have_no_interval():
     classifier, options = ByShade(), Cas(arms=["real", "synthetic"])
-    table = run_arms(classifier, pool_of([100, 150]), held_out(3), CLASSES, options,
+    table = run_arms(classifier, pool_of([100, 150]), both(3), CLASSES, options,
                      equal_steps=True, repetitions=1, seed=0)  # fmt: skip
     table = table.assign(classifier="skinlesnet", made_from="x")
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))

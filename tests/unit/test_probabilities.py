@@ -10,12 +10,12 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     precision_recall_fscore_support,
+    recall_score,
     roc_auc_score,
-    roc_curve,
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from meddiff.metrics.probabilities import reliability, scores
+from meddiff.metrics.probabilities import operating_thresholds, reliability, scores
 
 
 def drawn(seed: int, k: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +32,8 @@ def drawn(seed: int, k: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.nd
 def test_weighted_scores_are_scikit_learns(seed, k):
     labels, said, weights = drawn(seed, k)
     classes = [f"c{place}" for place in range(k)]
-    found = scores(labels, said, classes, weights, specificity=0.8)
+    thresholds = np.linspace(0.2, 0.6, 1 if k == 2 else k)
+    found = scores(labels, said, classes, weights, thresholds=thresholds)
     about = "c1" if k == 2 else "mean"
     for row, w in enumerate(weights):
         predicted = said.argmax(1)
@@ -50,16 +51,19 @@ def test_weighted_scores_are_scikit_learns(seed, k):
         curves = []
         for place in [1] if k == 2 else range(k):
             one, p = labels == place, said[:, place]
-            false, true, _ = roc_curve(one, p, sample_weight=w, drop_intermediate=False)
+            at = thresholds[place % len(thresholds)]
             curves.append(
                 [
                     roc_auc_score(one, p, sample_weight=w),
                     average_precision_score(one, p, sample_weight=w),
-                    true[false <= 0.2 + 1e-9].max(),
+                    recall_score(one, p > at, sample_weight=w),
+                    recall_score(~one, p <= at, sample_weight=w),
                 ]
             )
         expected = np.mean(curves, axis=0)
-        told = [found[name, about][row] for name in ("roc_auc", "pr_auc", "sensitivity")]
+        told = [
+            found[name, about][row] for name in ("roc_auc", "pr_auc", "sensitivity", "specificity")
+        ]
         assert told == pytest.approx(expected)
 
 
@@ -87,6 +91,38 @@ def test_reliability_is_scikit_learns():
 
 def test_a_class_without_images_has_no_curve():
     labels, said = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-    found = scores(labels, said, ["a", "b"], np.array([[1.0, 1.0, 0.0]]))
+    at = np.array([0.5])
+    found = scores(labels, said, ["a", "b"], np.array([[1.0, 1.0, 0.0]]), thresholds=at)
     assert np.isnan(found["roc_auc", "b"]).all() and np.isnan(found["sensitivity", "b"]).all()
     assert found["accuracy", "all"] == 1
+
+
+@given(seed=st.integers(0, 10_000), specificity=st.sampled_from([0.05, 0.3, 0.7, 0.9, 0.999]))
+def test_the_threshold_is_the_smallest_that_reaches_the_specificity(seed, specificity):
+    labels, said, _ = drawn(seed, 2)
+    [at] = operating_thresholds(labels, said, specificity)
+    others = said[labels == 0, 1]
+    assert (others <= at).mean() >= specificity - 1e-9
+    assert (others < at).mean() < specificity
+    [lower] = operating_thresholds(labels, said, specificity / 2)
+    assert lower <= at
+
+
+def test_without_other_classes_there_is_no_threshold():
+    said = np.array([[0.2, 0.8], [0.4, 0.6]])
+    at = operating_thresholds(np.array([1, 1]), said, 0.9)
+    assert np.isnan(at).all()
+    assert np.isnan(scores(np.array([0, 1]), said, ["a", "b"], thresholds=at)["sensitivity", "b"])
+
+
+def test_sensitivity_is_not_the_best_that_chance_offers():
+    """Probabilities that know nothing: on the test images' own threshold it would pass 0.1."""
+    found = []
+    for seed in range(300):
+        chance = np.random.default_rng(seed)
+        labels, said = np.repeat([0, 1], 10), chance.random((2, 20))
+        said = np.stack([1 - said, said], axis=2)
+        at = operating_thresholds(labels, said[0], 0.9)
+        found.append(scores(labels, said[1], ["a", "b"], thresholds=at)["sensitivity", "b"][0])
+    # The ninth of ten leaves two elevenths above it.
+    assert np.mean(found) == pytest.approx(2 / 11, abs=0.03)

@@ -285,7 +285,7 @@ def test_too_small_images_say_which_kernel_fits(size, kernel, message):
         assert np.isfinite(ms_ssim_pairs(images, kernel_size=fits)).all()
 
 
-@pytest.mark.parametrize("kernel", [1, 0, -3, 2.5, "7", None])
+@pytest.mark.parametrize("kernel", [1, 0, -3, 2.5, None])
 @pytest.mark.parametrize("function", [ssim_pairs, ms_ssim_pairs])
 def test_a_window_is_a_whole_number_of_two_pixels_or_more(function, kernel):
     """Of one pixel, which has no variance, all photographs would be alike."""

@@ -464,6 +464,7 @@ def third_table(path):
     run = told(5, 1, 1, 5).assign(p_benign=0.4, p_malignant=0.6)
     run["id"] = run["group"] = [f"i{n}" for n in range(12)]
     run = run.assign(classifier="net", repetition=0, steps=3, note="")
+    run = pd.concat([run.assign(set=name) for name in ("test", "validation")])
     counts = {"real": (10, 0), "mixed": (10, 4)}
     parts = [
         run.assign(arm=arm, n_images=n + m, n_real=n, n_synthetic=m)

@@ -2,13 +2,15 @@
 
 
 rule cas_arms:
-    """Train a classifier on every arm and let it classify the real test images."""
+    """Train a classifier on every arm and let it classify real images held out of all."""
     input:
         real=lesions(["train"], CLASSES),
         real_rows=rows_of("train"),
         synthetic=lesions(["synthetic"], CLASSES),
         test=lesions(["test"], CLASSES),
         test_rows=rows_of("test"),
+        validation=lesions(["validation"], CLASSES),
+        validation_rows=rows_of("validation"),
         weights=lambda wildcards: (
             "models/imagenet_resnet50.safetensors"
             if wildcards.classifier == "resnet50"
@@ -114,6 +116,8 @@ rule cas_doses:
         ),
         test=lesions(["test"], CLASSES),
         test_rows=rows_of("test"),
+        validation=lesions(["validation"], CLASSES),
+        validation_rows=rows_of("validation"),
     output:
         "cas/doses.csv",
     log:

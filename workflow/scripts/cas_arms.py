@@ -1,4 +1,4 @@
-"""Train a classifier on every arm and let it classify the real test images."""
+"""Train a classifier on every arm and let it classify real images that it has not learnt from."""
 
 from meddiff.cas.classifiers import build_classifier
 from meddiff.cas.experiment import run_arms
@@ -32,7 +32,10 @@ with job(snakemake) as device:
     told = run_arms(
         classifier,
         pool,
-        load_held_out(files.test, files.test_rows),
+        {
+            "test": load_held_out(files.test, files.test_rows),
+            "validation": load_held_out(files.validation, files.validation_rows),
+        },
         params.classes,
         settings,
         equal_steps=params.equal_steps,

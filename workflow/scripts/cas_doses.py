@@ -1,4 +1,4 @@
-"""Train SkinLesNet on every dose of real and synthetic images; classify the real test images."""
+"""Train SkinLesNet on every dose of real and synthetic images; classify other real images."""
 
 from meddiff.cas.experiment import run_doses
 from meddiff.cas.images import load_held_out, load_pool
@@ -15,7 +15,10 @@ with job(snakemake) as device:
     told = run_doses(
         skinlesnet(len(params.classes), pool.images.shape[1], settings, device),
         pool,
-        load_held_out(files.test, files.test_rows),
+        {
+            "test": load_held_out(files.test, files.test_rows),
+            "validation": load_held_out(files.validation, files.validation_rows),
+        },
         params.classes,
         settings,
         repetitions=params.repetitions,

@@ -1,6 +1,7 @@
 """Say whether synthetic images replace, complement or harm real ones, as text and as a page."""
 
 from meddiff.cas.images import count_shared
+from meddiff.cas.scoring import TEST
 from meddiff.cas.tables import read_runs, score_arms
 from meddiff.cas.verdict import Evidence, verdict
 from meddiff.files import write_text
@@ -11,7 +12,7 @@ from meddiff.reading import read_csv
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     predictions = read_runs(files.predictions)
-    test = predictions.drop_duplicates("id")
+    test = predictions[predictions["set"] == TEST].drop_duplicates("id")
     copies = read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
     text = verdict(
         score_arms(

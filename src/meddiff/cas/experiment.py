@@ -4,7 +4,7 @@ Classification accuracy score and naive augmentation score: Ravuri and Vinyals, 
 accuracy score for conditional generative models" (NeurIPS 2019).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ Key = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Real images to test on.
+    """Real images that no arm learns from.
 
     Attributes:
         images: uint8 (N,H,W,3).
@@ -41,7 +41,7 @@ class HeldOut:
 def run_arms(
     classifier: Classifier,
     pool: Pool,
-    test: HeldOut,
+    held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
     settings: Cas,
     *,
@@ -49,12 +49,13 @@ def run_arms(
     repetitions: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Train a classifier on every arm and return what it says of the test images.
+    """Train a classifier on every arm and return what it says of images held out of all.
 
     Args:
         classifier: what learns.
         pool: images of all arms.
-        test: images to classify.
+        held_out: images to classify: "test", which scores are of, and "validation", on which what
+            a score needs is chosen.
         classes: class names.
         settings: arms, length and batch size.
         equal_steps: whether every arm gets the optimiser steps of `real`, and looks at its loss for
@@ -64,7 +65,7 @@ def run_arms(
         seed: seed of the run.
 
     Returns:
-        One row a repetition, arm and test image: repetition, arm, id, group, label, predicted,
+        One row a repetition, arm and image: repetition, arm, set, id, group, label, predicted,
         p_<class>; then, of the arm: n_images, n_real, n_synthetic, steps, note.
     """
     lessons = (
@@ -72,13 +73,13 @@ def run_arms(
         for key in ((seed, "cas", repetition) for repetition in range(repetitions))
         for name in settings.arms
     )
-    return _run(classifier, pool, test, classes, settings, lessons, equal_steps)
+    return _run(classifier, pool, held_out, classes, settings, lessons, equal_steps)
 
 
 def run_doses(
     classifier: Classifier,
     pool: Pool,
-    test: HeldOut,
+    held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
     settings: Cas,
     *,
@@ -101,19 +102,20 @@ def run_doses(
         for ratio in dose.ratios
         if (arm := dose_arm(pool, fraction, ratio, *key)) is not None
     )
-    return _run(classifier, pool, test, classes, settings, lessons, True)
+    return _run(classifier, pool, held_out, classes, settings, lessons, True)
 
 
 def _run(
     classifier: Classifier,
     pool: Pool,
-    test: HeldOut,
+    held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
     settings: Cas,
     lessons: Iterable[tuple[Key, dict[str, Any], Arm]],
     equal_steps: bool,
 ) -> pd.DataFrame:
-    known, asked = classifier.represent(pool.images), classifier.represent(test.images)
+    known = classifier.represent(pool.images)
+    asked = {name: classifier.represent(held.images) for name, held in held_out.items()}
     n_real = int((pool.kind == "real").sum())
     tables = []
     for key, names, arm in lessons:
@@ -125,11 +127,12 @@ def _run(
             seed=stream_seed(*key), name="cas " + " ".join(map(str, names.values())),
         )  # fmt: skip
         learnt = classifier.learn(lesson)
-        table = told_by_class(learnt.probabilities(asked), test.labels, classes)
-        about = names | {"id": list(test.ids), "group": list(test.groups)}
-        for place, (column, value) in enumerate(about.items()):
-            table.insert(place, column, value)
         training: dict[str, int | None] = {"n_images": len(arm.rows), "n_real": arm.n_real}
         training |= {"n_synthetic": arm.n_synthetic, "steps": learnt.steps}
-        tables.append(table.assign(**training, note=learnt.note))
+        for name, held in held_out.items():
+            table = told_by_class(learnt.probabilities(asked[name]), held.labels, classes)
+            about = names | {"set": name, "id": list(held.ids), "group": list(held.groups)}
+            for place, (column, value) in enumerate(about.items()):
+                table.insert(place, column, value)
+            tables.append(table.assign(**training, note=learnt.note))
     return pd.concat(tables, ignore_index=True)

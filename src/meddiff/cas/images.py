@@ -39,7 +39,7 @@ def load_pool(
 
 
 def load_held_out(images: Paths, rows: Paths) -> HeldOut:
-    """Read what arms are tested on, as many images of each class."""
+    """Read what arms are tested on, or what is chosen on, as many images of each class."""
     sets = balanced([load_images(path) for path in images])
     stacked, labels = stack(sets)
     tables = [_names(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from meddiff.metrics.intervals import Estimate
-from meddiff.metrics.probabilities import ALL, Score, scores
+from meddiff.metrics.probabilities import ALL, Score, operating_thresholds, scores
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
 TOLD = ["n_images", "n_real", "n_synthetic", "steps"]
 """Columns of predictions that speak of the training."""
 ACCURACY: Score = ("accuracy", ALL)
+TEST = "test"
+"""The set that scores are of; thresholds and the like are chosen on the others."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Scored:
         values: of each cell and score, those of its repetitions, (k,).
         halves: the same on half-samples of the test images, (k, r); None where there are too few.
         groups: groups of test images by class, and of all.
+        validation: of each cell, the mean accuracy on the validation images: what to choose by.
         told: of each cell: repetitions, and what its predictions tell of the training.
     """
 
@@ -32,6 +35,7 @@ class Scored:
     values: dict[Hashable, dict[Score, np.ndarray]]
     halves: dict[Hashable, dict[Score, np.ndarray] | None]
     groups: dict[str, int]
+    validation: dict[Hashable, float]
     told: dict[Hashable, dict[str, Any]]
 
     def estimate(self, cell: Hashable, score: Score) -> Estimate:
@@ -74,27 +78,44 @@ def score_cells(
         predictions: rows of all repetitions; those of a repetition and cell are in the same order.
         cells: columns that tell a cell, e.g. arm.
         classes: class names, the positive one of two last.
-        specificity: at which the sensitivity is told.
+        specificity: that the threshold of the sensitivity is to reach on the validation images.
         replicates: random half-samples of the test images.
         seed: fixes them.
     """
     places = {name: place for place, name in enumerate(classes)}
     columns = [f"p_{name}" for name in classes]
+    tested = predictions["set"] == TEST
+    predictions, chosen_on = predictions[tested], predictions[~tested]
     first = next(table for _, table in predictions.groupby([*cells, "repetition"], sort=False))
     labels = first["label"].map(places).to_numpy(int)
     weights = image_halves(labels, first["group"].tolist(), replicates=replicates, seed=seed)
     values: dict[Hashable, dict[Score, np.ndarray]] = {}
     halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
     told: dict[Hashable, dict[str, Any]] = {}
+    validation: dict[Hashable, float] = {}
+    choices = dict(iter(chosen_on.groupby([*cells, "repetition"], sort=False)))
     for cell, table in predictions.groupby(list(cells), sort=False):
         name = cell if len(cells) > 1 else cell[0]
-        runs = [run[columns].to_numpy() for _, run in table.groupby("repetition", sort=True)]
-        plain = [scores(labels, run, classes, specificity=specificity) for run in runs]
+        runs, thresholds, right = [], [], []
+        for repetition, run in table.groupby("repetition", sort=True):
+            runs.append(run[columns].to_numpy())
+            chosen = choices[*cell, repetition]
+            known = chosen["label"].map(places).to_numpy(int)
+            thresholds.append(operating_thresholds(known, chosen[columns].to_numpy(), specificity))
+            right.append((chosen["label"] == chosen["predicted"]).mean())
+        validation[name] = float(np.mean(right))
+
+        def drawn(w: np.ndarray | None, runs: list = runs, at: list = thresholds) -> list:
+            return [
+                scores(labels, p, classes, w, thresholds=t) for p, t in zip(runs, at, strict=True)
+            ]
+
+        plain = drawn(None)
         values[name] = {score: np.array([found[score][0] for found in plain]) for score in plain[0]}
         halves[name] = None
         if weights is not None:
-            drawn = [scores(labels, run, classes, weights, specificity=specificity) for run in runs]
-            halves[name] = {score: np.stack([run[score] for run in drawn]) for score in drawn[0]}
+            again = drawn(weights)
+            halves[name] = {score: np.stack([run[score] for run in again]) for score in again[0]}
         told[name] = {
             "seeds": len(runs),
             **{name: table[name].iloc[0] for name in TOLD},
@@ -104,7 +125,7 @@ def score_cells(
         }
     groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
     groups[ALL] = first["group"].nunique()
-    return Scored(classes, values, halves, groups, told)
+    return Scored(classes, values, halves, groups, validation, told)
 
 
 def _notes(notes: pd.Series) -> str:

@@ -79,7 +79,7 @@ class Cas(Optimisation):
     seeds: PositiveInt = 5
     """Repetitions with different seeds."""
     specificity: Share = 0.9
-    """Specificity at which the sensitivity is told."""
+    """Specificity that the threshold of `sensitivity` reaches on the validation images."""
     margin: Share = 0.05
     """Difference of a score that does not matter: what is worse by less can replace."""
     hog_svm: HogSvm = HogSvm()

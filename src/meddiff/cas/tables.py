@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.cas.scoring import ACCURACY, Scored, score_cells
+from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
 from meddiff.metrics.probabilities import reliability
 from meddiff.reading import read_csv
 
@@ -84,6 +84,7 @@ def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.D
     """Return reliability curves of every classifier and arm, of all repetitions together."""
     places = {name: place for place, name in enumerate(classes)}
     parts = []
+    predictions = predictions[predictions["set"] == TEST]
     for (classifier, arm), rows in predictions.groupby(["classifier", "arm"], sort=False):
         said = rows[[f"p_{name}" for name in classes]].to_numpy()
         curve = reliability(rows["label"].map(places).to_numpy(int), said, classes)

@@ -70,8 +70,8 @@ def verdict(scored: Mapping[str, Scored], evidence: Evidence) -> str:
     """Return the verdict as Markdown.
 
     Args:
-        scored: scores of the arms by classifier; the one that does best with real images answers
-            first.
+        scored: scores of the arms by classifier; the one that real images make the most accurate
+            on the validation images answers first: by the test images, it would be the luckiest.
         evidence: what else is known.
     """
     parts = [
@@ -97,7 +97,7 @@ def _answer(scored: Mapping[str, Scored], evidence: Evidence) -> str:
     troubles = {name: _trouble(found, evidence) for name, found in scored.items()}
     able = sorted(
         (name for name in scored if troubles[name] is None),
-        key=lambda name: -scored[name].estimate("real", ACCURACY).value,
+        key=lambda name: -scored[name].validation["real"],
     )
     lines = []
     for name in able:
@@ -105,7 +105,7 @@ def _answer(scored: Mapping[str, Scored], evidence: Evidence) -> str:
         if name == able[0]:
             lines.append(
                 f"- **{said}** So says {NAMES[name]}, which real images make the most accurate "
-                "classifier."
+                "classifier of the validation images."
             )
         else:
             lines.append(f"- {NAMES[name]}: {said}")

@@ -22,23 +22,23 @@ def scores(
     classes: Sequence[str],
     weights: Array | None = None,
     *,
-    specificity: float = 0.9,
+    thresholds: Array | None = None,
 ) -> dict[Score, Array]:
     """Return every score of a classifier, of all images or of weighted ones.
 
     - `accuracy` of all images, and `ece`, the expected calibration error (Guo 2017, eq. 3);
     - `precision`, `recall` and `f1` of each class, 0 where nothing is called or is that class; with
       more than two classes also their mean, as class `mean`;
-    - `roc_auc`, `pr_auc` (average precision) and `sensitivity`, the largest at the given
-      specificity or a higher one: of the last class of two, else means over the classes, each told
-      from all others.
+    - `roc_auc` and `pr_auc` (average precision), and with thresholds `sensitivity` and
+      `specificity`: of the last class of two, else means over the classes, each told from all
+      others.
 
     Args:
         labels: number of the true class, (n,).
         probabilities: (n, classes) in [0, 1], rows sum to 1; the likeliest class is predicted.
         classes: class names, the positive one of two last.
         weights: of the images, (r, n), 0 and up; None weighs all alike.
-        specificity: in [0, 1).
+        thresholds: of `operating_thresholds`, of other images than these.
 
     Returns:
         One value a row of weights, (r,), each in [0, 1]; NaN where no image has the class.
@@ -63,13 +63,51 @@ def scores(
         found |= {(name, one): values[:, place] for place, one in enumerate(classes)}
         if k > 2:
             found[name, MEAN] = values.mean(axis=1)
-    places = [1] if k == 2 else list(range(k))
-    curves = [_curve_scores(truth[:, p], probabilities[:, p], w, specificity) for p in places]
-    means = np.mean(curves, axis=0)
+    places = _places(k)
+    curves = [_curve_scores(truth[:, p], probabilities[:, p], w) for p in places]
+    means = dict(zip(("roc_auc", "pr_auc"), np.mean(curves, axis=0), strict=True))
+    if thresholds is not None:
+        above = probabilities[:, places] > thresholds
+        positive, negative = truth[:, places], 1 - truth[:, places]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            hits = (w @ (positive * above)) / (w @ positive)
+            spared = (w @ (negative * ~above)) / (w @ negative)
+        known = np.isfinite(thresholds).all()
+        for name, values in (("sensitivity", hits), ("specificity", spared)):
+            means[name] = values.mean(axis=1) if known else np.full(len(w), np.nan)
     about = classes[-1] if k == 2 else MEAN
-    return found | dict(
-        zip([(name, about) for name in ("roc_auc", "pr_auc", "sensitivity")], means, strict=True)
-    )
+    return found | {(name, about): values for name, values in means.items()}
+
+
+def operating_thresholds(
+    labels: npt.NDArray[np.integer], probabilities: Array, specificity: float
+) -> Array:
+    """Return the probability above which an image is called a class, so as to spare the others.
+
+    It is chosen on images that nothing is reported of: on the test images it would be the best that
+    chance offers there.
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes).
+        specificity: least share of the images of other classes that is not called so, in (0, 1).
+
+    Returns:
+        The smallest such threshold of the last of two classes, else of each class; NaN where there
+        are no images of other classes.
+    """
+    found = []
+    for place in _places(probabilities.shape[1]):
+        others = np.sort(probabilities[labels != place, place])
+        # A share of 0.7 of ten is seven, and not a little more.
+        spared = int(np.ceil(specificity * len(others) - 1e-9))
+        found.append(others[max(spared, 1) - 1] if len(others) else np.nan)
+    return np.array(found)
+
+
+def _places(classes: int) -> list[int]:
+    """Classes that are told from all others: of two, the last one."""
+    return [1] if classes == 2 else list(range(classes))
 
 
 def reliability(
@@ -119,8 +157,8 @@ def _calibration_error(truth: Array, probabilities: Array, w: Array) -> Array:
     return found
 
 
-def _curve_scores(truth: Array, said: Array, w: Array, specificity: float) -> Array:
-    """Return area under the ROC curve, average precision and sensitivity, (3, r)."""
+def _curve_scores(truth: Array, said: Array, w: Array) -> Array:
+    """Return area under the ROC curve and average precision, (2, r)."""
     order = np.argsort(-said, kind="stable")
     ends = np.append(np.diff(said[order]) != 0, True)
     hits = np.cumsum(w[:, order] * truth[order], axis=1)[:, ends]
@@ -134,9 +172,5 @@ def _curve_scores(truth: Array, said: Array, w: Array, specificity: float) -> Ar
         np.concatenate([start, sensitivity], axis=1), np.concatenate([start, false], axis=1), axis=1
     )
     average = (np.diff(sensitivity, axis=1, prepend=0) * precision).sum(axis=1)
-    # Sums of weights carry rounding: a specificity that is met is met.
-    allowed = false <= 1 - specificity + 1e-9
     # Of no image with or without the class there is no curve.
-    known = np.isfinite(area)
-    best = np.where(known, np.where(allowed, sensitivity, 0).max(axis=1), np.nan)
-    return np.stack([area, np.where(known, average, np.nan), best])
+    return np.stack([area, np.where(np.isfinite(area), average, np.nan)])

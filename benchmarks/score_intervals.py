@@ -1,0 +1,128 @@
+"""Do intervals of scores hold, and does the order or the seed matter? Simulated features.
+
+    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py               # the table of docs/metrics.md
+    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py --draws 8 --replicates 20    # a trial
+
+Sets are drawn anew many times, of Gaussian features of falling variance, with and without held-out
+real images, of one distribution and of another. Of every number: how often its interval holds its
+mean over all draws, and its mean standard error by the standard deviation of the draws. Of one draw
+of each case: the range over random orders of the images, and the standard deviation over seeds, by
+the interval's half width.
+"""
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from meddiff.metrics.distances import distance_rows
+from meddiff.randomness import stream
+
+COVER = ("precision", "recall", "density", "coverage")
+NUMBERS = {
+    "matched FID": ("synthetic", "fid", "matched"),
+    "floor FID": ("real", "fid", ""),
+    "ceiling FID": ("noise", "fid", ""),
+    "FID score": ("synthetic", "fid", "score"),
+    "matched KID": ("synthetic", "kid", "matched"),
+    "KID score": ("synthetic", "kid", "score"),
+    **{name: ("synthetic", name, "") for name in COVER},
+    **{f"floor {name}": ("real", name, "") for name in COVER},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Numbers of images and dimensions; how synthetic images differ; real ones held out, if any."""
+
+    real: int
+    synthetic: int
+    dimensions: int
+    shift: float
+    scale: float
+    held_out: int | None
+
+
+CASES = [
+    Case(99, 200, 16, 0.2, 1.0, None),
+    Case(99, 200, 16, 0.0, 1.0, None),
+    Case(60, 60, 64, 0.3, 0.8, None),
+    Case(200, 100, 64, 0.3, 0.7, 60),
+    Case(60, 60, 200, 0.2, 1.0, 40),
+    Case(100, 100, 4, 0.5, 1.0, 100),
+]
+
+
+def told(case: Case, draw: int, replicates: int, *, order: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Return value, low and high of every number of one draw."""
+    shapes = {
+        "real": (case.real, 0.0, 1.0),
+        "synthetic": (case.synthetic, case.shift, case.scale),
+        "noise": (case.synthetic, 1.5, 1.0),
+    }
+    if case.held_out:
+        shapes["held out"] = (case.held_out, 0.0, 1.0)
+    sets = {}
+    for name, (n, shift, scale) in shapes.items():
+        drawn = stream(draw, name).normal(shift, scale, (n, case.dimensions))
+        drawn /= np.sqrt(np.arange(1, case.dimensions + 1))
+        sets[name] = {"all": stream(order, "order", name).permutation(drawn)}
+    reference = sets.pop("real")
+    if case.held_out:
+        sets["real"] = sets.pop("held out")
+    rows = distance_rows("x", reference, sets, replicates=replicates, seed=seed)
+    rows = rows.set_index(["images", "metric"])
+    found = {}
+    for name, (images, metric, start) in NUMBERS.items():
+        ends = (start or "value", *(f"{start}_{end}".strip("_") for end in ("low", "high")))
+        found[name] = rows.loc[(images, metric)].reindex(ends).to_numpy(float)
+    return pd.DataFrame(found, index=["value", "low", "high"]).T
+
+
+def simulated(case: Case, draws: int, replicates: int, again: int) -> pd.DataFrame:
+    """Return what one case tells of every number."""
+    drawn = [told(case, draw, replicates) for draw in range(draws)]
+    value, low, high = (np.array([rows[end] for rows in drawn]) for end in ("value", "low", "high"))
+    mean, known = np.nanmean(value, axis=0), np.isfinite(low)
+    held = np.where(known, (low <= mean) & (mean <= high), np.nan)
+    half = (drawn[0]["high"] - drawn[0]["low"]) / 2
+    orders = np.array([told(case, 0, replicates, order=k)["value"] for k in range(again)])
+    seeds = np.array([told(case, 0, replicates, seed=k)["value"] for k in range(again)])
+    return pd.DataFrame(
+        {
+            "held": np.nanmean(held, axis=0),
+            "width": np.nanmean((high - low) / 3.92, axis=0) / np.nanstd(value, axis=0, ddof=1),
+            "orders": np.ptp(orders, axis=0) / half,
+            "seeds": seeds.std(axis=0, ddof=1) / half,
+        },
+        index=list(NUMBERS),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--replicates", type=int, default=200)
+    parser.add_argument("--again", type=int, default=15, help="orders, and seeds")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args(arguments)
+    given = (options.draws, options.replicates, options.again)
+    with ProcessPoolExecutor(options.processes) as pool:
+        found = list(pool.map(simulated, CASES, *map(itertools.repeat, given)))
+    print(
+        "| number | held: lowest, median, highest | width | orders | seeds |\n|---|---|---|---|---|"
+    )
+    for name in NUMBERS:
+        rows = pd.DataFrame([table.loc[name] for table in found])
+        held = ", ".join(f"{rows['held'].quantile(q):.2f}" for q in (0, 0.5, 1))
+        width = f"{rows['width'].min():.2f}-{rows['width'].max():.2f}"
+        print(f"| {name} | {held} | {width} | {rows['orders'].max():.0e} | "
+              f"{rows['seeds'].max():.2f} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
