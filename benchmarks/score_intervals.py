@@ -1,6 +1,6 @@
 """Do intervals of scores hold, and does the order or the seed matter? Simulated features.
 
-    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py               # the table of docs/metrics.md
+    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py           # the table of metrics.md
     OMP_NUM_THREADS=1 python benchmarks/score_intervals.py --draws 8 --replicates 20    # a trial
 
 Sets are drawn anew many times, of Gaussian features of falling variance, with and without held-out

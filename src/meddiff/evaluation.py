@@ -188,8 +188,10 @@ def _number(value: float | None) -> str:
 
 
 def _with_ends(scores: pd.DataFrame, *columns: str) -> list[str]:
-    cells = ([_number(value) for value in row] for row in scores[list(columns)].to_numpy())
-    return [f"{value} [{low}, {high}]" if low else value for value, low, high in cells]
+    return [
+        _number(value) + ("" if pd.isna(low) else f" [{low:.3g}, {high:.3g}]")
+        for value, low, high in scores[list(columns)].astype(float).to_numpy()
+    ]
 
 
 def _prepared(

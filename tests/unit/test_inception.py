@@ -10,6 +10,7 @@ from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metri
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics import inception_score
+from meddiff.metrics.inception import inception_interval
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
@@ -64,3 +65,15 @@ def test_half_precision_probabilities_are_made_sums_of_one():
 def test_rows_that_are_no_distributions_are_refused(bad, message):
     with pytest.raises(MeddiffError, match=message):
         inception_score(bad)
+
+
+def test_its_interval_holds_its_expected_value_and_knows_no_order():
+    chance = np.random.default_rng(0)
+    sets = [chance.dirichlet([0.3] * 5, 60) for _ in range(80)]
+    values = [inception_score(given) for given in sets]
+    found = [inception_interval(given, replicates=60, seed=seed) for seed, given in enumerate(sets)]
+    assert [one.value for one in found] == pytest.approx(values)
+    assert np.mean([one.low <= np.mean(values) <= one.high for one in found]) >= 0.88
+    assert 0.8 < np.mean([one.error for one in found]) / np.std(values) < 1.3
+    other = inception_interval(sets[0][::-1], replicates=60, seed=0)
+    assert (other.low, other.high) == pytest.approx((found[0].low, found[0].high))

@@ -13,7 +13,16 @@ from meddiff.metrics import (
     kid_interval,
     pairs_interval,
 )
-from meddiff.metrics.intervals import estimate, half_samples
+from meddiff.metrics.intervals import (
+    between_interval,
+    covariance,
+    estimate,
+    half_samples,
+    luck,
+    ratio_ends,
+    thinned_variance,
+)
+from meddiff.metrics.parts import draw_parts
 
 SIMULATIONS = 60
 
@@ -173,10 +182,219 @@ def test_a_list_of_values_will_do():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"replicates": 1}, "replicates"), ({"level": 1.0}, "level"), ({"level": -0.1}, "level")],
+    [
+        ({"replicates": 1}, "replicates"),
+        ({"replicates": 20.5}, "20.5 replicates"),
+        ({"level": 1.0}, "level"),
+        ({"level": -0.1}, "level"),
+    ],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(MeddiffError, match=message):
         pairs_interval(np.zeros(6), **options)
     with pytest.raises(MeddiffError, match=message):
         fid_interval(np.eye(6), np.eye(6), **options)
+
+
+@pytest.mark.parametrize("interval", [fid_interval, kid_interval, cmmd_interval])
+def test_the_order_of_images_changes_no_interval(interval):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(25, 6)), rng.normal(size=(18, 6)) + 0.5
+    one, other = (interval(x, y, replicates=40) for x, y in ((a, b), (a[::-1], np.roll(b, 5, 0))))
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+
+
+def test_the_order_of_images_changes_no_interval_of_pairs():
+    square = np.random.default_rng(0).normal(size=(20, 20))
+    square, order = square + square.T, np.random.default_rng(1).permutation(20)
+    one, other = (
+        pairs_interval(values[np.triu_indices(20, 1)], replicates=40)
+        for values in (square, square[np.ix_(order, order)])
+    )
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+    across = square[:8]
+    one = between_interval(across, replicates=40)
+    other = between_interval(across[::-1][:, order], replicates=40)
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+
+
+def test_a_ratio_lies_in_its_interval_as_often_as_promised():
+    """Also where its denominator is hardly told from 0; elsewhere there is none."""
+    rng = np.random.default_rng(0)
+    spread = np.array([[1.0, 0.6], [0.6, 0.8]])
+    for below, least in ((2.5, 0.5), (10.0, 0.999)):
+        truth = np.array([0.8 * below, below])
+        found = [ratio_ends(*rng.multivariate_normal(truth, spread), spread) for _ in range(4000)]
+        ends = [pair for pair in found if pair is not None]
+        assert len(ends) / len(found) >= least
+        held = np.mean([low <= 0.8 <= high for low, high in ends])
+        assert held >= 0.94
+    assert ratio_ends(1.0, 1.9, np.eye(2)) is None and ratio_ends(1.0, 2.0, np.eye(2)) is not None
+    assert ratio_ends(1.0, -5.0, np.eye(2)) is None
+    low, high = ratio_ends(8.0, 1000.0, np.diag([1.0, 0.0]))
+    assert (low, high) == pytest.approx(((8 - 1.959964) / 1000, (8 + 1.959964) / 1000))
+
+
+def test_covariances_of_means_are_the_textbooks():
+    values = np.random.default_rng(0).normal(size=(2, 60)) + np.linspace(0, 2, 60)
+    (weights,) = half_samples(60, replicates=8000)
+    halves = values @ weights.T / weights.sum(axis=1)
+    assert covariance(halves) == pytest.approx(np.cov(values) / 60, rel=0.05)
+
+
+def test_the_luck_of_parts_is_no_part_of_the_covariance_of_images():
+    """Means of 10 of the 30 images of a half, once and again: as if of all 60 images at last."""
+    values = np.random.default_rng(0).normal(size=(1, 60))
+    (weights,) = half_samples(60, replicates=8000)
+    chance = np.random.default_rng(1)
+    parts = np.empty((1, 8000, 2))
+    for row, held in enumerate(weights):
+        members = values[0, held > 0]
+        parts[0, row] = [chance.permutation(members)[:10].mean() for _ in range(2)]
+    assert covariance(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 60, rel=0.15)
+    assert luck(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 10 * (2 / 3) / 2, rel=0.05)
+
+
+def test_thinner_sets_give_the_variance_of_a_mean():
+    values = np.random.default_rng(0).normal(size=80)
+    chance = np.random.default_rng(1)
+    thinned = [chance.permutation(values)[:60].mean() for _ in range(4000)]
+    found = thinned_variance(np.array(thinned)[:, None], 0.75)
+    assert found == pytest.approx(values.var(ddof=1) / 80, rel=0.1)
+
+
+@pytest.mark.parametrize("rest", [None, "rest"])
+def test_parts_are_of_the_sizes_asked_and_fixed_by_the_seed(rest):
+    sizes = {"a": (11, 5), "b": (9, 5)}
+    parts = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    assert parts.sizes == {"a": 5, "b": 5, **({"rest": 4} if rest else {})}
+    assert all((w.sum(axis=1) == 5).all() for w in (parts.whole["a"], parts.whole["b"]))
+    for weights in (parts.whole, parts.halves, parts.thinned):
+        assert all(np.isin(w, (0, 1)).all() for w in weights.values())
+    sums = parts.halves["a"].sum(axis=1).reshape(-1, 2 * parts.again)
+    assert (sums == [2] * parts.again + [3] * parts.again).all()
+    assert (parts.thinned["b"].sum(axis=1) == 4).all()
+    if rest:
+        assert (parts.whole["b"] + parts.whole["rest"] == 1).all()
+        assert (parts.halves["b"] * parts.halves["rest"] == 0).all()
+    again = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    assert all((parts.halves[key] == again.halves[key]).all() for key in parts.halves)
+    other = draw_parts(sizes, rest=rest, replicates=9, seed=1)
+    assert any((parts.whole[key] != other.whole[key]).any() for key in parts.whole)
+
+
+def test_whole_sets_have_one_part():
+    parts = draw_parts({"a": (7, 7), "b": (8, 8)}, replicates=8, seed=0)
+    assert {key: w.tolist() for key, w in parts.whole.items()} == {"a": [[1] * 7], "b": [[1] * 8]}
+    assert parts.again == 1 and len(parts.halves["a"]) == 8
+    few = draw_parts({"a": (7, 3), "b": (8, 8)}, replicates=8, seed=0)
+    assert not few.halves and not few.thinned    [
+        ({"replicates": 1}, "replicates"),
+        ({"replicates": 20.5}, "20.5 replicates"),
+        ({"level": 1.0}, "level"),
+        ({"level": -0.1}, "level"),
+    ],
+        ({"level": 1.0}, "level"),
+        ({"level": -0.1}, "level"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(MeddiffError, match=message):
+        pairs_interval(np.zeros(6), **options)
+    with pytest.raises(MeddiffError, match=message):
+        fid_interval(np.eye(6), np.eye(6), **options)
+
+
+@pytest.mark.parametrize("interval", [fid_interval, kid_interval, cmmd_interval])
+def test_the_order_of_images_changes_no_interval(interval):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(25, 6)), rng.normal(size=(18, 6)) + 0.5
+    one, other = (interval(x, y, replicates=40) for x, y in ((a, b), (a[::-1], np.roll(b, 5, 0))))
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+
+
+def test_the_order_of_images_changes_no_interval_of_pairs():
+    square = np.random.default_rng(0).normal(size=(20, 20))
+    square, order = square + square.T, np.random.default_rng(1).permutation(20)
+    one, other = (
+        pairs_interval(values[np.triu_indices(20, 1)], replicates=40)
+        for values in (square, square[np.ix_(order, order)])
+    )
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+    across = square[:8]
+    one = between_interval(across, replicates=40)
+    other = between_interval(across[::-1][:, order], replicates=40)
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+
+
+def test_a_ratio_lies_in_its_interval_as_often_as_promised():
+    """Also where its denominator is hardly told from 0; elsewhere there is none."""
+    rng = np.random.default_rng(0)
+    spread = np.array([[1.0, 0.6], [0.6, 0.8]])
+    for below, least in ((2.5, 0.5), (10.0, 0.999)):
+        truth = np.array([0.8 * below, below])
+        found = [ratio_ends(*rng.multivariate_normal(truth, spread), spread) for _ in range(4000)]
+        ends = [pair for pair in found if pair is not None]
+        assert len(ends) / len(found) >= least
+        held = np.mean([low <= 0.8 <= high for low, high in ends])
+        assert held >= 0.94
+    assert ratio_ends(1.0, 1.9, np.eye(2)) is None and ratio_ends(1.0, 2.0, np.eye(2)) is not None
+    assert ratio_ends(1.0, -5.0, np.eye(2)) is None
+    low, high = ratio_ends(8.0, 1000.0, np.diag([1.0, 0.0]))
+    assert (low, high) == pytest.approx(((8 - 1.959964) / 1000, (8 + 1.959964) / 1000))
+
+
+def test_covariances_of_means_are_the_textbooks():
+    values = np.random.default_rng(0).normal(size=(2, 60)) + np.linspace(0, 2, 60)
+    (weights,) = half_samples(60, replicates=8000)
+    halves = values @ weights.T / weights.sum(axis=1)
+    assert covariance(halves) == pytest.approx(np.cov(values) / 60, rel=0.05)
+
+
+def test_the_luck_of_parts_is_no_part_of_the_covariance_of_images():
+    """Means of 10 of the 30 images of a half, once and again: as if of all 60 images at last."""
+    values = np.random.default_rng(0).normal(size=(1, 60))
+    (weights,) = half_samples(60, replicates=8000)
+    chance = np.random.default_rng(1)
+    parts = np.empty((1, 8000, 2))
+    for row, held in enumerate(weights):
+        members = values[0, held > 0]
+        parts[0, row] = [chance.permutation(members)[:10].mean() for _ in range(2)]
+    assert covariance(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 60, rel=0.15)
+    assert luck(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 10 * (2 / 3) / 2, rel=0.05)
+
+
+def test_thinner_sets_give_the_variance_of_a_mean():
+    values = np.random.default_rng(0).normal(size=80)
+    chance = np.random.default_rng(1)
+    thinned = [chance.permutation(values)[:60].mean() for _ in range(4000)]
+    found = thinned_variance(np.array(thinned)[:, None], 0.75)
+    assert found == pytest.approx(values.var(ddof=1) / 80, rel=0.1)
+
+
+@pytest.mark.parametrize("rest", [None, "rest"])
+def test_parts_are_of_the_sizes_asked_and_fixed_by_the_seed(rest):
+    sizes = {"a": (11, 5), "b": (9, 5)}
+    parts = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    assert parts.sizes == {"a": 5, "b": 5, **({"rest": 4} if rest else {})}
+    assert all((w.sum(axis=1) == 5).all() for w in (parts.whole["a"], parts.whole["b"]))
+    for weights in (parts.whole, parts.halves, parts.thinned):
+        assert all(np.isin(w, (0, 1)).all() for w in weights.values())
+    sums = parts.halves["a"].sum(axis=1).reshape(-1, 2 * parts.again)
+    assert (sums == [2] * parts.again + [3] * parts.again).all()
+    assert (parts.thinned["b"].sum(axis=1) == 4).all()
+    if rest:
+        assert (parts.whole["b"] + parts.whole["rest"] == 1).all()
+        assert (parts.halves["b"] * parts.halves["rest"] == 0).all()
+    again = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    assert all((parts.halves[key] == again.halves[key]).all() for key in parts.halves)
+    other = draw_parts(sizes, rest=rest, replicates=9, seed=1)
+    assert any((parts.whole[key] != other.whole[key]).any() for key in parts.whole)
+
+
+def test_whole_sets_have_one_part():
+    parts = draw_parts({"a": (7, 7), "b": (8, 8)}, replicates=8, seed=0)
+    assert {key: w.tolist() for key, w in parts.whole.items()} == {"a": [[1] * 7], "b": [[1] * 8]}
+    assert parts.again == 1 and len(parts.halves["a"]) == 8
+    few = draw_parts({"a": (7, 3), "b": (8, 8)}, replicates=8, seed=0)
+    assert not few.halves and not few.thinned

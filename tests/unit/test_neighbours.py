@@ -11,7 +11,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics import fidelity, memorisation
-from meddiff.metrics.neighbours import judge_copies
+from meddiff.metrics.neighbours import judge_copies, weighted_fidelity
 
 
 def features(seed, n, d, shift=0.0, scale=1.0):
@@ -132,10 +132,22 @@ def test_chunks_change_nothing():
         assert fidelity(real, synthetic) == whole
 
 
+def test_scores_of_weighted_images_are_those_of_the_images():
+    real, synthetic = features(1, 40, 6), features(2, 50, 6, 0.3)
+    chance = np.random.default_rng(0)
+    rows, columns = (chance.integers(0, 2, (5, n)) for n in (40, 50))
+    found = weighted_fidelity(real, synthetic)(rows, columns, 4)
+    for place in range(5):
+        one, other = real[rows[place] > 0], synthetic[columns[place] > 0]
+        assert found[:, place] == pytest.approx(values(fidelity(one, other, neighbours=4)))
+
+
 @pytest.mark.parametrize("neighbours", [0, -1, 10, 99])
 def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
     with pytest.raises(MeddiffError, match=r"neighbours is -?\d+, .* use from 1 to"):
         fidelity(np.eye(20), np.eye(20)[:10], neighbours=neighbours)
+    with pytest.raises(MeddiffError, match=r"neighbours is 2.5"):
+        fidelity(np.eye(20), np.eye(20), neighbours=2.5)
 
 
 @pytest.mark.parametrize(
