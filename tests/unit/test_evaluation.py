@@ -244,7 +244,8 @@ def test_ends_that_cannot_be_told_apart_have_no_score_but_a_note() -> None:
     """Noise as near as real images, by a hair or by chance: no difference to be a scale."""
     chance = np.random.default_rng(0)
     blur = {"noise": lambda images: chance.normal(size=(len(images), 4))}
-    told = [scores(evaluate(spots(24, 0), spots(24, 1), blur, replicates=40)) for _ in range(10)]
+    sets = spots(24, 0)[:, :8, :8], spots(24, 1)[:, :8, :8]
+    told = [scores(evaluate(*sets, blur, replicates=40)) for _ in range(10)]
     for metric in ("fid", "kid"):
         rows = [found[metric] for found in told]
         without = [row for row in rows if row["score"] is None]

