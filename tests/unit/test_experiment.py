@@ -189,3 +189,12 @@ def test_reliability_covers_every_arm():
     curves = reliability_table(table, CLASSES)
     assert set(curves["training"]) == set(ARMS)
     assert curves.groupby("training")["images"].sum().eq(3 * 160).all()
+
+
+def test_specificity_is_of_the_other_classs_groups():
+    _, table = told([100, 150])
+    few = table["label"].eq("benign") & ~table["id"].isin([f"t{k}" for k in range(6)])
+    scored = score_cells(table[~few], ["arm"], CLASSES, **DRAWN)
+    assert scored._groups(("sensitivity", "malignant")) == 80
+    assert scored._groups(("specificity", "malignant")) == 6
+    assert scored._groups(("accuracy", "all")) == 86

@@ -60,7 +60,9 @@ class Scored:
 
     def _groups(self, score: Score) -> int:
         least = min(self.groups[name] for name in self.classes)
-        return self.groups.get(score[1], least)
+        # Specificity is of the images of the other class.
+        others = [name for name in self.classes if score[0] == "specificity" and name != score[1]]
+        return self.groups[others[0]] if len(others) == 1 else self.groups.get(score[1], least)
 
 
 def score_cells(
