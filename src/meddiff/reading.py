@@ -15,9 +15,9 @@ TEXT = frozenset(
      "training", "arm", "class", "class_a", "class_b", "images", "images_a", "images_b", "metric",
      # Images and what belongs together.
      "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "again_in",
-     "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group", "duplicate_of",
-     "first", "second", "kind", "decoding", "encoding", "phash", "thumbnail", "bytes_sha256",
-     "pixels_sha256", "mask_sha256", "source_sha256",
+     "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",
+     "duplicate_of", "first", "second", "kind", "decoding", "encoding", "phash", "thumbnail",
+     "bytes_sha256", "pixels_sha256", "mask_sha256", "source_sha256",
      # What is remarked.
      "net", "unit", "labels", "treatment", "confusion", "reference", "made_from", "note",
      "verdict"]
