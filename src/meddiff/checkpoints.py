@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
+from meddiff.files import atomic_write, check_readable, remedy
+
+NAME_ANOTHER = "name another file, or have it written again by whoever made it"
+"""What to do about a checkpoint that this workflow did not make."""
 
 
 def save_checkpoint(
@@ -28,11 +31,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return weights and what was told about them.
+    """Return weights and what it says of them.
 
     Raises:
-        MeddiffError: the file is truncated, or no checkpoint of ours.
+        MeddiffError: the file is missing, may not be read, is truncated, or no checkpoint of ours.
     """
+    check_readable(path)
+    if not Path(path).exists():
+        raise MeddiffError(f"there is no checkpoint {path}: name another, or run the workflow")
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["meddiff"])
@@ -40,7 +46,8 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
                 raise ValueError("its note is no JSON object")
             return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        told = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise MeddiffError(
-            f"{path} is no checkpoint that can be read ({told}): delete it and run again"
+            f"{path} is no checkpoint of this workflow, or a damaged one ({reason}): "
+            + remedy(path, NAME_ANOTHER)
         ) from error

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meddiff.console import printable, run_command, say
 from meddiff.errors import MeddiffError
 
 if TYPE_CHECKING:
@@ -23,17 +24,13 @@ against real) and a ceiling (noise), precision and recall, variety, copies of tr
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, or 1 with one line that says what is wrong."""
+    return run_command(partial(_run, argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     options, rest = _parser().parse_known_args(argv)
     command: Callable[[argparse.Namespace, list[str]], int] = options.command
-    try:
-        return command(options, rest)
-    except KeyboardInterrupt:
-        print("interrupted: finished files are kept", file=sys.stderr)
-        return 130
-    except MeddiffError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 1
+    return command(options, rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +96,7 @@ def _share(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.sharing.share import share
 
     with open_plan(rest) as plan:
-        share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=_say)
+        share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=say)
     return 0
 
 
@@ -111,13 +108,13 @@ def _restore(options: argparse.Namespace, rest: list[str]) -> int:
     if options.replace:
         with in_run_directory(rest) as (root, run, targets):
             check_lock()
-            restore.replace(targets, root, run, origin, _say)
+            restore.replace(targets, root, run, origin, say)
     with open_plan(rest) as plan:
-        count = restore.restore(plan, everything=options.everything, origin=origin, say=_say)
+        count = restore.restore(plan, everything=options.everything, origin=origin, say=say)
     with open_plan(rest) as plan:
         rules = sorted({step.rule for step in plan.planned})
-        _say(f"fetched and verified {count} files")
-        _say(
+        say(f"fetched and verified {count} files")
+        say(
             f"snakemake would now run {len(plan.planned)} jobs ({', '.join(rules)})"
             if plan.planned
             else f"snakemake has nothing to do for {' '.join(plan.targets)}"
@@ -129,10 +126,8 @@ def _verify(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.sharing.dag import open_plan
     from meddiff.sharing.verify import verify
 
-    with open_plan(rest) as plan:
-        return verify(
-            plan, cell=options.cell, as_json=options.json, origin=options.remote, say=_say
-        )
+    with open_plan(rest, reading=True) as plan:
+        return verify(plan, cell=options.cell, as_json=options.json, origin=options.remote, say=say)
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
@@ -180,7 +175,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     )
     about = {
         "sets": {
-            name: {"path": _printable(str(paths[name]), "utf-8"), "images": len(images)}
+            name: {"path": printable(str(paths[name]), "utf-8"), "images": len(images)}
             for name, images in sets.items()
         },
         "pixels": list(sets["real"].shape[1:]),
@@ -188,7 +183,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         "extractors": {name: {"weights": e.weights, "digest": e.digest}
                        for name, e in extractors.items()},
     }  # fmt: skip
-    _say(json.dumps(about | scores, indent=1) if options.json else as_text(about, scores))
+    say(json.dumps(about | scores, indent=1) if options.json else as_text(about, scores))
     return 0
 
 
@@ -202,15 +197,6 @@ def _size(asked: int | None, extractors: Mapping[str, "Extractor"]) -> int:
         told = ", ".join(f"{name} {size} px" for size, name in needed.items())
         raise MeddiffError(f"extractors take images of different sizes ({told}): name one a run")
     return asked or next(iter(needed), 64)
-
-
-def _say(text: str) -> None:
-    print(_printable(text, sys.stdout.encoding or "utf-8"), flush=True)
-
-
-def _printable(text: str, encoding: str) -> str:
-    """Write out what an encoding lacks, e.g. the bytes of a file's name that is no UTF-8."""
-    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":

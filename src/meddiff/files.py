@@ -5,8 +5,9 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,25 +31,26 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place only if the block succeeds.
 
     An existing file at `path` stays untouched when the block fails. The temporary name keeps the
-    suffix, since some writers choose their format by it. `quiet` leaves the file out of the log.
+    suffix, since some writers choose their format by it. Whatever the block does to the temporary
+    file, its permissions are those of any new file here (umask). `quiet` leaves the file out of the
+    log.
 
     Raises:
         MeddiffError: the folder is read-only or cannot be made, or the disk is full.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-        Path(name).chmod(0o666 & ~_umask())
+        temporary.touch(0o666, exist_ok=False)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
     except OSError as error:
         _explain(error, path)
         raise
-    temporary = Path(name)
     try:
         yield temporary
+        # A writer may have put a file of its own there: safetensors' is for its owner alone.
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -59,12 +61,6 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _explain(error: Exception, path: Path) -> None:
@@ -104,6 +100,31 @@ def _is_about(error: Exception, path: Path) -> bool:
     return Path(name).parent == path.parent or Path(name) in path.parents
 
 
+def refusal(error: BaseException) -> MeddiffError | None:
+    """Return a line for a file that this user may not read or write; None for other errors."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str | bytes):
+        return None
+    path = Path(os.fsdecode(error.filename))
+    return MeddiffError(
+        f"permission denied: {path}{_owned_by(path)}: ask for it to be made readable (and writable "
+        "where results are to be written) for you, or work in a copy of your own"
+    )
+
+
+def check_readable(path: str | Path) -> None:
+    """Raise a MeddiffError where a file is there but this user may not read it.
+
+    Libraries that open files by themselves tell that as missing, or as damaged.
+    """
+    try:
+        with Path(path).open("rb"):
+            pass
+    except PermissionError as error:
+        raise refusal(error) or error from None
+    except OSError:
+        pass
+
+
 def remedy(path: str | Path, otherwise: str) -> str:
     """Return what to do about a broken file: nobody deletes what the workflow cannot make again.
 
@@ -117,6 +138,18 @@ def remedy(path: str | Path, otherwise: str) -> str:
     except (OSError, ValueError, TypeError, KeyError):
         made = False
     return "delete it and run again" if made else otherwise
+
+
+def _owned_by(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    try:
+        owner = path.owner()
+    except (KeyError, NotImplementedError):
+        owner = f"user {status.st_uid}"
+    return f" belongs to {owner}, mode {stat.S_IMODE(status.st_mode):o}"
 
 
 def sha256_file(path: str | Path) -> str:

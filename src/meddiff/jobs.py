@@ -11,7 +11,9 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from meddiff.console import INTERRUPTED
 from meddiff.errors import MeddiffError
+from meddiff.files import refusal
 from meddiff.provenance.record import circumstances, record_outputs
 from meddiff.settings import Compute
 
@@ -24,8 +26,8 @@ def job(snakemake: Any) -> Iterator[str]:
 
     Logs go to the rule's log and to stderr. A job that has imported torch computes with
     `compute.threads` CPU threads on `compute.device`, others with one. A record is written for each
-    output. A `MeddiffError` ends the process with its one line and status 1; any other exception is
-    a fault of ours and keeps its traceback.
+    output. A `MeddiffError`, and a file that this user may not read or write, ends the process with
+    one line and status 1; any other exception is a fault of ours and keeps its traceback.
     """
     _log_to(Path(snakemake.log[0]))
     clock = time.monotonic()
@@ -42,13 +44,17 @@ def job(snakemake: Any) -> Iterator[str]:
                 _limit_threads(threads)
             yield device
         record_outputs(snakemake, known)
-    except MeddiffError as error:
-        for line in str(error).splitlines():
-            log.error("error: %s", line)
+    except Exception as error:
+        fault = refusal(error) or error
+        if isinstance(fault, MeddiffError):
+            for line in str(fault).splitlines():
+                log.error("error: %s", line)
+        else:
+            log.exception("unexpected error; please report it with this log")
         sys.exit(1)
-    except Exception:
-        log.exception("unexpected error; please report it with this log")
-        sys.exit(1)
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        sys.exit(INTERRUPTED)
     log.info("done in %.1f s", time.monotonic() - clock)
 
 

@@ -1,10 +1,14 @@
 """Print a table as a person reads it: `python -m meddiff.show results/table_5_2.csv`."""
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from meddiff.console import run_command, say
+from meddiff.errors import MeddiffError
 from meddiff.reading import read_csv
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
@@ -79,6 +83,13 @@ def _first(column: "pd.Series[str]") -> str:
     return next((value for value in column.dropna() if value), "no")
 
 
+def _show_all(names: Sequence[str]) -> int:
+    for name in names:
+        if not Path(name).is_file():
+            raise MeddiffError(f"there is no table {name}: name one of results/*.csv")
+        say(show(Path(name)))
+    return 0
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(show(Path(name)))
+    sys.exit(run_command(partial(_show_all, sys.argv[1:])))

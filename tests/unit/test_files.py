@@ -2,17 +2,34 @@
 
 import errno
 import os
+import stat
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from matplotlib.figure import Figure
 from safetensors.numpy import save_file
 
+from fault_server import FaultServer
+from meddiff.arrays import save_array
+from meddiff.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.data.download import fetch
+from meddiff.data.phantom import write_mednist
+from meddiff.diffusion.importing import import_ddpm
+from meddiff.diffusion.settings import Diffusion
 from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write, sha256_file
+from meddiff.figures.curves import save_figure
+from meddiff.files import RECORDS, atomic_write, sha256_file, write_csv, write_text
+from meddiff.provenance.digests import sha256_here
+from meddiff.provenance.record import describe_file, write_record
+from meddiff.tables import write_metrics, write_table
+from plain_user import plain_user
 
 
 @contextmanager
@@ -58,12 +75,108 @@ def test_the_old_file_survives_a_failure(tmp_path: Path, failure: BaseException)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_has_ordinary_permissions(tmp_path: Path) -> None:
-    plain = tmp_path / "plain"
-    plain.touch()
+@pytest.fixture(params=[0o022, 0o002, 0o077, 0o027], ids=oct)
+def mode(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Permissions of a new file under some umask."""
+    before = os.umask(request.param)
+    yield 0o666 & ~request.param
+    os.umask(before)
+
+
+def put_another_in_its_place(path: Path) -> None:
+    """As safetensors does."""
+    other = path.with_name("other")
+    os.close(os.open(other, os.O_CREAT | os.O_WRONLY, 0o600))
+    other.replace(path)
+
+
+def write_checkpoint(path: Path) -> None:
+    save_checkpoint(path, {"x": torch.zeros(2)}, {})
+
+
+def write_record_of(path: Path) -> None:
+    made = path.with_name("made.bin")
+    made.write_bytes(b"made")
+    record = describe_file(made.as_posix()).model_copy(update={"path": path.stem})
+    write_record(record, path.parent)
+
+
+def write_figure(path: Path) -> None:
+    save_figure(Figure(), path)
+
+
+def write_zip(path: Path) -> None:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr("a", "b")
+
+
+def download(path: Path) -> None:
+    (path.parent / "served").mkdir()
+    (path.parent / "served/a").write_bytes(b"content")
+    with FaultServer(path.parent / "served") as server:
+        fetch(f"{server.url}/a", path)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "x.csv": lambda path: write_csv(pd.DataFrame({"a": [1]}), path),
+    "table.csv": lambda path: write_table(pd.DataFrame({"a": [1]}), path, {"seed": 0}),
+    "metrics.json": lambda path: write_metrics(pd.DataFrame({"a": [1]}), path),
+    "x.txt": lambda path: write_text("text", path),
+    "x.npy": lambda path: save_array(np.zeros(2), path),
+    "x.safetensors": write_checkpoint,
+    "x.png": write_figure,
+    "x.json": write_record_of,
+    "x.zip": write_zip,
+    "hands.tar.gz": lambda path: write_mednist(path, seed=0, n=1),
+    "fetched.bin": download,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_file_has_the_permissions_of_any_new_file(
+    tmp_path: Path, mode: int, name: str
+) -> None:
+    """Else a colleague in the same group could not read what was trained for both."""
+    path = tmp_path / name
+    WRITERS[name](path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_whatever_a_writer_puts_there_gets_ordinary_permissions(tmp_path: Path, mode: int) -> None:
     with atomic_write(tmp_path / "x") as temporary:
-        temporary.touch()
-    assert (tmp_path / "x").stat().st_mode == plain.stat().st_mode
+        put_another_in_its_place(temporary)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+
+
+def test_what_may_not_be_read_is_told_so_and_not_as_missing(tmp_path: Path) -> None:
+    path = tmp_path / "of_a_colleague.safetensors"
+    write_checkpoint(path)
+    path.chmod(0)
+    for read in (load_checkpoint, import_weights, sha256_here):
+        with plain_user(), pytest.raises(MeddiffError, match="permission") as caught:
+            read(path)
+        assert str(path) in str(caught.value) and "mode 0" in str(caught.value)
+        assert "delete" not in str(caught.value)
+
+
+def import_weights(path: Path) -> None:
+    import_ddpm(path, Diffusion(), 3)
+
+
+def test_only_what_a_rule_made_may_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("models/x.safetensors")
+    write_text("no weights", path)
+    with pytest.raises(MeddiffError, match=r"models/x\.safetensors") as caught:
+        load_checkpoint(path)
+    assert "delete" not in str(caught.value)
+    for rule, deletable in ((None, False), ("train", True)):
+        write_record(describe_file(str(path)).model_copy(update={"rule": rule}), RECORDS)
+        with pytest.raises(MeddiffError) as caught:
+            load_checkpoint(path)
+        assert ("delete it" in str(caught.value)) == deletable
 
 
 def write_bytes(path: Path) -> None:

@@ -25,13 +25,15 @@ def package(tmp_path, monkeypatch):
         "b/deep.py": 'def f():\n    """Say."""\n    # why\n    return 1\n',
         "b/other.py": "def h():\n    from meddiff.lazy import z\n    return z\n",
         "b/settings.py": "LIMIT = 1\n",
-        "lazy.py": "z = 1\n",
+        "lazy.py": "from meddiff.b.progress import y\n\nz = y\n",
         "progress.py": "x = 1\n",
+        "b/progress.py": "y = 1\n",
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(module, "PACKAGE", root)
+    monkeypatch.setattr(module, "UNSEEN", {"progress.py", "b/settings.py"})
 
     def digest(script: str) -> str:
         for cached in (module._tree, module._syntax, module._imports):
@@ -58,7 +60,7 @@ def edit(path, old, new):
         ("b/other.py", "return z", "return -z"),
         ("b/settings.py", "LIMIT = 1", "LIMIT = 2"),
         ("progress.py", "x = 1", "x = 2"),
-        ("lazy.py", "z = 1", "z = 2"),
+        ("lazy.py", "z = y", "z = -y"),
     ],
 )
 def test_what_does_not_run_does_not_count(package, name, old, new):
@@ -89,8 +91,15 @@ def test_code_reached_by_any_import_counts(package, script):
 def test_a_lazy_import_counts(package):
     root, digest = package
     before = digest("from meddiff.b import h\n")
-    edit(root / "lazy.py", "z = 1", "z = 2")
+    edit(root / "lazy.py", "z = y", "z = -y")
     assert digest("from meddiff.b import h\n") != before
+
+
+def test_a_module_with_the_name_of_an_unseen_one_counts(package):
+    root, digest = package
+    before = digest("from meddiff.lazy import z\n")
+    edit(root / "b/progress.py", "y = 1", "y = 2")
+    assert digest("from meddiff.lazy import z\n") != before
 
 
 PINNED = '''
@@ -296,6 +305,75 @@ def test_how_results_are_recorded_and_shared_never_reaches_a_script(script):
     assert not any(path.startswith(("provenance", "sharing", "cli")) for path in reached(script))
 
 
+def defining(module_name: str, name: str) -> set[str]:
+    """Files of the package that `from module_name import name` takes the name from."""
+    parts = module_name.split(".")[1:]
+    folder = PACKAGE.joinpath(*parts)
+    for file in (folder / f"{name}.py", folder.with_suffix(".py")):
+        if parts and file.is_file():
+            return {file.relative_to(PACKAGE).as_posix()}
+    face = folder / "__init__.py"
+    tree = ast.parse(face.read_text()) if face.is_file() else ast.Module([], [])
+    return {
+        path
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
+        for path in defining(node.module, name)
+    }
+
+
+def direct_imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, by path, as its text says."""
+    return {
+        file
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "meddiff"
+        for alias in node.names
+        for file in defining(node.module, alias.name)
+    }
+
+
+IMPORTS = {
+    path: direct_imports(path) for path in [*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")]
+}
+
+
+def seen_by(script: Path) -> set[str]:
+    """Modules that a script runs, but for what is imported by those of UNSEEN alone."""
+    found: set[str] = set()
+    waiting = [*IMPORTS[script]]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [] if path in module.UNSEEN else IMPORTS[PACKAGE / path]
+    return found
+
+
+SEEN = {script.name: seen_by(script) for script in SCRIPTS.glob("*.py")}
+MODULES = sorted(
+    path.relative_to(PACKAGE).as_posix()
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_an_edit_of_a_module_changes_every_script_that_runs_it(path, monkeypatch):
+    """But for those that UNSEEN names in full: modules of one name are not one."""
+    before = {name: module.fingerprint(SCRIPTS / name) for name in SEEN}
+    real = module._syntax
+    edited = PACKAGE / path
+    monkeypatch.setattr(module, "_syntax", lambda p: real(p) + "edited" * (p == edited))
+    changed = {name for name in SEEN if module.fingerprint(SCRIPTS / name) != before[name]}
+    running = {name for name, paths in SEEN.items() if path in paths}
+    assert changed == (set() if path in module.UNSEEN else running)
+
+
+def test_what_is_unseen_is_a_module():
+    assert set(MODULES) >= module.UNSEEN
+
+
 def test_the_source_digest_follows_every_file(package, tmp_path):
     root, _ = package
     rule = tmp_path / "workflow/rules/a.smk"
@@ -304,6 +382,6 @@ def test_the_source_digest_follows_every_file(package, tmp_path):
     digests = {module.source_digest(tmp_path)}
     rule.write_text("rule b:")
     digests.add(module.source_digest(tmp_path))
-    edit(root / "lazy.py", "z = 1", "z = 2")
+    edit(root / "lazy.py", "z = y", "z = -y")
     digests.add(module.source_digest(tmp_path))
     assert len(digests) == 3

@@ -199,8 +199,8 @@ def test_too_little_memory_names_the_setting(checkpoint):
 def test_a_truncated_or_foreign_checkpoint_is_told(checkpoint, tmp_path):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(MeddiffError, match=r"cut\.safetensors is no checkpoint .*delete it"):
+    with pytest.raises(MeddiffError, match=r"cut\.safetensors is no checkpoint"):
         draw(cut)
     save_checkpoint(cut, {"weight": torch.zeros(2)}, {"extractor": "unet"})
-    with pytest.raises(MeddiffError, match=r"cut\.safetensors holds no DDPM .*delete it"):
+    with pytest.raises(MeddiffError, match=r"cut\.safetensors holds no DDPM"):
         draw(cut)

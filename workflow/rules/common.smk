@@ -19,8 +19,13 @@ from meddiff.published import read_published
 from meddiff.sharing.adoption import adopt
 from meddiff.sharing.dag import plan_of
 from meddiff.sharing.guard import check_rebuild
+from meddiff.sharing.options import check_options, options_of_this_run
+from meddiff.sharing.readonly import enter_stand_in, is_read_only
 
 ROOT = Path(workflow.basedir)
+RUN = Path.cwd()
+# Snakemake plans in the main process only, not in those of single jobs.
+MAIN = workflow.exec_mode == ExecMode.DEFAULT
 
 # On a busy machine OpenMP's threads otherwise spin while they wait and make nets run many times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -29,8 +34,12 @@ try:
     # No part of the configuration: allows a run to make again what is shared.
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
-    # Not in the processes of single jobs: Snakemake plans in the main one only.
-    SHARED = adopt() if workflow.exec_mode == ExecMode.DEFAULT else {}
+    if MAIN:
+        if options := options_of_this_run():
+            check_options(options)
+        if is_read_only(RUN):
+            enter_stand_in(RUN, planning=workflow.output_settings.dryrun)
+    SHARED = adopt() if MAIN else {}
 except MeddiffError as error:
     raise WorkflowError(str(error))
 
@@ -292,11 +301,11 @@ def other_tables():
     return [
         {
             "run": name,
-            "path": os.path.relpath(table),
+            "path": os.path.relpath(table, RUN),
             "sha256": sha256_file(table),
         }
         for name, run in runs.items()
-        if run != Path.cwd()
+        if run != RUN
         for table in sorted(run.glob("results/*.csv"))
         if table.stem in COMPARED
     ]

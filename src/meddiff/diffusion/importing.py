@@ -14,6 +14,7 @@ from torch import Tensor
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.settings import Diffusion
 from meddiff.errors import MeddiffError
+from meddiff.files import check_readable
 
 HOLDERS = ("state_dict", "model_state_dict", "model", "network", "unet", "diffusion")
 """Entries under which trainers put a net's weights."""
@@ -60,6 +61,7 @@ def import_ddpm(path: str | Path, settings: Diffusion, image_channels: int) -> d
 
 
 def _read(path: str | Path) -> Any:
+    check_readable(path)
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)

@@ -18,7 +18,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
-from meddiff.checkpoints import load_checkpoint
+from meddiff.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.devices import arithmetic, check_precision, naming_memory
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_uint8
@@ -27,6 +27,7 @@ from meddiff.diffusion.samplers import Sampler as Method
 from meddiff.diffusion.settings import Diffusion, Sampler
 from meddiff.diffusion.state import Safety, State
 from meddiff.errors import MeddiffError
+from meddiff.files import remedy
 from meddiff.progress import Progress
 from meddiff.randomness import stream
 from meddiff.settings import Precision
@@ -86,7 +87,7 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     except (KeyError, ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())[:300]
         raise MeddiffError(
-            f"{checkpoint} holds no DDPM ({told}): delete it and run again"
+            f"{checkpoint} holds no DDPM ({told}): {remedy(checkpoint, NAME_ANOTHER)}"
         ) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:

@@ -18,11 +18,11 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from meddiff.checkpoints import load_checkpoint
+from meddiff.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.errors import MeddiffError
 from meddiff.extractors.learning import predict
 from meddiff.extractors.registry import module_of
-from meddiff.files import sha256_file
+from meddiff.files import remedy, sha256_file
 
 BLOCK = 64
 """Images that a net sees at once; it decides on the last bits of features."""
@@ -119,9 +119,9 @@ def load_extractor(path: str | Path) -> Extractor:
     """
     weights, about = load_checkpoint(path)
     if "extractor" not in about:
-        raise MeddiffError(f"{path} holds no extractor: delete it and run again")
+        raise MeddiffError(f"{path} holds no extractor: {remedy(path, NAME_ANOTHER)}")
     name = about["extractor"]
-    network = build_network(about, weights, str(path), "delete it and run again")
+    network = build_network(about, weights, str(path), remedy(path, NAME_ANOTHER))
     told = about.get("weights", "trained by this workflow")
     return Extractor(name, network, about.get("size"), sha256_file(path), told)
 

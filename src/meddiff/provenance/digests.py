@@ -1,5 +1,6 @@
 """Digests of files, remembered while a file's size, time and inode stay the same."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
+from meddiff.files import atomic_write, refusal
 from meddiff.folders import list_files
 
 CACHE = Path(".snakemake/meddiff/digests")
@@ -55,8 +56,8 @@ def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
         if Path(path).is_dir():
             return folder_digest(path)
         return digest(path, full=full).sha256
-    except PermissionError:
-        raise MeddiffError(f"{path} cannot be read: make it readable for you") from None
+    except PermissionError as error:
+        raise refusal(error) or error from None
     except OSError:
         return None
 
@@ -65,8 +66,7 @@ def remember(path: str | Path, found: Digest) -> None:
     """Note the digests of a file in its present state, e.g. after a change of its time."""
     entry = _entry(Path(path))
     if entry:
-        with atomic_write(entry, quiet=True) as temporary:
-            temporary.write_text(json.dumps({"state": _state(Path(path)), "digest": found}))
+        _note(entry, {"state": _state(Path(path)), "digest": found})
 
 
 def folder_digest(folder: str | Path) -> str | None:
@@ -92,10 +92,15 @@ def folder_digest(folder: str | Path) -> str | None:
         state, old = _state(file), known.get(name)
         found[name] = old if old and old[0] == state else [state, _read(file).sha256]
     if found != known:
-        with atomic_write(cache, quiet=True) as temporary:
-            temporary.write_text(json.dumps(found))
+        _note(cache, found)
     contents = "".join(f"{name}\0{sha256}\n" for name, (_, sha256) in sorted(found.items()))
     return hashlib.sha256(os.fsencode(contents)).hexdigest()
+
+
+def _note(file: Path, content: object) -> None:
+    """Write a note, where that is possible: without it bytes are read again."""
+    with contextlib.suppress(MeddiffError), atomic_write(file, quiet=True) as temporary:
+        temporary.write_text(json.dumps(content))
 
 
 def _read(path: Path) -> Digest:

@@ -10,16 +10,23 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 UNSEEN = {
     "settings.py",
+    "audit/settings.py",
+    "cas/settings.py",
+    "data/settings.py",
+    "diffusion/settings.py",
+    "extractors/settings.py",
+    "metrics/settings.py",
     "errors.py",
     "files.py",
     "jobs.py",
     "progress.py",
-    "state.py",
-    "watchers.py",
-    "previews.py",
+    "diffusion/state.py",
+    "diffusion/watchers.py",
+    "diffusion/previews.py",
 }
-"""Modules that no result depends on: declared values reach a job as parameters, and the others only
-log, report faults or write bytes to their place. Editing one must not retrain a DDPM."""
+"""Modules, by path in the package, that no result depends on: declared values reach a job as
+parameters, and the others only log, report faults or write bytes to their place. Editing one must
+not retrain a DDPM."""
 
 UNTOLD = {"ctx", "kind", "type_comment", "type_params"}
 """Fields of a syntax tree that only some versions of Python have, or that say nothing of code."""
@@ -93,7 +100,7 @@ def _imports(path: Path) -> frozenset[Path]:
         found
         for node in ast.walk(_tree(path))
         for module, name in _imported_names(node)
-        if (found := _resolve(module, name)) and found.name not in UNSEEN
+        if (found := _resolve(module, name)) and found.relative_to(PACKAGE).as_posix() not in UNSEEN
     )
 
 

@@ -27,11 +27,11 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
+from meddiff.files import RECORDS, atomic_write
 from meddiff.provenance.digests import digest, sha256_here
 from meddiff.provenance.fingerprint import git_commit, source_digest
 
-LOCAL = Path(".snakemake/meddiff/records")
+LOCAL = RECORDS
 SHARED = Path("provenance")
 LARGEST = 4 * 2**20
 """Bytes of a record that is still believed to be one."""

@@ -4,13 +4,13 @@ Its files in `.snakemake` are the business of `adoption.py`.
 """
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from meddiff.errors import MeddiffError
 from meddiff.provenance.record import plain
+from meddiff.sharing.options import check_options, parse_options
 from meddiff.sharing.plan import Plan, Step
 
 LOCKS = Path(".snakemake/locks")
@@ -49,12 +49,14 @@ def plan_of(
 
 
 @contextlib.contextmanager
-def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
+def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Plan]:
     """Yield the plan of a Snakemake command line, in its run directory.
 
     Args:
         arguments: what would follow `snakemake`: targets, `--profile`, `--configfile`,
             `--directory`, `--config`.
+        reading: write nothing, so that a user who may only read the run gets its steps too;
+            which of them are planned is not known then.
 
     Raises:
         MeddiffError: Snakemake cannot plan, e.g. since the configuration is wrong or no rule makes
@@ -66,15 +68,24 @@ def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
     from snakemake.settings.types import (
         ConfigSettings,
         DAGSettings,
+        ExecMode,
         OutputSettings,
         ResourceSettings,
+        SharedFSUsage,
+        StorageSettings,
+        WorkflowSettings,
     )
 
-    args = _parse(arguments)
+    args = parse_options(arguments)
+    check_options(args)
     for option in ("until", "omit_from", "forcerun", "forceall"):
         if getattr(args, option):
             name = option.replace("_", "-")
             raise MeddiffError(f"--{name} is not for this command: name the targets themselves")
+    # Snakemake's cache of sources would need a home directory, its notes the run directory. A
+    # process that is not the main one takes them elsewhere, and adopts nothing.
+    own = {SharedFSUsage.SOURCE_CACHE, *([SharedFSUsage.PERSISTENCE] if reading else [])}
+    mode = ExecMode.REMOTE if reading else ExecMode.DEFAULT
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         try:
             workflow = api.workflow(
@@ -84,6 +95,8 @@ def open_plan(arguments: Sequence[str]) -> Iterator[Plan]:
                     configfiles=args.configfile,
                     config_args=args.config,
                 ),
+                storage_settings=StorageSettings(shared_fs_usage=SharedFSUsage.all() - own),
+                workflow_settings=WorkflowSettings(exec_mode=mode),
                 snakefile=args.snakefile,
                 workdir=args.directory,
             )
@@ -122,22 +135,10 @@ def check_lock() -> None:
 @contextlib.contextmanager
 def in_run_directory(arguments: Sequence[str]) -> Iterator[tuple[Path, Path, list[str]]]:
     """Enter the run directory of a command line; yield the project's root, it, and the targets."""
-    args = _parse(arguments)
+    args = parse_options(arguments)
     root = Path(args.snakefile).resolve().parent if args.snakefile else Path.cwd()
     with contextlib.chdir(args.directory or "."):
         yield root, Path.cwd(), list(args.targets)
-
-
-def _parse(arguments: Sequence[str]) -> Any:
-    from snakemake.cli import parse_args
-
-    told = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(told):
-            _, args = parse_args(list(arguments))
-    except SystemExit:
-        raise MeddiffError(told.getvalue().strip().splitlines()[-1]) from None
-    return args
 
 
 def _explain(error: Exception) -> str:
