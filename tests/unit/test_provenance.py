@@ -333,9 +333,7 @@ def direct_imports(path: Path) -> set[str]:
     }
 
 
-IMPORTS = {
-    path: direct_imports(path) for path in [*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")]
-}
+IMPORTS = {path: direct_imports(path) for path in [*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")]}
 
 
 def seen_by(script: Path) -> set[str]:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from meddiff.errors import MeddiffError
+from meddiff.preflight import FOLDERS
 
 NOTES = Path(".snakemake")
 WRITTEN = ("auxiliary", "conda", "conda-archive", "incomplete", "iocache", "locks", "meddiff",
@@ -20,9 +21,9 @@ def is_read_only(run: Path) -> bool:
     """Tell whether this user may read a run directory but take no notes in it."""
     notes = run / NOTES
     if not notes.is_dir():
-        return not os.access(run, os.W_OK)
+        return not _is_writable(run)
     places = [notes, *(notes / name for name in WRITTEN), notes / "iocache/latest.pkl"]
-    return not all(os.access(place, os.W_OK) for place in places if place.exists())
+    return not all(_is_writable(place) for place in places if place.exists())
 
 
 def enter_stand_in(run: Path, *, planning: bool) -> None:
@@ -46,12 +47,33 @@ def enter_stand_in(run: Path, *, planning: bool) -> None:
     atexit.register(held.cleanup)
     stand_in = Path(held.name)
     for entry in run.iterdir():
-        if entry.name != NOTES.name:
+        if entry.name in FOLDERS:
+            _mirror(entry, stand_in / entry.name)
+        elif entry.name != NOTES.name:
             (stand_in / entry.name).symlink_to(entry)
     for name in READ:
         if (run / NOTES / name).is_dir():
             _copy(run / NOTES / name, stand_in / NOTES / name)
     os.chdir(stand_in)
+
+
+def _mirror(source: Path, target: Path) -> None:
+    """Link every file, since Snakemake takes what cannot be written to for protected, but no link.
+
+    Links get the times of their files: Snakemake looks at both.
+    """
+    if source.is_dir() and not source.is_symlink() and os.access(source, os.R_OK | os.X_OK):
+        target.mkdir()
+        for entry in source.iterdir():
+            _mirror(entry, target / entry.name)
+        return
+    target.symlink_to(source)
+    status = source.lstat()
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _copy(source: Path, target: Path) -> None:
