@@ -22,7 +22,14 @@ from meddiff.provenance.record import (
     read_records,
     write_record,
 )
-from meddiff.sharing.adoption import INCOMPLETE, METADATA, adopt, metadata_file, read_metadata
+from meddiff.sharing.adoption import (
+    INCOMPLETE,
+    METADATA,
+    adopt,
+    keep_metadata,
+    metadata_file,
+    read_metadata,
+)
 
 ENDED = 1_700_000_000.25
 
@@ -157,7 +164,7 @@ def test_an_adopted_file_that_was_edited_afterwards_stops_the_run():
 def test_an_edited_own_file_stops_the_run_with_its_remedy():
     make_here("results/t.csv", "1.0")
     write("results/t.csv", "2.0")
-    assert edited("results/t.csv") == ["delete what is to be made again: results/t.csv"]
+    assert edited("results/t.csv") == ["move away what is to be made again: results/t.csv"]
     Path("results/t.csv").unlink()
     adopt()
 
@@ -180,7 +187,7 @@ def test_shared_and_own_files_that_were_edited_have_remedies_of_their_own():
         write(f"models/{name}", "y")
     assert edited("models/a", "models/b", "models/c") == [
         "`meddiff restore --replace models/b` brings shared bytes back",
-        "delete what is to be made again: models/a models/c",
+        "move away what is to be made again: models/a models/c",
     ]
 
 
@@ -214,6 +221,15 @@ def test_what_snakemake_wrote_is_kept_once():
     adopt()
     assert read_metadata("models/a.bin") == make_metadata("models/a.bin")
     assert snapshot(states=False) == {path: (data, None) for path, (data, _) in before.items()}
+
+
+def test_the_end_of_a_run_keeps_what_snakemake_wrote_in_it():
+    make_here("models/a.bin", "A")
+    make_here("models/b.bin", "B")
+    mark_incomplete("models/b.bin")
+    keep_metadata()
+    kept = {path: record.snakemake for path, record in read_records(LOCAL).items()}
+    assert kept == {"models/a.bin": make_metadata("models/a.bin"), "models/b.bin": None}
 
 
 def test_a_file_that_is_made_again_has_the_metadata_of_its_new_job():

@@ -16,7 +16,7 @@ from meddiff.provenance.digests import folder_digest
 from meddiff.provenance.fingerprint import fingerprint
 from meddiff.provenance.record import recorded_params
 from meddiff.published import read_published
-from meddiff.sharing.adoption import adopt
+from meddiff.sharing.adoption import adopt, keep_metadata
 from meddiff.sharing.dag import plan_of
 from meddiff.sharing.guard import check_rebuild
 from meddiff.sharing.options import check_options, options_of_this_run
@@ -367,3 +367,11 @@ onstart:
         check_run(planned_downloads(workflow.dag), cfg.data.mirrors)
     except MeddiffError as error:
         raise WorkflowError(str(error))
+
+
+onsuccess:
+    keep_metadata()
+
+
+onerror:
+    keep_metadata()

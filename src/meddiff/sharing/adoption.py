@@ -6,6 +6,7 @@ that record's time and metadata, and a file that no record speaks for is never t
 """
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,18 @@ def _renew_metadata() -> None:
             _write_metadata(path, _void("Snakemake's metadata of it are lost"))
 
 
+def keep_metadata() -> None:
+    """Put what Snakemake wrote in a run into the records of the files that it made.
+
+    A colleague, who may not read Snakemake's own notes, has them from there. What cannot be kept
+    now is kept before the next run.
+    """
+    with contextlib.suppress(MeddiffError):
+        for path, record in read_records(LOCAL).items():
+            if not _is_being_made(path):
+                _keep_metadata(record)
+
+
 def _keep_metadata(record: Record) -> bool:
     """Put what Snakemake wrote of a file that was made here into its record, once."""
     told = read_metadata(record.path)
@@ -144,7 +157,7 @@ def _tell_edited(edited: list[str], shared: Records) -> str:
     if theirs := [path for path in edited if path in shared]:
         lines.append(f"`meddiff restore --replace {' '.join(theirs)}` brings shared bytes back")
     if own := [path for path in edited if path not in shared]:
-        lines.append(f"delete what is to be made again: {' '.join(own)}")
+        lines.append(f"move away what is to be made again: {' '.join(own)}")
     return "\n".join(lines)
 
 

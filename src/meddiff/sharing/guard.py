@@ -26,7 +26,7 @@ def check_rebuild(plan: Plan, shared: Records, asked: Collection[str]) -> None:
     if strangers := [path for path in outputs if Path(path).is_file() and path not in known]:
         raise MeddiffError(
             f"not made by this workflow here, and about to be overwritten: {name_some(strangers)}; "
-            "move them away or delete them"
+            "move them away"
         )
     again = [path for step in plan.planned if plan.covered(step, shared) for path in step.outputs]
     if again:

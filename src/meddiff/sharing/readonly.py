@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 
 from meddiff.errors import MeddiffError
+from meddiff.files import RECORDS, refusal
 from meddiff.preflight import FOLDERS
+from meddiff.sharing.adoption import INCOMPLETE
 
 NOTES = Path(".snakemake")
 WRITTEN = ("auxiliary", "conda", "conda-archive", "incomplete", "iocache", "locks", "meddiff",
@@ -21,9 +23,9 @@ def is_read_only(run: Path) -> bool:
     """Tell whether this user may read a run directory but take no notes in it."""
     notes = run / NOTES
     if not notes.is_dir():
-        return not _is_writable(run)
+        return not _may(run, os.W_OK)
     places = [notes, *(notes / name for name in WRITTEN), notes / "iocache/latest.pkl"]
-    return not all(_is_writable(place) for place in places if place.exists())
+    return not all(_may(place, os.W_OK) for place in places if place.exists())
 
 
 def enter_stand_in(run: Path, *, planning: bool) -> None:
@@ -62,7 +64,7 @@ def _mirror(source: Path, target: Path) -> None:
 
     Links get the times of their files: Snakemake looks at both.
     """
-    if source.is_dir() and not source.is_symlink() and os.access(source, os.R_OK | os.X_OK):
+    if source.is_dir() and not source.is_symlink() and _may(source, os.R_OK | os.X_OK):
         target.mkdir()
         for entry in source.iterdir():
             _mirror(entry, target / entry.name)
@@ -72,15 +74,20 @@ def _mirror(source: Path, target: Path) -> None:
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
-def _is_writable(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy notes: those of Snakemake's that cannot be read are told by the records."""
+    target.mkdir(parents=True, exist_ok=True)
     try:
-        # New files are this user's own, whatever the modes of those that are read.
-        shutil.copytree(source, target, copy_function=shutil.copyfile)
-    except (shutil.Error, PermissionError):
-        raise MeddiffError(
-            f"{source} cannot be read: ask its owner to make it readable for you"
-        ) from None
+        for entry in source.iterdir():
+            if entry.is_dir():
+                _copy(entry, target / entry.name)
+            elif _may(entry, os.R_OK) or RECORDS.name in entry.parts:
+                shutil.copyfile(entry, target / entry.name)
+            elif INCOMPLETE.name in entry.parts:
+                (target / entry.name).write_text("{}")
+    except PermissionError as error:
+        raise refusal(error) or error from None

@@ -90,8 +90,8 @@ def _collect(plan: Plan, before: Records) -> dict[str, Record]:
         reasons = [] if by_hand else list(plan.differences(step, records))
         if reasons:
             raise MeddiffError(
-                f"{step.outputs[0]} is not what this configuration makes ({reasons[0]}): delete it "
-                "and run snakemake again"
+                f"{step.outputs[0]} is not what this configuration makes ({reasons[0]}): move "
+                "it away and run snakemake again"
             )
     return records
 
@@ -114,7 +114,8 @@ def _record_of(path: str, local: Records, before: Records) -> Record:
     if path.startswith(RAW) and path not in local and path not in before:
         return describe_file(path)
     raise MeddiffError(
-        f"{path} holds other bytes than those that were recorded: delete it and run snakemake again"
+        f"{path} holds other bytes than those that were recorded: move it away and run snakemake "
+        "again"
     )
 
 
