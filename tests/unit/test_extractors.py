@@ -1,10 +1,9 @@
 """Extractors: dimensions of the study, preprocessing, training, and features that never vary."""
 
 import hashlib
-import http.server
 import pickle
 import sys
-import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +17,16 @@ from torchvision.models import resnet50
 from torchvision.transforms import v2
 
 import meddiff.extractors
+from fault_server import Break, FaultServer, HangUp, Status
 from meddiff.checkpoints import save_checkpoint
 from meddiff.data.labelled import balanced, stack
-from meddiff.data.registry import read_registry
+from meddiff.data.registry import address_of, read_registry
 from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
+from meddiff.extractors.fetching import find_weights, required_weights
 from meddiff.extractors.learning import Examples, fit
+from meddiff.extractors.published import published_weights
 from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet
 from meddiff.extractors.registry import PUBLISHED, module_of
 from meddiff.extractors.resnet50 import ResNet50, train_resnet50
@@ -39,13 +41,8 @@ from meddiff.extractors.settings import Extractors, Training
 from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
 from meddiff.extractors.unet import UNet
-from meddiff.extractors.weights import (
-    IMAGENET,
-    RADIMAGENET,
-    Published,
-    find_weights,
-    required_weights,
-)
+from meddiff.extractors.weights import IMAGENET, RADIMAGENET, Published
+from plain_user import plain_user
 
 
 @pytest.fixture(scope="module")
@@ -315,72 +312,163 @@ def test_balanced_cuts_to_the_smallest_class():
 
 @pytest.fixture
 def weight_server(tmp_path, monkeypatch):
-    """Serve a ResNet50 state dict as torchvision does; yield its name, folder and address."""
-    served = tmp_path / "served"
-    served.mkdir()
+    """Serve a ResNet50 state dict as torchvision does; yield its name, folder and server."""
+    served = tmp_path / "served/models"
+    served.mkdir(parents=True)
     torch.save(resnet50(weights=None).state_dict(), served / "weights.pth")
     digest = hashlib.sha256((served / "weights.pth").read_bytes()).hexdigest()[:8]
     name = f"resnet50-{digest}.pth"
     (served / "weights.pth").rename(served / name)
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, directory=str(served), **kwargs)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr("meddiff.data.download.transfer.BACKOFF_SECONDS", 0.01)
+    with FaultServer(tmp_path / "served") as server:
+        register(monkeypatch, server, name, digest)
+        register(monkeypatch, server, RADIMAGENET.file, None)
+        register(monkeypatch, server, NETS.file, None)
+        yield name, served, server
 
-    yield name, served, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+
+def register(monkeypatch, server, file, sha256) -> None:
+    """Publish a file of weights on the server, with the first digits of its SHA-256 or none."""
+    row = read_registry()[f"weights/{IMAGENET.file}"]
+    here = replace(row, address=f"{server.url}/models/{file}", sha256=sha256, megabytes=None)
+    monkeypatch.setitem(read_registry(), f"weights/{file}", here)
+
+
+NETS = Published("Weights of a net", "net.pth", "leave net out of extractors.published")
 
 
 def named(file, which=IMAGENET):
     return replace(which, file=file)
 
 
+def hub_files() -> set[str]:
+    return {path.name for path in Path(torch.hub.get_dir()).rglob("*") if path.is_file()}
+
+
 def test_imagenet_weights_are_fetched_and_checked(weight_server):
-    name, _served, server = weight_server
-    weights, note = find_weights(named(name), "auto", f"{server}/{name}")
+    name, _, _ = weight_server
+    weights, note = find_weights(named(name), "auto", {})
     assert set(weights) == set(resnet50(weights=None).state_dict())
     assert "ImageNet" in note and name in note
+    assert hub_files() == {name}
 
 
-def test_wrong_bytes_are_refused_and_not_kept(weight_server):
+def test_weights_come_from_a_mirror(weight_server, tmp_path):
+    name, served, server = weight_server
+    (tmp_path / "served/mirror").mkdir()
+    (served / name).rename(tmp_path / "served/mirror" / name)
+    mirrors = {f"{server.url}/models": f"{server.url}/mirror"}
+    assert find_weights(named(name), "imagenet", mirrors)[0]
+
+
+def test_weights_go_on_where_a_connection_broke(weight_server):
+    name, _, server = weight_server
+    server.plan(f"/models/{name}", Break(after=2**20, times=1))
+    assert find_weights(named(name), "imagenet", {})[0]
+    assert server.ranges(f"/models/{name}") == [None, f"bytes={2**20}-"]
+
+
+def test_wrong_bytes_are_refused_and_not_kept(weight_server, monkeypatch):
     name, served, server = weight_server
     wrong = "resnet50-00000000.pth"
     (served / wrong).write_bytes((served / name).read_bytes())
-    assert find_weights(named(wrong), "auto", f"{server}/{wrong}")[0] is None
-    with pytest.raises(MeddiffError, match=r"cannot be fetched .*hub folder"):
-        find_weights(named(wrong), "imagenet", f"{server}/{wrong}")
-    assert not list(Path(torch.hub.get_dir()).rglob("*.pth"))
+    register(monkeypatch, server, wrong, "00000000")
+    assert find_weights(named(wrong), "auto", {})[0] is None
+    with pytest.raises(MeddiffError, match=r"00000000.*hub folder"):
+        find_weights(named(wrong), "imagenet", {})
+    assert hub_files() == set()
 
 
-@pytest.mark.parametrize("page", [b"<html>too many downloads</html>", b"", pickle.dumps(print)])
+@pytest.mark.parametrize(
+    "page",
+    [b"<html>too many downloads</html>", b"", pickle.dumps(print)],
+    ids=["page", "nothing", "pickle"],
+)
 def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
     """No checksum is published for RadImageNet's: a page of apology, nothing, a hostile pickle."""
-    _, served, server = weight_server
+    _, served, _ = weight_server
     (served / RADIMAGENET.file).write_bytes(page)
-    weights, note = find_weights(RADIMAGENET, "auto", f"{server}/{RADIMAGENET.file}")
+    weights, note = find_weights(RADIMAGENET, "auto", {})
     assert weights is None and "random weights" in note and "could not be had" in note
-    assert not list(Path(torch.hub.get_dir()).rglob("*.pth"))
-    with pytest.raises(MeddiffError, match=r"RadImageNet .*set hand\.weights to auto or none"):
-        find_weights(RADIMAGENET, "radimagenet", f"{server}/{RADIMAGENET.file}")
+    assert hub_files() == set()
+    with pytest.raises(MeddiffError, match=r"RadImageNet .*hand\.weights"):
+        find_weights(RADIMAGENET, "radimagenet", {})
 
 
-def test_absent_weights_are_named_in_the_note(weight_server):
-    _, _, server = weight_server
-    absent = "resnet50-11111111.pth"
-    weights, note = find_weights(named(absent), "auto", f"{server}/{absent}")
+@pytest.mark.parametrize("fault", [Status(404), HangUp()], ids=["no file", "no network"])
+def test_absent_weights_are_named_in_the_note(weight_server, fault):
+    name, _, server = weight_server
+    server.plan(f"/models/{name}", fault)
+    started = time.monotonic()
+    weights, note = find_weights(named(name), "auto", {})
     assert weights is None and "trained from scratch" in note
+    assert len(server.asked(f"/models/{name}")) <= 2 and time.monotonic() - started < 10
 
 
 def test_none_never_looks():
-    assert find_weights(IMAGENET, "none", "no address")[0] is None
+    assert find_weights(IMAGENET, "none", {})[0] is None
+
+
+def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_server):
+    _, served, _ = weight_server
+    first, second = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
+    torch.save(first, served / NETS.file)
+    _, note = required_weights(NETS, {})
+    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    record = held.with_name(f"{held.name}.sha256")
+    digest = hashlib.sha256(held.read_bytes()).hexdigest()
+    assert record.read_text().strip() == digest and digest[:16] in note
+    # Another version at the publisher's is refused and not kept,
+    held.unlink()
+    torch.save(second, served / NETS.file)
+    with pytest.raises(MeddiffError, match=digest) as caught:
+        required_weights(NETS, {})
+    assert str(record) in str(caught.value) and not held.exists()
+    # and so is another file in the hub folder, which stays where it is,
+    torch.save(second, held)
+    with pytest.raises(MeddiffError, match=digest):
+        required_weights(NETS, {})
+    assert held.exists()
+    # until the record is taken away.
+    record.unlink()
+    assert torch.equal(required_weights(NETS, {})[0]["weight"], second["weight"])
+    assert record.read_text().strip() != digest
+
+
+def test_a_file_put_into_the_hub_folder_is_recorded_as_well(weight_server):
+    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    held.parent.mkdir(parents=True)
+    torch.save({"weight": torch.zeros(1)}, held)
+    required_weights(NETS, {})
+    assert hub_files() == {NETS.file, f"{NETS.file}.sha256"}
+
+
+def test_a_hub_folder_that_is_read_only_serves_what_it_holds(weight_server):
+    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    held.parent.mkdir(parents=True)
+    torch.save({"weight": torch.zeros(1)}, held)
+    held.parent.chmod(0o555)
+    with plain_user():
+        assert required_weights(NETS, {})[0]
+    held.chmod(0)
+    with plain_user(), pytest.raises(MeddiffError, match=r"permission.*net\.pth"):
+        required_weights(NETS, {})
+    assert hub_files() == {NETS.file}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_net_comes_through_the_same_downloads(name, weight_server, monkeypatch):
+    """No library of a net may fetch by itself, past digests and records."""
+    for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
+        pytest.importorskip(package)
+    _, _, server = weight_server
+    which = module_of(name).WEIGHTS
+    asked = f"/models/{which.file}"
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    with pytest.raises(MeddiffError, match=rf"{which.file}.*extractors\.published"):
+        published_weights(name, {address_of(f"weights/{which.file}", {}): server.url + asked})
+    assert len(server.asked(asked)) == 1
 
 
 def keras_resnet50(weights, batch):
@@ -410,7 +498,7 @@ def keras_resnet50(weights, batch):
 
 def test_radimagenet_from_a_served_file(weight_server):
     """The published layout, loaded from a server, gives the features of the net written out."""
-    _, served, server = weight_server
+    _, served, _ = weight_server
     torch.manual_seed(0)
     state = RadImageNet().trunk.state_dict()
     for key, value in state.items():
@@ -418,7 +506,7 @@ def test_radimagenet_from_a_served_file(weight_server):
             state[key] = value + 0.1 * torch.rand_like(value)
     assert "conv1.bias" in state and "layer1.0.downsample.0.bias" in state
     torch.save(state, served / RADIMAGENET.file)
-    weights, note = find_weights(RADIMAGENET, "auto", f"{server}/{RADIMAGENET.file}")
+    weights, note = find_weights(RADIMAGENET, "auto", {})
     assert RADIMAGENET.file in note
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
     found = extractor_of(build_radimagenet(weights)).features(images)
@@ -538,29 +626,25 @@ def test_published_extractors_are_registered_throughout():
             pytest.importorskip("timm")
             pytest.importorskip("torch_fidelity")
         which = module_of(name).WEIGHTS
-        source = read_registry()[f"weights/{which.file}"]
-        assert not which.checked or f"-{source.sha256}." in which.file
+        assert read_registry()[f"weights/{which.file}"].role == "weights"
 
 
-NETS = Published("Weights of a net", "net.pth", False, "leave net out of extractors.published")
-
-
-def of_file(name, checked=True):
-    return replace(NETS, file=name, checked=checked)
+def of_file(name):
+    return replace(NETS, file=name)
 
 
 def test_required_weights_are_fetched_once_and_checked(weight_server):
-    name, served, server = weight_server
-    weights, note = required_weights(of_file(name), f"{server}/{name}")
+    name, served, _ = weight_server
+    weights, note = required_weights(of_file(name), {})
     assert note == f"Weights of a net ({name})"
     assert set(weights) == set(resnet50(weights=None).state_dict())
     (served / name).unlink()
-    assert required_weights(of_file(name), f"{server}/{name}")[1] == note
+    assert required_weights(of_file(name), {})[1] == note
 
 
 @pytest.mark.parametrize("harm", ["cut short", "other weights"])
 def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
-    name, served, server = weight_server
+    name, served, _ = weight_server
     held = Path(torch.hub.get_dir(), "checkpoints", name)
     held.parent.mkdir(parents=True)
     if harm == "cut short":
@@ -568,18 +652,13 @@ def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
     else:
         torch.save({"weight": torch.zeros(1)}, held)
     with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.published"):
-        required_weights(of_file(name), f"{server}/{name}")
+        required_weights(of_file(name), {})
     assert held.exists()
 
 
 def test_absent_weights_say_what_to_do(weight_server):
-    _, _, server = weight_server
-    told = (
-        r"Weights of a net: .*/net\.pth cannot be fetched \(HTTP Error 404.*\); put net\.pth into "
-        r"torch's hub folder \(checkpoints/\) or leave net out of extractors\.published"
-    )
-    with pytest.raises(MeddiffError, match=told) as caught:
-        required_weights(NETS, f"{server}/net.pth")
+    with pytest.raises(MeddiffError, match=r"404.*net\.pth.*extractors\.published") as caught:
+        required_weights(NETS, {})
     assert "\n" not in str(caught.value)
 
 
@@ -588,16 +667,16 @@ def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
     file = tmp_path / f"mine{suffix}"
     state = {"weight": torch.arange(3.0)}
     (save_file if suffix == ".safetensors" else torch.save)(state, file)
-    weights, note = required_weights(NETS, "no address", file)
+    weights, note = required_weights(NETS, {}, file)
     assert torch.equal(weights["weight"], state["weight"])
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     assert note == f"Weights of a net (mine{suffix}, SHA-256 {digest})"
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(MeddiffError, match="name another file or leave net out"):
-        required_weights(NETS, "no address", file)
+        required_weights(NETS, {}, file)
     file.unlink()
     with pytest.raises(MeddiffError, match="No such file"):
-        required_weights(NETS, "no address", file)
+        required_weights(NETS, {}, file)
 
 
 @pytest.mark.parametrize("name", ["inception", "radimagenet", "dinov2"])

@@ -14,7 +14,6 @@ rule imagenet_weights:
         code=code("published_weights.py"),
         which="IMAGENET",
         weights=cfg.extractors.resnet50.weights,
-        file=published("torchvision")["weights"],
     script:
         "../scripts/published_weights.py"
 

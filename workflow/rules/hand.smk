@@ -20,7 +20,6 @@ rule radimagenet_weights:
         code=code("published_weights.py"),
         which="RADIMAGENET",
         weights=cfg.hand.weights,
-        file=published("radimagenet")["weights"],
     script:
         "../scripts/published_weights.py"
 

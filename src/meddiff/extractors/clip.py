@@ -13,7 +13,6 @@ MODEL = "vit_large_patch14_clip_quickgelu_336.openai"
 WEIGHTS = Published(
     name="CLIP weights of ViT-L/14 at 336 px",
     file="vit_large_patch14_clip_336.openai.safetensors",
-    checked=False,
     otherwise="leave clip out of extractors.published",
 )
 

@@ -12,7 +12,6 @@ MODEL = "vit_small_patch14_dinov2.lvd142m"
 WEIGHTS = Published(
     name="DINOv2 weights of ViT-S/14",
     file="dinov2_vits14_pretrain.pth",
-    checked=False,
     otherwise="leave dinov2 out of extractors.published",
 )
 

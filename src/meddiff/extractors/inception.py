@@ -17,7 +17,6 @@ from meddiff.extractors.weights import Published
 WEIGHTS = Published(
     name="Inception weights of FID",
     file="weights-inception-2015-12-05-6726825d.pth",
-    checked=True,
     otherwise="leave inception out of extractors.published",
 )
 

@@ -9,11 +9,11 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, hub, nn
 
-from meddiff.data.registry import address_of
 from meddiff.errors import MeddiffError
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
+from meddiff.extractors.fetching import required_weights
 from meddiff.extractors.registry import PUBLISHED, module_of
-from meddiff.extractors.weights import Published, required_weights
+from meddiff.extractors.weights import Published
 
 
 def published_weights(
@@ -35,7 +35,7 @@ def published_weights(
     """
     which: Published = module_of(name).WEIGHTS
     which = replace(which, otherwise=otherwise or which.otherwise)
-    weights, note = required_weights(which, address_of(f"weights/{which.file}", mirrors), file)
+    weights, note = required_weights(which, mirrors, file)
     about = {"extractor": name, "weights": note}
     network = build_network(about, weights, note, f"take those of {which.file}")
     return weights, about, network

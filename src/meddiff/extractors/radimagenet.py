@@ -15,7 +15,6 @@ from meddiff.extractors.weights import RADIMAGENET, Published
 WEIGHTS = Published(
     name=RADIMAGENET.name,
     file=RADIMAGENET.file,
-    checked=RADIMAGENET.checked,
     otherwise="leave radimagenet out of extractors.published",
 )
 BGR_MEAN = (0.406, 0.456, 0.485)

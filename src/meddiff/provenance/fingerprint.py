@@ -13,6 +13,12 @@ UNSEEN = {
     "audit/settings.py",
     "cas/settings.py",
     "data/settings.py",
+    "data/download/http.py",
+    "data/download/kaggle.py",
+    "data/download/part.py",
+    "data/download/registered.py",
+    "data/download/transfer.py",
+    "data/download/verify.py",
     "diffusion/settings.py",
     "extractors/settings.py",
     "metrics/settings.py",
@@ -25,7 +31,7 @@ UNSEEN = {
     "diffusion/previews.py",
 }
 """Modules, by path in the package, that no result depends on: declared values reach a job as
-parameters, and the others only log, report faults or write bytes to their place. Editing one must
+parameters, and the others only log, report faults, or bring bytes to their place. Editing one must
 not retrain a DDPM."""
 
 UNTOLD = {"ctx", "kind", "type_comment", "type_params"}

@@ -11,7 +11,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.response import BaseHTTPResponse
 
-from meddiff.data.download.transfer import Interrupted, receive
+from meddiff.data.download.transfer import ATTEMPTS, Interrupted, receive
 from meddiff.data.download.verify import Expected, Recorded
 from meddiff.errors import MeddiffError
 
@@ -39,6 +39,7 @@ def fetch(
     sha256: str | None = None,
     recorded: Recorded | None = None,
     size: int | None = None,
+    attempts: int = ATTEMPTS,
 ) -> None:
     """Download a file over HTTP(S); it appears only if whole and verified.
 
@@ -52,12 +53,13 @@ def fetch(
         sha256: published SHA-256, 64 hexadecimal digits.
         recorded: what it was when it was first fetched.
         size: bytes, about: for the check of free space where the server tells no length.
+        attempts: in a row that bring no byte, before it is given up.
 
     Raises:
         MeddiffError: no connection, an error page, another checksum, no whole zip at a path that
             says zip, no space, or another process that fetches it.
     """
-    receive(_Address(url), Path(path), Expected(md5, sha256, recorded, size))
+    receive(_Address(url), Path(path), Expected(md5, sha256, recorded, size), attempts)
 
 
 def show(url: str) -> str:

@@ -5,13 +5,19 @@ from pathlib import Path
 
 from meddiff.data.download.http import fetch, show
 from meddiff.data.download.kaggle import fetch_kaggle
+from meddiff.data.download.transfer import ATTEMPTS
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import address_of, read_registry
 from meddiff.errors import MeddiffError
 
 
 def fetch_registered(
-    file: str, path: str | Path, mirrors: Mapping[str, str], recorded: Recorded | None
+    file: str,
+    path: str | Path,
+    mirrors: Mapping[str, str],
+    recorded: Recorded | None,
+    *,
+    attempts: int = ATTEMPTS,
 ) -> None:
     """Download a file of the registry; it appears only if whole and verified.
 
@@ -20,6 +26,7 @@ def fetch_registered(
         path: where it goes.
         mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
         recorded: what it was when it was first fetched.
+        attempts: over HTTP, in a row that bring no byte, before it is given up.
 
     Raises:
         MeddiffError: it cannot be fetched, or is not what was published or recorded.
@@ -30,7 +37,15 @@ def fetch_registered(
     if scheme == "kaggle":
         fetch_kaggle(place, path, recorded=recorded, size=size)
     elif scheme in ("http", "https"):
-        fetch(address, path, md5=entry.md5, sha256=entry.sha256, recorded=recorded, size=size)
+        fetch(
+            address,
+            path,
+            md5=entry.md5,
+            sha256=entry.sha256,
+            recorded=recorded,
+            size=size,
+            attempts=attempts,
+        )
     else:
         raise MeddiffError(
             f"{file} has no address of its own ({show(address)}): name a copy of it in "

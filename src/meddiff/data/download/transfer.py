@@ -59,8 +59,14 @@ class Interrupted(Exception):
         self.wait = wait
 
 
-def receive(source: Source, path: Path, expected: Expected) -> None:
+def receive(source: Source, path: Path, expected: Expected, attempts: int = ATTEMPTS) -> None:
     """Bring a file to its place, where it appears only if whole and verified.
+
+    Args:
+        source: where it comes from.
+        path: where it goes.
+        expected: what is known of it.
+        attempts: in a row that bring no byte, before it is given up.
 
     Raises:
         MeddiffError: it cannot be had, is not what was expected, or finds no room; or another
@@ -71,7 +77,7 @@ def receive(source: Source, path: Path, expected: Expected) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path):
             part = Part(path)
-            _Transfer(source, part, expected).complete()
+            _Transfer(source, part, expected, attempts).complete()
             size, sha256 = part.length, _verify(part, path, source, expected)
             part.move(path)
     except OSError as error:
@@ -93,8 +99,9 @@ def _verify(part: Part, path: Path, source: Source, expected: Expected) -> str:
 
 
 class _Transfer:
-    def __init__(self, source: Source, part: Part, expected: Expected) -> None:
+    def __init__(self, source: Source, part: Part, expected: Expected, attempts: int) -> None:
         self._source, self._part, self._expected = source, part, expected
+        self._attempts = attempts
 
     def complete(self) -> None:
         """Attempt until all bytes have arrived, or no new one has for too long."""
@@ -105,7 +112,7 @@ class _Transfer:
             except Interrupted as error:
                 vain = 0 if self._part.length > furthest else vain + 1
                 furthest = max(furthest, self._part.length)
-                if vain == ATTEMPTS:
+                if vain == self._attempts:
                     raise MeddiffError(
                         f"cannot download {self._source.name} ({error}, {vain} times in a row): "
                         f"check the address and the network, then run again (kept: {self._part})"
