@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ from meddiff.provenance.record import Record, Records
 from meddiff.sharing.plan import name_some
 
 ARTEFACTS = "artefacts.dvc"
+STORED = "files/md5"
+"""Where a remote keeps files by content."""
 
 
 def stages(root: Path, run: Path) -> dict[str, list[str]]:
@@ -88,7 +91,7 @@ def fetch(
     """
     from dvc.api import DVCFileSystem
 
-    check_remote(run, remote)
+    check_remote(run, remote, needs=STORED)
     # Without a revision, DVC would hand out the file of the run directory where there is one.
     rev = "HEAD" if into else None
     files = DVCFileSystem(str(root), rev=rev, remote=remote, skip_instance_cache=True)
@@ -126,7 +129,7 @@ def _copy(source: IO[bytes], target: IO[bytes], record: Record) -> None:
         told = "is too long" if left < 0 else f"lacks {left} bytes" if left else "has other bytes"
         raise MeddiffError(
             f"{record.path}: what DVC delivered {told}, against its record, and was refused; "
-            f"remove the broken object files/md5/{record.md5[:2]}/{record.md5[2:]} from the remote "
+            f"remove the broken object {STORED}/{record.md5[:2]}/{record.md5[2:]} from the remote "
             "and .dvc/cache, and have whoever shared it run `meddiff share` again"
         )
 
@@ -149,12 +152,46 @@ def _explained(record: Record, remote: str | None) -> Iterator[None]:
         ) from None
 
 
-def check_remote(run: Path, remote: str | None) -> None:
-    """Raise a MeddiffError where no DVC remote is set up."""
-    if remote is None and not _dvc(["config", "core.remote"], run, empty=True).strip():
+def check_remote(run: Path, remote: str | None, *, needs: str) -> None:
+    """Check that there is a remote to fetch from or push to.
+
+    Args:
+        run: the run directory.
+        remote: its name, or None for the default one.
+        needs: what must be there of a folder, from the folder: `STORED` to fetch, "." to push to a
+            remote that was in use before, ".." to push for the first time.
+
+    Raises:
+        MeddiffError: none is set up, or it is a folder that is not there, as of a disk that is not
+            mounted.
+    """
+    from dvc.config import Config
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        config = Config(dvc_dir=Repo.find_dvc_dir(str(run)))
+    except DvcException as error:
+        raise MeddiffError(f"dvc: {_one_line(error)}") from None
+    name = remote or config["core"].get("remote")
+    if name is None:
         raise MeddiffError(
             "no DVC remote is set up: `dvc remote add --default NAME ADDRESS` (a directory, s3://, "
             "ssh:// or gdrive:// address), see README, Sharing"
+        )
+    if name not in config["remote"]:
+        raise MeddiffError(
+            f"there is no DVC remote {name}: name one of {', '.join(config['remote']) or 'none'} "
+            "(`dvc remote add` makes another)"
+        )
+    address = config["remote"][name]["url"]
+    folder = Path(address.removeprefix("file://"))
+    # DVC itself makes a folder that is not there, in the place where a disk should be mounted.
+    needed = Path(os.path.normpath(folder / needs))
+    if "://" not in address.removeprefix("file://") and not needed.is_dir():
+        raise MeddiffError(
+            f"the remote {name} is the folder {folder}, and {needed} is not there: mount its disk, "
+            f"or correct the path with `dvc remote modify --local {name} url FOLDER`"
         )
 
 
@@ -167,10 +204,10 @@ def _write_artefacts(records: Sequence[Record], run: Path) -> None:
         temporary.write_text(yaml.safe_dump({"outs": outs}, sort_keys=False))
 
 
-def _dvc(arguments: Sequence[str], run: Path, *, empty: bool = False) -> str:
+def _dvc(arguments: Sequence[str], run: Path) -> str:
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=run, capture_output=True, text=True, check=False)
-    if done.returncode and not (empty and not done.stderr.strip()):
+    if done.returncode:
         told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = "; ".join(line.removeprefix("ERROR: ") for line in told) or done.stderr.strip()
         raise MeddiffError(f"dvc {arguments[0]}: {reason}")

@@ -84,7 +84,7 @@ def fetch(
     others = [path for path, sha256 in here.items() if sha256 not in (None, shared[path].sha256)]
     missing = [shared[path] for path in wanted if here[path] != shared[path].sha256]
     if missing:
-        remote.check_remote(run, origin)
+        remote.check_remote(run, origin, needs=remote.STORED)
     with _aside(others, say):
         arriving = remote.fetch(missing, root, run, origin) if missing else ()
         for number, record in enumerate(arriving, 1):

@@ -45,8 +45,8 @@ def share(
             f"{len(plan.planned)} jobs are still planned ({name_some(rules)}): run snakemake with "
             "the same targets and options first, then share"
         )
-    remote.check_remote(plan.run, to)
     before = read_records(SHARED)
+    remote.check_remote(plan.run, to, needs="." if before and to is None else "..")
     checked = _collect(plan, before)
     records = checked if prune else {**before, **checked}
     carried = {path: r for path, r in records.items() if raw or not path.startswith(RAW)}
