@@ -22,7 +22,7 @@ from meddiff.metrics.inception import inception_interval
 from meddiff.metrics.intervals import LEAST as HALVED
 from meddiff.metrics.intervals import pairs_interval
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.similarity import PAIRS, too_small, window_of
+from meddiff.metrics.similarity import PAIRS, SCALES, pairs_of, too_small, window_of
 from meddiff.progress import Progress
 
 Features = Callable[[np.ndarray], np.ndarray]
@@ -262,12 +262,12 @@ def _similarities(
 ) -> list[dict[str, Any]]:
     """Mean over pairs within one set: above that of real images, variety is lacking."""
     rows = []
-    for metric, measure in PAIRS.items():
+    for metric in PAIRS:
         progress.advance()
-        if window := window_of(metric, min(images.shape[1:3])):
-            found = pairs_interval(
-                measure(images, kernel_size=window), replicates=replicates, seed=seed
-            )
+        window = {"kernel_size": window_of(metric, min(images.shape[1:3]))}
+        values = pairs_of(metric, images, window if metric in SCALES else {})
+        if len(values):
+            found = pairs_interval(values, replicates=replicates, seed=seed)
             rows.append(
                 {
                     "metric": f"{metric} within {key}",

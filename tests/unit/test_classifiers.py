@@ -6,7 +6,7 @@ import torch
 from torchvision.models import resnet50 as published_resnet50
 
 from meddiff.cas.classifier import Lesson
-from meddiff.cas.classifiers import build_classifier
+from meddiff.cas.classifiers import Asked, build_classifier
 from meddiff.cas.settings import Cas
 from meddiff.errors import MeddiffError
 
@@ -26,7 +26,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 def taught(name, pictures, settings=SETTINGS, **options):
     images, labels = pictures
-    classifier = build_classifier(name, 2, 32, settings, **options)
+    classifier = build_classifier(name, Asked(2, 32, settings, **options))
     seen = classifier.represent(images)
     lesson = Lesson(seen[:40], labels[:40], np.arange(40), settings.steps, 4, 3, "x")
     return classifier.learn(lesson).probabilities(seen[40:])
@@ -49,7 +49,7 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
     torch.manual_seed(0)
     net = published_resnet50(weights=None).eval()
     weights = dict(net.state_dict())
-    classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=weights)
+    classifier = build_classifier("resnet50", Asked(2, 32, SETTINGS, imagenet=weights))
     images = pictures[0][:3]
     seen = classifier.represent(images)
     net.fc = torch.nn.Identity()
@@ -65,7 +65,7 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
 def test_resnet50_says_what_it_began_with(pictures):
     images, labels = (part[:16] for part in pictures)
     for imagenet, said in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
-        classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=imagenet)
+        classifier = build_classifier("resnet50", Asked(2, 32, SETTINGS, imagenet=imagenet))
         seen = classifier.represent(images)
         assert said in classifier.learn(Lesson(seen, labels, labels, 1, 1, 0, "x")).note
 
@@ -74,7 +74,7 @@ def test_resnet50s_head_learns_from_features():
     torch.manual_seed(0)
     weights = published_resnet50(weights=None).state_dict()
     settings = Cas(batch_size=16, lr=1e-3)
-    classifier = build_classifier("resnet50", 2, 32, settings, imagenet=weights)
+    classifier = build_classifier("resnet50", Asked(2, 32, settings, imagenet=weights))
     chance, labels = np.random.default_rng(0), np.arange(60) % 2
     seen = (chance.normal(size=(60, 2048)) + labels[:, None]).astype(np.float32)
     learnt = classifier.learn(Lesson(seen[:40], labels[:40], np.arange(40), 60, 60, 3, "x"))
@@ -83,4 +83,4 @@ def test_resnet50s_head_learns_from_features():
 
 def test_others_are_refused():
     with pytest.raises(MeddiffError, match="no classifier is called vgg"):
-        build_classifier("vgg", 2, 32, SETTINGS)
+        build_classifier("vgg", Asked(2, 32, SETTINGS))

@@ -13,7 +13,7 @@ rule cas_arms:
         validation_rows=rows_of("validation"),
         weights=lambda wildcards: (
             "models/imagenet_resnet50.safetensors"
-            if wildcards.classifier == "resnet50"
+            if KINDS[wildcards.classifier].imagenet
             else []
         ),
     output:

@@ -7,10 +7,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
+from meddiff.cas.classifiers import ALWAYS as HOG_SVM, KINDS
 from meddiff.config import load_config, take_rebuild
 from meddiff.data.registry import published, read_registry
 from meddiff.errors import MeddiffError
+from meddiff.extractors import registry
 from meddiff.files import sha256_file
+from meddiff.metrics.distances import DISTANCES
+from meddiff.metrics.similarity import PAIRS
 from meddiff.preflight import check_run
 from meddiff.provenance.digests import folder_digest
 from meddiff.provenance.fingerprint import fingerprint
@@ -44,7 +48,6 @@ except MeddiffError as error:
     raise WorkflowError(str(error))
 
 CLASSES = cfg.data.classes
-HOG_SVM = "hog_svm"
 # Settings of `cas` that change no training: how often, what else there is, how results are judged.
 JUDGED = {"classifiers", "seeds", "specificity", "margin"}
 # The class of section 5.1; no lesion may be called so.
@@ -58,8 +61,10 @@ IMPORTED = {
 }
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.data.source
+# Whether the ISIC challenge's tables tell of the images.
+OF_CHALLENGE = SOURCE in ("phantom", "kaggle", "isic")
 HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
-CLASSIFIERS = ["skinlesnet", "resnet50"]
+CLASSIFIERS = [name for name in registry.TRAINED if name != "unet"]
 # Nets that come with weights.
 PUBLISHED = cfg.extractors.published
 TRAINED = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
@@ -92,13 +97,18 @@ NO_MASKS = {
 }
 
 
+def one_of(names):
+    """Pattern of any of some names; of none, one that fits nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 wildcard_constraints:
     dataset="lesions|segmentation|hand",
     file="|".join(map(re.escape, read_registry())),
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
     extractor="|".join(["unet", *CLASSIFIERS, *PUBLISHED]),
-    similarity="ssim|ms_ssim",
+    similarity=one_of(PAIRS),
     edition=r"\w+",
     shard=r"\d+",
     images="synthetic|real",
@@ -107,11 +117,6 @@ wildcard_constraints:
 
 # Jobs that the images of a class are spread over.
 SHARDS = {"lesions": cfg.sampling.shards, "hand": cfg.hand.sampling.shards}
-
-
-def one_of(names):
-    """Pattern of any of some names; of none, one that fits nothing."""
-    return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def code(script):
@@ -163,7 +168,7 @@ def lesion_archives(wildcards=None):
     """Archives that the lesion images are read from; a folder's files are watched as a parameter."""
     if SOURCE == "isic":
         return [raw(published("isic", edition))["images"] for edition in EDITIONS]
-    return [] if SOURCE == "folder" else kaggle_archives()
+    return kaggle_archives() if OF_CHALLENGE else list(raw(published(SOURCE)).values())
 
 
 def raw_images(wildcards):

@@ -5,7 +5,7 @@ rule index_lesions:
     """List every lesion image with label, patient and digests, and find duplicates."""
     input:
         images=lesion_archives(),
-        tables=[] if SOURCE == "folder" else challenge_tables(),
+        tables=challenge_tables() if OF_CHALLENGE else [],
     output:
         index="data/lesions/index.csv",
         links="data/lesions/duplicates.csv",
@@ -19,7 +19,7 @@ rule index_lesions:
         runtime=120,
     params:
         code=code("index_lesions.py"),
-        kaggle=SOURCE != "isic",
+        source=SOURCE,
         policy=None if SOURCE == "folder" else cfg.data.label_policy,
         folder=folder_params(),
         classes=CLASSES,

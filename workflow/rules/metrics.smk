@@ -3,7 +3,7 @@
 # Beside synthetic images and noise, real images that no net has learnt from.
 SCORED = ["synthetic", "noise"] + ([] if STUDY else ["validation"])
 MATRIX_SETS = ["train", "test", "synthetic", "noise"]
-MEASURES = ["ssim", "ms_ssim", *expand("{d}_{e}", d=["fid", "kid"], e=EXTRACTORS)]
+MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 
 
 rule noise:
@@ -112,18 +112,19 @@ rule distance_matrix:
     input:
         expand("features/{{extractor}}/{set}/{cls}.npy", set=MATRIX_SETS, cls=CLASSES),
     output:
-        fid=report(
-            "results/matrices/fid_{extractor}.csv",
-            caption="../report/matrices.rst",
-            category="Matrices",
-            labels={"measure": "fid", "extractor": "{extractor}", "as": "table"},
-        ),
-        kid=report(
-            "results/matrices/kid_{extractor}.csv",
-            caption="../report/matrices.rst",
-            category="Matrices",
-            labels={"measure": "kid", "extractor": "{extractor}", "as": "table"},
-        ),
+        **{
+            distance: report(
+                f"results/matrices/{distance}_{{extractor}}.csv",
+                caption="../report/matrices.rst",
+                category="Matrices",
+                labels={
+                    "measure": distance,
+                    "extractor": "{extractor}",
+                    "as": "table",
+                },
+            )
+            for distance in DISTANCES
+        },
     log:
         "logs/distance_matrix/{extractor}.log",
     resources:
@@ -156,7 +157,7 @@ rule similarity_matrix:
         runtime=240,
     params:
         code=code("similarity_matrix.py"),
-        window=lambda wildcards: getattr(cfg.metrics, wildcards.similarity).model_dump(),
+        window=lambda wildcards: cfg.metrics.model_dump().get(wildcards.similarity, {}),
         images=cfg.sampling.images,
         replicates=cfg.metrics.replicates,
         stamp=STAMP,

@@ -1,6 +1,6 @@
 """Train a classifier on every arm and let it classify real images that it has not learnt from."""
 
-from meddiff.cas.classifiers import build_classifier
+from meddiff.cas.classifiers import Asked, build_classifier
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
 from meddiff.cas.settings import Cas
@@ -19,8 +19,7 @@ with job(snakemake) as device:
         augmented="augmented" in settings.arms,
         seed=params.seed,
     )
-    classifier = build_classifier(
-        snakemake.wildcards.classifier,
+    asked = Asked(
         len(params.classes),
         pool.images.shape[1],
         settings,
@@ -30,7 +29,7 @@ with job(snakemake) as device:
         device=device,
     )
     told = run_arms(
-        classifier,
+        build_classifier(snakemake.wildcards.classifier, asked),
         pool,
         {
             "test": load_held_out(files.test, files.test_rows),

@@ -27,7 +27,9 @@ with job(snakemake):
         )
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
-        records, official = read_lesions(files, kaggle=params.kaggle, policy=params.policy)
+        records, official = read_lesions(
+            files, kaggle=params.source != "isic", policy=params.policy
+        )
     refuse_absent(records, params.classes)
     warn_of_strangers(records)
     with Progress(len(records), "index lesions", unit="image") as progress:

@@ -16,7 +16,7 @@ with job(snakemake):
     for metric in PAIRS:
         with Progress(total, f"{metric} {wildcards.images} {wildcards.cls}", "pair") as progress:
             pairs[metric] = pairs_of(
-                metric, images, params.settings[metric], progress=progress.reach
+                metric, images, params.settings.get(metric, {}), progress=progress.reach
             )
     rows = similarity_rows(
         wildcards.cls,

@@ -2,14 +2,31 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
+from meddiff.cas.classifiers import ALWAYS, KINDS
 from meddiff.extractors.settings import Optimisation
 from meddiff.settings import Section, Share
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
-NetName = Literal["skinlesnet", "resnet50"]
 Kernel = Literal["linear", "rbf", "poly"]
+NAMED = [name for name in KINDS if name != ALWAYS]
+
+
+def _known(name: str) -> str:
+    if name not in NAMED:
+        raise ValueError(f"no classifier of Table 5.3; name one of {', '.join(NAMED)}")
+    return name
+
+
+ClassifierName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": NAMED})]
 RealShare = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(ge=0)]
 
@@ -63,7 +80,7 @@ class Cas(Optimisation):
     steps: PositiveInt | None = 100
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the nets while they learn; bf16 is faster where the processor has it."""
-    classifiers: list[NetName] = Field(
+    classifiers: list[ClassifierName] = Field(
         default=["skinlesnet"], min_length=1, json_schema_extra={"uniqueItems": True}
     )
     """Classifiers of Table 5.3. HOG and SVM have a table of their own."""

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from meddiff.cas.classifiers import KINDS
 from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.probabilities import Score
 
-NAMES = {"skinlesnet": "SkinLesNet", "resnet50": "ResNet50", "hog_svm": "HOG and SVM"}
+NAMES = {name: kind.title for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)

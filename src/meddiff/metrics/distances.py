@@ -34,7 +34,6 @@ Sets = Mapping[str, Mapping[str, np.ndarray]]
 """Features (n, d) by image set ("synthetic", "noise", "real") and class."""
 Progress = Callable[[], None]
 
-DISTANCES = ("fid", "kid")
 OVER_CLASSES = "mean"
 """Stands for the class where a number is the mean over classes."""
 NEIGHBOURS = 5
@@ -45,18 +44,22 @@ NO_SCALE = "no score: noise is not surely farther than unseen real images"
 
 @dataclass(frozen=True)
 class _Measure:
-    """A distance, the same of many weightings of the images, and the smallest that it can be."""
+    """A distance, the same of many weightings of the images, the smallest that it can be, and the
+    one extractor that it is of, if it is not of all."""
 
     value: Callable[[Array, Array], float]
     weighted: Callable[[Array, Array], Callable[[Array, Array], Array]]
     least: float
+    extractor: str | None = None
 
 
 _MEASURES: Mapping[str, _Measure] = {
     "fid": _Measure(frechet_distance, weighted_fid, 0),
     "kid": _Measure(kid, weighted_kid, -np.inf),
-    "cmmd": _Measure(cmmd, weighted_cmmd, -np.inf),
+    "cmmd": _Measure(cmmd, weighted_cmmd, -np.inf, extractor="clip"),
 }
+DISTANCES = tuple(name for name, measure in _MEASURES.items() if measure.extractor is None)
+"""Those of every extractor, which have matrices, too."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def distance_rows(
         are images enough; CAFD, whose class is `mean`.
     """
     rows: list[dict[str, Any]] = []
-    metrics = (*DISTANCES, *(["cmmd"] if extractor == "clip" else []))
+    metrics = [name for name, m in _MEASURES.items() if m.extractor in (None, extractor)]
     fids: dict[str, list[tuple[_Measured, int, int]]] = {}
     for name, whole in reference.items():
         known = by_contents(checked("distances", f"reference of {name}", whole))

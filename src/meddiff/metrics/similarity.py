@@ -23,7 +23,9 @@ BETWEEN: Mapping[str, Callable[..., np.ndarray]] = {
     "ssim": ssim_between,
     "ms_ssim": ms_ssim_between,
 }
+"""Both by name; `metrics.<name>` of the configuration, if there is one, holds their settings."""
 SCALES: Mapping[str, int] = {"ssim": 1, "ms_ssim": 5}
+"""Of those that look through a window, how many sizes of the images they look at."""
 Progress = Callable[[int], None]
 
 
@@ -31,7 +33,7 @@ def window_of(metric: str, size: int) -> int | None:
     """Return the side of the largest window, 11 px at most, that images allow; None if none does.
 
     Args:
-        metric: "ssim" or "ms_ssim".
+        metric: one of SCALES.
         size: shorter side of the images in px.
     """
     side = min(11, size // 2 ** (SCALES[metric] - 1))
@@ -40,7 +42,7 @@ def window_of(metric: str, size: int) -> int | None:
 
 def too_small(metric: str, size: int) -> str:
     """Say why images of `size` px have no value of a metric; nothing where they have one."""
-    if window_of(metric, size):
+    if metric not in SCALES or window_of(metric, size):
         return ""
     least = SMALLEST_WINDOW * 2 ** (SCALES[metric] - 1)
     return f"{metric}: images of {size} px are too small, it needs {least} px"

@@ -1,0 +1,345 @@
+"""The recipes of docs/architecture.md, followed on a copy of the project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import ROOT
+
+PLAN = """
+import json
+from pathlib import Path
+from meddiff.sharing.dag import open_plan
+out = {}
+for name, overlay in json.loads(Path("overlays.json").read_text()).items():
+    Path(f"{name}.yaml").write_text(json.dumps(overlay))
+    with open_plan(["--directory", f"runs/{name}", "--configfile", f"{name}.yaml"]) as plan:
+        out[name] = {path: [s.rule, s.params, s.inputs] for s in plan.steps for path in s.outputs}
+print(json.dumps(out))
+"""
+CLASSIFIER = '''
+"""The class whose mean image is nearest."""
+
+import numpy as np
+from scipy.special import softmax
+
+from meddiff.cas.classifier import Learnt, Lesson
+
+
+class NearestMean:
+    def represent(self, images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1) / 255
+
+    def learn(self, lesson: Lesson) -> Learnt:
+        means = [lesson.inputs[lesson.labels == k].mean(0) for k in np.unique(lesson.labels)]
+        return Learnt(lambda x: softmax([-((x - m) ** 2).mean(1) for m in means], axis=0).T)
+'''
+NET = '''
+"""A net of one layer."""
+
+import torch
+from torch import nn
+
+from meddiff.extractors.weights import Published
+
+WEIGHTS = Published("Weights of Tiny", "tiny.pth", "leave tiny out of extractors.published")
+
+
+class Tiny(nn.Module):
+    dimension = 3
+
+    @staticmethod
+    def transform(images):
+        return images.float().permute(0, 3, 1, 2) / 255
+
+    def features(self, batch):
+        return batch.mean((2, 3))
+
+
+def build(about, weights):
+    return Tiny()
+'''
+DISTANCE = '''
+"""Distance of the means of features."""
+
+import numpy as np
+
+from meddiff.randomness import stream
+
+
+def means_distance(one, other):
+    return float(np.linalg.norm(one.mean(0) - other.mean(0)))
+
+
+def means_halves(one, other, *, replicates, seed):
+    chance = stream(seed, "halves of means")
+    halves = [[s[chance.permutation(len(s))[: len(s) // 2]] for s in (one, other)]
+              for _ in range(replicates)]
+    return np.array([means_distance(*pair) for pair in halves])
+'''
+PAIR = '''
+"""Mean absolute difference of pairs of images."""
+
+import numpy as np
+from scipy.spatial.distance import squareform
+
+
+def mad_between(a, b):
+    return np.abs(a[:, None].astype(float) - b[None]).reshape(len(a), len(b), -1).mean(2)
+
+
+def mad_pairs(images, progress=None):
+    return squareform(mad_between(images, images), checks=False)
+'''
+READER = """
+from meddiff.data.sources.tables import record_table
+
+
+def read_atlas(files, policy):
+    return record_table(id=["a"], edition="1", image=["a"], archive=files["images"], member=["a"])
+"""
+RULE = """
+
+rule train_small:
+    input:
+        train=lesions(["train"], CLASSES),
+    output:
+        checkpoint="models/small.safetensors",
+        history="models/small_history.csv",
+        predictions="predictions/small.csv",
+    params:
+        code=code("train_skinlesnet.py"),
+    script:
+        "../scripts/train_skinlesnet.py"
+"""
+
+
+def insert(file: Path, before: str, text: str) -> None:
+    content = file.read_text()
+    assert before in content, f"{before!r} not in {file}"
+    file.write_text(content.replace(before, text + before, 1))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which every recipe was followed."""
+    root = tmp_path_factory.mktemp("recipes")
+    for name in ("src", "workflow", "config", "profiles"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "Snakefile", root / "Snakefile")
+    package = root / "src/meddiff"
+    # A classifier.
+    (package / "cas/nearest.py").write_text(CLASSIFIER)
+    insert(
+        package / "cas/classifiers.py",
+        "KINDS: ",
+        "def _nearest(asked):\n    from meddiff.cas.nearest import NearestMean\n\n"
+        "    return NearestMean()\n\n\n",
+    )
+    insert(
+        package / "cas/classifiers.py",
+        '    "hog_svm": Kind',
+        '    "nearest": Kind("Nearest mean", _nearest),\n',
+    )
+    # Extractors, a published and a trained one.
+    (package / "extractors/tiny.py").write_text(NET)
+    module = "def _tiny():\n    from meddiff.extractors import tiny\n\n    return tiny\n\n\n"
+    registry = package / "extractors/registry.py"
+    insert(registry, "TRAINED: ", module)
+    insert(registry, '    "resnet50": _resnet50,', '    "small": _tiny,\n')
+    insert(registry, '    "radimagenet": _radimagenet,', '    "tiny": _tiny,\n')
+    insert(root / "workflow/rules/extractors.smk", "\n\nrule train_unet:", RULE)
+    rows = package / "data/registry.csv"
+    rows.write_text(
+        rows.read_text()
+        + "weights/tiny.pth,1,authors,weights,https://example.org/tiny.pth,,,,MIT,Authors\n"
+        + "atlas/images.zip,1,atlas,images,https://example.org/images.zip,,,,MIT,Authors\n"
+        + "atlas/labels.csv,1,atlas,labels,https://example.org/labels.csv,,,,MIT,Authors\n"
+    )
+    # Metrics, of features and of pairs of images.
+    (package / "metrics/means.py").write_text(DISTANCE)
+    distances = package / "metrics/distances.py"
+    insert(distances, "from meddiff.randomness", "from meddiff.metrics.means import *\n")
+    insert(distances, '    "cmmd": ', '    "means": _Measure(means_distance, means_halves, 0),\n')
+    (package / "metrics/mad.py").write_text(PAIR)
+    similarity = package / "metrics/similarity.py"
+    insert(similarity, "PAIRS: ", "from meddiff.metrics.mad import mad_between, mad_pairs\n\n")
+    for name in ("pairs", "between"):
+        text = similarity.read_text()
+        assert f'"ssim": ssim_{name}' in text
+        text = text.replace(f'"ssim": ssim_{name}', f'"mad": mad_{name}, "ssim": ssim_{name}')
+        similarity.write_text(text)
+    # A data set.
+    (package / "data/sources/atlas.py").write_text(READER)
+    settings = package / "data/settings.py"
+    text = settings.read_text()
+    assert 'source: Literal["phantom",' in text
+    settings.write_text(
+        text.replace('source: Literal["phantom",', 'source: Literal["atlas", "phantom",')
+    )
+    script = root / "workflow/scripts/index_lesions.py"
+    insert(script, "from meddiff.files", "from meddiff.data.sources.atlas import read_atlas\n")
+    insert(
+        script,
+        "    else:\n        files = by_version",
+        '    elif params.source == "atlas":\n'
+        '        records = read_atlas(by_version(snakemake.input.images)["1"], params.policy)\n',
+    )
+    (root / "lesions").mkdir()
+    (root / "lesions.csv").write_text("id,label\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(project: Path) -> Callable[[str], Any]:
+    """Return a function that runs code with the copy's library and returns the JSON it prints."""
+
+    def run(code: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(project / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plans(project: Path, run: Callable[[str], Any]) -> dict[str, dict[str, Any]]:
+    """What is planned, by configuration and output: rule, parameters and inputs."""
+    folder = {"images": "lesions", "table": "lesions.csv", "id_column": "id"}
+    overlays = {
+        "added": {
+            "cas": {"classifiers": ["skinlesnet", "nearest"]},
+            "extractors": {"published": ["tiny"]},
+        },
+        "classes": {
+            "data": {"source": "folder", "classes": ["a", "b", "c"], "folder": folder},
+        },
+        "atlas": {"data": {"source": "atlas"}},
+    }
+    (project / "overlays.json").write_text(json.dumps(overlays))
+    return run(PLAN)
+
+
+def test_a_classifier_reaches_tables_figures_and_verdict(plans):
+    plan = plans["added"]
+    assert plan["cas/nearest.csv"][0] == "cas_arms"
+    for table in ("results/table_5_3.csv", "results/verdict.md", "results/figures/cas/arms.png"):
+        rule, _, inputs = plan[table]
+        assert "cas/nearest.csv" in inputs or rule == "cas_figures"
+
+
+def test_a_classifier_is_trained_scored_and_judged(run):
+    told = run("""
+import json, numpy as np
+from meddiff.cas.arms import Pool
+from meddiff.cas.classifiers import Asked, build_classifier
+from meddiff.cas.experiment import HeldOut, run_arms
+from meddiff.cas.settings import Cas
+from meddiff.cas.tables import arms_table, score_arms
+from meddiff.cas.verdict import Evidence, verdict
+
+chance, labels = np.random.default_rng(0), np.arange(80) % 2
+images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, None]).astype("u1")
+kind = np.repeat(["real", "synthetic"], 40)
+settings = Cas(classifiers=["nearest"], arms=["real", "synthetic", "mixed"], steps=1)
+pool = Pool(images, labels, kind, np.arange(80))
+test = HeldOut(images[:40], labels[:40], [str(i) for i in range(40)], [str(i) for i in range(40)])
+told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, test, ["a", "b"],
+                settings, equal_steps=True, repetitions=2, seed=0)
+told = told.assign(classifier="nearest", made_from="x")
+scored = score_arms(told, ["a", "b"], specificity=0.9, replicates=20, seed=0)
+evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
+                    test_groups=40, shared=0)
+print(json.dumps([len(arms_table(scored)), verdict(scored, evidence)]))
+""")
+    assert told[0] > 0 and "Nearest mean" in told[1]
+
+
+def test_a_published_extractor_reaches_table_and_matrices(plans):
+    plan = plans["added"]
+    assert plan["models/tiny.safetensors"][0] == "published_extractor"
+    assert "metrics/distances/tiny.csv" in plan["results/table_5_2.csv"][2]
+    assert "results/matrices/fid_tiny.csv" in plan
+
+
+def test_a_trained_extractor_reaches_both_tables_and_its_figure(plans):
+    plan = plans["added"]
+    assert plan["models/small.safetensors"][0] == "train_small"
+    assert "predictions/small.csv" in plan["results/table_5_1.csv"][2]
+    assert "metrics/distances/small.csv" in plan["results/table_5_2.csv"][2]
+    assert "results/figures/extractors/small_curves.png" in plan
+
+
+@pytest.mark.parametrize("metric", ["means_skinlesnet", "means_tiny", "mad"])
+def test_a_metric_has_a_matrix_and_its_picture(plans, metric):
+    plan = plans["added"]
+    assert plan[f"results/matrices/{metric}.csv"][0].endswith("_matrix")
+    assert f"results/matrices/{metric}.csv" in plan["results/matrices/mad.png"][2]
+
+
+def test_a_metric_has_floor_ceiling_interval_and_score_and_fills_its_matrix(run):
+    rows, matrix, pairs, between = run("""
+import json, numpy as np
+from meddiff.metrics.distances import distance_matrix, distance_rows
+from meddiff.metrics.similarity import PAIRS, similarity_matrix, similarity_rows
+from meddiff.tables import table_5_2
+
+chance = np.random.default_rng(0)
+def some(shift):
+    return chance.normal(size=(40, 4)) + shift
+scored = {"synthetic": {"a": some(1)}, "real": {"a": some(0)}, "noise": {"a": some(9)}}
+rows = distance_rows("unet", {"a": some(0)}, scored, replicates=20, seed=0)
+table = table_5_2([rows.assign(made_from="x")], "test", {})
+keys = {("train", "a"): some(0), ("test", "a"): some(1)}
+matrix = distance_matrix(keys, "means", most=20, replicates=20, seed=0)
+images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)
+pairs = similarity_rows("a", "real", {"mad": PAIRS["mad"](images[0], progress=print)}, 20,
+                        replicates=20, seed=0)
+sets = {("train", "a"): images[0], ("test", "a"): images[1]}
+between = similarity_matrix(sets, "mad", {}, most=20, replicates=20, seed=0)
+print(json.dumps([json.loads(t.to_json(orient="records"))
+                  for t in (table[table["metric"] == "means"], matrix, pairs, between)]))
+""")
+    by_set = {row["images"]: row for row in rows}
+    assert by_set["real"]["value"] < by_set["synthetic"]["value"] < by_set["noise"]["value"]
+    told = by_set["synthetic"]
+    assert told["low"] <= told["value"] <= told["high"]
+    assert 0 < told["score_low"] <= told["score"] <= told["score_high"] < 1
+    assert len(matrix) == len(between) == 4 and len(pairs) == 1
+    assert all(row["value"] is not None for row in [*matrix, *between, *pairs])
+
+
+def test_a_class_reaches_every_phase(plans):
+    plan = plans["classes"]
+    for name in ("a", "b", "c"):
+        for path in (
+            f"models/ddpm/{name}.safetensors",
+            f"data/lesions/synthetic/{name}.npy",
+            f"metrics/similarity/synthetic/{name}.csv",
+            f"results/samples/{name}.png",
+        ):
+            assert path in plan
+    assert plan["results/table_5_3.csv"][1]["classes"] == ["a", "b", "c"]
+
+
+def test_a_data_set_is_fetched_and_indexed(plans):
+    plan = plans["atlas"]
+    files = ["data/raw/published/atlas/images.zip", "data/raw/published/atlas/labels.csv"]
+    assert all(plan[path][0] == "download" for path in files)
+    rule, params, inputs = plan["data/lesions/index.csv"]
+    assert rule == "index_lesions" and params["source"] == "atlas" and sorted(inputs) == files
+    assert not any("kaggle" in path for path in plan)
