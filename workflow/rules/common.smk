@@ -23,7 +23,7 @@ from meddiff.published import read_published
 from meddiff.sharing.adoption import adopt, keep_metadata
 from meddiff.sharing.dag import plan_of
 from meddiff.sharing.guard import check_rebuild
-from meddiff.sharing.options import check_options, options_of_this_run
+from meddiff.sharing.options import check_options, only_looks, options_of_this_run
 from meddiff.sharing.readonly import enter_stand_in, is_read_only
 
 ROOT = Path(workflow.basedir)
@@ -42,7 +42,7 @@ try:
         if options := options_of_this_run():
             check_options(options)
         if is_read_only(RUN):
-            enter_stand_in(RUN, planning=workflow.output_settings.dryrun)
+            enter_stand_in(RUN, planning=only_looks(options))
     SHARED = adopt() if MAIN else {}
 except MeddiffError as error:
     raise WorkflowError(str(error))

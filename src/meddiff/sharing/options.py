@@ -14,6 +14,11 @@ NEEDED_TRIGGERS = {"mtime", "params", "input"}
 NEEDED_SHARED = {"persistence", "input-output"}
 """What all jobs must have in common, wherever they run."""
 
+LOOKING = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_summary", "list_rules",
+           "list_target_rules", "list_changes", "list_input_changes", "list_params_changes",
+           "list_untracked")  # fmt: skip
+"""Options of commands that run nothing."""
+
 
 def check_options(args: Any) -> None:
     """Check Snakemake's options.
@@ -50,6 +55,11 @@ def parse_options(arguments: Sequence[str]) -> Any:
             return parse_args(list(arguments))[1]
     except SystemExit:
         raise MeddiffError(printed.getvalue().strip().splitlines()[-1]) from None
+
+
+def only_looks(args: Any) -> bool:
+    """Tell whether a command plans or shows the workflow and runs nothing."""
+    return any(getattr(args, name, None) for name in LOOKING)
 
 
 def _refused(args: Any) -> Iterator[str]:
