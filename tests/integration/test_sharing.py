@@ -535,7 +535,7 @@ class TestMishaps:
     def test_a_remote_that_is_not_there_is_named(self, alice, tmp_path):
         bob = alice.clone(tmp_path / "bob")
         bob.run("dvc", "remote", "modify", "--local", "store", "url", tmp_path / "nowhere")
-        assert "default remote" in bob.fails("restore", TABLE)
+        assert "nowhere" in bob.fails("restore", TABLE)
         bob.run("dvc", "remote", "remove", "store")
         assert "dvc remote add" in bob.fails("restore", TABLE)
         assert bob.files() == set()
