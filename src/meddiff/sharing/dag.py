@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meddiff.errors import MeddiffError
+from meddiff.files import refusal
 from meddiff.provenance.record import plain
 from meddiff.sharing.options import check_options, parse_options
 from meddiff.sharing.plan import Plan, Step
@@ -119,7 +120,7 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
         except MeddiffError:
             raise
         except Exception as error:
-            raise MeddiffError(_explain(error)) from None
+            raise refusal(error) or MeddiffError(_explain(error)) from None
         yield plan
 
 
