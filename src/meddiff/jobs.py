@@ -67,7 +67,7 @@ def _log_to(path: Path) -> None:
     if sys.stderr.isatty():
         # A bar shows the same there.
         terminal.addFilter(lambda record: not getattr(record, "progress", False))
-    file = logging.FileHandler(path, mode="w")
+    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(terminal)
     log.addHandler(file)

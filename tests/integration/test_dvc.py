@@ -15,7 +15,9 @@ from meddiff.errors import MeddiffError
 from meddiff.sharing.dag import open_plan
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+LARGER = {"data": {"size": 64, "hand": {"size": 64}}}
+"""Images in which more than one window fits."""
+DEFAULTS = merge(yaml.safe_load((ROOT / "config/config.yaml").read_text()), LARGER)
 TABLES = {name: f"results/{name}.csv" for name in STAGES}
 READ_BY_OTHER_VALUES = ("data.folder", "data.editions", "extractors.files")
 
@@ -122,7 +124,7 @@ def test_stages_watch_the_values_that_their_tables_read(tmp_path, all_edits):
 
     def jobs(overlay: dict[str, Any]) -> dict[str, list[str]]:
         file = tmp_path / "edit.yaml"
-        file.write_text(yaml.safe_dump(overlay))
+        file.write_text(yaml.safe_dump(merge(deepcopy(LARGER), overlay)))
         arguments = [*TABLES.values(), "--directory", str(tmp_path), "--configfile", str(file)]
         with open_plan(arguments) as plan:
             return {

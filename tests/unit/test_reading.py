@@ -73,9 +73,10 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     told = predictions(classes)
     write_csv(told, folder / "net.csv")
     runs = [
-        told.assign(classifier="skinlesnet", arm=arm, repetition=r, n_images=20, n_synthetic=n,
-                    steps=3, note="")
+        told.assign(classifier="skinlesnet", arm=arm, repetition=r, set=held_out, n_images=20,
+                    n_synthetic=n, steps=3, note="")
         for arm, n in (("real", 0), ("synthetic", 5)) for r in (0, 1)
+        for held_out in ("validation", "test")
     ]  # fmt: skip
     write_csv(pd.concat(runs), folder / "cas.csv")
     chance = np.random.default_rng(0)

@@ -78,11 +78,12 @@ def means_distance(one, other):
     return float(np.linalg.norm(one.mean(0) - other.mean(0)))
 
 
-def means_halves(one, other, *, replicates, seed):
-    chance = stream(seed, "halves of means")
-    halves = [[s[chance.permutation(len(s))[: len(s) // 2]] for s in (one, other)]
-              for _ in range(replicates)]
-    return np.array([means_distance(*pair) for pair in halves])
+def weighted_means(one, other):
+    def distances(w, v):
+        means = (c @ x / c.sum(1, keepdims=True) for c, x in ((w, one), (v, other)))
+        return np.linalg.norm(np.subtract(*means), axis=1)
+
+    return distances
 '''
 PAIR = '''
 """Mean absolute difference of pairs of images."""
@@ -167,7 +168,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (package / "metrics/means.py").write_text(DISTANCE)
     distances = package / "metrics/distances.py"
     insert(distances, "from meddiff.randomness", "from meddiff.metrics.means import *\n")
-    insert(distances, '    "cmmd": ', '    "means": _Measure(means_distance, means_halves, 0),\n')
+    insert(distances, '    "cmmd": ', '    "means": _Measure(means_distance, weighted_means, 0),\n')
     (package / "metrics/mad.py").write_text(PAIR)
     similarity = package / "metrics/similarity.py"
     insert(similarity, "PAIRS: ", "from meddiff.metrics.mad import mad_between, mad_pairs\n\n")
@@ -257,8 +258,9 @@ images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, Non
 kind = np.repeat(["real", "synthetic"], 40)
 settings = Cas(classifiers=["nearest"], arms=["real", "synthetic", "mixed"], steps=1)
 pool = Pool(images, labels, kind, np.arange(80))
-test = HeldOut(images[:40], labels[:40], [str(i) for i in range(40)], [str(i) for i in range(40)])
-told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, test, ["a", "b"],
+names = [str(i) for i in range(40)]
+held_out = dict.fromkeys(["validation", "test"], HeldOut(images[:40], labels[:40], names, names))
+told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, held_out, ["a", "b"],
                 settings, equal_steps=True, repetitions=2, seed=0)
 told = told.assign(classifier="nearest", made_from="x")
 scored = score_arms(told, ["a", "b"], specificity=0.9, replicates=20, seed=0)

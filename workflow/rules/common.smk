@@ -39,7 +39,7 @@ try:
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
     if MAIN:
-        if options := options_of_this_run():
+        if options := options_of_this_run(ROOT):
             check_options(options)
         if is_read_only(RUN):
             enter_stand_in(RUN, planning=only_looks(options))

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,12 +34,24 @@ def check_options(args: Any) -> None:
         raise MeddiffError("\n".join(refused))
 
 
-def options_of_this_run() -> Any | None:
-    """Return the options of the `snakemake` command that this process runs; None if it is none."""
-    program = Path(sys.argv[0])
+def options_of_this_run(root: Path) -> Any | None:
+    """Return the options of the `snakemake` command that this process runs; None if it is none.
+
+    Snakemake has entered the run directory by now and tells nobody where it came from, though
+    `--profile` and `--directory` may be relative to that folder.
+
+    Args:
+        root: the project's root.
+    """
+    program, run = Path(sys.argv[0]), Path.cwd()
     if program.stem != "snakemake" and program.parent.name != "snakemake":
         return None
-    return parse_options(sys.argv[1:])
+    for started in (os.environ.get("PWD", root), root, run, *run.parents):
+        with contextlib.suppress(MeddiffError, OSError), contextlib.chdir(started):
+            options = parse_options(sys.argv[1:])
+            if Path(options.directory or ".").resolve() == run.resolve():
+                return options
+    return None
 
 
 def parse_options(arguments: Sequence[str]) -> Any:
