@@ -99,17 +99,9 @@ def snakemake(programs: Path) -> Run:
         program: Path = programs / "snakemake",
     ) -> subprocess.CompletedProcess:
         overlays = ["--configfile", *configs] if configs else []
-        command = [
-            programs / "snakemake",
-            "--cores",
-            "2",
-            "--directory",
-            directory,
-            *arguments,
-            *overlays,
-        ]
+        command = ["--cores", "2", "--directory", directory, *arguments, *overlays]
         done = subprocess.run(
-            list(map(str, command)),
+            [program, *map(str, command)],
             cwd=ROOT,
             env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE,

@@ -10,6 +10,10 @@ SYSTEM = ("__MACOSX", "lost+found")
 """Folders that systems make; nobody keeps images there."""
 
 
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
 class Listing(NamedTuple):
     """What is below a folder."""
 
@@ -17,19 +21,31 @@ class Listing(NamedTuple):
     """Regular files by their POSIX name below the folder, sorted within each folder."""
     broken: list[str]
     """Names of links that lead nowhere, or where this user may not go."""
+    again: list[str]
+    """Names of links to what is listed all the same, and of folders that a link led to before."""
 
 
 def list_files(folder: str | Path) -> Listing:
     """List the files below a folder, through links too, but for hidden ones and those of systems.
 
-    A link to a folder that it lies in is not entered again.
+    What a link leads to is left out where it is listed under its own name, and so is a folder that
+    another link has led to. Links to one file elsewhere stay: a cache may hold equal files once.
 
     Raises:
         MeddiffError: a folder may not be read.
     """
-    listing = Listing({}, [])
-    _visit(Path(folder), "", frozenset(), listing)
-    return listing
+    listing = Listing({}, [], [])
+    seen: set[Identity] = set()
+    links = _visit(Path(folder), "", seen, listing)
+    while links:
+        name, path = links.pop(0)
+        if path.is_dir():
+            links += _visit(path, f"{name}/", seen, listing)
+        elif _identity(path.stat()) in seen:
+            listing.again.append(name)
+        elif path.is_file():
+            listing.files[name] = path
+    return listing._replace(files=dict(sorted(listing.files.items())))
 
 
 def is_hidden(name: str) -> bool:
@@ -37,30 +53,44 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part in SYSTEM for part in name.split("/"))
 
 
-def _visit(folder: Path, prefix: str, above: frozenset[tuple[int, int]], listing: Listing) -> None:
+def _visit(
+    folder: Path, prefix: str, seen: set[Identity], listing: Listing
+) -> list[tuple[str, Path]]:
+    """List what is below a folder but for links, which are returned."""
     try:
-        status = folder.stat()
+        identity = _identity(folder.stat())
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
         raise _unreadable(folder, error) from error
-    if (here := (status.st_dev, status.st_ino)) in above:
-        return
+    if identity in seen:
+        listing.again.append(prefix.removesuffix("/"))
+        return []
+    seen.add(identity)
+    links = []
     for entry in entries:
         name = prefix + entry.name
         if is_hidden(entry.name):
             continue
         try:
-            entry.stat()
+            status = entry.stat()
         except OSError as error:
             if not entry.is_symlink():
                 raise _unreadable(folder, error) from error
             listing.broken.append(name)
             continue
-        if entry.is_dir():
-            _visit(Path(entry), f"{name}/", above | {here}, listing)
+        if entry.is_symlink():
+            links.append((name, Path(entry)))
+        elif entry.is_dir():
+            links += _visit(Path(entry), f"{name}/", seen, listing)
         elif entry.is_file():
+            seen.add(_identity(status))
             listing.files[name] = Path(entry)
+    return links
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
 
 
 def _unreadable(folder: Path, error: OSError) -> MeddiffError:

@@ -373,12 +373,16 @@ def test_backslashes_part_folders(tmp_path: Path) -> None:
 
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
-    """A folder of links to a file, a folder, itself, each other's folders and nowhere."""
+    """A folder of links to a file, folders, what is in it, itself, each other and nowhere."""
     folder = write_folder(tmp_path / "data", {"a.jpg": b"one", "deep/c.jpg": b"three"})
     elsewhere = write_folder(tmp_path / "elsewhere", {"b.jpg": b"two", "far/d.jpg": b"four"})
     links = {
         "file.jpg": elsewhere / "b.jpg",
         "folder": elsewhere,
+        "deep/latest": elsewhere / "far",
+        "best.jpg": folder / "deep/c.jpg",
+        "equal.jpg": elsewhere / "b.jpg",
+        "newest": folder / "deep",
         "deep/up": folder,
         "again": folder / "again",
         "gone.jpg": tmp_path / "absent.jpg",
@@ -394,16 +398,18 @@ def test_links_in_a_folder_are_followed(linked: Path, caplog: pytest.LogCaptureF
     expected = {
         "a.jpg": b"one",
         "deep/c.jpg": b"three",
+        "deep/latest/d.jpg": b"four",
+        "equal.jpg": b"two",
         "file.jpg": b"two",
         "folder/b.jpg": b"two",
-        "folder/far/d.jpg": b"four",
     }
     with open_archive(linked) as archive:
         assert archive.names() == list(expected)
     assert dict(map_members(lambda place, data: (list(expected)[place], data),
                             [(str(linked), name) for name in expected])) == expected  # fmt: skip
-    (line,) = caplog.messages
-    assert all(name in line for name in ("3 links", "again", "deep/gone", "gone.jpg"))
+    nowhere, twice = caplog.messages
+    assert all(name in nowhere for name in ("3 links", "again", "deep/gone", "gone.jpg"))
+    assert all(name in twice for name in ("best.jpg", "newest", "deep/up"))
 
 
 def test_a_folders_digest_sees_what_readers_see(

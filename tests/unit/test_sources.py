@@ -248,6 +248,8 @@ class TestFolder:
         ("ids", "files", "remedy"),
         [
             (["a.png", "b.png"], ["a.png", "b.png"], "data.folder.file_column: id"),
+            (["1.00E+05", "2.5E+11"], ["100000.png", "250000000000.png"], "spreadsheets"),
+            (["caf\u00e9"], ["cafe\u0301.png"], "suffix"),
             (["a.png", "b.png"], ["x/a.png", "x/b.png"], "'id'"),
             (["7", "12"], ["0007.jpg", "0012.jpg"], "'id'"),
             (["7.0", "12.0"], ["x/7.jpg", "x/12.jpg"], "'id'"),

@@ -231,10 +231,11 @@ def _list_members(
 ) -> tuple[dict[str, _Member], dict[str, list[str]]]:
     """List an archive in the order in which it is best read; and by fault what is left out."""
     broken: list[str] = []
+    again: list[str] = []
     outside: list[str] = []
     found: Iterable[tuple[str, _Member]]
     if path.is_dir():
-        files, broken = list_files(path)
+        files, broken, again = list_files(path)
         found = ((name, _file(file)) for name, file in files.items())
     elif _begins_as_zip(path):
         found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
@@ -250,6 +251,7 @@ def _list_members(
             members[clean] = member
     return members, {
         "links that lead nowhere or where you may not go": broken,
+        "links to what is read all the same": again,
         "members whose names would leave the archive": outside,
     }
 

@@ -206,7 +206,8 @@ def _require(available: pd.Series, shares: Mapping[str, float], unit: str) -> No
         if count < len(shares):
             raise MeddiffError(
                 f"class {label} has {count} {unit}, but the splits {', '.join(shares)} need at "
-                f"least {len(shares)}: add images or use fewer splits"
+                f"least {len(shares)}, one each: add images of others, or take the class out of "
+                "data.classes"
             )
 
 
@@ -232,8 +233,10 @@ def _require_all(split: pd.Series, labels: pd.Series, shares: Mapping[str, float
     for label, counts in found.iterrows():
         if empty := [name for name in shares if counts[name] == 0]:
             raise MeddiffError(
-                f"class {label} has 0 images in {', '.join(empty)}, which need at least 1: its "
-                "images are tied to others by patient, lesion or duplicate; add images"
+                f"class {label} has "
+                + ", ".join(f"{count} {name}" for name, count in counts.items())
+                + " images, but each split needs some: its images are tied to others by patient, "
+                f"lesion or duplicate; raise split.{empty[0]}, or add images of others"
             )
 
 

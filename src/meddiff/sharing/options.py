@@ -17,7 +17,7 @@ NEEDED_SHARED = {"persistence", "input-output"}
 
 LOOKING = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_summary", "list_rules",
            "list_target_rules", "list_changes", "list_input_changes", "list_params_changes",
-           "list_untracked")  # fmt: skip
+           "list_untracked", "lint")  # fmt: skip
 """Options of commands that run nothing."""
 
 

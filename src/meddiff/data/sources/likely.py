@@ -1,6 +1,9 @@
 """What a table probably means where it names no image: a file's name, lost zeros, other case."""
 
+import re
+import unicodedata
 from collections.abc import Collection
+from decimal import Decimal
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -63,7 +66,12 @@ def _path(name: str) -> PurePosixPath:
 
 
 def _bare(name: str) -> str:
-    """Return a name without folder, suffix, case and zeros in front; a number without `.0`."""
-    last = _path(name).name.casefold()
+    """Return a name without folder, suffix, case and zeros in front; a number without `.0`.
+
+    Letters with marks are composed: file systems take them apart. `1.00E+05` is a number.
+    """
+    last = unicodedata.normalize("NFC", _path(name).name).casefold()
     stem = PurePosixPath(last).stem if is_image(last) else last
+    if re.fullmatch(r"\d(\.\d+)?e\+\d\d", stem):
+        stem = f"{Decimal(stem):f}"
     return stem.removesuffix(".0").lstrip("0") or "0"

@@ -128,7 +128,8 @@ def refuse_absent(records: pd.DataFrame, classes: Iterable[str]) -> None:
     if absent := [name for name in classes if not records["label"].eq(name).any()]:
         raise MeddiffError(
             f"data.classes names {', '.join(absent)}, of which there is no image: add images, take "
-            "the name out, or say in data.folder.labels how your table calls it"
+            "the name out, or (data.source: folder) say in data.folder.labels what the table calls "
+            "it"
         )
 
 
