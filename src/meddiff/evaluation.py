@@ -50,8 +50,8 @@ def read_image_set(
             before hold here too, and those of this set are added.
 
     Raises:
-        MeddiffError: there are fewer than 8 images, one cannot be read, or those of more than 8
-            bits have another range than the windows.
+        MeddiffError: there are fewer than 8 images, one cannot be read, those of more than 8
+            bits have another range than the windows, or memory is too small for the size.
     """
     if path.suffix == ".npy":
         images = load_images(path)
@@ -207,7 +207,13 @@ def _prepared(
 def _preprocessed(
     path: Path, names: list[str], crop: int | None, size: int, windows: Windows
 ) -> np.ndarray:
-    images = np.empty((len(names), size, size, 3), np.uint8)
+    try:
+        images = np.empty((len(names), size, size, 3), np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise MeddiffError(
+            f"{path} holds {len(names)} images, which at {size} x {size} px need "
+            f"{len(names) * size**2 * 3 / 2**30:,.0f} GiB of memory: lower --size"
+        ) from error
     oddities = Oddities()
 
     def prepare(group: Group) -> tuple[list[int], np.ndarray]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from simplejpeg import decode_jpeg
 
-from meddiff.data.depth import NO_WINDOWS, TYPES, DeepError, Windows, to_eight_bits, type_of
+from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, levels_of, to_eight_bits, type_of
 from meddiff.errors import MeddiffError
 
 # It warns of what is refused here in one line.
@@ -28,6 +28,8 @@ LARGEST = 89_478_485
 """Pixels of the largest image that is read: Pillow's own limit, a quarter of a GiB of RGB."""
 PAGED = ("GIF", "TIFF")
 """Formats of several images that tell their number only where all are looked for."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""ITU-R 601 weights of red, green and blue."""
 SHRINKS = (8, 4)
 """By how much a JPEG may be decoded smaller; halving one saves no time."""
 
@@ -87,7 +89,7 @@ def find_deep(data: bytes, name: str) -> DeepError | None:
     def read(image: Image.Image) -> DeepError | None:
         if (deep := type_of(image)) is not None:
             try:
-                to_eight_bits(image, deep, NO_WINDOWS, name)
+                to_eight_bits(image, data, deep, NO_WINDOWS, name)
             except DeepError as found:
                 return found
         return None
@@ -105,10 +107,14 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
     """
 
     def read(image: Image.Image) -> NDArray[np.uint8]:
-        upright = ImageOps.exif_transpose(image)
-        grey = upright if upright.mode in TYPES else _composite(upright, "black").convert("L")
-        values = np.asarray(grey)
-        return np.where(values > values.max(initial=0) / 2, np.uint8(255), np.uint8(0))
+        if deep := type_of(image):
+            values, opacity = levels_of(image, data, deep, name)
+            values = values @ LUMA if values.ndim == 3 else values
+            values = values if opacity is None else values * opacity
+        else:
+            values = np.asarray(_composite(image, "black").convert("L"))
+        mask = np.where(values > values.max(initial=0) / 2, np.uint8(255), np.uint8(0))
+        return np.asarray(_upright(image, Image.fromarray(mask)))
 
     return _readable(data, name, read)
 
@@ -140,7 +146,7 @@ def decode_stored(
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             return _stored_jpeg(image, data, mode, shrink)
         pages = _pages(image, data)
-        pixels = _upright_pixels(image, mode, windows, name)
+        pixels = _upright_pixels(image, data, mode, windows, name)
         height, width = pixels.shape[:2]
         return Stored(pixels, height, width, shrink=1, orientation=1, pages=pages)
 
@@ -148,7 +154,7 @@ def decode_stored(
 
 
 def _decode(data: bytes, name: str, mode: Mode, windows: Windows) -> NDArray[np.uint8]:
-    return _readable(data, name, lambda image: _upright_pixels(image, mode, windows, name))
+    return _readable(data, name, lambda image: _upright_pixels(image, data, mode, windows, name))
 
 
 def _readable(data: bytes, name: str, read: Callable[[Image.Image], R]) -> R:
@@ -205,12 +211,19 @@ def _quick_pixels(data: bytes, mode: Mode, height: int, width: int) -> NDArray[n
 
 
 def _upright_pixels(
-    image: Image.Image, mode: Mode, windows: Windows, name: str
+    image: Image.Image, data: bytes, mode: Mode, windows: Windows, name: str
 ) -> NDArray[np.uint8]:
-    # What follows forgets the header.
-    deep = type_of(image)
-    upright = ImageOps.exif_transpose(image)
-    return _pixels(to_eight_bits(upright, deep, windows, name) if deep else upright, mode)
+    # Reading the pixels forgets the header.
+    if deep := type_of(image):
+        return _pixels(_upright(image, to_eight_bits(image, data, deep, windows, name)), mode)
+    return _pixels(ImageOps.exif_transpose(image), mode)
+
+
+def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
+    """Return what an image's file stores, turned as its EXIF says."""
+    tag = ExifTags.Base.Orientation
+    stored.getexif()[tag] = image.getexif().get(tag, 1)
+    return ImageOps.exif_transpose(stored)
 
 
 def _pixels(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:

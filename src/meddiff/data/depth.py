@@ -8,14 +8,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
+# It prints what is refused here in one line.
+cv2.setLogLevel(0)
 
 Window = tuple[float, float]
 """The level that becomes black and the one that becomes white."""
@@ -27,17 +30,21 @@ TYPES = dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "uint16")
 TYPES |= {"I": "int32", "F": "float32"}
 """Types of grey pixels by Pillow's modes."""
 COLOUR = "uint16 RGB"
-"""Its high bytes are all that Pillow decodes: it has no window but the whole range."""
-BITS = range(8, 33)
-"""Depths that whole levels may have."""
+"""Pillow decodes its high bytes only, so OpenCV does it."""
+DEPTHS = tuple(2**bits for bits in range(8, 33))
+"""Numbers of levels of 8 bits and more."""
 FINEST = 2**18
 """Pixels of an image that are looked at, of a regular grid."""
 SAMPLES = 256
 """Levels that stand for an image: its quantiles."""
 EDGE = 0.02
-"""Share of the set's levels at each end that may be markers, hot pixels or padding."""
+"""Share of the set's levels at each end that may stray, besides the outermost level."""
 STRAY = 0.0005
 """Levels beyond an edge belong to it while this share of all lies within twice its distance."""
+REPEATED = 2
+"""Levels that make up half of what strays where it is markers, hot pixels or padding…"""
+FEWEST = 32
+"""…in a set of more levels than these."""
 FILLED = 0.25
 """Share of a depth's range that levels must span to be shown in the whole of it."""
 DETAILED = 64
@@ -67,32 +74,77 @@ def type_of(image: Image.Image) -> str | None:
     """Return the type of an image's pixels where they have more than 8 bits, from its header."""
     if image.mode in TYPES:
         return TYPES[image.mode]
+    if image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        return COLOUR if max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8 else None
     tiles: Any = getattr(image, "tile", None)
-    if image.format not in ("PNG", "TIFF") or not tiles:
-        return None
-    coding = tiles[0][3]
-    return COLOUR if ";16" in (coding if isinstance(coding, str) else str(coding[:1])) else None
+    return COLOUR if image.format == "PNG" and tiles and ";16" in str(tiles[0][3]) else None
 
 
-def to_eight_bits(image: Image.Image, type: str, windows: Windows, name: str) -> Image.Image:
-    """Return a deep image as one of 8 bits, in the window of its set.
+def levels_of(
+    image: Image.Image, data: bytes, type: str, name: str
+) -> tuple[NDArray, NDArray[np.float64] | None]:
+    """Return a deep image's levels and how opaque its pixels are.
+
+    Args:
+        image: opened, not turned upright.
+        data: the file's bytes.
+        type: of its pixels.
+        name: how errors name the file.
+
+    Returns:
+        Levels (height, width), or (height, width, 3) of colour, of the file's own type, and
+        opacity (height, width) in [0, 1], None where all is opaque.
 
     Raises:
-        DeepError: its type has no window.
-        MeddiffError: levels are not finite.
+        MeddiffError: levels are not finite, or colours are stored in a way that is not read.
     """
-    values = np.asarray(image.convert("L")) if type == COLOUR else np.asarray(image)
+    if type == COLOUR:
+        return _colours(image, data, name)
+    values = np.asarray(image)
     if not np.isfinite(values).all():
         raise MeddiffError(
             f"{name} has levels that are no numbers (NaN or infinite): set them to a level"
         )
+    clear = image.info.get("transparency")
+    return values, None if clear is None else (values != clear).astype(np.float64)
+
+
+def to_eight_bits(
+    image: Image.Image, data: bytes, type: str, windows: Windows, name: str
+) -> Image.Image:
+    """Return a deep image as one of 8 bits, in the window of its set; else as `levels_of`.
+
+    Raises:
+        DeepError: its type has no window.
+    """
+    values, opacity = levels_of(image, data, type, name)
     if type not in windows:
-        raise DeepError(name, type, _quantiles(257.0 * values if type == COLOUR else values))
-    if type == COLOUR:
-        return image
-    if type == "uint16":
-        return Image.fromarray(apply_window(np.arange(2**16), windows[type], whole=True)[values])
-    return Image.fromarray(apply_window(values, windows[type], whole=type != "float32"))
+        raise DeepError(name, type, _quantiles(values, opacity))
+    if values.dtype == np.uint16:
+        greys = apply_window(np.arange(2**16), windows[type], whole=True)[values]
+    else:
+        greys = apply_window(values, windows[type], whole=type != "float32")
+    seen = Image.fromarray(greys)
+    if opacity is not None:
+        seen.putalpha(Image.fromarray(np.round(255 * opacity).astype(np.uint8)))
+    return seen
+
+
+def _colours(
+    image: Image.Image, data: bytes, name: str
+) -> tuple[NDArray, NDArray[np.float64] | None]:
+    high = np.asarray(image.convert("RGB"))
+    # Like Pillow, OpenCV turns TIFF upright, and PNG not.
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    colours = None if values is None or values.ndim < 3 else values[..., 2::-1]
+    if values is None or colours is None or not np.array_equal(colours // 256, high):
+        raise MeddiffError(
+            f"{name} stores 16-bit colour in a way that is not read (separate planes, CMYK, "
+            "premultiplied alpha, …): convert it to a PNG of 16-bit RGB"
+        )
+    opaque = values.shape[2] == 3 or not image.has_transparency_data
+    return colours, None if opaque else values[..., 3] / 65535
 
 
 def apply_window(values: NDArray, window: Window, *, whole: bool) -> NDArray[np.uint8]:
@@ -101,10 +153,12 @@ def apply_window(values: NDArray, window: Window, *, whole: bool) -> NDArray[np.
     Args:
         values: levels of any type.
         window: black and white.
-        whole: levels are whole numbers, so that 0 to 4095 keep their upper 8 of 12 bits.
+        whole: levels are whole numbers, so that 0 to 4095 keep their upper 8 of 12 bits; in
+            windows of no whole depth, such as 0 to 1, the last step holds one level more.
     """
     low, high = window
-    greys = (values.astype(np.float64) - low) * (256 / max(high - low + whole, 1e-300))
+    deep = whole and low == 0 and high + 1 in DEPTHS
+    greys = (values.astype(np.float64) - low) * (256 / max(high - low + deep, 1e-300))
     return np.clip(np.floor(greys), 0, 255).astype(np.uint8)
 
 
@@ -131,44 +185,18 @@ def choose_window(levels: NDArray[np.float64], *, whole: bool) -> Window:
 
     It is the smallest whole depth (0 to 255, 511, … of whole levels; 0 to 1, 255, … of others) that
     holds the levels, so that a set keeps its window when images are added. Levels that span less
-    than FILLED of that, or reach below 0, make a window of their own. Where images would lose their
-    detail, an outermost level that is farther from the others than they span is left out, however
-    frequent: a large marker or padding.
+    than FILLED of that, or reach below 0, make a window of their own.
 
     Args:
         levels: (images, SAMPLES).
         whole: levels are whole numbers.
     """
-    pooled = np.sort(levels, axis=None)
-    window = _window_of(pooled, whole)
-    inner = _without_outermost(pooled)
-    if len(inner) < len(pooled) and _lose_detail(levels, window, whole).mean() > STRANGERS:
-        return _window_of(inner, whole)
-    return window
-
-
-def _window_of(pooled: NDArray[np.float64], whole: bool) -> Window:
-    low, high = _reach(pooled)
-    tops = [2.0**bits - 1 for bits in BITS] if whole else [1, *(2.0**b - 1 for b in BITS)]
-    top = next((top for top in tops if top >= high), high)
+    low, high = _reach(np.sort(levels, axis=None))
+    tops = [depth - 1 for depth in DEPTHS]
+    top = next((top for top in (tops if whole else [1, *tops]) if top >= high), high)
     if low >= 0 and (high - low >= FILLED * top or high == low):
         return 0.0, float(top)
     return (low, high) if high > low else (low - 1, low + 1)
-
-
-def _without_outermost(pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave a level at either end out that is farther from the others than these span."""
-    distinct = np.unique(pooled)
-    if len(distinct) > FLAT and distinct[-1] - distinct[-2] > distinct[-2] - distinct[1]:
-        pooled = pooled[pooled < distinct[-1]]
-    if len(distinct) > FLAT and distinct[1] - distinct[0] > distinct[-2] - distinct[1]:
-        pooled = pooled[pooled > distinct[0]]
-    return pooled
-
-
-def _lose_detail(levels: NDArray[np.float64], window: Window, whole: bool) -> NDArray[np.bool_]:
-    greys = apply_window(levels, window, whole=whole)
-    return (_distinct(levels) >= DETAILED) & (_distinct(greys) < FLAT)
 
 
 def window_texts(types: pd.Series, windows: Windows) -> pd.Series:
@@ -194,22 +222,19 @@ def _judge_type(images: Sequence[DeepError], total: int, given: Window | None) -
     levels = np.stack([image.levels for image in images])
     whole = type != "float32"
     window = given or choose_window(levels, whole=whole)
-    if type == COLOUR:
-        if choose_window(levels, whole=True)[1] < 2**13:
-            raise MeddiffError(
-                f"{len(images)} of {total} images are colour of 16 bits whose levels end at "
-                f"{levels.max():.0f}, and would be black ({_some(images)}): convert them to 8 bits"
-            )
-        window = (0.0, 65535.0)
     outside = (levels < window[0]) | (levels > window[1])
-    lost = _lose_detail(levels, window, whole)
-    beyond = outside.mean(axis=1) > 0.5
-    if type != COLOUR and (lost | beyond).mean() > STRANGERS:
+    lost, beyond = _unseen(levels, window, whole)
+    strange = lost | beyond
+    for place in np.flatnonzero(strange):
+        own = levels[[place]]
+        strange[place] = not np.any(_unseen(own, choose_window(own, whole=whole), whole))
+    if strange.mean() > STRANGERS:
+        widest = images[int(np.where(outside, -np.inf, levels).max(axis=1).argmax())].name
         raise MeddiffError(
             f"{len(images)} of {total} images have {type} pixels, of which levels {window[0]:.6g} "
-            f"to {window[1]:.6g} would become black to white; {np.count_nonzero(lost | beyond)} of "
-            f"them would lose their detail ({_some(images, lost | beyond)}): they have another "
-            "range; rescale all images to one"
+            f"to {window[1]:.6g} {'' if given else f'(as in {widest}) '}would become black to "
+            f"white; {np.count_nonzero(strange)} of them have another range and would lose their "
+            f"detail ({_some(images, strange)}): rescale all images to one"
         )
     log.warning(
         "%d of %d images have %s pixels: for all of them, levels %.6g to %.6g become black to "
@@ -222,24 +247,51 @@ def _judge_type(images: Sequence[DeepError], total: int, given: Window | None) -
     return window
 
 
-def _quantiles(values: NDArray) -> NDArray[np.float64]:
-    """Return quantiles of an image's levels; the largest leaves out single hot pixels."""
-    step = max(1, int(np.ceil(np.sqrt(values.size / FINEST))))
+def _unseen(
+    levels: NDArray[np.float64], window: Window, whole: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which images lose their detail in a window, and which lie mostly outside it."""
+    greys = apply_window(levels, window, whole=whole)
+    lost = (_distinct(levels) >= DETAILED) & (_distinct(greys) < FLAT)
+    return lost, ((levels < window[0]) | (levels > window[1])).mean(axis=1) > 0.5
+
+
+def _quantiles(values: NDArray, opacity: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return quantiles of the levels that are seen; the largest leaves out single hot pixels."""
+    step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / FINEST))))
     grid = values[::step, ::step].astype(np.float64)
-    return np.quantile(grid, (np.arange(SAMPLES) + 0.5) / SAMPLES, method="inverted_cdf")
+    if opacity is not None:
+        grid = grid[opacity[::step, ::step] > 0]
+    parts = (np.arange(SAMPLES) + 0.5) / SAMPLES
+    return np.quantile(grid if grid.size else np.zeros(1), parts, method="inverted_cdf")
 
 
 def _reach(pooled: NDArray[np.float64]) -> Window:
-    """Return the ends of sorted levels without what lies far from all others."""
-    count = len(pooled)
-    first, last = int(EDGE * count), count - 1 - int(EDGE * count)
+    """Return the ends of sorted levels, without far ones that are one level or few.
+
+    Markers, hot pixels and padding repeat a level; a small bright part has many.
+    """
+    if len(np.unique(pooled)) <= FEWEST:
+        return float(pooled[0]), float(pooled[-1])
+    inner = np.flatnonzero((pooled > pooled[0]) & (pooled < pooled[-1]))
+    spare = int(EDGE * len(inner))
+    first, last = int(inner[spare]), int(inner[-1 - spare])
     if pooled[first] == pooled[last]:
-        first, last = 0, count - 1
-    while first and (more := _further(-pooled[::-1], count - 1 - first, count - 1 - last)):
+        first, last = 0, len(pooled) - 1
+    while first and (
+        more := _further(-pooled[::-1], len(pooled) - 1 - first, len(pooled) - 1 - last)
+    ):
         first -= more
-    while last < count - 1 and (more := _further(pooled, last, first)):
+    while last < len(pooled) - 1 and (more := _further(pooled, last, first)):
         last += more
+    first = first if _repeat(pooled[:first]) else 0
+    last = last if _repeat(pooled[last + 1 :]) else len(pooled) - 1
     return float(pooled[first]), float(pooled[last])
+
+
+def _repeat(strays: NDArray[np.float64]) -> bool:
+    counts = np.sort(np.unique(strays, return_counts=True)[1])
+    return 2 * int(counts[-REPEATED:].sum()) >= len(strays)
 
 
 def _further(pooled: NDArray[np.float64], last: int, first: int) -> int:

@@ -97,14 +97,9 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     with open_archive(masks) as archive:
         names = archive.names()
     files = [name for name in names if name.lower().endswith(".png")]
-    paths = _by_id(files)
-    exact = [paths.get(key, []) for key in table["id"]]
-    # An id may be longer than the name of its mask: ISIC's carry their edition.
-    stems = _by_id(sorted(set(files).difference(*exact)), whole=False)
-    keys = [PurePosixPath(key).name for key in table["id"]]
-    found = [whole or stems.get(key, []) for key, whole in zip(keys, exact, strict=True)]
+    found = _found(table["id"], files)
     if not any(found):
-        raise _no_masks(masks, keys, names)
+        raise _no_masks(masks, list(table["id"]), names)
     refuse_several(keys, found, str(masks))
     claims = Counter(name for names in found for name in names)
     if shared := [name for name, count in claims.items() if count > 1]:
@@ -114,6 +109,16 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     log.info("%s: %d of %d images have a mask", masks, members.notna().sum(), len(table))
     archives = members.where(members.isna(), str(masks))
     return table.assign(mask_archive=archives, mask_member=members)
+
+
+def _found(ids: Sequence[str] | pd.Series, files: Sequence[str]) -> list[list[str]]:
+    """Return the files that each id may have as its mask."""
+    paths = _by_id(files)
+    exact = [paths.get(key, []) for key in ids]
+    # An id may be longer than the name of its mask: ISIC's carry their edition.
+    stems = _by_id(sorted(set(files).difference(*exact)), whole=False)
+    keys = [PurePosixPath(key).name for key in ids]
+    return [whole or stems.get(key, []) for key, whole in zip(keys, exact, strict=True)]
 
 
 def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
@@ -135,7 +140,14 @@ def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
 
 
 def _no_masks(masks: str | Path, keys: Sequence[str], names: Sequence[str]) -> MeddiffError:
-    expected = ", ".join(f"{keys[0]}{ending}.png" for ending in ("", *MASK_ENDINGS))
+    if named := sum(map(bool, _found(keys, [name for name in names if is_image(name)]))):
+        return MeddiffError(
+            f"{masks} holds masks of {named} of {len(keys)} images by their names, and none is a "
+            "PNG: masks must be PNG, in which levels are exact; convert them"
+        )
+    expected = ", ".join(
+        f"{PurePosixPath(keys[0]).name}{ending}.png" for ending in ("", *MASK_ENDINGS)
+    )
     there = ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
     return MeddiffError(
         f"{masks} holds no mask of any of {len(keys)} images: a mask is called {expected} (endings "
