@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageOps
 
 from meddiff.data.decode import decode_grey, decode_mask, decode_rgb, decode_stored, find_deep
 from meddiff.data.depth import DeepError
@@ -350,3 +351,99 @@ def test_no_warning_of_pillow_s_reaches_the_terminal(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "x.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "MeddiffError\n" and done.stderr == ""
+
+
+def deep_png(values: np.ndarray, extra: tuple[bytes, bytes] | None = None) -> bytes:
+    """Encode (h,w,1..4) uint16 with one more chunk, which neither Pillow nor OpenCV writes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    height, width, channels = values.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), *([extra] if extra else []), (b"IDAT", zlib.compress(rows))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+
+
+WINDOWS = {"uint16": (0.0, 4095.0), "uint16 RGB": (0.0, 4095.0)}
+
+
+@pytest.fixture
+def twelve() -> np.ndarray:
+    """Levels of 12 bits in RGB."""
+    return np.random.default_rng(0).integers(0, 4096, (5, 7, 3), dtype=np.uint16)
+
+
+def deep_tiff(values: np.ndarray, orientation: int = 1, **options: object) -> bytes:
+    file = io.BytesIO()
+    tags = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(file, values, extratags=tags, **{"photometric": "rgb"} | options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_deep_colour_is_turned_upright(twelve: np.ndarray, format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    chunk = (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    data = deep_png(twelve, chunk) if format == "PNG" else deep_tiff(twelve, orientation)
+    plain = Image.fromarray((twelve >> 4).astype(np.uint8))
+    plain.getexif()[274] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(plain))
+    np.testing.assert_array_equal(decode_rgb(data, "x", WINDOWS), expected)
+    np.testing.assert_array_equal(decode_stored(data, "x", windows=WINDOWS).pixels, expected)
+    mask = decode_mask(data, "x")
+    assert mask.shape == expected.shape[:2] and set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_what_is_transparent_of_deep_images_is_seen_on_white(
+    twelve: np.ndarray, channels: int
+) -> None:
+    hidden = np.zeros((5, 7), bool)
+    hidden[:2] = True
+    colours = twelve if channels > 2 else twelve[..., :1]
+    colours[hidden] = 77
+    if channels in (2, 4):
+        alpha = np.where(hidden, 0, 65535)[..., None].astype(np.uint16)
+        data = deep_png(np.concatenate([colours, alpha], axis=2))
+    else:
+        data = deep_png(colours, (b"tRNS", struct.pack(">H", 77) * channels))
+    seen = np.broadcast_to(colours >> 4, (5, 7, 3))
+    expected = np.where(hidden[..., None], 255, seen)
+    np.testing.assert_array_equal(decode_rgb(data, "x.png", WINDOWS), expected)
+    found = find_deep(data, "x.png")
+    assert found and 77 not in found.levels
+    assert not decode_mask(data, "x.png")[hidden].any()
+
+
+def test_a_deep_colour_mask_of_small_levels_is_read() -> None:
+    mask = np.zeros((4, 6, 3), np.uint16)
+    mask[:, 3:] = 1
+    np.testing.assert_array_equal(decode_mask(deep_png(mask), "m.png"), mask[..., 0] * 255)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planarconfig": "separate"},
+        {"planarconfig": "separate", "compression": "zlib"},
+        {"photometric": "separated"},
+        {"extrasamples": ["assocalpha"]},
+    ],
+)
+def test_deep_colour_that_is_stored_in_a_rare_way_is_refused(
+    twelve: np.ndarray, options: dict, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if "planarconfig" in options:
+        values = twelve.transpose(2, 0, 1)
+    else:
+        values = np.concatenate([twelve, twelve[..., :1]], axis=2)
+    with pytest.raises(MeddiffError, match=r"^x\.tif .*16-bit"):
+        decode_rgb(deep_tiff(values, **options), "x.tif", WINDOWS)
+    assert not capfd.readouterr().err

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +15,7 @@ from PIL import Image
 
 from meddiff.cli import main
 from meddiff.data import depth
-from meddiff.data.decode import decode_rgb, find_deep
-from meddiff.data.depth import DeepError, choose_window, judge, windows_of
+from meddiff.data.depth import apply_window, choose_window, windows_of
 from meddiff.data.imageset import pack
 from meddiff.data.index import build_index, read_table, write_table
 from meddiff.data.sources import COLUMNS
@@ -213,42 +213,90 @@ class TestTwoSets:
             np.testing.assert_array_equal(found, GREYS)
 
 
+def bright_parts(peaks: np.ndarray, floor: float, side: int = 128) -> list[np.ndarray]:
+    """Noise below 200, and in it a round part of 1.9 % of the pixels from `floor` to a peak."""
+    chance = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] - side // 2
+    away = (x**2 + y**2) * (128 / side) ** 2
+    return [
+        np.clip(chance.normal(100, 25, away.shape), 0, 200)
+        + np.where((away < 100) | (floor == 0), floor + (peak - floor) * np.exp(-away / 40), 0)
+        for peak in peaks
+    ]
+
+
+class TestABrightPart:
+    """Positron emission, scintigraphy, fluorescence: the signal is small and bright."""
+
+    @pytest.mark.parametrize("type", [np.uint16, np.int32, np.float32])
+    @pytest.mark.parametrize(
+        ("peaks", "floor"),
+        [
+            (np.full(12, 30000), 2000),
+            (np.linspace(5000, 60000, 12), 2000),
+            (np.full(12, 8000), 0),
+            (np.linspace(6000, 8000, 40), 0),
+        ],
+    )
+    def test_keeps_its_levels(
+        self, tmp_path: Path, peaks: np.ndarray, floor: float, type: type
+    ) -> None:
+        images = [image.astype(type) for image in bright_parts(peaks, floor)]
+        found = read_image_set(written(tmp_path / "x", images), crop=None, size=128)
+        (brightest,) = found[np.argmax(peaks)][None, ..., 0]
+        centre = brightest[54:75, 54:75]
+        assert len(np.unique(centre)) > 40 and centre.max() > 220 and (centre == 255).mean() < 0.02
+        peak = found.reshape(len(found), -1).max(axis=1).astype(float)
+        assert np.corrcoef(peak, peaks)[0, 1] > 0.99 if np.ptp(peaks) else np.ptp(peak) < 12
+
+    def test_in_few_images_of_many_is_told_from_another_range(self, tmp_path: Path) -> None:
+        """No window shows both; the image that reaches farthest is named."""
+        images = [image.astype(np.uint16) for image in bright_parts(np.zeros(40), 0)]
+        images[7] = bright_parts(np.array([30000]), 2000)[0].astype(np.uint16)
+        with pytest.raises(MeddiffError, match=r"07\.tif"):
+            build_index(records_of(written(tmp_path / "x", images)))
+
+
 class TestColour:
     """Pillow decodes the high bytes of 16-bit colour only."""
 
+    COLOURS = np.stack([photograph(SIDE, SIDE, seed) for seed in range(9)])
+
+    def deep(self, bits: int, marked: bool = False) -> list[np.ndarray]:
+        chance = np.random.default_rng(bits)
+        low = chance.integers(0, 1 << bits - 8, self.COLOURS.shape, np.uint16)
+        images = list((self.COLOURS.astype(np.uint16) << bits - 8) + low)
+        return mark(images) if marked else images
+
     @staticmethod
-    def png(values: np.ndarray) -> bytes:
-        """Encode (h,w,3) uint16, which Pillow does not write."""
-        import struct
-        import zlib
+    def folder(folder: Path, images: list[np.ndarray], suffix: str) -> Path:
+        folder.mkdir()
+        for number, image in enumerate(images):
+            cv2.imwrite(str(folder / f"{number:02}{suffix}"), image[..., ::-1])
+        return folder
 
-        def chunk(kind: bytes, body: bytes) -> bytes:
-            check = struct.pack(">I", zlib.crc32(kind + body))
-            return struct.pack(">I", len(body)) + kind + body + check
+    @pytest.mark.parametrize("suffix", [".png", ".tif"])
+    @pytest.mark.parametrize("marked", [False, True])
+    @pytest.mark.parametrize("bits", [8, 10, 12, 14, 15, 16])
+    def test_of_any_depth_keeps_its_upper_bits(
+        self, tmp_path: Path, bits: int, marked: bool, suffix: str
+    ) -> None:
+        folder = self.folder(tmp_path / "x", self.deep(bits, marked), suffix)
+        found = read_image_set(folder, crop=None, size=SIDE)
+        expected = mark(list(self.COLOURS.copy()), 255) if marked else self.COLOURS
+        np.testing.assert_array_equal(found, expected)
 
-        height, width, _ = values.shape
-        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-        header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-        parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-        return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    def test_of_two_ranges_is_refused(self, tmp_path: Path) -> None:
+        images = self.deep(16)[:5] + self.deep(12)[5:]
+        with pytest.raises(MeddiffError, match=r"9 of 9 .*4 of them.*05\.png"):
+            read_image_set(self.folder(tmp_path / "x", images, ".png"), crop=None, size=SIDE)
 
-    def deep(self, bits: int) -> list[DeepError]:
-        colours = [photograph(SIDE, SIDE, seed).astype(np.uint16) << bits - 8 for seed in range(9)]
-        found = [find_deep(self.png(image), f"{n}.png") for n, image in enumerate(colours)]
-        assert all(found)
-        return found
-
-    def test_of_16_bits_keeps_them(self) -> None:
-        windows = judge(self.deep(16), 9)
-        colour = photograph(SIDE, SIDE)
-        data = self.png(colour.astype(np.uint16) << 8 | 99)
-        np.testing.assert_array_equal(decode_rgb(data, "x", windows), colour)
-
-    def test_of_12_bits_is_refused(self) -> None:
-        with pytest.raises(MeddiffError, match=r"9 of 20 .*0\.png"):
-            judge(self.deep(12), 20)
-        with pytest.raises(MeddiffError, match=r"9 of 20 .*0\.png"):
-            judge(self.deep(12), 20, judge(self.deep(16), 9))
+    def test_of_a_second_set_has_the_first_one_s_window(self, tmp_path: Path) -> None:
+        windows: dict[str, depth.Window] = {}
+        for name, images in {"a": self.deep(12), "b": [i // 2 for i in self.deep(12)]}.items():
+            folder = self.folder(tmp_path / name, images, ".png")
+            found = read_image_set(folder, crop=None, size=SIDE, windows=windows)
+        np.testing.assert_array_equal(found, np.stack(self.deep(12)) >> 5)
 
 
 def test_windows_survive_a_table() -> None:
@@ -256,6 +304,38 @@ def test_windows_survive_a_table() -> None:
     types = pd.Series([*windows, pd.NA], dtype="string")
     found = windows_of(pd.DataFrame({"window": depth.window_texts(types, windows)}))
     assert found == windows
+
+
+@pytest.mark.parametrize("top", [1, 2, 5, 200])
+def test_masks_of_few_levels_reach_white(top: int) -> None:
+    levels = np.repeat(np.arange(top + 1.0), 8)[None]
+    window = choose_window(levels, whole=True)
+    greys = apply_window(levels, window, whole=True)
+    assert greys.min() == 0 and greys.max() == (255 if top < 64 else top)
+
+
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_windows_of_whole_depths_keep_the_upper_bits(bits: int) -> None:
+    levels = np.arange(2**bits)
+    found = apply_window(levels, (0, 2**bits - 1), whole=True)
+    np.testing.assert_array_equal(found, levels >> bits - 8)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 15])
+@pytest.mark.parametrize("share", [0.0001, 0.004, 0.016, 0.03, 0.06, 0.3])
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("blurred", [False, True])
+def test_markers_never_widen_a_window(bits: int, share: float, every: int, blurred: bool) -> None:
+    """Also with an edge of levels between, in all images or each second one."""
+    chance = np.random.default_rng(bits)
+    levels = chance.integers(0, 2**bits, (24, depth.SAMPLES)).astype(float)
+    count = round(share * depth.SAMPLES)
+    levels[::every, :count] = 65535
+    if blurred:
+        edge = count // 16
+        levels[::every, :edge] = chance.integers(2**bits, 65535, (24 // every, edge))
+    low, high = choose_window(np.sort(levels, axis=1), whole=True)
+    assert low == 0 and high in (2**bits - 1, 2 ** (bits + blurred) - 1)
 
 
 @given(st.integers(8, 16), st.floats(0.6, 1), st.floats(0, 0.018), st.integers(0, 2**32 - 1))

@@ -143,6 +143,14 @@ def test_folders_are_read_in_the_order_of_their_names(folders: tuple[Path, Path]
     assert read_image_set(folders[1], crop=32, size=16).shape == (9, 16, 16, 3)
 
 
+@pytest.mark.parametrize("size", [10**6, 10**10])
+def test_a_size_that_memory_cannot_hold_is_one_line(folders, capsys, size: int) -> None:
+    arguments = ["evaluate", *map(str, folders), "--extractor", "none", "--size", str(size)]
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and str(size) in line and "--size" in line
+
+
 def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     arguments = ["evaluate", *map(str, folders), "--extractor", "none", "--size", "32",
                  "--replicates", "20"]  # fmt: skip

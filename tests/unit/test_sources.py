@@ -295,6 +295,13 @@ class TestFolder:
         with pytest.raises(MeddiffError, match=r"table\.csv .*'dx'"):
             self.read(tmp_path, "id,dx,dx \na,nv,mel\n", ["a.png"])
 
+    @pytest.mark.parametrize("name", ["{}.jpg", "{}_Mask.tif", "x/{}_segmentation.JPEG"])
+    def test_masks_of_another_format_are_named(self, tmp_path: Path, name: str) -> None:
+        masks = folder_of(tmp_path / "masks", {name.format(key): "" for key in "ab"})
+        csv = "id,dx\na,nv\nb,nv\nc,mel\n"
+        with pytest.raises(MeddiffError, match=r"masks of 2 of 3 .*PNG"):
+            self.read(tmp_path, csv, [f"{key}.jpg" for key in "abc"], masks=masks)
+
     @pytest.mark.parametrize("where", ["masks", "images/masks"])
     def test_masks_beside_or_inside_the_folder(self, tmp_path: Path, where: str) -> None:
         masks = folder_of(

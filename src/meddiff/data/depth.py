@@ -18,7 +18,7 @@ from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 # It prints what is refused here in one line.
-cv2.setLogLevel(0)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Window = tuple[float, float]
 """The level that becomes black and the one that becomes white."""
@@ -38,9 +38,8 @@ FINEST = 2**18
 SAMPLES = 256
 """Levels that stand for an image: its quantiles."""
 EDGE = 0.02
-"""Share of the set's levels at each end that may stray, besides the outermost level."""
-STRAY = 0.0005
-"""Levels beyond an edge belong to it while this share of all lies within twice its distance."""
+"""Share of the set's levels at each end that may stray, besides the outermost level: those that
+are farther from the others than these span."""
 REPEATED = 2
 """Levels that make up half of what strays where it is markers, hot pixels or padding…"""
 FEWEST = 32
@@ -267,38 +266,23 @@ def _quantiles(values: NDArray, opacity: NDArray[np.float64] | None) -> NDArray[
 
 
 def _reach(pooled: NDArray[np.float64]) -> Window:
-    """Return the ends of sorted levels, without far ones that are one level or few.
+    """Return the ends of sorted levels, without far ones that are mostly one level or two.
 
     Markers, hot pixels and padding repeat a level; a small bright part has many.
     """
-    if len(np.unique(pooled)) <= FEWEST:
-        return float(pooled[0]), float(pooled[-1])
-    inner = np.flatnonzero((pooled > pooled[0]) & (pooled < pooled[-1]))
-    spare = int(EDGE * len(inner))
-    first, last = int(inner[spare]), int(inner[-1 - spare])
-    if pooled[first] == pooled[last]:
-        first, last = 0, len(pooled) - 1
-    while first and (
-        more := _further(-pooled[::-1], len(pooled) - 1 - first, len(pooled) - 1 - last)
-    ):
-        first -= more
-    while last < len(pooled) - 1 and (more := _further(pooled, last, first)):
-        last += more
-    first = first if _repeat(pooled[:first]) else 0
-    last = last if _repeat(pooled[last + 1 :]) else len(pooled) - 1
-    return float(pooled[first]), float(pooled[last])
+    inner = pooled[(pooled > pooled[0]) & (pooled < pooled[-1])]
+    if len(np.unique(pooled)) > FEWEST:
+        spare = int(EDGE * len(inner))
+        low, high = inner[spare], inner[-1 - spare]
+        above, below = pooled > 2 * high - low, pooled < 2 * low - high
+        strays = [far for far in (above, below) if low < high and _repeat(pooled[far])]
+        pooled = pooled[~np.any(strays, axis=0)] if strays else pooled
+    return float(pooled[0]), float(pooled[-1])
 
 
 def _repeat(strays: NDArray[np.float64]) -> bool:
     counts = np.sort(np.unique(strays, return_counts=True)[1])
     return 2 * int(counts[-REPEATED:].sum()) >= len(strays)
-
-
-def _further(pooled: NDArray[np.float64], last: int, first: int) -> int:
-    """Return how many levels above the last one belong to it."""
-    limit = 2 * pooled[last] - pooled[first]
-    more = int(np.searchsorted(pooled, limit, side="right")) - 1 - last
-    return more if more > STRAY * len(pooled) else 0
 
 
 def _distinct(levels: NDArray) -> NDArray[np.intp]:

@@ -99,8 +99,10 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     files = [name for name in names if name.lower().endswith(".png")]
     found = _found(table["id"], files)
     if not any(found):
-        raise _no_masks(masks, list(table["id"]), names)
-    refuse_several(keys, found, str(masks))
+        images = table.loc[table["archive"] == str(masks), "member"]
+        others = sorted(set(names).difference(images))
+        raise _no_masks(masks, list(table["id"]), names, others)
+    refuse_several(table["id"], found, str(masks))
     claims = Counter(name for names in found for name in names)
     if shared := [name for name, count in claims.items() if count > 1]:
         remedy = "lay masks out in folders as the images are"
@@ -139,8 +141,10 @@ def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
     return masks
 
 
-def _no_masks(masks: str | Path, keys: Sequence[str], names: Sequence[str]) -> MeddiffError:
-    if named := sum(map(bool, _found(keys, [name for name in names if is_image(name)]))):
+def _no_masks(
+    masks: str | Path, keys: Sequence[str], names: Sequence[str], others: Sequence[str]
+) -> MeddiffError:
+    if named := sum(map(bool, _found(keys, [name for name in others if is_image(name)]))):
         return MeddiffError(
             f"{masks} holds masks of {named} of {len(keys)} images by their names, and none is a "
             "PNG: masks must be PNG, in which levels are exact; convert them"
