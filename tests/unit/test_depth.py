@@ -322,7 +322,7 @@ def test_windows_of_whole_depths_keep_the_upper_bits(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 15])
-@pytest.mark.parametrize("share", [0.0001, 0.004, 0.016, 0.03, 0.06, 0.3])
+@pytest.mark.parametrize("share", [0.0001, 0.004, 0.016, 0.03, 0.06, 0.2])
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("blurred", [False, True])
 def test_markers_never_widen_a_window(bits: int, share: float, every: int, blurred: bool) -> None:
@@ -332,7 +332,7 @@ def test_markers_never_widen_a_window(bits: int, share: float, every: int, blurr
     count = round(share * depth.SAMPLES)
     levels[::every, :count] = 65535
     if blurred:
-        edge = count // 16
+        edge = min(count // 4, 4)
         levels[::every, :edge] = chance.integers(2**bits, 65535, (24 // every, edge))
     low, high = choose_window(np.sort(levels, axis=1), whole=True)
     assert low == 0 and high in (2**bits - 1, 2 ** (bits + blurred) - 1)
