@@ -84,8 +84,10 @@ def _first(column: "pd.Series[str]") -> str:
 
 
 def _show_all(names: Sequence[str]) -> int:
+    if not names:
+        raise MeddiffError("name a table, one of results/*.csv")
     for name in names:
-        if not Path(name).is_file():
+        if Path(name).suffix != ".csv" or not Path(name).is_file():
             raise MeddiffError(f"there is no table {name}: name one of results/*.csv")
         say(show(Path(name)))
     return 0

@@ -18,6 +18,7 @@ from meddiff.data.sources import (
     read_mednist_hand,
     read_strings,
     refuse_absent,
+    refuse_missing_paths,
 )
 from meddiff.errors import MeddiffError
 
@@ -232,6 +233,11 @@ class TestFolder:
         assert table["patient"].tolist() == ["007", pd.NA]
         assert table["lesion"].tolist() == [pd.NA, "L1"]
         assert set(table["edition"]) == {"ours"}
+
+    def test_a_path_that_leads_nowhere_is_told_by_its_key(self, tmp_path: Path) -> None:
+        paths = {"images": tmp_path, "masks": tmp_path / "absent"}
+        with pytest.raises(MeddiffError, match=r"^data\.folder\.masks: .*/absent"):
+            refuse_missing_paths(paths)
 
     def test_file_column(self, tmp_path: Path) -> None:
         csv = "id,dx,file\n1,nv,x/a.png\n2,mel,./y/a.png\n3,nv,x\\b.png\n"

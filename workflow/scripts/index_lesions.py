@@ -6,7 +6,13 @@ from meddiff.data.duplicates import find_duplicates
 from meddiff.data.index import build_index, write_table
 from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder
-from meddiff.data.sources import read_folder, read_lesions, refuse_absent, warn_of_strangers
+from meddiff.data.sources import (
+    read_folder,
+    read_lesions,
+    refuse_absent,
+    refuse_missing_paths,
+    warn_of_strangers,
+)
 from meddiff.files import atomic_write
 from meddiff.jobs import job
 from meddiff.progress import Progress
@@ -18,6 +24,7 @@ with job(snakemake):
         # Where the folder lies is no parameter of the rule: what is in it is.
         folder = Folder.model_validate(snakemake.config["data"]["folder"])
         paths = folder.paths(Path(snakemake.scriptdir) / "../..")
+        refuse_missing_paths(paths)
         records = read_folder(
             paths["images"],
             paths["table"],

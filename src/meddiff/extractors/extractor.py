@@ -119,7 +119,7 @@ def load_extractor(path: str | Path) -> Extractor:
     """
     weights, about = load_checkpoint(path)
     if "extractor" not in about:
-        raise MeddiffError(f"{path} holds no extractor: {remedy(path, NAME_ANOTHER)}")
+        raise MeddiffError(f"{path} holds no extractor: {NAME_ANOTHER}")
     name = about["extractor"]
     network = build_network(about, weights, str(path), remedy(path, NAME_ANOTHER))
     told = about.get("weights", "trained by this workflow")

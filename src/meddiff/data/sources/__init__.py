@@ -12,7 +12,7 @@ from meddiff.data.sources.challenge import (
     read_isic2016,
     read_official_duplicates,
 )
-from meddiff.data.sources.folder import read_folder
+from meddiff.data.sources.folder import read_folder, refuse_missing_paths
 from meddiff.data.sources.kaggle import read_kaggle
 from meddiff.data.sources.lesions import read_lesions
 from meddiff.data.sources.mednist import read_mednist_hand
@@ -36,6 +36,7 @@ __all__ = [
     "read_official_duplicates",
     "read_strings",
     "refuse_absent",
+    "refuse_missing_paths",
     "several",
     "warn_of_strangers",
 ]

@@ -25,6 +25,16 @@ from meddiff.data.sources.tables import (
 from meddiff.errors import MeddiffError
 
 
+def refuse_missing_paths(paths: Mapping[str, str | Path]) -> None:
+    """Refuse paths of the configuration's `data.folder` that lead nowhere, by key."""
+    for key, path in paths.items():
+        if not Path(path).exists():
+            raise MeddiffError(
+                f"data.folder.{key}: there is no {Path(path).resolve()}: check the path; relative "
+                "ones start at the project's root"
+            )
+
+
 def read_folder(
     folder: str | Path,
     csv: str | Path,
