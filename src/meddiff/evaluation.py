@@ -17,7 +17,7 @@ from meddiff.data.sources.files import image_names
 from meddiff.errors import MeddiffError
 from meddiff.metrics.copies import copies_row, find_copies
 from meddiff.metrics.distances import distance_rows
-from meddiff.metrics.images import by_contents
+from meddiff.metrics.images import places_by_contents
 from meddiff.metrics.inception import inception_interval
 from meddiff.metrics.intervals import LEAST as HALVED
 from meddiff.metrics.intervals import pairs_interval
@@ -112,7 +112,7 @@ def evaluate(
                 f"{images.shape[1:]}: pack both alike"
             )
     copies = None if unseen is None else find_copies(real, synthetic, unseen)
-    sets = {name: images[by_contents(images, seed)] for name, images in sets.items()}
+    sets = {name: images[places_by_contents(images, seed)] for name, images in sets.items()}
     noise = noise_like(sets["real"], len(synthetic), seed=seed, name="evaluate")
     rows: list[dict[str, Any]] = []
     # Features of three sets, then for each distance three matched ones.

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
-from sklearn import config_context
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics import fidelity, memorisation
-from meddiff.metrics.neighbours import judge_copies, weighted_fidelity
+from meddiff.metrics.neighbours import Nearest, judge_copies, nearest_training, weighted_fidelity
 
 
 def features(seed, n, d, shift=0.0, scale=1.0):
@@ -125,13 +124,6 @@ def test_noise_lowers_precision_and_density_but_not_recall():
     assert noisy.recall > 0.8
 
 
-def test_chunks_change_nothing():
-    real, synthetic = features(1, 700, 3), features(2, 600, 3, 0.2)
-    whole = fidelity(real, synthetic)
-    with config_context(working_memory=0.1):
-        assert fidelity(real, synthetic) == whole
-
-
 def test_scores_of_weighted_images_are_those_of_the_images():
     real, synthetic = features(1, 40, 6), features(2, 50, 6, 0.3)
     chance = np.random.default_rng(0)
@@ -225,12 +217,12 @@ def test_suspects_have_the_p_value_of_all_orders(m, k):
     """Every order of the distances is as likely: counted over orders drawn at random."""
     chance = np.random.default_rng(0)
     rank = max(1, k // 100)
-    # No gap among them is one that a duplicate leaves.
-    orders = np.stack([chance.permutation(m + k) for _ in range(4000)]) + 1000.0
+    orders = np.stack([chance.permutation(m + k) for _ in range(4000)]) + 1.0
     limits = np.sort(orders[:, m:], axis=1)[:, rank - 1]
     counts = (orders[:, :m] < limits[:, None]).sum(axis=1)
     for order in orders[:40]:
-        told = judge_copies(np.arange(m), order[:m], order[m:])
+        # As far as all that surrounds them.
+        told = judge_copies(*(Nearest(np.arange(len(x)), x, x) for x in (order[:m], order[m:])))
         expected = (counts >= told.suspects).mean()
         assert told.suspects_p == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
 
@@ -282,6 +274,82 @@ def test_nearly_all_unseen_images_encoded_anew_are_refused():
     nearly = np.r_[training[:30] + features(2, 30, 20, scale=0.01), features(3, 4, 20)]
     with pytest.raises(MeddiffError, match="30 of 34"):
         memorisation(training, features(4, 40, 20), nearly)
+    with pytest.raises(MeddiffError, match="30 of 30"):
+        memorisation(training, features(4, 40, 20), nearly[:30])
+
+
+def kinds(seed, alike, varied):
+    """Images of which one kind lies a tenth as far apart as the other."""
+    return np.r_[features(seed, alike, 20, scale=0.1, shift=1), features(seed + 1, varied, 20)]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.98])
+@pytest.mark.parametrize("k", [12, 50, 400])
+def test_images_of_a_homogeneous_kind_are_no_copies_of_each_other(share, k):
+    """Nor duplicates, however many they are, and though no unseen image is of that kind."""
+    n, m = round(300 * share), round(200 * share)
+    training, synthetic = kinds(1, n, 300 - n), kinds(3, m, 200 - m)
+    for alike in {0, 1, round(k * share), k - 1, k}:
+        found = memorisation(training, synthetic, kinds(5, alike, k - alike))
+        assert (found.duplicates, found.identical) == (0, 0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize("planted", [1, 3])
+def test_duplicates_and_copies_among_two_kinds_are_seen(share, planted):
+    n = round(300 * share)
+    training = kinds(1, n, 300 - n)
+    unseen = kinds(3, round(50 * share), 50 - round(50 * share))
+    unseen[-planted:] = training[-planted:] + features(5, planted, 20, scale=0.005)
+    for copied in (training[:60], training[-60:]):
+        near = copied + features(6, 60, 20, scale=0.005)
+        assert memorisation(training, copied, unseen).identical == 60
+        found = memorisation(training, near, unseen)
+        assert (found.duplicates, found.identical, found.verdict) == (planted, 60, "copies")
+
+
+@pytest.mark.parametrize("few", [1, 2, 4])
+def test_a_kind_with_few_training_images_is_no_copy(few):
+    """It is far from all else, so that the surroundings are of another kind."""
+    training, synthetic, unseen = (features(seed, 200, 20) for seed in (1, 2, 3))
+    for images in (training, synthetic, unseen):
+        images[:few] += 40
+    found = memorisation(training, synthetic, unseen)
+    assert (found.duplicates, found.identical, found.verdict) == (0, 0, "no copies")
+    unseen[few:8] = training[few:8]
+    found = memorisation(training, np.r_[synthetic, training[-9:]], unseen)
+    assert (found.duplicates, found.identical) == (8 - few, 9)
+
+
+@pytest.mark.parametrize("far", [1, 2, 5])
+@pytest.mark.parametrize("k", [12, 60, 400])
+@pytest.mark.parametrize("planted", [0, 1, 3])
+def test_outliers_make_no_duplicates_of_the_others(far, k, planted):
+    training, unseen = features(1, 300, 20), features(2, k, 20)
+    unseen[-far:] += np.arange(1, far + 1)[:, None] * 1e3
+    unseen[:planted] = training[:planted] + features(5, planted, 20, scale=0.02)
+    found = memorisation(training, features(3, 100, 20), unseen)
+    assert (found.duplicates, found.identical) == (planted, 0)
+
+
+def test_an_image_several_times_in_training_is_copied_all_the_same():
+    training = np.r_[features(1, 300, 20), np.repeat(features(4, 1, 20), 4, axis=0)]
+    near = training[-1:] + features(5, 1, 20, scale=0.05)
+    found = memorisation(training, np.r_[near, features(3, 99, 20)], features(2, 80, 20))
+    assert (found.identical, found.verdict) == (1, "copies")
+
+
+def test_surroundings_are_those_of_the_best_views():
+    training, images = features(1, 30, 3), features(2, 20, 3)
+    views = [images, -images, images[:, ::-1]]
+    found = nearest_training(training, views)
+    every = np.array([[np.linalg.norm(training - x, axis=1) for x in view] for view in views])
+    best = np.sort(every.min(axis=0), axis=1)
+    np.testing.assert_array_equal(found.places, every.min(axis=0).argmin(axis=1))
+    np.testing.assert_allclose(found.distances, best[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(found.around, best[:, 4], rtol=1e-12)
+    np.testing.assert_allclose(nearest_training(training[:2], views).around,
+                               np.sort(every[:, :, :2].min(axis=0), axis=1)[:, 1])  # fmt: skip
 
 
 def test_noisy_copies_are_copies():

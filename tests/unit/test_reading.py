@@ -84,7 +84,8 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     write_csv(distance_rows("net", features, {"synthetic": features}, **DRAWN), folder / "d.csv")
     parts = ["d.csv"]
     for number, name in enumerate(classes):
-        rows = similarity_rows(name, "synthetic", {"ssim": np.array([0.1, 0.2, 0.4])}, 3, **DRAWN)
+        pairs = {"ssim": np.array([0.1, 0.2, 0.4])}
+        rows = similarity_rows(name, "synthetic", pairs, 3, size=64, **DRAWN)
         write_csv(rows, folder / f"{number}.csv")
         parts.append(f"{number}.csv")
     sets = {("test", name): features[name] for name in classes}

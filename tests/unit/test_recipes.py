@@ -310,7 +310,7 @@ keys = {("train", "a"): some(0), ("test", "a"): some(1)}
 matrix = distance_matrix(keys, "means", most=20, replicates=20, seed=0)
 images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)
 pairs = similarity_rows("a", "real", {"mad": PAIRS["mad"](images[0], progress=print)}, 20,
-                        replicates=20, seed=0)
+                        size=64, replicates=20, seed=0)
 sets = {("train", "a"): images[0], ("test", "a"): images[1]}
 between = similarity_matrix(sets, "mad", {}, most=20, replicates=20, seed=0)
 print(json.dumps([json.loads(t.to_json(orient="records"))

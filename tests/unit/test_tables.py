@@ -15,9 +15,9 @@ from meddiff.metrics.classification import (
     classification_scores,
     confusion,
 )
-from meddiff.metrics.distances import distance_matrix, distance_rows
+from meddiff.metrics.distances import NO_SCALE, TOO_FEW, distance_matrix, distance_rows
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.similarity import pairs_of, similarity_matrix, similarity_rows
+from meddiff.metrics.similarity import pairs_of, similarity_matrix, similarity_rows, too_small
 from meddiff.show import show
 from meddiff.tables import (
     KEYS,
@@ -135,7 +135,9 @@ def features():
 def table(features):
     shifted = {name: values + 1 for name, values in features.items()}
     rows = distance_rows("resnet50", features, {"synthetic": shifted, "real": features}, **DRAWN)
-    parts = [rows] + [similarity_rows(name, "synthetic", PAIRS, 3, **DRAWN) for name in CLASSES]
+    parts = [rows] + [
+        similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES
+    ]
     return table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"})
 
 
@@ -276,7 +278,25 @@ def test_no_score_without_room_between_the_ends(features):
     sets = dict.fromkeys(["synthetic", "real", "noise"], features)
     rows = told_of(sets, {name: values + 1 for name, values in features.items()})
     assert rows["value"].notna().all() and "score" not in rows
+    assert set(rows.loc["synthetic"]["note"].dropna()) == {NO_SCALE}
     assert rows.loc["synthetic"]["note"].notna().sum() == 4
+
+
+@pytest.mark.parametrize(("counts", "scored"), [
+    ({"synthetic": 3, "noise": 9, "real": 9, "reference": 9}, False),
+    ({"synthetic": 9, "noise": 9, "real": 3, "reference": 9}, False),
+    ({"synthetic": 9, "noise": 9, "reference": 7}, False),
+    ({"synthetic": 9, "noise": 9, "reference": 8}, True),
+    ({"synthetic": 4, "noise": 4, "real": 4, "reference": 4}, True),
+])  # fmt: skip
+def test_too_few_images_for_an_interval_are_a_note_of_their_own(counts, scored):
+    """However far noise is."""
+    sets = {key: {"a": draws(place, n, 3, shift=900 * (key == "noise"))["benign"]}
+            for place, (key, n) in enumerate(counts.items())}  # fmt: skip
+    rows = distance_rows("x", sets.pop("reference"), sets, **DRAWN).set_index(["images", "metric"])
+    told = rows.loc["synthetic"].reindex(["fid", "kid"]).reindex(columns=["score", "note"])
+    assert told["score"].notna().all() == scored
+    assert set(told["note"].dropna()) == (set() if scored else {TOO_FEW})
 
 
 def test_intervals_of_cover_hold_its_expected_value():
@@ -398,9 +418,10 @@ def test_a_matrix_of_images_too_small_for_a_window_is_empty():
 def test_images_too_small_for_a_window_have_a_note_in_place_of_a_value():
     images = np.zeros((5, 31, 31, 3), np.uint8)
     pairs = {name: pairs_of(name, images, {"kernel_size": 2}) for name in ("ssim", "ms_ssim")}
-    rows = similarity_rows("a", "real", pairs, 5, **DRAWN).set_index("metric")
+    rows = similarity_rows("a", "real", pairs, 5, size=31, **DRAWN).set_index("metric")
     assert rows.loc["ssim", "value"] == 1 and rows.loc["ssim", "note"] == ""
-    assert pd.isna(rows.loc["ms_ssim", "value"]) and "ms_ssim" in rows.loc["ms_ssim", "note"]
+    assert pd.isna(rows.loc["ms_ssim", "value"])
+    assert rows.loc["ms_ssim", "note"] == too_small("ms_ssim", 31) != ""
     table = table_5_2([rows.reset_index()], "test", {}).set_index("metric")
     assert "ms_ssim" in table.loc["ms_ssim", "note"]
 
@@ -481,7 +502,7 @@ def all_tables(features, tmp_path):
     frames = [
         distance_rows("resnet50", features, {"synthetic": features, "real": features}, **DRAWN)
     ]
-    frames += [similarity_rows(name, "synthetic", PAIRS, 3, **DRAWN) for name in CLASSES]
+    frames += [similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES]
     parts = []
     for number, frame in enumerate(frames):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)

@@ -23,6 +23,7 @@ with job(snakemake):
         wildcards.images,
         pairs,
         len(images),
+        size=min(images.shape[1:3]),
         replicates=params.settings["replicates"],
         seed=params.seed,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from meddiff.metrics.neighbours import Memorisation, judge_copies, nearest_training
+from meddiff.metrics.neighbours import Memorisation, Nearest, judge_copies, nearest_training
 
 SCORES = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p",
           "identical", "verdict")  # fmt: skip
@@ -25,8 +25,11 @@ def find_copies(training: np.ndarray, synthetic: np.ndarray, unseen: np.ndarray)
     Raises:
         MeddiffError: most unseen images are training images.
     """
-    nearest, distances = _nearest(training, synthetic, "synthetic")
-    return judge_copies(nearest, distances, _nearest(training, unseen, "unseen")[1])
+    drawn, baseline = (
+        _nearest(training, images, name)
+        for images, name in ((synthetic, "synthetic"), (unseen, "unseen"))
+    )
+    return judge_copies(drawn, baseline)
 
 
 def copies_row(found: Memorisation) -> dict[str, Any]:
@@ -34,12 +37,8 @@ def copies_row(found: Memorisation) -> dict[str, Any]:
     return {name: getattr(found, name) for name in SCORES}
 
 
-def _nearest(training: np.ndarray, images: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    trained = _flat(training)
-    found = [nearest_training(trained, _flat(turned), name=name) for turned in _turned(images)]
-    places, distances = (np.stack(parts) for parts in zip(*found, strict=True))
-    best = distances.argmin(axis=0), np.arange(len(images))
-    return places[best], distances[best]
+def _nearest(training: np.ndarray, images: np.ndarray, name: str) -> Nearest:
+    return nearest_training(_flat(training), map(_flat, _turned(images)), name=name)
 
 
 def _turned(images: np.ndarray) -> Iterator[np.ndarray]:

@@ -14,11 +14,11 @@ from meddiff.metrics.frechet import fid_infinity, frechet_distance, weighted_fid
 from meddiff.metrics.intervals import (
     LEAST,
     Estimate,
-    by_contents,
     covariance,
     estimate,
     luck,
     ratio_ends,
+    rows_by_contents,
     thinned_variance,
     within_bounds,
     without_interval,
@@ -40,6 +40,10 @@ NEIGHBOURS = 5
 MOST_NEIGHBOURS = 4000
 """Images of a set among which neighbours are looked for: all distances are held at once."""
 NO_SCALE = "no score: noise is not surely farther than unseen real images"
+TOO_FEW = (
+    f"no score: too few images for an interval, it needs {LEAST} of each set, and {2 * LEAST} real "
+    "ones if half of them stand for unseen ones"
+)
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,9 @@ def distance_rows(
     metrics = [name for name, m in _MEASURES.items() if m.extractor in (None, extractor)]
     fids: dict[str, list[tuple[_Measured, int, int]]] = {}
     for name, whole in reference.items():
-        known = by_contents(checked("distances", f"reference of {name}", whole))
+        known = rows_by_contents(checked("distances", f"reference of {name}", whole))
         sets = {
-            key: by_contents(checked("distances", f"{key} images of {name}", sets[name]))
+            key: rows_by_contents(checked("distances", f"{key} images of {name}", sets[name]))
             for key, sets in scored.items()
             if len(sets[name]) > 1
         }
@@ -202,7 +206,7 @@ def _distance(
     seed: int,
 ) -> _Measured:
     """Distance of two sets at a number of images of each."""
-    a, b = (by_contents(checked(metric, "features", features)) for features in (one, other))
+    a, b = (rows_by_contents(checked(metric, "features", features)) for features in (one, other))
     sizes = {"one": (len(a), size), "reference": (len(b), against)}
     return _of_parts(metric, a, b, draw_parts(sizes, replicates=replicates, seed=seed), "one")
 
@@ -241,14 +245,14 @@ def _between(found: Mapping[str, _Measured]) -> dict[str, Any]:
     columns: dict[str, Any] = {"matched": matched.value, "matched_low": matched.low}
     columns["matched_high"] = matched.high
     halves = [measured.halves for measured in three if measured.halves is not None]
-    ends = None
-    if len(halves) == len(three):
-        # Of the ceiling less the matched distance, and less the floor.
-        gaps = np.array([[1, -1, 0], [1, 0, -1]])
-        values = gaps @ np.stack([measured.values for measured in three])
-        above, below = map(float, values.mean(axis=1))
-        again = np.einsum("gt,trk->grk", gaps, np.stack(halves))
-        ends = ratio_ends(above, below, covariance(again) + luck(values[:, None]))
+    if len(halves) < len(three):
+        return columns | {"note": TOO_FEW}
+    # Of the ceiling less the matched distance, and less the floor.
+    gaps = np.array([[1, -1, 0], [1, 0, -1]])
+    values = gaps @ np.stack([measured.values for measured in three])
+    above, below = map(float, values.mean(axis=1))
+    again = np.einsum("gt,trk->grk", gaps, np.stack(halves))
+    ends = ratio_ends(above, below, covariance(again) + luck(values[:, None]))
     if ends is None:
         return columns | {"note": NO_SCALE}
     return columns | {"score": above / below, "score_low": ends[0], "score_high": ends[1]}

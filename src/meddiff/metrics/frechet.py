@@ -19,7 +19,7 @@ from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, by_contents, estimate, half_samples
+from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
 from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: 
     warning. Arguments and errors are those of `fid`, with at least 8 images a set; `seed` fixes the
     subsets.
     """
-    a, b = map(by_contents, checked_pair("FID-infinity", features_a, features_b, at_least=8))
+    a, b = map(rows_by_contents, checked_pair("FID-infinity", features_a, features_b, at_least=8))
     warn_if_few(min(len(a), len(b)) // 4, a.shape[1])
     chance = stream(seed, "fid infinity")
     shares = np.repeat(_FRACTIONS, _SUBSETS)
@@ -110,26 +110,10 @@ def fid_interval(
     drawn from `seed`, `level` is the interval's coverage, and `progress` is called with the number
     of replicates done.
     """
-    halves = fid_halves(features_a, features_b, replicates=replicates, seed=seed, progress=progress)
+    a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
+    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    halves = _Weighted.of(a, b).distances(*weights, progress)
     return estimate(fid(features_a, features_b), halves, least=0, level=level)
-
-
-def fid_halves(
-    features_a: npt.ArrayLike,
-    features_b: npt.ArrayLike,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Array:
-    """Return the FID of each of the half-samples behind `fid_interval`, float64 (replicates,).
-
-    Half-samples of a set depend on its size and `seed` alone, so that values of several sets
-    against one reference belong together, row by row.
-    """
-    a, b = map(by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
-    half_a, half_b = half_samples(len(a), len(b), replicates=replicates, seed=seed)
-    return _Weighted.of(a, b).distances(half_a, half_b, progress)
 
 
 def weighted_fid(a: Array, b: Array) -> Callable[[Array, Array], Array]:

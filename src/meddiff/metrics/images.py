@@ -26,7 +26,7 @@ def checked(metric: object, name: str, images: Images, *, at_least: int) -> Imag
     return images if images.ndim == 4 else images[..., None]
 
 
-def by_contents(images: Images, seed: int = 0) -> npt.NDArray[np.intp]:
+def places_by_contents(images: Images, seed: int = 0) -> npt.NDArray[np.intp]:
     """Return the places of images (n, ...) in a random order that their pixels and `seed` decide.
 
     Their names and places do not count, so that the first k are the same images however the set is

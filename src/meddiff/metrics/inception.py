@@ -8,7 +8,7 @@ from scipy.special import entr
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.features import Array, checked
-from meddiff.metrics.intervals import Estimate, by_contents, estimate, half_samples
+from meddiff.metrics.intervals import Estimate, estimate, half_samples, rows_by_contents
 
 
 def inception_score(probabilities: npt.ArrayLike) -> float:
@@ -31,7 +31,7 @@ def inception_interval(
     Other arguments are those of `fid_interval`. The score grows with the number of images: the
     interval is for as many.
     """
-    given = by_contents(_checked(probabilities))
+    given = rows_by_contents(_checked(probabilities))
     value = inception_score(given)
     (halves,) = half_samples(len(given), replicates=replicates, seed=seed)
     found = estimate(value, _scores(given, halves), least=1, level=level)

@@ -19,7 +19,7 @@ the luck of the parts leaves in the metric itself is added (`drawn`).
 
 Intervals are normal ones, for the expected value at the same numbers of images, which a biased
 metric such as FID has above its value for endless images. Halves are drawn from images in an order
-that their contents decide (`by_contents`), so that the order in which they are given, or their
+that their contents decide (`rows_by_contents`), so that the order in which they are given, or their
 names, change nothing.
 """
 
@@ -248,7 +248,7 @@ def between_interval(
     return estimate(float(given.mean()), means, least=-np.inf, level=level)
 
 
-def by_contents(features: Array) -> Array:
+def rows_by_contents(features: Array) -> Array:
     """Return rows (n, d) in an order that they alone decide: that of a random projection.
 
     Equal rows, which alone have one place, can change places.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from meddiff.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, by_contents, estimate, half_samples
+from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
 
 Kernel = Callable[[Array, Array], Array]
 
@@ -44,17 +44,10 @@ def kid_interval(
     seed: int = 0,
 ) -> Estimate:
     """Return the KID with an interval; arguments are those of `fid_interval`."""
-    halves = kid_halves(features_a, features_b, replicates=replicates, seed=seed)
+    a, b = map(rows_by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
+    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    halves = weighted_kid(a, b)(*weights)
     return estimate(kid(features_a, features_b), halves, least=-np.inf, level=level)
-
-
-def kid_halves(
-    features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, replicates: int = 1000, seed: int = 0
-) -> Array:
-    """Return the KID of each of the half-samples behind `kid_interval`; see `fid_halves`."""
-    a, b = map(by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
-    halves = half_samples(len(a), len(b), replicates=replicates, seed=seed)
-    return weighted_kid(a, b)(*halves)
 
 
 def weighted_kid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
@@ -85,24 +78,11 @@ def cmmd_interval(
     seed: int = 0,
 ) -> Estimate:
     """Return the CMMD with an interval; arguments are those of `cmmd` and `fid_interval`."""
-    options = {"replicates": replicates, "seed": seed}
-    halves = cmmd_halves(embeddings_a, embeddings_b, sigma=sigma, **options)
+    a, b = map(rows_by_contents, checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST))
+    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    halves = weighted_cmmd(a, b, sigma=sigma)(*weights)
     value = cmmd(embeddings_a, embeddings_b, sigma=sigma)
     return estimate(value, halves, least=-np.inf, level=level)
-
-
-def cmmd_halves(
-    embeddings_a: npt.ArrayLike,
-    embeddings_b: npt.ArrayLike,
-    *,
-    sigma: float = 10.0,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> Array:
-    """Return the CMMD of each of the half-samples behind `cmmd_interval`; see `fid_halves`."""
-    a, b = map(by_contents, checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST))
-    halves = half_samples(len(a), len(b), replicates=replicates, seed=seed)
-    return weighted_cmmd(a, b, sigma=sigma)(*halves)
 
 
 def weighted_cmmd(a: Array, b: Array, *, sigma: float = 10.0) -> Callable[[Array, Array], Array]:

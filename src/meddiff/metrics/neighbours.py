@@ -1,17 +1,14 @@
 """What nearest neighbours tell: fidelity, diversity, and copies of training images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import hypergeom, mannwhitneyu
-from sklearn.metrics import (
-    pairwise_distances,
-    pairwise_distances_argmin,
-    pairwise_distances_chunked,
-)
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
 from meddiff.errors import MeddiffError
@@ -19,7 +16,9 @@ from meddiff.metrics.features import Array, checked_pair
 
 _ROUNDING = 1e-7
 COPY = 1 / 3
-"""Part of the distance at which the closest unseen image lies, below which an image is a copy."""
+"""Part of the relative distance of the closest unseen image, below which an image is a copy."""
+AROUND = 5
+"""Distances are relative to that of the so-many-th nearest training image."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def fidelity(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, neighbours: int =
     (NeurIPS 2019), and Naeem et al., "Reliable fidelity and diversity metrics for generative
     models" (ICML 2020), eq. 2 to 5. An image reaches as far as its `neighbours`-th nearest
     neighbour in its own set, that distance included, up to rounding. Values depend on the
-    numbers of images: compare sets of equal size.
+    numbers of images: compare sets of equal size. Memory is that of `weighted_fidelity`.
 
     Raises MeddiffError as `fid` does, or if a set holds no more images than `neighbours`.
     """
@@ -62,24 +61,8 @@ def fidelity(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, neighbours: int =
                 f"precision and recall: neighbours is {neighbours}, and {name} holds "
                 f"{len(features)} images: use from 1 to {len(features) - 1}"
             )
-    a, b = _centred(a, b)
-    reach_a, reach_b = _reach(a, neighbours), _reach(b, neighbours)
-    near_synthetic = np.zeros(len(b), dtype=np.int64)
-    reached, covered = np.empty(len(a), dtype=bool), np.empty(len(a), dtype=bool)
-    start = 0
-    for distances in pairwise_distances_chunked(a, b):
-        rows = slice(start, start + len(distances))
-        within = distances <= reach_a[rows, None]
-        near_synthetic += within.sum(0)
-        covered[rows] = within.any(1)
-        reached[rows] = (distances <= reach_b).any(1)
-        start += len(distances)
-    return Fidelity(
-        precision=float((near_synthetic > 0).mean()),
-        recall=float(reached.mean()),
-        density=float(near_synthetic.mean() / neighbours),
-        coverage=float(covered.mean()),
-    )
+    weights = (np.ones((1, len(features))) for features in (a, b))
+    return Fidelity(*map(float, weighted_fidelity(a, b)(*weights, int(neighbours))[:, 0]))
 
 
 def weighted_fidelity(real: Array, synthetic: Array) -> Callable[[Array, Array, int], Array]:
@@ -124,7 +107,8 @@ class Memorisation:
         p_value: of a synthetic set this close or closer, if it were as far as unseen images.
         suspects: synthetic images that are closer than all unseen ones but the closest 1 %.
         suspects_p: of as many suspects or more, if synthetic images were as far as unseen ones.
-        identical: suspects at less than a third of that distance.
+        identical: suspects whose relative distance (`Nearest.relative`) is below a third of that of
+            all unseen images but the closest 1 %.
         nearest: for every synthetic image the place of its nearest training image, int (m,).
         distances: that distance, float64 (m,).
     """
@@ -171,43 +155,90 @@ def memorisation(
     Raises:
         MeddiffError: as `fid` does, or most unseen images are training images.
     """
-    nearest, distances = nearest_training(training, synthetic)
-    _, baseline = nearest_training(training, unseen, name="unseen")
-    return judge_copies(nearest, distances, baseline)
+    synthetic_nearest = nearest_training(training, [synthetic])
+    return judge_copies(synthetic_nearest, nearest_training(training, [unseen], name="unseen"))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """What lies nearest to each of m images among those of training.
+
+    Attributes:
+        places: place of the nearest training image, int (m,).
+        distances: its distance, float64 (m,).
+        around: distance of the 5th nearest training image, or of the farthest of fewer, (m,).
+    """
+
+    places: npt.NDArray[np.intp]
+    distances: Array
+    around: Array
+
+    @property
+    def relative(self) -> Array:
+        """Distance as a part of what it is to the surroundings, in [0, 1], float64 (m,).
+
+        After Carlini et al., "Extracting training data from diffusion models" (USENIX Security
+        2023), section 4: images of a homogeneous kind are close to each other, and far from being
+        copies.
+        """
+        return np.divide(
+            self.distances, self.around, out=np.zeros(len(self.around)), where=self.distances > 0
+        )
 
 
 def nearest_training(
-    training: npt.ArrayLike, drawn: npt.ArrayLike, *, name: str = "synthetic"
-) -> tuple[npt.NDArray[np.intp], Array]:
-    """Return for each row of `drawn` (m, d) the place of the nearest of `training` (n, d), and its
-    distance; `name` is what errors call it."""
+    training: npt.ArrayLike, views: Iterable[npt.ArrayLike], *, name: str = "synthetic"
+) -> Nearest:
+    """Return what is nearest to each of m images among `training` (n, d).
+
+    `views` holds the images as features (m, d), once or more, e.g. turned: the view counts that
+    comes nearest to a training image. `name` is what errors call them.
+    """
     names = ("training", name)
-    trained, queries = checked_pair("memorisation", training, drawn, names=names, at_least=1)
-    return _nearest(*_centred(trained, queries))
+    pairs = (
+        checked_pair("memorisation", training, view, names=names, at_least=1) for view in views
+    )
+    found = [_nearest(*_centred(*pair)) for pair in pairs]
+    places, distances = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    around = np.empty(len(places))
+    for row, (place, apart) in enumerate(zip(places, distances, strict=True)):
+        # Each training image by its best view.
+        best = np.full(len(place), np.inf)
+        np.minimum.at(best, np.unique(place, return_inverse=True)[1], apart)
+        best.sort()
+        around[row] = best[np.isfinite(best)][:AROUND][-1]
+    rows, best_view = np.arange(len(places)), distances.argmin(axis=1)
+    return Nearest(places[rows, best_view], distances[rows, best_view], around)
 
 
-def judge_copies(nearest: npt.NDArray[np.intp], distances: Array, baseline: Array) -> Memorisation:
-    """Return what distances of synthetic images tell beside those of unseen ones, (m,) and (k,).
+def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
+    """Return what the distances of m synthetic images tell beside those of k unseen ones.
 
-    Unseen images that are training images, as they are or encoded anew, would set the limit below
-    which a copy lies. They are left out, by the rule for synthetic images: closer than a third of
-    the distance at which the closest of the others lies.
+    Unseen images that are training images, as they are or encoded anew, would set the limits below
+    which a copy lies. They are left out, by the rule for synthetic images: closer than all others,
+    and in relative distance closer than a third of the closest of the others.
 
     Raises:
         MeddiffError: more than half of the unseen images are such.
     """
-    duplicates = _duplicates(baseline)
-    if duplicates > len(baseline) / 2:
+    close = _below_gap(unseen.relative)
+    others = np.sort(unseen.relative[~close])
+    # Close, but not to be told from those of a kind that has few training images.
+    twins = close & (unseen.distances < unseen.distances[~close].min(initial=np.inf))
+    duplicates = int(twins.sum())
+    if duplicates > len(twins) / 2:
         raise MeddiffError(
-            f"memorisation: {duplicates} of {len(baseline)} unseen images are training images, or "
+            f"memorisation: {duplicates} of {len(twins)} unseen images are training images, or "
             "nearly so: give images that the model has not learnt from (protocol: audited keeps "
             "some)"
         )
-    baseline = np.sort(baseline)[duplicates:]
+    distances, baseline = synthetic.distances, np.sort(unseen.distances[~twins])
     test = mannwhitneyu(baseline, distances, alternative="greater")
     rank = max(1, len(baseline) // 100)
     limit = baseline[rank - 1]
-    suspects = int((distances < limit).sum())
+    suspected = distances < limit
+    suspects = int(suspected.sum())
+    copied = synthetic.relative < others[min(rank, len(others)) - 1] * COPY
     # At most rank - 1 of the images in front of the limit, suspects among them, are unseen.
     chance = hypergeom(len(distances) + len(baseline), len(baseline), suspects + rank - 1)
     return Memorisation(
@@ -218,33 +249,23 @@ def judge_copies(nearest: npt.NDArray[np.intp], distances: Array, baseline: Arra
         p_value=float(test.pvalue),
         suspects=suspects,
         suspects_p=float(chance.cdf(rank - 1)),
-        identical=int((distances < limit * COPY).sum()),
-        nearest=nearest,
+        identical=int((suspected & copied).sum()),
+        nearest=synthetic.places,
         distances=distances,
     )
 
 
-def _duplicates(baseline: Array) -> int:
-    """Count distances below the last gap that a copy would leave."""
-    ordered = np.sort(baseline)
-    gaps = np.flatnonzero(ordered[:-1] < ordered[1:] * COPY)
-    return max(int(gaps[-1]) + 1 if len(gaps) else 0, int((ordered == 0).sum()))
+def _below_gap(relative: Array) -> npt.NDArray[np.bool_]:
+    """Return which relative distances are below the last gap that copies leave; 1 is the most."""
+    ordered = np.sort(relative)
+    gaps = ordered < np.append(ordered[1:], 1) * COPY
+    return relative <= ordered[gaps].max(initial=-np.inf)
 
 
 def _centred(a: Array, b: Array) -> tuple[Array, Array]:
     """Shift both sets alike: distances of short vectors lose fewer digits."""
     centre = a.mean(axis=0)
     return a - centre, b - centre
-
-
-def _reach(features: Array, neighbours: int) -> Array:
-    """Distance of every image to its k-th nearest neighbour in the same set."""
-    lengths, start, parts = np.linalg.norm(features, axis=1), 0, []
-    for distances in pairwise_distances_chunked(features):
-        rows = slice(start, start + len(distances))
-        parts.append(_farthest(distances, lengths[rows], neighbours))
-        start += len(distances)
-    return np.concatenate(parts)
 
 
 def _farthest(distances: Array, lengths: Array, neighbours: int) -> Array:
@@ -258,11 +279,12 @@ def _farthest(distances: Array, lengths: Array, neighbours: int) -> Array:
 
 
 def _nearest(trained: Array, drawn: Array) -> tuple[npt.NDArray[np.intp], Array]:
-    """Return for every row of `drawn` the place of the nearest training image and its distance."""
-    nearest = pairwise_distances_argmin(drawn, trained)
+    """Return for every row of `drawn` the places of the nearest training images, and distances."""
+    search = NearestNeighbors(n_neighbors=min(AROUND, len(trained)), algorithm="brute").fit(trained)
+    places = search.kneighbors(drawn, return_distance=False)
+    distances = np.empty(places.shape)
     # Anew, so that a copy's distance is 0 to the last digit.
-    distances = [
-        np.linalg.norm(drawn[rows] - trained[nearest[rows]], axis=1)
-        for rows in gen_batches(len(drawn), 1024)
-    ]
-    return nearest, np.concatenate(distances)
+    for rows in gen_batches(len(drawn), 1024):
+        for rank, nearest in enumerate(places[rows].T):
+            distances[rows, rank] = np.linalg.norm(drawn[rows] - trained[nearest], axis=1)
+    return places, distances

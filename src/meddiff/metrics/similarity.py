@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.metrics.images import by_contents
+from meddiff.metrics.images import places_by_contents
 from meddiff.metrics.intervals import LEAST, Estimate, between_interval, without_interval
 from meddiff.metrics.rows import counts, interval, matrix_rows, mean_of_pairs
 from meddiff.metrics.settings import SMALLEST_WINDOW
@@ -67,6 +67,7 @@ def similarity_rows(
     pairs: Mapping[str, np.ndarray],
     count: int,
     *,
+    size: int,
     replicates: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -78,6 +79,7 @@ def similarity_rows(
         pairs: values of each pair by metric ("ssim", "ms_ssim"); none where images are too small,
             whose row has a `note` in place of a value.
         count: number of images in the set.
+        size: their shorter side in px.
         replicates: random half-samples behind an interval.
         seed: seed of the run.
     """
@@ -90,7 +92,7 @@ def similarity_rows(
             **_over_pairs(values, replicates, seed),
             **counts(images, count, 0),
             "dimension": pd.NA,
-            "note": "" if len(values) else f"no {metric}: the images are too small",
+            "note": too_small(metric, size),
         }
         for metric, values in pairs.items()
     )
@@ -127,7 +129,7 @@ def similarity_matrix(
         One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b;
         values are empty where images are too small.
     """
-    chosen = {key: images[by_contents(images, seed)[:most]] for key, images in sets.items()}
+    chosen = {key: images[places_by_contents(images, seed)[:most]] for key, images in sets.items()}
     cells: dict[tuple[tuple[str, str], tuple[str, str]], Estimate] = {}
     for done, (one, other) in enumerate(combinations_with_replacement(chosen, 2), start=1):
         if too_small(metric, min(chosen[one].shape[1:3])):
