@@ -111,8 +111,8 @@ def fid_interval(
     of replicates done.
     """
     a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
-    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
-    halves = _Weighted.of(a, b).distances(*weights, progress)
+    half_a, half_b = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    halves = _Weighted.of(a, b).distances(half_a, half_b, progress)
     return estimate(fid(features_a, features_b), halves, least=0, level=level)
 
 

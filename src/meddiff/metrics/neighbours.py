@@ -61,8 +61,8 @@ def fidelity(real: npt.ArrayLike, synthetic: npt.ArrayLike, *, neighbours: int =
                 f"precision and recall: neighbours is {neighbours}, and {name} holds "
                 f"{len(features)} images: use from 1 to {len(features) - 1}"
             )
-    weights = (np.ones((1, len(features))) for features in (a, b))
-    return Fidelity(*map(float, weighted_fidelity(a, b)(*weights, int(neighbours))[:, 0]))
+    every_a, every_b = np.ones((1, len(a))), np.ones((1, len(b)))
+    return Fidelity(*map(float, weighted_fidelity(a, b)(every_a, every_b, int(neighbours))[:, 0]))
 
 
 def weighted_fidelity(real: Array, synthetic: Array) -> Callable[[Array, Array, int], Array]:
