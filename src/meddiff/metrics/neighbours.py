@@ -16,9 +16,9 @@ from meddiff.metrics.features import Array, checked_pair
 
 _ROUNDING = 1e-7
 COPY = 1 / 3
-"""Part of the relative distance of the closest unseen image, below which an image is a copy."""
+"""A copy is within this part of the distance of the closest unseen image, and of `AROUND`."""
 AROUND = 5
-"""Distances are relative to that of the so-many-th nearest training image."""
+"""Nearest training images, the farthest of which tells the distance of the surroundings."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Memorisation:
         p_value: of a synthetic set this close or closer, if it were as far as unseen images.
         suspects: synthetic images that are closer than all unseen ones but the closest 1 %.
         suspects_p: of as many suspects or more, if synthetic images were as far as unseen ones.
-        identical: suspects whose relative distance (`Nearest.relative`) is below a third of that of
-            all unseen images but the closest 1 %.
+        identical: suspects at less than a third of that distance that are near a training image for
+            their surroundings, too (`Nearest.near`).
         nearest: for every synthetic image the place of its nearest training image, int (m,).
         distances: that distance, float64 (m,).
     """
@@ -174,16 +174,13 @@ class Nearest:
     around: Array
 
     @property
-    def relative(self) -> Array:
-        """Distance as a part of what it is to the surroundings, in [0, 1], float64 (m,).
+    def near(self) -> npt.NDArray[np.bool_]:
+        """Which images are equal to a training image or at less than a third of `around`, (m,).
 
         After Carlini et al., "Extracting training data from diffusion models" (USENIX Security
-        2023), section 4: images of a homogeneous kind are close to each other, and far from being
-        copies.
+        2023), section 4: images of a homogeneous kind are close to each other, and are no copies.
         """
-        return np.divide(
-            self.distances, self.around, out=np.zeros(len(self.around)), where=self.distances > 0
-        )
+        return (self.distances < self.around * COPY) | (self.distances == 0)
 
 
 def nearest_training(
@@ -214,31 +211,26 @@ def nearest_training(
 def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     """Return what the distances of m synthetic images tell beside those of k unseen ones.
 
-    Unseen images that are training images, as they are or encoded anew, would set the limits below
-    which a copy lies. They are left out, by the rule for synthetic images: closer than all others,
-    and in relative distance closer than a third of the closest of the others.
+    Unseen images that are training images, as they are or encoded anew, would set the limit below
+    which a copy lies. They are left out, by the rule for synthetic images: from the closest one up,
+    those that are near, and closer than a third of the distance of the closest of the others.
 
     Raises:
         MeddiffError: more than half of the unseen images are such.
     """
-    close = _below_gap(unseen.relative)
-    others = np.sort(unseen.relative[~close])
-    # Close, but not to be told from those of a kind that has few training images.
-    twins = close & (unseen.distances < unseen.distances[~close].min(initial=np.inf))
-    duplicates = int(twins.sum())
-    if duplicates > len(twins) / 2:
+    distances, baseline = synthetic.distances, np.sort(unseen.distances)
+    duplicates = _duplicates(unseen)
+    if duplicates > len(baseline) / 2:
         raise MeddiffError(
-            f"memorisation: {duplicates} of {len(twins)} unseen images are training images, or "
+            f"memorisation: {duplicates} of {len(baseline)} unseen images are training images, or "
             "nearly so: give images that the model has not learnt from (protocol: audited keeps "
             "some)"
         )
-    distances, baseline = synthetic.distances, np.sort(unseen.distances[~twins])
+    baseline = baseline[duplicates:]
     test = mannwhitneyu(baseline, distances, alternative="greater")
     rank = max(1, len(baseline) // 100)
     limit = baseline[rank - 1]
-    suspected = distances < limit
-    suspects = int(suspected.sum())
-    copied = synthetic.relative < others[min(rank, len(others)) - 1] * COPY
+    suspects = int((distances < limit).sum())
     # At most rank - 1 of the images in front of the limit, suspects among them, are unseen.
     chance = hypergeom(len(distances) + len(baseline), len(baseline), suspects + rank - 1)
     return Memorisation(
@@ -249,17 +241,19 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
         p_value=float(test.pvalue),
         suspects=suspects,
         suspects_p=float(chance.cdf(rank - 1)),
-        identical=int((suspected & copied).sum()),
+        identical=int((synthetic.near & (distances < limit * COPY)).sum()),
         nearest=synthetic.places,
         distances=distances,
     )
 
 
-def _below_gap(relative: Array) -> npt.NDArray[np.bool_]:
-    """Return which relative distances are below the last gap that copies leave; 1 is the most."""
-    ordered = np.sort(relative)
-    gaps = ordered < np.append(ordered[1:], 1) * COPY
-    return relative <= ordered[gaps].max(initial=-np.inf)
+def _duplicates(unseen: Nearest) -> int:
+    """Count the closest images, all of them near, below the last gap that a copy would leave."""
+    order = unseen.distances.argsort(kind="stable")
+    ordered = np.append(unseen.distances[order], np.inf)
+    run = int(np.append(unseen.near[order], False).argmin())
+    gaps = np.flatnonzero(ordered[:run] < ordered[1 : run + 1] * COPY)
+    return int(gaps[-1]) + 1 if len(gaps) else 0
 
 
 def _centred(a: Array, b: Array) -> tuple[Array, Array]:
