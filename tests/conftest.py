@@ -107,7 +107,7 @@ def snakemake(programs: Path) -> Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=800,
+            timeout=2000,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout[-6000:]

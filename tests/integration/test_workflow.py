@@ -216,6 +216,7 @@ def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_every_table_has_the_same_bits_in_a_plain_run(smoke_run, snakemake, tmp_path):
     """One process a job, as users run it; the smoke run's are forks of a warm one."""
     program = Path(sys.executable).with_name("snakemake")
