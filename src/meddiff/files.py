@@ -147,7 +147,7 @@ def _owned_by(path: Path) -> str:
         return ""
     try:
         owner = path.owner()
-    except (KeyError, NotImplementedError):
+    except (KeyError, RuntimeError):  # no such user, or a system without owners
         owner = f"user {status.st_uid}"
     return f" belongs to {owner}, mode {stat.S_IMODE(status.st_mode):o}"
 

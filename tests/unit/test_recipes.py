@@ -152,10 +152,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Extractors, a published and a trained one.
     (package / "extractors/tiny.py").write_text(NET)
     module = "def _tiny():\n    from meddiff.extractors import tiny\n\n    return tiny\n\n\n"
-    registry = package / "extractors/registry.py"
-    insert(registry, "TRAINED: ", module)
-    insert(registry, '    "resnet50": _resnet50,', '    "small": _tiny,\n')
-    insert(registry, '    "radimagenet": _radimagenet,', '    "tiny": _tiny,\n')
+    nets = package / "extractors/registry.py"
+    insert(nets, "TRAINED: ", module)
+    insert(nets, '    "resnet50": _resnet50,', '    "small": _tiny,\n')
+    insert(nets, '    "radimagenet": _radimagenet,', '    "tiny": _tiny,\n')
     insert(root / "workflow/rules/extractors.smk", "\n\nrule train_unet:", RULE)
     rows = package / "data/registry.csv"
     rows.write_text(

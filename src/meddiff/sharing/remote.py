@@ -59,9 +59,7 @@ def keep(records: Records, checked: Records, staged: dict[str, list[str]], run: 
         _dvc(["commit", "--force", "--no-relink", *whole], run)
 
 
-def push(
-    records: Records, staged: dict[str, list[str]], root: Path, run: Path, remote: str | None
-) -> None:
+def push(staged: dict[str, list[str]], run: Path, remote: str | None) -> None:
     """Upload what the remote lacks, and see that it then lacks nothing.
 
     Raises:

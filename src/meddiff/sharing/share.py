@@ -53,7 +53,7 @@ def share(
     staged = remote.stages(plan.root, plan.run)
     with _UndoUnlessFinished(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
         remote.keep(carried, checked, staged, plan.run)
-        remote.push(carried, staged, plan.root, plan.run, to)
+        remote.push(staged, plan.run, to)
     for path, record in records.items():
         if before.get(path) != record:
             write_record(record, SHARED)
