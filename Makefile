@@ -29,7 +29,7 @@ env: .venv/.ready
 demo: env
 	$(BIN)/snakemake --cores 1 $(TABLE)
 	@echo
-	@$(BIN)/python -m meddiff.show $(TABLE)
+	@$(BIN)/python -m meddiff.reporting.show $(TABLE)
 	@echo
 	@echo "The table: $(TABLE)"
 	@echo "What each cell was made from: $(BIN)/meddiff verify $(TABLE)"
@@ -57,7 +57,7 @@ format: env
 	$(BIN)/snakefmt Snakefile workflow
 
 config: env
-	$(BIN)/python -m meddiff.config_files config
+	$(BIN)/python -m meddiff.workflow.config_files config
 
 lock:
 	uv pip compile --universal --python-version 3.11 --group dev --no-annotate \

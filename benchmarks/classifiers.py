@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Resize, ToTensor
 
-from meddiff.cas.classifier import Lesson
+from meddiff.cas.base import Lesson
 from meddiff.cas.nets import skinlesnet
 from meddiff.cas.settings import Cas
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view

@@ -6,7 +6,7 @@
 Both sides have the same net, images, optimiser and effective batch. The peer is the loop of
 MONAI's tutorials in float32: DiffusionInferer draws times and noise and calls the net, gradients
 add up over `accumulate` batches; it samples with DiffusionInferer and DDIMScheduler at as many
-steps as ours. Ours is a step of `meddiff.diffusion.engine` with all that belongs to it (order,
+steps as ours. Ours is a step of `meddiff.diffusion.trainer` with all that belongs to it (order,
 streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile` are what a user
 can choose. A start is a new process that imports, builds the net, takes one step and ends.
 
@@ -31,13 +31,13 @@ from monai.inferers import DiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import mse_loss
 
-from meddiff.diffusion.engine import Training
+from meddiff.diffusion.distributed import connect
 from meddiff.diffusion.launch import TrainingJob
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
-from meddiff.diffusion.processes import connect
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import Diffusion, Sampler
+from meddiff.diffusion.trainer import Training
 
 NETS = {
     32: {"channels": [16, 32, 64], "attention": [False, False, True], "head_channels": 64},

@@ -17,12 +17,12 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from meddiff.arrays import load_images
+from meddiff.core.arrays import load_images
 from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import Sampler
 from meddiff.extractors.extractor import load_extractor
-from meddiff.figures.grids import save_picture, stages
 from meddiff.metrics import fid_interval, kid_interval
+from meddiff.reporting.figures.grids import save_picture, stages
 
 CONTENDERS = [
     ("ddpm", 1000, "even"),
@@ -53,7 +53,7 @@ def main() -> None:
     model = load_ddpm(run / f"models/ddpm/{name}.safetensors", compiled=options.compiled)
     extractor = load_extractor(run / f"models/{options.extractor}.safetensors")
     real, unseen = (
-        extractor.features(load_images(run / f"data/lesions/{split}/{name}.npy"))
+        extractor.features(load_images(run / f"data/images/{split}/{name}.npy"))
         for split in ("train", "test")
     )
     arithmetic = options.precision + (", compiled" if options.compiled else "")

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from meddiff.core.randomness import stream
 from meddiff.metrics.distances import distance_rows
-from meddiff.randomness import stream
 
 COVER = ("precision", "recall", "density", "coverage")
 NUMBERS = {

@@ -26,10 +26,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from meddiff.config import Config, load_config
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import block_of
 from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.workflow.config import Config, load_config
 
 IMAGES = {"malignant": 5768, "benign": 6834, "hand": 7999}
 """Images that the study trained each DDPM on (sections 5.1 and 5.2)."""

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meddiff.console import printable, run_command, say
-from meddiff.errors import MeddiffError
+from meddiff.core.console import printable, run_command, say
+from meddiff.core.errors import MeddiffError
 
 if TYPE_CHECKING:
     from meddiff.extractors.extractor import Extractor
@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _share(options: argparse.Namespace, rest: list[str]) -> int:
-    from meddiff.sharing.dag import open_plan
-    from meddiff.sharing.share import share
+    from meddiff.workflow.sharing.dag import open_plan
+    from meddiff.workflow.sharing.share import share
 
     with open_plan(rest) as plan:
         share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=say)
@@ -101,8 +101,8 @@ def _share(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _restore(options: argparse.Namespace, rest: list[str]) -> int:
-    from meddiff.sharing import restore
-    from meddiff.sharing.dag import check_lock, in_run_directory, open_plan
+    from meddiff.workflow.sharing import restore
+    from meddiff.workflow.sharing.dag import check_lock, in_run_directory, open_plan
 
     origin = options.remote
     if options.replace:
@@ -123,17 +123,17 @@ def _restore(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _verify(options: argparse.Namespace, rest: list[str]) -> int:
-    from meddiff.sharing.dag import open_plan
-    from meddiff.sharing.verify import verify
+    from meddiff.workflow.sharing.dag import open_plan
+    from meddiff.workflow.sharing.verify import verify
 
     with open_plan(rest, reading=True) as plan:
         return verify(plan, cell=options.cell, as_json=options.json, origin=options.remote, say=say)
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
-    from meddiff.devices import choose_device
-    from meddiff.evaluation import as_text, evaluate, read_image_set
-    from meddiff.extractors.published import find_extractor
+    from meddiff.core.devices import choose_device
+    from meddiff.evaluation.evaluate import as_text, evaluate, read_image_set
+    from meddiff.extractors.pretrained import find_extractor
 
     if rest:
         raise MeddiffError(f"evaluate does not know {' '.join(rest)}: see meddiff evaluate --help")

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from conftest import ROOT, SMOKE, planned
-from meddiff.sharing.dag import open_plan
+from meddiff.workflow.sharing.dag import open_plan
 
 OUTPUTS = ("data", "models", "predictions", "features", "metrics", "cas", "results", ".snakemake")
 TABLE = "results/table_5_2.csv"

@@ -18,7 +18,7 @@ from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import published
 
-SPLIT = "data/lesions/split.csv"
+SPLIT = "data/images/split.csv"
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_fault_is_named_with_its_remedy(folder, run_folder, tmp_path, name):
     plant(folder)
     line = told(run_folder())
     assert re.search(pattern, line), line
-    assert not (tmp_path / "run/data/lesions/index.csv").exists()
+    assert not (tmp_path / "run/data/images/index.csv").exists()
     assert leftovers(tmp_path / "run") == []
 
 
@@ -163,10 +163,10 @@ def test_odd_formats_are_converted_and_turned(folder, run_folder, tmp_path):
     gradient = np.zeros((40, 48, 3), np.uint8)
     gradient[:, :24] = 255
     Image.fromarray(gradient).save(images / "im11.jpg", exif=turned, quality=95)
-    run_folder("data/lesions/train/a.npy", check=True)
-    index = pd.read_csv(tmp_path / "run/data/lesions/index.csv").set_index("id")
+    run_folder("data/images/train/a.npy", check=True)
+    index = pd.read_csv(tmp_path / "run/data/images/index.csv").set_index("id")
     assert (index.loc["im11", "width"], index.loc["im11", "height"]) == (40, 48)
-    assert np.load(tmp_path / "run/data/lesions/train/a.npy").dtype == np.uint8
+    assert np.load(tmp_path / "run/data/images/train/a.npy").dtype == np.uint8
 
 
 @pytest.fixture
@@ -201,12 +201,12 @@ def test_a_read_only_results_folder_stops_before_any_work(mount, snakemake, tmp_
 
 def test_a_full_disk_leaves_no_half_written_file(mount, snakemake, tmp_path):
     run = tmp_path / "run"
-    mount(run / "data/lesions/train", "size=16k")
-    (run / "data/lesions/train/mine.txt").touch()  # or Snakemake tidies the mount point away
-    done = snakemake(run, "data/lesions/train/benign.npy", check=False)
+    mount(run / "data/images/train", "size=16k")
+    (run / "data/images/train/mine.txt").touch()  # or Snakemake tidies the mount point away
+    done = snakemake(run, "data/images/train/benign.npy", check=False)
     line = told(done)
-    assert "no space left" in line and "data/lesions/train/benign" in line
-    assert not (run / "data/lesions/train/benign.npy").exists()
+    assert "no space left" in line and "data/images/train/benign" in line
+    assert not (run / "data/images/train/benign.npy").exists()
     assert leftovers(run) == []
     assert (run / SPLIT).stat().st_size > 0
 

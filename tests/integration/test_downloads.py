@@ -96,8 +96,8 @@ def test_kaggle_from_end_to_end(server, run):
     images = published("kaggle", "2019")["images"]
     server.plan(address(images), Break(after=20_000, times=2))
     server.plan(address(published("isic", "2020")["diagnoses"]), Status(code=503, times=1))
-    directory, _ = run("kaggle", *AUDIT, "data/lesions/train/benign.npy")
-    index = pd.read_csv(directory / "data/lesions/index.csv", dtype="string")
+    directory, _ = run("kaggle", *AUDIT, "data/images/train/benign.npy")
+    index = pd.read_csv(directory / "data/images/index.csv", dtype="string")
     assert len(index) == len(PLAN) == 120
     expected = PLAN["target"].map({0: "benign", 1: "malignant"}).value_counts()
     assert index["label"].value_counts().to_dict() == expected.to_dict()
@@ -115,9 +115,9 @@ def test_the_archive_from_end_to_end(server, run):
     images = published("isic", "2020")["images"]
     size = (server.folder / address(images)[1:]).stat().st_size
     server.plan(address(images), Break(after=size // 3, times=2))
-    directory, _ = run("isic", AUDIT[1], "data/lesions/split.csv", label_policy="malignant")
+    directory, _ = run("isic", AUDIT[1], "data/images/split.csv", label_policy="malignant")
     assert server.sent(address(images)) < size + 100_000
-    index = pd.read_csv(directory / "data/lesions/split.csv", dtype="string")
+    index = pd.read_csv(directory / "data/images/split.csv", dtype="string")
     assert len(index) == len(PLAN)
     carcinoma = index["diagnosis"].isin(["MEL", "BCC", "SCC", "AK"])
     assert (index["label"].eq("malignant") == carcinoma).all()

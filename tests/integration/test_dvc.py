@@ -10,9 +10,9 @@ import yaml
 from collaboration import TABLE, merge, new_project
 
 from conftest import ROOT
-from meddiff.config import load_config
-from meddiff.errors import MeddiffError
-from meddiff.sharing.dag import open_plan
+from meddiff.core.errors import MeddiffError
+from meddiff.workflow.config import load_config
+from meddiff.workflow.sharing.dag import open_plan
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LARGER = {"data": {"size": 64, "hand": {"size": 64}}}

@@ -54,7 +54,7 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     assert set(quality["class"]) == {"nevus", "keratosis", "melanoma", "mean"}
     assert (quality["data"] == "mine").all() and quality["value"].notna().all()
     assert set(quality["extractor"].dropna()) == {"unet", "skinlesnet", "resnet50"}
-    split = pd.read_csv(run / "data/lesions/split.csv").dropna(subset=["split"])
+    split = pd.read_csv(run / "data/images/split.csv").dropna(subset=["split"])
     assert (split.groupby("patient")["split"].nunique() == 1).all()
     trained = pd.read_csv(run / "data/segmentation/train/images.csv")["id"]
     assert set(trained) <= set(split.loc[split["split"] == "train", "id"])
@@ -104,6 +104,6 @@ def test_real_images_without_masks(snakemake, real_images, tmp_path):
     assert len(unet) == 2 and unet["value"].isna().all()
     assert unet["note"].str.contains("data.folder.masks").all()
     assert table.loc[table["extractor"] != "unet", "value"].notna().all()
-    index = pd.read_csv(run / "data/lesions/index.csv").set_index("id")
+    index = pd.read_csv(run / "data/images/index.csv").set_index("id")
     assert index["duplicate_of"].dropna().to_dict() == {"ISIC_0000280": "ISIC_0000279"}
     assert len(index) == 211

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, SMOKE
-from meddiff.checkpoints import load_checkpoint
+from meddiff.core.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -52,7 +52,7 @@ REBUILT = """
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
-from meddiff.provenance import record as r
+from meddiff.workflow.provenance import record as r
 path, text = sys.argv[1:]
 Path(path).write_text(text)
 shared = r.read_records(r.SHARED)[path]
@@ -111,7 +111,7 @@ class TestRestore:
 
     @slow
     def test_a_refused_rebuild_can_be_demanded_and_gives_the_same_bytes(self, alice, bob):
-        target = "data/lesions/split.csv"
+        target = "data/images/split.csv"
         assert bob.snakemake(target, check=False).returncode != 0
         bob.snakemake(target, "--config", "rebuild=true")
         assert (bob.root / target).read_bytes() == (alice.root / target).read_bytes()
@@ -256,7 +256,9 @@ CODE = {
     "a comment in the configuration": ("config/config.yaml", "scale:", "# ours\nscale:", {}),
     "a comment in a script": ("workflow/scripts/sample.py", "state =", "# ours\nstate =", {}),
     "a docstring": ("src/meddiff/diffusion/training.py", '"""Training', '"""The training', {}),
-    "a module that only reports": ("src/meddiff/progress.py", "import", "import sys\nimport", {}),
+    "a module that only reports": (
+        "src/meddiff/core/progress.py", "import", "import sys\nimport", {},
+    ),
     "a script": (
         "workflow/scripts/distances.py", "with job(", "extra = 1\nwith job(",
         {"distances": 3, "table_5_2": 1, "all": 1},
@@ -273,7 +275,7 @@ CODE = {
          "table_5_2": 1, **CAS, "image_sets_figure": 1, "samples_figure": 3, "denoising_figure": 3,
          "check_samples": 1, "section_5_1": 1, "all": 1},
     ),
-    "a training's keeper": ("src/meddiff/diffusion/state.py", "WAIT = 60", "WAIT = 61", {}),
+    "a training's keeper": ("src/meddiff/diffusion/checkpointing.py", "WAIT = 60", "WAIT = 61", {}),
     "a rule's parameter": (
         "workflow/rules/metrics.smk", 'code=code("distances.py"),',
         'code=code("distances.py"), more=1,',
@@ -380,7 +382,7 @@ class TestTwoSharers:
         assert "bit-identical to the one shared by bob" in bob.meddiff("verify", TABLE).stdout
 
     def test_runs_of_other_configurations_live_side_by_side(self, alice, tmp_path):
-        target = "data/lesions/split.csv"
+        target = "data/images/split.csv"
         bob = alice.clone(tmp_path / "bob")
         (bob.root / "config/other.yaml").write_text("seed: 1\n")
         other = ("--directory", "runs/other", "--configfile", "config/other.yaml")
@@ -446,7 +448,7 @@ class TestOneWorkingTree:
 
     def test_raw_archives_may_stay_at_home(self, alice, tmp_path):
         host = alice.clone(tmp_path / "host")
-        target = "data/lesions/split.csv"
+        target = "data/images/split.csv"
         host.meddiff("restore", "--everything", target)
         host.run("dvc", "remote", "add", "--quiet", "open", tmp_path / "open")
         host.meddiff("share", target, "--without-raw", "--prune", "--remote", "open")

@@ -14,7 +14,7 @@ from scipy.linalg import sqrtm
 from sklearn.metrics import accuracy_score
 
 from conftest import ROOT, SMOKE, planned
-from meddiff.reading import TEXT
+from meddiff.core.tables import TEXT
 
 TABLES = ("table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response")
 
@@ -30,7 +30,7 @@ def test_every_table_states_what_made_it(smoke_run):
 
 def test_every_column_of_text_is_known_to_the_reader(smoke_run):
     """A column that `read_csv` does not know would be guessed at: class `1e3` as a number."""
-    places = ("results", "predictions", "metrics", "cas", "models", "data/lesions")
+    places = ("results", "predictions", "metrics", "cas", "models", "data/images")
     tables = [path for place in places for path in (smoke_run / place).rglob("*.csv")]
     # It holds printed numbers as they stand, and is read by people.
     for path in set(tables) - {smoke_run / "results/comparison.csv"}:
@@ -80,7 +80,7 @@ def test_table_5_2_agrees_with_its_features(smoke_run):
 
 def test_table_5_3_counts_its_images(smoke_run):
     table = pd.read_csv(smoke_run / "results/table_5_3.csv")
-    n_train = 2 * len(np.load(smoke_run / "data/lesions/train/malignant.npy"))
+    n_train = 2 * len(np.load(smoke_run / "data/images/train/malignant.npy"))
     counts = table.groupby("training")[["n_real", "n_synthetic"]].first()
     assert counts["n_real"].to_dict() == {
         "synthetic": 0, "matched": min(16, n_train), "real": n_train, "mixed": n_train,
@@ -115,7 +115,7 @@ def test_the_experiment_agrees_with_its_predictions(smoke_run):
 def test_the_test_set_shares_nothing_with_what_was_learnt(smoke_run):
     rows = {
         split: pd.concat(
-            pd.read_csv(smoke_run / f"data/lesions/{split}/{cls}.csv", dtype=str)
+            pd.read_csv(smoke_run / f"data/images/{split}/{cls}.csv", dtype=str)
             for cls in ("benign", "malignant")
         )
         for split in ("train", "validation", "test")
@@ -143,21 +143,21 @@ def test_records_lead_from_tables_to_raw_archives(smoke_run):
 
 
 def test_no_group_crosses_splits(smoke_run):
-    split = pd.read_csv(smoke_run / "data/lesions/split.csv", dtype=str)
+    split = pd.read_csv(smoke_run / "data/images/split.csv", dtype=str)
     kept = split.dropna(subset=["split"])
     for key in ("group", "patient", "pixels_sha256"):
         assert (kept.dropna(subset=[key]).groupby(key)["split"].nunique() == 1).all()
 
 
 def test_image_sets_hold_the_selected_images(smoke_run):
-    split = pd.read_csv(smoke_run / "data/lesions/split.csv", dtype=str)
+    split = pd.read_csv(smoke_run / "data/images/split.csv", dtype=str)
     for cls in ("benign", "malignant"):
-        packed = pd.read_csv(smoke_run / f"data/lesions/train/{cls}.csv")
+        packed = pd.read_csv(smoke_run / f"data/images/train/{cls}.csv")
         wanted = split[
             (split["split"] == "train") & (split["label"] == cls) & (split["selected"] == "True")
         ]
         assert set(packed["id"]) == set(wanted["id"])
-        assert len(np.load(smoke_run / f"data/lesions/train/{cls}.npy")) == len(packed)
+        assert len(np.load(smoke_run / f"data/images/train/{cls}.npy")) == len(packed)
 
 
 def test_a_finished_run_plans_nothing(smoke_run, snakemake):
@@ -196,7 +196,7 @@ def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake,
     assert set(fid["images"]) == {"synthetic", "noise", "real"}
     assert set(fid["reference"]) == {"train+validation+test"}
     every = sum(
-        len(np.load(tmp_path / f"data/lesions/{split}/benign.npy"))
+        len(np.load(tmp_path / f"data/images/{split}/benign.npy"))
         for split in ("train", "validation", "test")
     )
     benign = fid[fid["class"] == "benign"].set_index("images")["n_real"]

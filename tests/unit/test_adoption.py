@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
-from meddiff.errors import MeddiffError
-from meddiff.files import sha256_file
-from meddiff.provenance.digests import CACHE
-from meddiff.provenance.record import (
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import sha256_file
+from meddiff.workflow.provenance.digests import CACHE
+from meddiff.workflow.provenance.record import (
     LOCAL,
     SHARED,
     Record,
@@ -22,7 +22,7 @@ from meddiff.provenance.record import (
     read_records,
     write_record,
 )
-from meddiff.sharing.adoption import (
+from meddiff.workflow.sharing.adoption import (
     INCOMPLETE,
     METADATA,
     adopt,
@@ -375,7 +375,7 @@ def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
     assert read_records(LOCAL) == {"models/a.bin": record}
 
 
-@pytest.mark.parametrize("path", ["models/a.bin", "results/x/y.csv", "data/lesions/train/b.npy"])
+@pytest.mark.parametrize("path", ["models/a.bin", "results/x/y.csv", "data/images/train/b.npy"])
 def test_a_stranger_is_never_taken_for_a_result(path):
     write(path, "from somewhere")
     adopt()
@@ -542,7 +542,7 @@ def test_snakemake_reads_what_was_written():
     """Its own reader, not ours, of names short and long."""
     snakemake = object.__new__(FilePersistence)
     snakemake._max_len, snakemake._metadata_path = None, str(METADATA)
-    for path in ("models/a.bin", "data/lesions/" + "/".join(["deep" * 20] * 5) + "/b.npy"):
+    for path in ("models/a.bin", "data/images/" + "/".join(["deep" * 20] * 5) + "/b.npy"):
         record = share(path, "x")
         adopt()
         assert dict(snakemake._read_record(path).items()) == record.snakemake

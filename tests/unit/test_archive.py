@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data import archive as archive_module
 from meddiff.data.archive import map_members, open_archive
 from meddiff.data.sources.files import image_names
-from meddiff.errors import MeddiffError
-from meddiff.provenance.digests import folder_digest
-from meddiff.provenance.record import LOCAL
+from meddiff.workflow.provenance.digests import folder_digest
+from meddiff.workflow.provenance.record import LOCAL
 from pictures import png, smooth
 
 Writer = Callable[[Path, dict[str, bytes]], Path]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
 
-from meddiff.batches import batches
-from meddiff.config import load_config
-from meddiff.config_files import default_yaml, manual
-from meddiff.diffusion import augmentation, engine
+from meddiff.core.batches import batches
+from meddiff.core.errors import MeddiffError
+from meddiff.diffusion import augmentation
+from meddiff.diffusion import trainer as engine
 from meddiff.diffusion.augmentation import (
     PRESETS,
     Changes,
@@ -29,7 +29,8 @@ from meddiff.diffusion.augmentation import (
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import Augmentation, AugmentationName, Diffusion
 from meddiff.diffusion.training import train_ddpm
-from meddiff.errors import MeddiffError
+from meddiff.workflow.config import load_config
+from meddiff.workflow.config_files import default_yaml, manual
 
 KEY = (0, "augmentation", "ddpm x", 1)
 EVERYTHING = Augmentation(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.labels import DIAGNOSES, POLICIES, label_images
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import diagnoses, write_challenge_tables
@@ -20,7 +21,6 @@ from meddiff.data.sources import (
     read_lesions,
     read_official_duplicates,
 )
-from meddiff.errors import MeddiffError
 
 TRUTH_2018 = """image,MEL,NV,BCC,AKIEC,BKL,DF,VASC
 A,1.0,0.0,0.0,0.0,0.0,0.0,0.0

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torchvision.models import resnet50 as published_resnet50
 
-from meddiff.cas.classifier import Lesson
-from meddiff.cas.classifiers import Asked, build_classifier
+from meddiff.cas.base import Lesson
+from meddiff.cas.registry import Asked, build_classifier
 from meddiff.cas.settings import Cas
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 SETTINGS = Cas(steps=40, batch_size=16, lr=3e-3)
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from meddiff.sharing.compare import compare
+from meddiff.workflow.sharing.compare import compare
 
 
 def table(**changed: float) -> pd.DataFrame:

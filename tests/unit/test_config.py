@@ -16,10 +16,10 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from conftest import ROOT
-from meddiff.config import Config, load_config, take_rebuild
-from meddiff.config_files import generated
-from meddiff.errors import MeddiffError
-from meddiff.settings import Section
+from meddiff.core.errors import MeddiffError
+from meddiff.core.settings import Section
+from meddiff.workflow.config import Config, load_config, take_rebuild
+from meddiff.workflow.config_files import generated
 
 
 def merged(*overlays: str) -> Config:

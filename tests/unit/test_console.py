@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from meddiff import cli, show
-from meddiff.console import run_command, say
-from meddiff.errors import MeddiffError
+from meddiff import cli
+from meddiff.core.console import run_command, say
+from meddiff.core.errors import MeddiffError
+from meddiff.reporting import show
 from plain_user import plain_user
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics.copies import find_copies
 
 SIDE = 32

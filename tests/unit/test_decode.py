@@ -12,9 +12,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.decode import decode_grey, decode_mask, decode_rgb, decode_stored, find_deep
 from meddiff.data.depth import DeepError
-from meddiff.errors import MeddiffError
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:

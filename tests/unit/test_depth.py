@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from meddiff.cli import main
+from meddiff.core.errors import MeddiffError
 from meddiff.data import depth
 from meddiff.data.depth import apply_window, choose_window, windows_of
 from meddiff.data.imageset import pack
 from meddiff.data.index import build_index, read_table, write_table
 from meddiff.data.sources import COLUMNS
-from meddiff.errors import MeddiffError
-from meddiff.evaluation import read_image_set
+from meddiff.evaluation.evaluate import read_image_set
 from pictures import photograph
 
 COUNT, SIDE = 24, 48

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meddiff.provenance.digests import (
+from meddiff.workflow.provenance.digests import (
     BLOCK,
     CACHE,
     FOLDERS,
@@ -112,7 +112,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(monkeypatch):
         return WRONG
 
     with monkeypatch.context() as patched:
-        patched.setattr("meddiff.provenance.digests._read", read)
+        patched.setattr("meddiff.workflow.provenance.digests._read", read)
         assert digest(path) == WRONG
     assert not (CACHE / "x.json").exists()
     assert digest(path).sha256 == hashlib.sha256(b"longer than before").hexdigest()
@@ -128,7 +128,7 @@ def test_what_was_known_of_a_file_that_changes_while_it_is_read_is_not_believed(
         return WRONG
 
     with monkeypatch.context() as patched:
-        patched.setattr("meddiff.provenance.digests._read", read)
+        patched.setattr("meddiff.workflow.provenance.digests._read", read)
         digest(path)
     assert digest(path).sha256 == hashlib.sha256(b"second").hexdigest()
 

@@ -51,11 +51,11 @@ from fault_server import (
     Status,
     Validators,
 )
+from meddiff.core.errors import MeddiffError
 from meddiff.data.download import Recorded, fetch, fetch_kaggle, kaggle_credentials, transfer
 from meddiff.data.download import http as over_http
 from meddiff.data.download import kaggle as over_kaggle
 from meddiff.data.download.registered import fetch_registered
-from meddiff.errors import MeddiffError
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(200_000)
@@ -704,7 +704,7 @@ class TestRoom:
 FETCH = """
 import logging, sys
 from meddiff.data.download import fetch, transfer
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 logging.basicConfig(level="INFO")
 transfer.BACKOFF_SECONDS = 0.01
 try:
@@ -906,7 +906,7 @@ class TestCredentials:
 KAGGLE = """
 import sys, traceback
 from meddiff.data.download import fetch_kaggle, http, transfer
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 transfer.BACKOFF_SECONDS = http.BACKOFF_SECONDS = 0.01
 try:
     fetch_kaggle(sys.argv[1], sys.argv[2])

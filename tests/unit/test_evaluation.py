@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from meddiff.checkpoints import save_checkpoint
 from meddiff.cli import main
-from meddiff.errors import MeddiffError
-from meddiff.evaluation import evaluate, read_image_set
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.evaluation.evaluate import evaluate, read_image_set
 from meddiff.extractors.skinlesnet import SkinLesNet
 from meddiff.metrics import cmmd, fid, ssim_pairs
 

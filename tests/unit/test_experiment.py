@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.arms import build_pool
-from meddiff.cas.classifier import Learnt, Lesson
+from meddiff.cas.base import Learnt, Lesson
 from meddiff.cas.experiment import HeldOut, run_arms, run_doses
 from meddiff.cas.scoring import score_cells
 from meddiff.cas.settings import Cas, Dose

@@ -18,15 +18,14 @@ from torchvision.transforms import v2
 
 import meddiff.extractors
 from fault_server import Break, FaultServer, HangUp, Status
-from meddiff.checkpoints import save_checkpoint
-from meddiff.data.labelled import balanced, stack
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.data.loading import balanced, stack
 from meddiff.data.registry import address_of, read_registry
-from meddiff.errors import MeddiffError
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
 from meddiff.extractors.fetching import find_weights, required_weights
-from meddiff.extractors.learning import Examples, fit
-from meddiff.extractors.published import published_weights
+from meddiff.extractors.pretrained import published_weights
 from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet
 from meddiff.extractors.registry import PUBLISHED, module_of
 from meddiff.extractors.resnet50 import ResNet50, train_resnet50
@@ -40,6 +39,7 @@ from meddiff.extractors.segmentation import (
 from meddiff.extractors.settings import Extractors, Training
 from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
+from meddiff.extractors.supervised import Examples, fit
 from meddiff.extractors.unet import UNet
 from meddiff.extractors.weights import IMAGENET, RADIMAGENET, Published
 from plain_user import plain_user

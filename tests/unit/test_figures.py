@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from meddiff.figures.curves import save_figure, training_curves
-from meddiff.figures.segmentation import evenly_ranked, segmentation_examples
+from meddiff.reporting.figures.curves import save_figure, training_curves
+from meddiff.reporting.figures.segmentation import evenly_ranked, segmentation_examples
 
 
 def saved(figure, path) -> np.ndarray:

@@ -17,18 +17,18 @@ from matplotlib.figure import Figure
 from safetensors.numpy import save_file
 
 from fault_server import FaultServer
-from meddiff.arrays import save_array
-from meddiff.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.core.arrays import save_array
+from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import RECORDS, atomic_write, sha256_file, write_csv, write_text
+from meddiff.core.tables import write_metrics, write_table
 from meddiff.data.download import fetch
 from meddiff.data.phantom import write_mednist
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import Diffusion
-from meddiff.errors import MeddiffError
-from meddiff.figures.curves import save_figure
-from meddiff.files import RECORDS, atomic_write, sha256_file, write_csv, write_text
-from meddiff.provenance.digests import sha256_here
-from meddiff.provenance.record import describe_file, write_record
-from meddiff.tables import write_metrics, write_table
+from meddiff.reporting.figures.curves import save_figure
+from meddiff.workflow.provenance.digests import sha256_here
+from meddiff.workflow.provenance.record import describe_file, write_record
 from plain_user import plain_user
 
 

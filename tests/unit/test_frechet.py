@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import ortho_group, wasserstein_distance
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import cafd, fid, fid_infinity, fid_interval
 from meddiff.metrics.frechet import _Weighted
 

@@ -5,10 +5,10 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
-from meddiff.cas.classifier import Lesson
+from meddiff.cas.base import Lesson
 from meddiff.cas.hog import HogSvm, hog_features
 from meddiff.cas.settings import HogSvm as Settings
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 
 def lesson(inputs, labels, groups=None, seed=0) -> Lesson:

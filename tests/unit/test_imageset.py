@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meddiff.arrays import load_images
+from meddiff.core.arrays import load_images
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import RECORDS
 from meddiff.data.imageset import pack
 from meddiff.data.index import build_index, read_table
 from meddiff.data.preprocessing import preprocess, preprocess_files, preprocess_mask
 from meddiff.data.sources import COLUMNS
-from meddiff.errors import MeddiffError
-from meddiff.files import RECORDS
 from pictures import jpeg, photograph, png, smooth
 
 

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from conftest import ROOT
+from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.settings import ClassOverride, Diffusion
-from meddiff.errors import MeddiffError
 
 monai.config.IgniteInfo = monai.utils.enums.IgniteInfo
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import inception_score
 from meddiff.metrics.inception import inception_interval
 

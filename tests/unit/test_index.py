@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.index import build_index, perceptual_hash, read_table, write_table
 from meddiff.data.sources import COLUMNS
-from meddiff.errors import MeddiffError
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:

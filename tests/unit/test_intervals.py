@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import (
     cmmd,
     cmmd_interval,

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from meddiff.arrays import load_array, load_by_class, save_array
-from meddiff.batches import batches, count_steps
-from meddiff.errors import MeddiffError
-from meddiff.preflight import check_run
-from meddiff.progress import Progress
-from meddiff.randomness import stream, stream_seed
-from meddiff.settings import Duration
+from meddiff.core.arrays import load_array, load_by_class, save_array
+from meddiff.core.batches import batches, count_steps
+from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import Progress
+from meddiff.core.randomness import stream, stream_seed
+from meddiff.core.settings import Duration
+from meddiff.workflow.preflight import check_run
 
 HEAD = """
 import logging, sys
 from pathlib import Path
 from types import SimpleNamespace
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 snakemake = SimpleNamespace(
     log=["logs/x.log"], config={config!r}, rule="x", input=[], output=["made.csv"],
     params={{"seed": 3}}, scriptdir={scripts!r},
@@ -66,7 +66,9 @@ IMAGES = {
 
 
 def test_a_fault_of_the_user_is_one_line(tmp_path):
-    done = run("from meddiff.errors import MeddiffError; raise MeddiffError('bad input')", tmp_path)
+    done = run(
+        "from meddiff.core.errors import MeddiffError; raise MeddiffError('bad input')", tmp_path
+    )
     assert done.returncode == 1
     assert done.stderr.strip() == "error: bad input"
     assert "error: bad input" in read_log(tmp_path) and "Traceback" not in read_log(tmp_path)

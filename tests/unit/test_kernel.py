@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from torchmetrics.image.kid import poly_mmd
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import cmmd, cmmd_interval, kernel, kid, kid_interval
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import fidelity, memorisation
 from meddiff.metrics.neighbours import Nearest, judge_copies, nearest_training, weighted_fidelity
 

@@ -24,6 +24,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 from meddiff.data.phantom import (
     draw_hand,
     draw_lesion,
@@ -35,8 +37,6 @@ from meddiff.data.phantom import (
     write_kaggle_edition,
     write_mednist,
 )
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream
 
 COUNTS = {
     "2018": {"benign": 24, "malignant": 12},

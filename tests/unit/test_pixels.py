@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import PSNRMetric
 from skimage.metrics import peak_signal_noise_ratio
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import pixels, psnr_between, psnr_pairs
 
 

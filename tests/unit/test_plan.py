@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meddiff.provenance.record import Record
-from meddiff.sharing.plan import SHOWN, Plan, Step, changes, name_some, own_differences
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.sharing.plan import SHOWN, Plan, Step, changes, name_some, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
     "draw": {"code": "d1", "seed": 0},

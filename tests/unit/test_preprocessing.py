@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, Resize, v2
 
-from meddiff.data import preprocessing, reduced
+from meddiff.core.errors import MeddiffError
+from meddiff.data import jpeg_scaling as reduced
+from meddiff.data import preprocessing
 from meddiff.data.preprocessing import preprocess, preprocess_files, preprocess_mask
-from meddiff.errors import MeddiffError
 from pictures import jpeg, photograph, png, smooth
 
 

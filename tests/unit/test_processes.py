@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meddiff.arrays import load_array, save_array
-from meddiff.checkpoints import load_checkpoint
+from meddiff.core.arrays import load_array, save_array
+from meddiff.core.checkpoints import load_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.diffusion.distributed import connect
 from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
-from meddiff.diffusion.processes import connect
 from meddiff.diffusion.settings import Diffusion
-from meddiff.errors import MeddiffError
 from nets import TINY
 
 

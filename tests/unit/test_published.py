@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
-from meddiff.errors import MeddiffError
-from meddiff.published import Published, comparison, read_published
+from meddiff.core.errors import MeddiffError
+from meddiff.reporting.reported import Published, comparison, read_published
 
 STAMP = {"data": "phantom", "scale": "demo", "protocol": "audited", "seed": 0}
 

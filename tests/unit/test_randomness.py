@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from meddiff import randomness
+from meddiff.core import randomness
+from meddiff.core.randomness import stream, stream_seed
 from meddiff.data.phantom.archives import write_isic2016, write_kaggle_edition, write_mednist
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import published
-from meddiff.randomness import stream, stream_seed
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from meddiff.errors import MeddiffError
-from meddiff.provenance.digests import folder_digest, sha256_here
-from meddiff.provenance.record import LOCAL, describe_file, write_record
-from meddiff.sharing.adoption import INCOMPLETE, METADATA, metadata_file
-from meddiff.sharing.dag import open_plan
-from meddiff.sharing.options import check_options, only_looks, parse_options
-from meddiff.sharing.readonly import enter_stand_in, is_read_only
-from meddiff.sharing.verify import verify
+from meddiff.core.errors import MeddiffError
+from meddiff.workflow.provenance.digests import folder_digest, sha256_here
+from meddiff.workflow.provenance.record import LOCAL, describe_file, write_record
+from meddiff.workflow.sharing.adoption import INCOMPLETE, METADATA, metadata_file
+from meddiff.workflow.sharing.dag import open_plan
+from meddiff.workflow.sharing.options import check_options, only_looks, parse_options
+from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
+from meddiff.workflow.sharing.verify import verify
 from plain_user import become_plain_user, plain_user
 
 SOMEBODY = 1000

@@ -12,16 +12,16 @@ from conftest import ROOT
 from meddiff.cas.images import count_shared
 from meddiff.cas.tables import arms_table, read_runs, reliability_table, score_arms
 from meddiff.cas.verdict import Evidence, verdict
-from meddiff.config import load_config
-from meddiff.errors import MeddiffError
-from meddiff.figures.matrices import heat_map
-from meddiff.files import write_csv
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import write_csv
+from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
 from meddiff.metrics.distances import distance_matrix, distance_rows
 from meddiff.metrics.similarity import similarity_rows
-from meddiff.reading import TEXT, read_csv
-from meddiff.sharing.compare import compare
-from meddiff.show import show
-from meddiff.tables import read_part, table_5_1, table_5_2, write_metrics, write_table
+from meddiff.reporting.figures.matrices import heat_map
+from meddiff.reporting.show import show
+from meddiff.reporting.tables import table_5_1, table_5_2
+from meddiff.workflow.config import load_config
+from meddiff.workflow.sharing.compare import compare
 
 STAMP = {"data": "1e3", "scale": "NA", "protocol": "audited", "seed": 0}
 DRAWN = {"replicates": 4, "seed": 0}

@@ -16,7 +16,7 @@ from conftest import ROOT
 PLAN = """
 import json
 from pathlib import Path
-from meddiff.sharing.dag import open_plan
+from meddiff.workflow.sharing.dag import open_plan
 out = {}
 for name, overlay in json.loads(Path("overlays.json").read_text()).items():
     Path(f"{name}.yaml").write_text(json.dumps(overlay))
@@ -30,7 +30,7 @@ CLASSIFIER = '''
 import numpy as np
 from scipy.special import softmax
 
-from meddiff.cas.classifier import Learnt, Lesson
+from meddiff.cas.base import Learnt, Lesson
 
 
 class NearestMean:
@@ -71,7 +71,7 @@ DISTANCE = '''
 
 import numpy as np
 
-from meddiff.randomness import stream
+from meddiff.core.randomness import stream
 
 
 def means_distance(one, other):
@@ -167,7 +167,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Metrics, of features and of pairs of images.
     (package / "metrics/means.py").write_text(DISTANCE)
     distances = package / "metrics/distances.py"
-    insert(distances, "from meddiff.randomness", "from meddiff.metrics.means import *\n")
+    insert(distances, "from meddiff.core.randomness", "from meddiff.metrics.means import *\n")
     insert(distances, '    "cmmd": ', '    "means": _Measure(means_distance, weighted_means, 0),\n')
     (package / "metrics/mad.py").write_text(PAIR)
     similarity = package / "metrics/similarity.py"
@@ -186,7 +186,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text.replace('source: Literal["phantom",', 'source: Literal["atlas", "phantom",')
     )
     script = root / "workflow/scripts/index_lesions.py"
-    insert(script, "from meddiff.files", "from meddiff.data.sources.atlas import read_atlas\n")
+    insert(script, "from meddiff.core.files", "from meddiff.data.sources.atlas import read_atlas\n")
     insert(
         script,
         "    else:\n        files = by_version",
@@ -247,7 +247,7 @@ def test_a_classifier_is_trained_scored_and_judged(run):
     told = run("""
 import json, numpy as np
 from meddiff.cas.arms import Pool
-from meddiff.cas.classifiers import Asked, build_classifier
+from meddiff.cas.registry import Asked, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import Cas
 from meddiff.cas.tables import arms_table, score_arms
@@ -298,7 +298,7 @@ def test_a_metric_has_floor_ceiling_interval_and_score_and_fills_its_matrix(run)
 import json, numpy as np
 from meddiff.metrics.distances import distance_matrix, distance_rows
 from meddiff.metrics.similarity import PAIRS, similarity_matrix, similarity_rows
-from meddiff.tables import table_5_2
+from meddiff.reporting.tables import table_5_2
 
 chance = np.random.default_rng(0)
 def some(shift):
@@ -330,7 +330,7 @@ def test_a_class_reaches_every_phase(plans):
     for name in ("a", "b", "c"):
         for path in (
             f"models/ddpm/{name}.safetensors",
-            f"data/lesions/synthetic/{name}.npy",
+            f"data/images/synthetic/{name}.npy",
             f"metrics/similarity/synthetic/{name}.csv",
             f"results/samples/{name}.png",
         ):
@@ -342,6 +342,6 @@ def test_a_data_set_is_fetched_and_indexed(plans):
     plan = plans["atlas"]
     files = ["data/raw/published/atlas/images.zip", "data/raw/published/atlas/labels.csv"]
     assert all(plan[path][0] == "download" for path in files)
-    rule, params, inputs = plan["data/lesions/index.csv"]
+    rule, params, inputs = plan["data/images/index.csv"]
     assert rule == "index_lesions" and params["source"] == "atlas" and sorted(inputs) == files
     assert not any("kaggle" in path for path in plan)

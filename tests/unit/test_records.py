@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 from conftest import ROOT
-from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write, sha256_file
-from meddiff.provenance.fingerprint import source_digest
-from meddiff.provenance.record import (
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write, sha256_file
+from meddiff.workflow.provenance.fingerprint import source_digest
+from meddiff.workflow.provenance.record import (
     LARGEST,
     LOCAL,
     PACKAGES,
@@ -171,7 +171,7 @@ def test_an_input_that_changes_meanwhile_is_recorded_as_the_job_found_it():
 
 def test_a_job_started_when_its_circumstances_were_taken(monkeypatch):
     times = iter(["first", "last"])
-    monkeypatch.setattr("meddiff.provenance.record._now", lambda: next(times, "other"))
+    monkeypatch.setattr("meddiff.workflow.provenance.record._now", lambda: next(times, "other"))
     run_job("make", [], {"c": "c.csv"}, work=lambda: write("c.csv"))
     record = read_records(LOCAL)["c.csv"]
     assert (record.started, record.finished) == ("first", "last")

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest import ROOT
+from meddiff.core.errors import MeddiffError
 from meddiff.data.registry import address_of, by_version, published, read_registry, registry_page
-from meddiff.errors import MeddiffError
 
 ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges"
 

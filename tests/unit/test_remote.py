@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from meddiff.errors import MeddiffError
-from meddiff.sharing.remote import STORED, check_remote
+from meddiff.core.errors import MeddiffError
+from meddiff.workflow.sharing.remote import STORED, check_remote
 
 
 def dvc(*arguments: str | Path) -> int:

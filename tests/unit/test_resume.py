@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from meddiff.checkpoints import load_checkpoint
-from meddiff.diffusion.engine import TrainedDdpm
+from meddiff.core.checkpoints import load_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.diffusion.checkpointing import Safety, State, StateFile
 from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.state import Safety, State, StateFile
+from meddiff.diffusion.trainer import TrainedDdpm
 from meddiff.diffusion.training import train_ddpm
-from meddiff.errors import MeddiffError
 from nets import TINY
 
 KEY = {"the settings": "1"}
@@ -173,7 +173,7 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
         train_safely(settings_of(), path, watchers=(EndsAfter(2),))
     good = path.read_bytes()
     monkeypatch.setattr(
-        "meddiff.diffusion.engine.denoising_loss",
+        "meddiff.diffusion.trainer.denoising_loss",
         lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
     )
     with pytest.raises(
@@ -245,7 +245,7 @@ class TestStateFile:
     def test_two_trainings_do_not_share_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("meddiff.diffusion.state.WAIT", 0.1)
+        monkeypatch.setattr("meddiff.diffusion.checkpointing.WAIT", 0.1)
         path = tmp_path / "x.safetensors"
         with (
             StateFile(path, KEY),

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meddiff.checkpoints import save_checkpoint
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.core.settings import Compute
 from meddiff.diffusion import sampling
 from meddiff.diffusion.drawing import draw_shard, shard_members
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import block_of, denoising_strip, load_ddpm, sample_images
 from meddiff.diffusion.settings import Diffusion, Sampler, Sampling
-from meddiff.errors import MeddiffError
-from meddiff.settings import Compute
 
 WIDE = {
     "channels": [16, 32, 64],

@@ -6,7 +6,7 @@ import pytest
 from meddiff.metrics.frechet import fid
 from meddiff.metrics.section_5_1 import has_black_background, section_5_1
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
-from meddiff.show import show
+from meddiff.reporting.show import show
 
 WINDOW = {"kernel_size": 2, "sigma": 1.5}
 SETTINGS = {"ssim": WINDOW, "ms_ssim": WINDOW, "replicates": 20}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data import sources
 from meddiff.data.sources import (
     COLUMNS,
@@ -20,7 +21,6 @@ from meddiff.data.sources import (
     refuse_absent,
     refuse_missing_paths,
 )
-from meddiff.errors import MeddiffError
 
 HEADER = ",isic_id,patient_id,target\n"
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.split import (
     LEAST,
     require_images,
@@ -17,7 +18,6 @@ from meddiff.data.split import (
     split_study,
     undersample,
 )
-from meddiff.errors import MeddiffError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

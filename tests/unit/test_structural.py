@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from threadpoolctl import threadpool_limits
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics import (
     ms_ssim_between,
     ms_ssim_pairs,

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
-from meddiff.figures.matrices import heat_map
 from meddiff.metrics import cafd, fid, fidelity, kid, ssim_between
 from meddiff.metrics.classification import (
     classification_intervals,
@@ -18,8 +17,9 @@ from meddiff.metrics.classification import (
 from meddiff.metrics.distances import NO_SCALE, TOO_FEW, distance_matrix, distance_rows
 from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import pairs_of, similarity_matrix, similarity_rows, too_small
-from meddiff.show import show
-from meddiff.tables import (
+from meddiff.reporting.figures.matrices import heat_map
+from meddiff.reporting.show import show
+from meddiff.reporting.tables import (
     KEYS,
     read_part,
     table_5_1,

@@ -26,12 +26,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.persistence import MetadataRecord
 
-from meddiff.arrays import load_array, load_images, save_array
-from meddiff.checkpoints import load_checkpoint, save_checkpoint
-from meddiff.errors import MeddiffError
-from meddiff.files import sha256_file
-from meddiff.provenance.digests import CACHE
-from meddiff.provenance.record import (
+from meddiff.core.arrays import load_array, load_images, save_array
+from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import sha256_file
+from meddiff.workflow.provenance.digests import CACHE
+from meddiff.workflow.provenance.record import (
     LOCAL,
     SHARED,
     Record,
@@ -43,9 +43,9 @@ from meddiff.provenance.record import (
     read_record,
     write_record,
 )
-from meddiff.sharing.adoption import adopt, read_metadata
-from meddiff.sharing.plan import Plan
-from meddiff.sharing.verify import verify
+from meddiff.workflow.sharing.adoption import adopt, read_metadata
+from meddiff.workflow.sharing.plan import Plan
+from meddiff.workflow.sharing.verify import verify
 
 FEW_BYTES = 16 * 2**20
 """More than any reader here needs, and less than what a lying header asks for."""

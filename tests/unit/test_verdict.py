@@ -9,7 +9,7 @@ import pytest
 from meddiff.cas.tables import score_arms
 from meddiff.cas.verdict import Evidence, effect, replaces, verdict
 from meddiff.metrics.intervals import Estimate
-from meddiff.pages import page
+from meddiff.reporting.pages import page
 
 CLASSES = ["benign", "malignant"]
 STAMP = {"data": "phantom", "scale": "demo", "protocol": "audited", "seed": 0}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meddiff.diffusion.watchers import SpeedLog, TensorBoard
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
+from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
 
 
 def row(epoch: int, **changes: float) -> dict[str, float]:

@@ -13,8 +13,8 @@ rule audit:
 rule audit_duplicates:
     """Count images of each edition that stand in each edition, and images of each diagnosis."""
     input:
-        index="data/lesions/index.csv",
-        links="data/lesions/duplicates.csv",
+        index="data/images/index.csv",
+        links="data/images/duplicates.csv",
     output:
         duplicates=report(
             "results/audit/duplicates.csv",
@@ -46,7 +46,7 @@ rule audit_duplicates:
 rule audit_leakage:
     """Split under both protocols and count what crosses from training to test."""
     input:
-        lesions="data/lesions/index.csv",
+        lesions="data/images/index.csv",
         segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
     output:
         report(
@@ -77,7 +77,7 @@ rule audit_leakage:
 rule audit_encoding:
     """Try to tell random labels, and the real ones, from how the files were encoded."""
     input:
-        split="data/lesions/split.csv",
+        split="data/images/split.csv",
         raw=lesion_archives(),
     output:
         report(
@@ -105,8 +105,8 @@ rule audit_encoding:
 rule near_duplicates_figure:
     """Show the near-duplicate pairs that are least alike, where a false one would be."""
     input:
-        index="data/lesions/index.csv",
-        links="data/lesions/duplicates.csv",
+        index="data/images/index.csv",
+        links="data/images/duplicates.csv",
         raw=lesion_archives(),
     output:
         report(

@@ -92,7 +92,7 @@ use rule sample as more_samples with:
     benchmark:
         "logs/sample/{dataset}-{cls}-more.benchmark.tsv"
     wildcard_constraints:
-        dataset="lesions",
+        dataset="images",
     params:
         code=code("sample.py"),
         settings=lambda wildcards: {

@@ -7,24 +7,24 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from meddiff.cas.classifiers import ALWAYS as HOG_SVM, KINDS
-from meddiff.config import load_config, take_rebuild
+from meddiff.cas.registry import ALWAYS as HOG_SVM, KINDS
+from meddiff.workflow.config import load_config, take_rebuild
 from meddiff.data.registry import published, read_registry
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.extractors import registry
-from meddiff.files import sha256_file
+from meddiff.core.files import sha256_file
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
-from meddiff.preflight import check_run
-from meddiff.provenance.digests import folder_digest
-from meddiff.provenance.fingerprint import fingerprint
-from meddiff.provenance.record import recorded_params
-from meddiff.published import read_published
-from meddiff.sharing.adoption import adopt, keep_metadata
-from meddiff.sharing.dag import plan_of
-from meddiff.sharing.guard import check_rebuild
-from meddiff.sharing.options import check_options, only_looks, options_of_this_run
-from meddiff.sharing.readonly import enter_stand_in, is_read_only
+from meddiff.workflow.preflight import check_run
+from meddiff.workflow.provenance.digests import folder_digest
+from meddiff.workflow.provenance.fingerprint import fingerprint
+from meddiff.workflow.provenance.record import recorded_params
+from meddiff.reporting.reported import read_published
+from meddiff.workflow.sharing.adoption import adopt, keep_metadata
+from meddiff.workflow.sharing.dag import plan_of
+from meddiff.workflow.sharing.guard import check_rebuild
+from meddiff.workflow.sharing.options import check_options, only_looks, options_of_this_run
+from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 
 ROOT = Path(workflow.basedir)
 RUN = Path.cwd()
@@ -103,7 +103,7 @@ def one_of(names):
 
 
 wildcard_constraints:
-    dataset="lesions|segmentation|hand",
+    dataset="images|segmentation|hand",
     file="|".join(map(re.escape, read_registry())),
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
@@ -116,7 +116,7 @@ wildcard_constraints:
 
 
 # Jobs that the images of a class are spread over.
-SHARDS = {"lesions": cfg.sampling.shards, "hand": cfg.hand.sampling.shards}
+SHARDS = {"images": cfg.sampling.shards, "hand": cfg.hand.sampling.shards}
 
 
 def code(script):
@@ -126,12 +126,12 @@ def code(script):
 
 def lesions(sets, cls="{cls}"):
     """Image sets of one class."""
-    return expand("data/lesions/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
+    return expand("data/images/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
 
 
 def rows_of(*sets):
     """Tables of the rows of image sets, of every class."""
-    return expand("data/lesions/{set}/{cls}.csv", set=sets, cls=CLASSES)
+    return expand("data/images/{set}/{cls}.csv", set=sets, cls=CLASSES)
 
 
 def raw(files, origin=ORIGIN):
@@ -183,7 +183,7 @@ def folder_params():
     """
     if SOURCE != "folder":
         return {}
-    recorded = recorded_params("data/lesions/index.csv").get("folder") or {}
+    recorded = recorded_params("data/images/index.csv").get("folder") or {}
     try:
         contents = {
             key: folder_digest(path) or recorded.get("contents", {}).get(key)
@@ -261,7 +261,7 @@ def sampler_settings(wildcards):
 
 def synthetic(wildcards):
     """Synthetic images of one class."""
-    dataset = "hand" if wildcards.cls == HAND else "lesions"
+    dataset = "hand" if wildcards.cls == HAND else "images"
     return f"data/{dataset}/synthetic/{wildcards.cls}.npy"
 
 
@@ -356,7 +356,7 @@ def final_outputs():
         *expand(
             "results/matrices/{measure}.{kind}", measure=MEASURES, kind=["csv", "png"]
         ),
-        *expand("results/figures/data/lesions-{cls}.png", cls=CLASSES),
+        *expand("results/figures/data/images-{cls}.png", cls=CLASSES),
         *([] if SOURCE == "folder" else hand_outputs()),
         *(segmentation_figures() if HAS_MASKS else []),
         *expand("results/audit/{name}.csv", name=AUDITED),

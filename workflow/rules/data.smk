@@ -7,8 +7,8 @@ rule index_lesions:
         images=lesion_archives(),
         tables=challenge_tables() if OF_CHALLENGE else [],
     output:
-        index="data/lesions/index.csv",
-        links="data/lesions/duplicates.csv",
+        index="data/images/index.csv",
+        links="data/images/duplicates.csv",
     log:
         "logs/index_lesions.log",
     benchmark:
@@ -48,7 +48,7 @@ rule index_segmentation:
     """List the images with masks that the U-Net learns from, official training and test apart."""
     input:
         archives=[] if SOURCE == "folder" else list(isic2016_archives().values()),
-        split="data/lesions/split.csv" if SOURCE == "folder" or not STUDY else [],
+        split="data/images/split.csv" if SOURCE == "folder" or not STUDY else [],
     output:
         "data/segmentation/index.csv",
     log:

@@ -11,7 +11,7 @@ rule noise:
     input:
         lesions(REFERENCE_SETS, CLASSES),
     output:
-        expand("data/lesions/noise/{cls}.npy", cls=CLASSES),
+        expand("data/images/noise/{cls}.npy", cls=CLASSES),
     log:
         "logs/noise.log",
     resources:

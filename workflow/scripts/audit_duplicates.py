@@ -2,9 +2,9 @@
 
 from meddiff.audit.duplicates import duplicates_table
 from meddiff.audit.labels import labels_table
+from meddiff.core.tables import write_table
 from meddiff.data.index import read_table
-from meddiff.jobs import job
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 output, stamp = snakemake.output, snakemake.params.stamp
 with job(snakemake):

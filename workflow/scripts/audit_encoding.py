@@ -1,9 +1,9 @@
 """Try to tell random labels, and the real ones, from how the files were encoded."""
 
 from meddiff.audit.encoding import encoding_table
+from meddiff.core.tables import write_table
 from meddiff.data.index import read_table
-from meddiff.jobs import job
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

@@ -1,9 +1,9 @@
 """Split under both protocols and count what crosses from training to test."""
 
 from meddiff.audit.leakage import leakage_table
+from meddiff.core.tables import write_table
 from meddiff.data.index import read_table
-from meddiff.jobs import job
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

@@ -1,13 +1,13 @@
 """Train a classifier on every arm and let it classify real images that it has not learnt from."""
 
-from meddiff.cas.classifiers import Asked, build_classifier
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
+from meddiff.cas.registry import Asked, build_classifier
 from meddiff.cas.settings import Cas
-from meddiff.checkpoints import load_checkpoint
-from meddiff.files import write_csv
-from meddiff.jobs import job
-from meddiff.settings import Compute
+from meddiff.core.checkpoints import load_checkpoint
+from meddiff.core.files import write_csv
+from meddiff.core.settings import Compute
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:

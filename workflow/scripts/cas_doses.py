@@ -4,8 +4,8 @@ from meddiff.cas.experiment import run_doses
 from meddiff.cas.images import load_held_out, load_pool
 from meddiff.cas.nets import skinlesnet
 from meddiff.cas.settings import Cas
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.core.files import write_csv
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:

@@ -3,11 +3,10 @@
 import pandas as pd
 
 from meddiff.cas.tables import read_runs, reliability_table
-from meddiff.figures.cas import arms_figure, dose_figure, reliability_figure
-from meddiff.figures.curves import save_figure
-from meddiff.jobs import job
-from meddiff.reading import read_csv
-from meddiff.tables import write_table
+from meddiff.core.tables import read_csv, write_table
+from meddiff.reporting.figures.cas import arms_figure, dose_figure, reliability_figure
+from meddiff.reporting.figures.curves import save_figure
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

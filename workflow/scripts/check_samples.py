@@ -1,9 +1,9 @@
 """Count black, flat and colour-shifted samples of every class."""
 
-from meddiff.arrays import load_by_class
+from meddiff.core.arrays import load_by_class
+from meddiff.core.tables import write_table
 from meddiff.diffusion.checks import faults_table
-from meddiff.jobs import job
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from meddiff.jobs import job
-from meddiff.published import Published, comparison
-from meddiff.reading import read_csv
-from meddiff.tables import write_table
+from meddiff.core.tables import read_csv, write_table
+from meddiff.reporting.reported import Published, comparison
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

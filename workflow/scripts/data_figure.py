@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meddiff.arrays import load_images
+from meddiff.core.arrays import load_images
 from meddiff.data.index import read_table
-from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
-from meddiff.figures.raw import published_sheet
-from meddiff.jobs import job
+from meddiff.reporting.figures.grids import contact_sheet, save_picture, titled_sheets
+from meddiff.reporting.figures.raw import published_sheet
+from meddiff.workflow.jobs import job
 
 with job(snakemake):
     rows = read_table(snakemake.input.split)

@@ -1,11 +1,11 @@
 """Draw the curves of one DDPM's training, and the images drawn on the way."""
 
-from meddiff.arrays import load_array
+from meddiff.core.arrays import load_array
+from meddiff.core.tables import read_csv
 from meddiff.diffusion.history import preview_epochs
-from meddiff.figures.curves import save_figure, training_curves
-from meddiff.figures.grids import save_picture, stages
-from meddiff.jobs import job
-from meddiff.reading import read_csv
+from meddiff.reporting.figures.curves import save_figure, training_curves
+from meddiff.reporting.figures.grids import save_picture, stages
+from meddiff.workflow.jobs import job
 
 files = snakemake.input
 with job(snakemake):

@@ -2,8 +2,8 @@
 
 from meddiff.diffusion.sampling import denoising_strip, load_ddpm
 from meddiff.diffusion.settings import Sampler
-from meddiff.figures.grids import save_picture, stages
-from meddiff.jobs import job
+from meddiff.reporting.figures.grids import save_picture, stages
+from meddiff.workflow.jobs import job
 
 MEMBERS, MOMENTS = 4, 10
 

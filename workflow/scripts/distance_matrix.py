@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meddiff.arrays import load_array
-from meddiff.jobs import job
+from meddiff.core.arrays import load_array
+from meddiff.core.tables import write_table
 from meddiff.metrics.distances import distance_matrix
 from meddiff.metrics.frechet import warn_if_few
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

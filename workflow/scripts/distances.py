@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meddiff.arrays import load_by_class
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.core.arrays import load_by_class
+from meddiff.core.files import write_csv
 from meddiff.metrics.distances import distance_rows
 from meddiff.metrics.frechet import warn_if_few
+from meddiff.workflow.jobs import job
 
 NAMES = {"synthetic": "synthetic", "noise": "noise", "validation": "real"}
 

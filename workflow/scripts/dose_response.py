@@ -2,8 +2,8 @@
 
 from meddiff.cas.scoring import score_cells
 from meddiff.cas.tables import DOSE, doses_table, read_runs
-from meddiff.jobs import job
-from meddiff.tables import write_metrics, write_table
+from meddiff.core.tables import write_metrics, write_table
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

@@ -1,7 +1,7 @@
 """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
 
 from meddiff.data.phantom.archives import write_isic2016
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 # The worker processes import this file.
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import by_version
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Draw loss, learning rate and validation scores of every extractor trained here."""
 
-from meddiff.figures.curves import save_figure, training_curves
-from meddiff.jobs import job
-from meddiff.reading import read_csv
+from meddiff.core.tables import read_csv
+from meddiff.reporting.figures.curves import save_figure, training_curves
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

@@ -1,8 +1,8 @@
 """Compute one extractor's features of every class of an image set."""
 
-from meddiff.arrays import load_images, save_array
+from meddiff.core.arrays import load_images, save_array
 from meddiff.extractors.extractor import load_extractor
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake) as device:

@@ -1,8 +1,8 @@
 """Show real and synthetic images of every class side by side."""
 
-from meddiff.arrays import load_by_class
-from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
-from meddiff.jobs import job
+from meddiff.core.arrays import load_by_class
+from meddiff.reporting.figures.grids import contact_sheet, save_picture, titled_sheets
+from meddiff.workflow.jobs import job
 
 with job(snakemake):
     classes = snakemake.params.classes

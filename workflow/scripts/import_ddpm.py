@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from meddiff.arrays import save_array
-from meddiff.checkpoints import save_checkpoint
+from meddiff.core.arrays import save_array
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.files import write_csv
 from meddiff.diffusion.history import COLUMNS
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import Diffusion
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 files, settings = snakemake.output, snakemake.params.settings
 with job(snakemake):

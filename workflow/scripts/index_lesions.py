@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from meddiff.core.files import atomic_write
+from meddiff.core.progress import Progress
 from meddiff.data.duplicates import find_duplicates
 from meddiff.data.index import build_index, write_table
 from meddiff.data.registry import by_version
@@ -13,9 +15,7 @@ from meddiff.data.sources import (
     refuse_missing_paths,
     warn_of_strangers,
 )
-from meddiff.files import atomic_write
-from meddiff.jobs import job
-from meddiff.progress import Progress
+from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output
 with job(snakemake):

@@ -1,11 +1,11 @@
 """List the images with masks that the U-Net learns from."""
 
+from meddiff.core.files import atomic_write
 from meddiff.data.index import build_index, read_table, write_table
 from meddiff.data.registry import by_version
 from meddiff.data.segmentation import masked_rows, without_test_lesions
 from meddiff.data.sources import read_isic2016
-from meddiff.files import atomic_write
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 archives, split = snakemake.input.archives, snakemake.input.split
 with job(snakemake):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from meddiff.figures.curves import save_figure
-from meddiff.figures.matrices import heat_map
-from meddiff.jobs import job
-from meddiff.reading import read_csv
+from meddiff.core.tables import read_csv
+from meddiff.reporting.figures.curves import save_figure
+from meddiff.reporting.figures.matrices import heat_map
+from meddiff.workflow.jobs import job
 
 with job(snakemake):
     for source, target in zip(snakemake.input, snakemake.output, strict=True):

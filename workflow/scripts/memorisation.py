@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from meddiff.arrays import load_by_class
-from meddiff.figures.grids import contact_sheet, save_picture, titled_sheets
-from meddiff.jobs import job
+from meddiff.core.arrays import load_by_class
+from meddiff.core.tables import write_table
 from meddiff.metrics.copies import copies_row, find_copies
-from meddiff.tables import write_table
+from meddiff.reporting.figures.grids import contact_sheet, save_picture, titled_sheets
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

@@ -1,9 +1,9 @@
 """Show the near-duplicate pairs that are least alike."""
 
 from meddiff.data.index import read_table
-from meddiff.figures.grids import save_picture
-from meddiff.figures.raw import near_pairs_sheet
-from meddiff.jobs import job
+from meddiff.reporting.figures.grids import save_picture
+from meddiff.reporting.figures.raw import near_pairs_sheet
+from meddiff.workflow.jobs import job
 
 files = snakemake.input
 with job(snakemake):

@@ -1,8 +1,8 @@
 """Draw noise images with the channel means and variances of each class's real images."""
 
-from meddiff.arrays import load_by_class, save_array
-from meddiff.jobs import job
+from meddiff.core.arrays import load_by_class, save_array
 from meddiff.metrics.noise import noise_like
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

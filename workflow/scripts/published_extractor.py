@@ -1,9 +1,9 @@
 """Find or fetch a published extractor's weights and keep them with a note that says whose."""
 
-from meddiff.checkpoints import save_checkpoint
+from meddiff.core.checkpoints import save_checkpoint
 from meddiff.data.settings import Data
-from meddiff.extractors.published import published_weights
-from meddiff.jobs import job
+from meddiff.extractors.pretrained import published_weights
+from meddiff.workflow.jobs import job
 
 with job(snakemake):
     mirrors = Data.model_validate(snakemake.config["data"]).mirrors

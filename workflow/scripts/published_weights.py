@@ -1,10 +1,10 @@
 """Find or fetch published weights and keep them as safetensors."""
 
-from meddiff.checkpoints import save_checkpoint
+from meddiff.core.checkpoints import save_checkpoint
 from meddiff.data.settings import Data
 from meddiff.extractors import weights
 from meddiff.extractors.fetching import find_weights
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from meddiff.arrays import save_array
+from meddiff.core.arrays import save_array
+from meddiff.core.settings import Compute
+from meddiff.diffusion.checkpointing import StateFile
 from meddiff.diffusion.drawing import draw_shard
 from meddiff.diffusion.settings import Sampling
-from meddiff.diffusion.state import StateFile
-from meddiff.jobs import job
-from meddiff.settings import Compute
+from meddiff.workflow.jobs import job
 
 params, wildcards = snakemake.params, snakemake.wildcards
 shard = wildcards.get("shard")

@@ -3,17 +3,17 @@
 Real images are changed at random as those that the DDPM learnt from, like the study's.
 """
 
-from meddiff.arrays import load_images
-from meddiff.checkpoints import load_checkpoint
+from meddiff.core.arrays import load_images
+from meddiff.core.checkpoints import load_checkpoint
+from meddiff.core.files import sha256_file
+from meddiff.core.randomness import stream
+from meddiff.core.tables import write_metrics, write_table
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import Diffusion
 from meddiff.extractors.extractor import Extractor
 from meddiff.extractors.radimagenet import build_radimagenet
-from meddiff.files import sha256_file
-from meddiff.jobs import job
 from meddiff.metrics.section_5_1 import section_5_1
-from meddiff.randomness import stream
-from meddiff.tables import write_metrics, write_table
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:

@@ -1,11 +1,11 @@
 """Show test images with the true outline and the one that the U-Net finds."""
 
-from meddiff.arrays import load_images
+from meddiff.core.arrays import load_images
 from meddiff.extractors.extractor import load_extractor
 from meddiff.extractors.segmentation import THRESHOLD, lesion_maps, map_scores
-from meddiff.figures.curves import save_figure
-from meddiff.figures.segmentation import segmentation_examples
-from meddiff.jobs import job
+from meddiff.reporting.figures.curves import save_figure
+from meddiff.reporting.figures.segmentation import segmentation_examples
+from meddiff.workflow.jobs import job
 
 files = snakemake.input
 with job(snakemake) as device:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from meddiff.arrays import load_images
-from meddiff.figures.grids import contact_sheet, outline, save_picture, titled_sheets
-from meddiff.jobs import job
+from meddiff.core.arrays import load_images
+from meddiff.reporting.figures.grids import contact_sheet, outline, save_picture, titled_sheets
+from meddiff.workflow.jobs import job
 
 with job(snakemake):
     sheets = {}

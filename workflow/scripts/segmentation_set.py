@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meddiff.data.imageset import pack
 from meddiff.data.index import read_table
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 output, params = snakemake.output, snakemake.params
 with job(snakemake):

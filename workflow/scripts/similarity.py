@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from meddiff.arrays import load_images
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.core.arrays import load_images
+from meddiff.core.files import write_csv
+from meddiff.core.progress import Progress
 from meddiff.metrics.similarity import PAIRS, pairs_of, similarity_rows
-from meddiff.progress import Progress
+from meddiff.workflow.jobs import job
 
 params, wildcards = snakemake.params, snakemake.wildcards
 with job(snakemake):

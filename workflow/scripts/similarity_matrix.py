@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from meddiff.arrays import load_images
-from meddiff.jobs import job
+from meddiff.core.arrays import load_images
+from meddiff.core.progress import Progress
+from meddiff.core.tables import write_table
 from meddiff.metrics.similarity import similarity_matrix
-from meddiff.progress import Progress
-from meddiff.tables import write_table
+from meddiff.workflow.jobs import job
 
 params, metric = snakemake.params, snakemake.wildcards.similarity
 with job(snakemake):

@@ -1,9 +1,9 @@
 """Divide images into training, validation and test sets, and undersample the larger classes."""
 
+from meddiff.core.files import atomic_write
 from meddiff.data.index import read_table, write_table
 from meddiff.data.split import require_images, split_audited, split_study, undersample
-from meddiff.files import atomic_write
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

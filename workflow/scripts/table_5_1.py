@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from meddiff.jobs import job
-from meddiff.tables import read_part, table_5_1, write_metrics, write_table
+from meddiff.core.tables import read_part, write_metrics, write_table
+from meddiff.reporting.tables import table_5_1
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

@@ -1,8 +1,8 @@
 """Write the scores of classifiers trained on each arm, and their numbers as metrics."""
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
-from meddiff.jobs import job
-from meddiff.tables import write_metrics, write_table
+from meddiff.core.tables import write_metrics, write_table
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):

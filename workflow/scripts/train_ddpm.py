@@ -1,7 +1,7 @@
 """Train the DDPM of one class."""
 
 from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params, files = snakemake.params, snakemake.output
 with job(snakemake) as device:

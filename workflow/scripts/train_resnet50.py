@@ -1,12 +1,12 @@
 """Train ResNet50 and let it classify the test images."""
 
-from meddiff.checkpoints import load_checkpoint, save_checkpoint
-from meddiff.data.labelled import load_balanced
+from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.core.files import atomic_write, write_csv
+from meddiff.data.loading import load_balanced
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.resnet50 import train_resnet50
 from meddiff.extractors.settings import Training
-from meddiff.files import atomic_write, write_csv
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake) as device:

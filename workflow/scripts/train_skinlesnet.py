@@ -1,12 +1,12 @@
 """Train SkinLesNet and let it classify the test images."""
 
-from meddiff.checkpoints import save_checkpoint
-from meddiff.data.labelled import load_balanced
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.files import write_csv
+from meddiff.data.loading import load_balanced
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.settings import SkinLesNet
 from meddiff.extractors.skinlesnet import train_skinlesnet
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake) as device:

@@ -1,11 +1,11 @@
 """Train the segmentation U-Net and score it on its test images."""
 
-from meddiff.arrays import load_images
-from meddiff.checkpoints import save_checkpoint
+from meddiff.core.arrays import load_images
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.files import write_csv
 from meddiff.extractors.segmentation import segmentation_scores, train_unet
 from meddiff.extractors.settings import UNet
-from meddiff.files import write_csv
-from meddiff.jobs import job
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:

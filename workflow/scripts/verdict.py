@@ -4,10 +4,10 @@ from meddiff.cas.images import count_shared
 from meddiff.cas.scoring import TEST
 from meddiff.cas.tables import read_runs, score_arms
 from meddiff.cas.verdict import Evidence, verdict
-from meddiff.files import write_text
-from meddiff.jobs import job
-from meddiff.pages import page
-from meddiff.reading import read_csv
+from meddiff.core.files import write_text
+from meddiff.core.tables import read_csv
+from meddiff.reporting.pages import page
+from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):

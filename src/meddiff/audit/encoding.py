@@ -20,11 +20,11 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from meddiff.core.randomness import stream, stream_seed
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
 from meddiff.data.depth import windows_of
 from meddiff.data.preprocessing import preprocess
-from meddiff.randomness import stream, stream_seed
 
 Pixels = NDArray[np.uint8]
 LEVELS = (0, 1, 5, 25, 50, 75, 95, 99, 100)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.segmentation import is_among, official_split, without_test_lesions
 from meddiff.data.settings import Count
 from meddiff.data.split import split_audited, split_study, undersample
-from meddiff.errors import MeddiffError
 
 SPLITTERS = {"study": split_study, "audited": split_audited}
 TRAINED_ON = {"study": ("train", "validation", "test"), "audited": ("train",)}

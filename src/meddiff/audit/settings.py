@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveInt
 
-from meddiff.settings import Section
+from meddiff.core.settings import Section
 
 
 class Encoding(Section):

@@ -7,9 +7,9 @@ from itertools import chain
 import numpy as np
 
 from meddiff.cas.settings import ArmName
-from meddiff.data.labelled import balanced
+from meddiff.core.randomness import stream
+from meddiff.data.loading import balanced
 from meddiff.diffusion.augmentation import PRESETS, augment_once
-from meddiff.randomness import stream
 
 CHANGES = PRESETS["isic2016"]
 """Of the arm `augmented`: flips, turns, zoom, brightness, contrast and hue."""

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.batches import count_steps, steps_per_epoch
 from meddiff.cas.arms import Arm, Pool, build_arm, dose_arm
-from meddiff.cas.classifier import Classifier, Lesson
+from meddiff.cas.base import Classifier, Lesson
 from meddiff.cas.settings import Cas, Dose
+from meddiff.core.batches import count_steps, steps_per_epoch
+from meddiff.core.randomness import stream_seed
 from meddiff.extractors.classification import told_by_class
-from meddiff.randomness import stream_seed
 
 Key = tuple[int | str, ...]
 

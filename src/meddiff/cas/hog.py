@@ -17,11 +17,11 @@ from sklearn.model_selection import (
 )
 from sklearn.svm import SVC
 
-from meddiff.cas.classifier import Learnt, Lesson
+from meddiff.cas.base import Learnt, Lesson
 from meddiff.cas.settings import HogSvm as Settings
 from meddiff.cas.settings import Kernel
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream_seed
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream_seed
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from meddiff.arrays import load_images
 from meddiff.cas.arms import Pool, build_pool
 from meddiff.cas.experiment import HeldOut
-from meddiff.data.labelled import balanced, stack
-from meddiff.reading import read_csv
+from meddiff.core.arrays import load_images
+from meddiff.core.tables import read_csv
+from meddiff.data.loading import balanced, stack
 
 Paths = Iterable[str | Path]
 

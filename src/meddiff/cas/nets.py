@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddiff.cas.classifier import Learnt, Lesson
+from meddiff.cas.base import Learnt, Lesson
 from meddiff.cas.settings import Cas
 from meddiff.extractors.classification import examples, probabilities
-from meddiff.extractors.learning import fit, predict, seeded
 from meddiff.extractors.resnet50 import ResNet50
 from meddiff.extractors.settings import Training
 from meddiff.extractors.skinlesnet import SkinLesNet
+from meddiff.extractors.supervised import fit, predict, seeded
 
 
 @dataclass(frozen=True)

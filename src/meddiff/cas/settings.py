@@ -11,9 +11,9 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.cas.classifiers import ALWAYS, KINDS
+from meddiff.cas.registry import ALWAYS, KINDS
+from meddiff.core.settings import Section, Share
 from meddiff.extractors.settings import Optimisation
-from meddiff.settings import Section, Share
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 Kernel = Literal["linear", "rbf", "poly"]

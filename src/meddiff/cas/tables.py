@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
+from meddiff.core.tables import read_csv
 from meddiff.metrics.probabilities import reliability
-from meddiff.reading import read_csv
 
 VALUES = ["metric", "class", "value", "std", "low", "high", "difference", "difference_low",
           "difference_high"]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.cas.classifiers import KINDS
+from meddiff.cas.registry import KINDS
 from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.probabilities import Score

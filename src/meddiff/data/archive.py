@@ -24,9 +24,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
-from meddiff.errors import MeddiffError
-from meddiff.files import remedy
-from meddiff.folders import is_hidden, list_files
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import remedy
+from meddiff.core.folders import is_hidden, list_files
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from simplejpeg import decode_jpeg
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, levels_of, to_eight_bits, type_of
-from meddiff.errors import MeddiffError
 
 # It warns of what is refused here in one line.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)

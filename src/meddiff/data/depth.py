@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 # It prints what is refused here in one line.

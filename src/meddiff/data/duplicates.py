@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import map_members
 from meddiff.data.decode import decode_rgb
 from meddiff.data.depth import windows_of
 from meddiff.data.index import THUMBNAIL, Progress
-from meddiff.data.likeness import MIN_CONTRAST, Likeness, Plane, View, alike, view
-from meddiff.errors import MeddiffError
+from meddiff.data.registration import MIN_CONTRAST, Likeness, Plane, View, alike, view
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write
 from meddiff.data.archive import Group, map_groups, map_members
 from meddiff.data.decode import find_deep
 from meddiff.data.depth import DeepError, Window, Windows, judge, windows_of
 from meddiff.data.index import Progress, write_table
 from meddiff.data.preprocessing import Decoding, Oddities, preprocess_files, preprocess_masks
 from meddiff.data.sources import several
-from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
 
 log = logging.getLogger(__name__)
 

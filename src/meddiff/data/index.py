@@ -14,11 +14,11 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import map_members
 from meddiff.data.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
 from meddiff.data.sources import read_strings, several
-from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

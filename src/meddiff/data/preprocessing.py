@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.decode import Stored, decode_mask, decode_stored
 from meddiff.data.depth import NO_WINDOWS, Windows
-from meddiff.data.reduced import Window, resize_reduced, shrink_for
-from meddiff.errors import MeddiffError
+from meddiff.data.jpeg_scaling import Window, resize_reduced, shrink_for
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 TABLE = Path(__file__).with_name("registry.csv")
 

@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.settings import ClassName, Fraction, Section, Share, Text, as_text
+from meddiff.core.settings import ClassName, Fraction, Section, Share, Text, as_text
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
 """Editions of the ISIC challenge whose images the DDPMs learn from."""

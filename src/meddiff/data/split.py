@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream_seed
 from meddiff.data.settings import Count
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream_seed
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 from meddiff.diffusion.pixels import to_uint8, to_unit_range
 from meddiff.diffusion.settings import Augmentation
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream
 
 PRESETS = {
     "none": Augmentation(),

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from meddiff.core.files import sha256_file
+from meddiff.core.settings import Compute
+from meddiff.diffusion.checkpointing import Safety, StateFile
 from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import Sampling
-from meddiff.diffusion.state import Safety, StateFile
-from meddiff.files import sha256_file
-from meddiff.settings import Compute
 
 
 def shard_members(images: int, shards: int, shard: int, block: int) -> range:

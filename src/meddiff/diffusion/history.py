@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.batches import Batch
+from meddiff.core.batches import Batch
 
 COLUMNS = ["step", "epoch", "loss", "validation_loss", "lr"]
 

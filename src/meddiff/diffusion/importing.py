@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import check_readable
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.settings import Diffusion
-from meddiff.errors import MeddiffError
-from meddiff.files import check_readable
 
 HOLDERS = ("state_dict", "model_state_dict", "model", "network", "unet", "diffusion")
 """Entries under which trainers put a net's weights."""

@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from meddiff.arrays import load_images, save_array
-from meddiff.checkpoints import save_checkpoint
-from meddiff.devices import limit_threads
-from meddiff.diffusion.processes import connect
+from meddiff.core.arrays import load_images, save_array
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.devices import limit_threads
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import sha256_file, write_csv
+from meddiff.core.settings import Compute
+from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
+from meddiff.diffusion.checkpointing import Safety, StateFile
+from meddiff.diffusion.distributed import connect
 from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.state import Safety, StateFile
 from meddiff.diffusion.training import Watcher, train_ddpm
-from meddiff.diffusion.watchers import SpeedLog, TensorBoard
-from meddiff.errors import MeddiffError
-from meddiff.files import sha256_file, write_csv
-from meddiff.settings import Compute
 
 log = logging.getLogger(__name__)
 

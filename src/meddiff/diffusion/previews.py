@@ -1,7 +1,7 @@
 """Images drawn while a DDPM is trained.
 
 They record that training, so that an edit of the samplers is no reason to train again: what a
-training depends on stops short of this module (`meddiff.provenance.fingerprint`).
+training depends on stops short of this module (`meddiff.workflow.provenance.fingerprint`).
 """
 
 import numpy as np

@@ -18,19 +18,19 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
-from meddiff.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.devices import arithmetic, check_precision, naming_memory
+from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
+from meddiff.core.devices import arithmetic, check_precision, naming_memory
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import remedy
+from meddiff.core.progress import Progress
+from meddiff.core.randomness import stream
+from meddiff.core.settings import Precision
+from meddiff.diffusion.checkpointing import Safety, State
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.samplers import Denoise, ddim, ddpm, dpm_solver, respaced_times
 from meddiff.diffusion.samplers import Sampler as Method
 from meddiff.diffusion.settings import Diffusion, Sampler
-from meddiff.diffusion.state import Safety, State
-from meddiff.errors import MeddiffError
-from meddiff.files import remedy
-from meddiff.progress import Progress
-from meddiff.randomness import stream
-from meddiff.settings import Precision
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.settings import ClassName, Duration, Fraction, Precision, Section
+from meddiff.core.settings import ClassName, Duration, Fraction, Precision, Section
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from meddiff.devices import naming_memory
-from meddiff.diffusion.engine import Diverged, TrainedDdpm, Training
-from meddiff.diffusion.processes import Place, connect
+from meddiff.core.devices import naming_memory
+from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import Progress
+from meddiff.diffusion.checkpointing import Safety
+from meddiff.diffusion.distributed import Place, connect
 from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.state import Safety
-from meddiff.errors import MeddiffError
-from meddiff.progress import Progress
+from meddiff.diffusion.trainer import Diverged, TrainedDdpm, Training
 
 log = logging.getLogger(__name__)
 

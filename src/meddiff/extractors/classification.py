@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from meddiff.extractors.learning import Examples, predict
+from meddiff.extractors.supervised import Examples, predict
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Images uint8 (N,H,W,3) and labels int64 (N,)."""

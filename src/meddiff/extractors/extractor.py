@@ -18,11 +18,11 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from meddiff.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.errors import MeddiffError
-from meddiff.extractors.learning import predict
+from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import remedy, sha256_file
 from meddiff.extractors.registry import module_of
-from meddiff.files import remedy, sha256_file
+from meddiff.extractors.supervised import predict
 
 BLOCK = 64
 """Images that a net sees at once; it decides on the last bits of features."""

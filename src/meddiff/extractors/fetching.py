@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, hub
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import check_readable, sha256_file, write_text
 from meddiff.data.download import Recorded, fetch_registered
 from meddiff.data.registry import read_registry
-from meddiff.errors import MeddiffError
 from meddiff.extractors.weights import Published, Replaceable
-from meddiff.files import check_readable, sha256_file, write_text
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.resnet import Bottleneck
 
-from meddiff.errors import MeddiffError
-from meddiff.extractors.learning import seeded
+from meddiff.core.errors import MeddiffError
+from meddiff.extractors.supervised import seeded
 from meddiff.extractors.weights import RADIMAGENET, Published
 
 WEIGHTS = Published(

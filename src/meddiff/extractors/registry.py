@@ -9,7 +9,7 @@ fingerprints of `provenance`.
 from collections.abc import Callable
 from types import ModuleType
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 
 def _unet() -> ModuleType:

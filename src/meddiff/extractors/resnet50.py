@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.learning import Examples, fit, predict, seeded
 from meddiff.extractors.settings import Training
+from meddiff.extractors.supervised import Examples, fit, predict, seeded
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

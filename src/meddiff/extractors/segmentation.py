@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from meddiff.extractors.learning import Examples, fit, predict, seeded
 from meddiff.extractors.settings import UNet as UNetSettings
+from meddiff.extractors.supervised import Examples, fit, predict, seeded
 from meddiff.extractors.unet import UNet
 
 THRESHOLD = 0.5

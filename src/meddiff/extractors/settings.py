@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator
 
+from meddiff.core.settings import Duration, Section
 from meddiff.extractors.registry import PUBLISHED
-from meddiff.settings import Duration, Section
 
 
 def _known(name: str) -> str:

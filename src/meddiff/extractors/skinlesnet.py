@@ -7,8 +7,8 @@ import pandas as pd
 from torch import Tensor, nn
 
 from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.learning import fit, seeded
 from meddiff.extractors.settings import Training
+from meddiff.extractors.supervised import fit, seeded
 
 
 class SkinLesNet(nn.Module):

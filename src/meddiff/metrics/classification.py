@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
+from meddiff.core.randomness import stream
 from meddiff.metrics.intervals import (
     LEAST,
     Estimate,
@@ -15,7 +16,6 @@ from meddiff.metrics.intervals import (
     half_samples,
     without_interval,
 )
-from meddiff.randomness import stream
 
 
 def classification_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:

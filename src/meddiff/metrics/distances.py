@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from meddiff.core.randomness import stream
 from meddiff.metrics.features import checked
 from meddiff.metrics.frechet import fid_infinity, frechet_distance, weighted_fid
 from meddiff.metrics.intervals import (
@@ -27,7 +28,6 @@ from meddiff.metrics.kernel import cmmd, kid, weighted_cmmd, weighted_kid
 from meddiff.metrics.neighbours import Fidelity, weighted_fidelity
 from meddiff.metrics.parts import PARTS, THINNED, Parts, draw_parts
 from meddiff.metrics.rows import counts, interval, matrix_rows
-from meddiff.randomness import stream
 
 Array = npt.NDArray[np.float64]
 Sets = Mapping[str, Mapping[str, np.ndarray]]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 Array = npt.NDArray[np.float64]
 

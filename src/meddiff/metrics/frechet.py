@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array, checked_pair
 from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
-from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
 

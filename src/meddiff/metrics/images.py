@@ -5,7 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 Images = npt.NDArray[np.uint8]
 

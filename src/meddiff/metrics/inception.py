@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, checked
 from meddiff.metrics.intervals import Estimate, estimate, half_samples, rows_by_contents
 

@@ -32,8 +32,8 @@ from scipy.linalg import eigh
 from scipy.spatial.distance import squareform
 from scipy.special import ndtri
 
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 
 Array = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
 from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
 

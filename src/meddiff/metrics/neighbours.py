@@ -11,7 +11,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import gen_batches
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
 
 _ROUNDING = 1e-7

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meddiff.randomness import stream
+from meddiff.core.randomness import stream
 
 
 def noise_like(images: np.ndarray, count: int, *, seed: int, name: str) -> np.ndarray:

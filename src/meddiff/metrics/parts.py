@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from meddiff.core.randomness import stream
 from meddiff.metrics.intervals import LEAST, half_samples
-from meddiff.randomness import stream
 
 Array = npt.NDArray[np.float64]
 Weights = Mapping[str, Array]

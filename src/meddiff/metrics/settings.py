@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveFloat
 
-from meddiff.settings import Section
+from meddiff.core.settings import Section
 
 SMALLEST_WINDOW = 2
 """Px: one pixel has no variance, and any two images would come out alike."""

@@ -26,7 +26,7 @@ from scipy.linalg import toeplitz
 from scipy.special import softmax
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 from meddiff.metrics.images import Images, check_same_shape, checked
 from meddiff.metrics.settings import SMALLEST_WINDOW
 

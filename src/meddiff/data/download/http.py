@@ -11,9 +11,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.response import BaseHTTPResponse
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.download.transfer import ATTEMPTS, Interrupted, receive
 from meddiff.data.download.verify import Expected, Recorded
-from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import requests
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.download.http import BUSY, UNSAFE, USABLE, ask, patience
 from meddiff.data.download.transfer import Interrupted, receive
 from meddiff.data.download.verify import Expected, Recorded
-from meddiff.errors import MeddiffError
 
 ANSWER_SECONDS = 120.0
 """The client itself would wait for an answer for ever."""

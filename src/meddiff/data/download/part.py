@@ -11,7 +11,7 @@ import requests
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 UNLOCKABLE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What file systems answer that know no locks, as some that are mounted over a network."""

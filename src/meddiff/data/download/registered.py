@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.download.http import fetch, show
 from meddiff.data.download.kaggle import fetch_kaggle
 from meddiff.data.download.transfer import ATTEMPTS
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import address_of, read_registry
-from meddiff.errors import MeddiffError
 
 
 def fetch_registered(

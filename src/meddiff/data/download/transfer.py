@@ -13,10 +13,10 @@ from typing import Protocol
 import requests
 import urllib3
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import Progress
 from meddiff.data.download.part import Part, Version, alone, amount
 from meddiff.data.download.verify import Expected, verify
-from meddiff.errors import MeddiffError
-from meddiff.progress import Progress
 
 log = logging.getLogger(__name__)
 

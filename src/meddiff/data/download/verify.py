@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 BLOCK_BYTES = 2**20
 AGAIN = "what arrived is removed: run again, and if it stays so, check the"

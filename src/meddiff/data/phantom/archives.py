@@ -21,11 +21,11 @@ from typing import NamedTuple, TypeVar
 import pandas as pd
 from PIL import Image, ImageEnhance
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write
+from meddiff.core.randomness import stream
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_skin, sample_view
 from meddiff.data.phantom.hand import draw_hand
-from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
-from meddiff.randomness import stream
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write
+from meddiff.core.randomness import stream
 from meddiff.data.phantom.archives import stored_member
-from meddiff.errors import MeddiffError
-from meddiff.files import atomic_write
-from meddiff.randomness import stream
 
 BENIGN = {"NV": 0.7, "BKL": 0.12, "BCC": 0.08, "AK": 0.04, "DF": 0.03, "VASC": 0.03}
 """Diagnoses of target 0 and their shares. As in the archive, "not melanoma" includes carcinomas;

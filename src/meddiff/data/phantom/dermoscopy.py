@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from meddiff.randomness import stream
+from meddiff.core.randomness import stream
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]

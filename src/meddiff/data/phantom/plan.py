@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meddiff.errors import MeddiffError
-from meddiff.randomness import stream
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 
 CLASSES = ("benign", "malignant")
 COLUMNS = {

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import open_archive
 from meddiff.data.labels import DIAGNOSES, label_images, log_counts
 from meddiff.data.sources.files import by_stem, is_jpeg, match_stems, refuse_several, with_masks
@@ -20,7 +21,6 @@ from meddiff.data.sources.tables import (
     require_columns,
     several,
 )
-from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import open_archive
 from meddiff.data.sources.tables import SHOWN, several
-from meddiff.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import open_archive
 from meddiff.data.sources.files import (
     MASK_ENDINGS,
@@ -22,7 +23,6 @@ from meddiff.data.sources.tables import (
     record_table,
     require_columns,
 )
-from meddiff.errors import MeddiffError
 
 
 def refuse_missing_paths(paths: Mapping[str, str | Path]) -> None:

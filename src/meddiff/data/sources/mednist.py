@@ -4,10 +4,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.archive import open_archive
 from meddiff.data.sources.files import by_stem, is_jpeg, refuse_several
 from meddiff.data.sources.tables import join, record_table
-from meddiff.errors import MeddiffError
 
 
 def read_mednist_hand(archive: str | Path) -> pd.DataFrame:

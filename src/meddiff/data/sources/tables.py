@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meddiff.errors import MeddiffError
+from meddiff.core.errors import MeddiffError
 
 log = logging.getLogger(__name__)
 

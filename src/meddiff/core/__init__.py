@@ -1,0 +1,1 @@
+"""Shared by every phase: arrays, tables, files, settings, devices, random streams."""

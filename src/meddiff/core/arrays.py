@@ -1,0 +1,99 @@
+"""NumPy arrays on disk, one file a class."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write, remedy
+
+LONGEST_HEADER = 10_000
+SEEN = 100
+"""Images that are looked at to say how an array of them can be converted."""
+
+
+def save_array(array: np.ndarray, path: str | Path) -> None:
+    """Write an array as .npy, whole or not at all."""
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """Read an array.
+
+    Raises:
+        MeddiffError: the file is truncated or no array.
+    """
+    return np.array(_map(path, "array"))
+
+
+def load_images(path: str | Path) -> np.ndarray:
+    """Map an image set, uint8 (N,H,W,C) with one or three channels, read-only.
+
+    Raises:
+        MeddiffError: the file is missing, truncated or no image set.
+    """
+    images = _map(path, "image array")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise MeddiffError(
+            f"{path} is {images.dtype} {images.shape}, not uint8 (n, height, width, 1 or 3): "
+            f"{remedy(path, _conversion(images))}"
+        )
+    return images
+
+
+def _conversion(images: np.ndarray) -> str:
+    """Say how an array of images becomes an image set."""
+    steps = []
+    if images.ndim == 3:
+        steps.append("give it a last axis of one channel with images[..., None]")
+    elif images.ndim != 4:
+        return "give one array of images (n, height, width, channels)"
+    elif images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
+        steps.append("move the channels last with images.transpose(0, 2, 3, 1)")
+    elif images.shape[-1] not in (1, 3):
+        steps.append("keep one or three channels")
+    if images.dtype == bool:
+        steps.append("store it as uint8, x 255")
+    elif images.dtype.kind not in "iuf":
+        steps.append("store it as uint8")
+    elif images.dtype != np.uint8:
+        first = images[:SEEN]
+        low, high = (first.min(), first.max()) if first.size else (0, 0)
+        if low >= 0 and high <= 1:
+            scale = "x 255"
+        elif low >= -1 and high <= 1:
+            scale = "with [-1, 1] as 0 to 255"
+        else:
+            scale = "with one range for all images as 0 to 255"
+        steps.append(f"its levels are {low:.4g} to {high:.4g}: store it as uint8, {scale}, rounded")
+    return "; ".join(steps)
+
+
+def _map(path: str | Path, kind: str) -> np.ndarray:
+    """Map an .npy file: what its header claims is checked against the file before memory is."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+        if start[:7] not in (b"\x93NUMPY\x01", b"\x93NUMPY\x02") or len(start) < 12:
+            raise ValueError("no .npy file")
+        if start[6] == 2 and int.from_bytes(start[8:12], "little") > LONGEST_HEADER:
+            raise ValueError("its header is too long")
+        return np.lib.format.open_memmap(path, mode="r")
+    # NumPy's parser of headers raises what it likes: SyntaxError, TokenError, OverflowError, …
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        otherwise = "write it anew with numpy.save, or copy it again in full"
+        raise MeddiffError(
+            f"{path} is not a whole {kind} ({reason}): {remedy(path, otherwise)}"
+        ) from error
+
+
+def load_by_class(paths: Iterable[str | Path], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read `<set>/<class>.npy` files; a class in several sets is put together, set after set."""
+    files = [Path(path) for path in paths]
+    return {
+        name: np.concatenate([load_array(file) for file in files if file.stem == name])
+        for name in classes
+    }

@@ -1,0 +1,90 @@
+"""Which device the nets run on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.settings import Precision
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What nets mix in where a precision asks for 16 bits."""
+
+
+def choose_device(wanted: str) -> str:
+    """Return the torch device for `compute.device`; "auto" takes a GPU where there is one.
+
+    Raises:
+        MeddiffError: the wanted device is not there.
+    """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[wanted]:
+        raise MeddiffError(
+            f"compute.device is {wanted}, but torch sees none here: set it to auto or cpu, or "
+            "install torch for your GPU"
+        )
+    return wanted
+
+
+def limit_threads(threads: int) -> None:
+    """Let torch compute with so many CPU threads, the same way every time where it can."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def check_precision(device: str, precision: Precision) -> None:
+    """Tell whether a device can calculate so.
+
+    Raises:
+        MeddiffError: it cannot.
+    """
+    if precision == "tf32" and device != "cuda":
+        raise MeddiffError(f"precision tf32 is for NVIDIA GPUs, not {device}: set it to fp32")
+    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise MeddiffError("this GPU has no precision bf16: set it to fp16")
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let NVIDIA GPUs round what they multiply to 19 bits, or not."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+@contextmanager
+def arithmetic(device: str, precision: Precision) -> Iterator[None]:
+    """Let nets calculate in a precision that `check_precision` lets pass, for the while."""
+    allowed = torch.get_float32_matmul_precision() == "high"
+    allow_tf32(precision == "tf32")
+    try:
+        with torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
+            yield
+    finally:
+        allow_tf32(allowed)
+
+
+@contextmanager
+def naming_memory(remedy: str) -> Iterator[None]:
+    """Turn torch's lack of memory into one line that ends with what to do.
+
+    Raises:
+        MeddiffError: the block ran out of memory, on a GPU or on the CPU.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        told = str(error)
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
+            sign in told for sign in ("can't allocate memory", "not enough memory", "out of memory")
+        ):
+            raise
+        where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+        raise MeddiffError(f"{where} has too little memory: {remedy}") from error

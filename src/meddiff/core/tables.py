@@ -1,0 +1,84 @@
+"""Read the project's own tables: what is text stays text, whatever it looks like.
+
+A class may be called `0`, `1e3`, `True` or `NA`, and so may an id, a patient or a run. Tables that
+users bring, and the index of images, are read by `meddiff.data.sources.read_strings` and
+`meddiff.data.index.read_table` instead, to which everything is text.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meddiff.core.files import atomic_write
+
+Stamp = Mapping[str, Any]
+"""data, scale, protocol and seed of a run: the first columns of every table."""
+
+FLOAT_FORMAT = "%.6g"
+KEYS = ("extractor", "classifier", "training", "fraction", "ratio", "class", "images", "metric")
+"""Columns that say what a row speaks of."""
+TEXT = frozenset(
+    # The run, and what a row speaks of.
+    ["data", "scale", "protocol", "run", "table", "cell", "column", "extractor", "classifier",
+     "training", "arm", "class", "class_a", "class_b", "images", "images_a", "images_b", "metric",
+     # Images and what belongs together.
+     "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "again_in",
+     "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",
+     "duplicate_of", "first", "second", "kind", "decoding", "encoding", "phash", "thumbnail",
+     "bytes_sha256", "pixels_sha256", "mask_sha256", "source_sha256",
+     # What is remarked.
+     "net", "unit", "labels", "treatment", "confusion", "reference", "made_from", "note",
+     "verdict"]
+)  # fmt: skip
+"""Columns that hold text; in the audit's tables `images` is a count, which no one reckons with."""
+
+
+def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a CSV of the project, or some of its columns.
+
+    Columns of TEXT hold text, others what they look like. An empty cell is missing (NaN), and no
+    other is: `NA` and `nan` are names.
+    """
+    return pd.read_csv(
+        path,
+        usecols=columns,
+        dtype=dict.fromkeys(TEXT, str),
+        keep_default_na=False,
+        na_values=[""],
+    )
+
+
+def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
+    """Write a table as CSV, with the run's stamp in its first columns."""
+    stamped = table.copy()
+    for position, (column, value) in enumerate(stamp.items()):
+        stamped.insert(position, column, value)
+    with atomic_write(path) as temporary:
+        stamped.to_csv(temporary, index=False, float_format=FLOAT_FORMAT)
+
+
+def read_part(path: str | Path) -> pd.DataFrame:
+    """Read a CSV that rows of a table come from, with its path as column `made_from`."""
+    return read_csv(path).assign(made_from=str(path))
+
+
+def write_metrics(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table's numbers as nested JSON, as `dvc metrics` compares them.
+
+    Keys are the texts of a row in the order of the columns, e.g. class, image set, metric and
+    extractor, then the name of the number; notes and empty cells are left out.
+    """
+    keys = [name for name in KEYS if name in table]
+    values = [name for name in table.select_dtypes("number") if name not in keys]
+    tree: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        branch = tree
+        for key in keys:
+            if pd.notna(row[key]) and row[key] != "":
+                branch = branch.setdefault(str(row[key]), {})
+        branch |= {str(name): row[name] for name in values if pd.notna(row[name])}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(tree, indent=1, default=float) + "\n")

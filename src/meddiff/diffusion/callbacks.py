@@ -1,0 +1,86 @@
+"""Who is told of a training's progress: a table of its speed, TensorBoard."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meddiff.core.errors import MeddiffError
+
+
+class SpeedLog:
+    """A table of images a second: epoch, step, images_per_second.
+
+    It stands apart from the history, which comes out the same twice. A training that goes on adds
+    to the rows that are there.
+
+    Args:
+        path: where it goes (.csv).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._begun = Path(path), False
+
+    def epoch(
+        self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
+    ) -> None:
+        """Add a row."""
+        added = [row["epoch"], row["step"], f"{images_per_second:.4g}"]
+        if not self._begun:
+            self._begin(row["epoch"])
+        with self._path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(added)
+
+    def _begin(self, epoch: float) -> None:
+        """Keep the rows before this epoch of a training that goes on."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        kept: list[list[str]] = []
+        if epoch > 1 and self._path.exists():
+            with self._path.open(newline="") as file:
+                kept = [row for row in csv.reader(file) if row[0].isdigit() and int(row[0]) < epoch]
+        with self._path.open("w", newline="") as file:
+            rows = [["epoch", "step", "images_per_second"], *kept]
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        self._begun = True
+
+
+class TensorBoard:
+    """Curves and previews for TensorBoard; a context manager.
+
+    Args:
+        folder: where the events go.
+
+    Raises:
+        MeddiffError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise MeddiffError(
+                "compute.tensorboard needs tensorboardX: install it with "
+                '`pip install "meddiff[tensorboard]"`, or set compute.tensorboard to false'
+            ) from error
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def __enter__(self) -> "TensorBoard":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._writer.close()
+
+    def epoch(
+        self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
+    ) -> None:
+        """Add a point to each curve, by step, and the previews as a row of images."""
+        step = int(row["step"])
+        for name in ("loss", "validation_loss", "lr"):
+            if np.isfinite(row[name]):
+                self._writer.add_scalar(name, row[name], step)
+        self._writer.add_scalar("images_per_second", images_per_second, step)
+        if previews is not None:
+            self._writer.add_images("previews", previews, step, dataformats="NHWC")
+        self._writer.flush()

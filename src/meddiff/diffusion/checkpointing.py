@@ -1,0 +1,130 @@
+"""The state of a training on disk, from which a killed one goes on."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
+from meddiff.core.errors import MeddiffError
+
+log = logging.getLogger(__name__)
+
+WAIT = 60
+"""Seconds that a process which was told to end may take to save its state."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a training needs to go on.
+
+    Attributes:
+        tensors: weights, averages and the optimiser's moments, by name.
+        values: everything else, as JSON holds it.
+    """
+
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+
+class Safety:
+    """A state file and the time between two of its states.
+
+    Args:
+        file: an open file.
+        seconds: time between states.
+    """
+
+    def __init__(self, file: "StateFile", seconds: float) -> None:
+        self._file, self._seconds = file, seconds
+        self._saved = time.monotonic()
+
+    def load(self) -> State | None:
+        """Return the state to go on from, or None."""
+        return self._file.load()
+
+    def is_due(self) -> bool:
+        """Return whether it is time to save."""
+        return time.monotonic() - self._saved >= self._seconds
+
+    def keep(self) -> Path | None:
+        """Put the state aside; return where it lies, if there is one."""
+        return self._file.keep()
+
+    def save(self, state: State) -> None:
+        """Save, and wait again."""
+        self._file.save(state)
+        self._saved = time.monotonic()
+
+
+class StateFile:
+    """One training's state, whole at any time; a context manager that keeps other trainings out.
+
+    It is no output of a job, since Snakemake removes those of a job that was killed.
+
+    Args:
+        path: where it lies (.safetensors).
+        key: what the training's result depends on, by name. A state of another key is not used.
+
+    Raises:
+        MeddiffError: on entry, another process is training into this file.
+    """
+
+    def __init__(self, path: str | Path, key: Mapping[str, str]) -> None:
+        self.path, self._key = Path(path), dict(key)
+        self._lock = FileLock(f"{self.path}.lock", timeout=WAIT)
+
+    def __enter__(self) -> "StateFile":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise MeddiffError(
+                f"another process trains into {self.path}: wait for it, or stop it, and run again"
+            ) from error
+        # A process that was killed while it wrote leaves its temporary file.
+        for left in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
+            left.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._lock.release()
+
+    def load(self) -> State | None:
+        """Return the state to go on from, or None where there is none that fits."""
+        if not self.path.exists():
+            return None
+        try:
+            tensors, about = load_checkpoint(self.path)
+            theirs, values = dict(about["key"]), dict(about["values"])
+        except (MeddiffError, KeyError, TypeError, ValueError) as error:
+            log.warning("training starts anew: the state %s cannot be read (%s)", self.path, error)
+            return None
+        changed = [name for name in self._key if theirs.get(name) != self._key[name]]
+        if changed:
+            log.info("training starts anew: %s changed since %s", ", ".join(changed), self.path)
+            return None
+        return State(tensors, values)
+
+    def save(self, state: State) -> None:
+        """Replace what is there, all at once."""
+        about = {"key": self._key, "values": dict(state.values)}
+        save_checkpoint(self.path, state.tensors, about, quiet=True)
+
+    def keep(self) -> Path | None:
+        """Rename the state, if there is one, to `<name>.last_good.safetensors`; return that."""
+        if not self.path.exists():
+            return None
+        name = self.path.name.removesuffix(self.path.suffix).removesuffix(".state")
+        return self.path.rename(self.path.with_name(f"{name}.last_good{self.path.suffix}"))
+
+    def remove(self) -> None:
+        """Delete the state of a training that is done."""
+        with self._lock:
+            self.path.unlink(missing_ok=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)

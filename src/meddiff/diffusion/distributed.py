@@ -1,0 +1,74 @@
+"""Where a DDPM is trained: one process or several, on CPUs or GPUs, in which arithmetic."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.precision import MixedPrecision
+
+from meddiff.core.devices import allow_tf32, check_precision
+from meddiff.core.settings import Precision
+
+MIXED: dict[str, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the processes that train together.
+
+    Attributes:
+        fabric: Lightning's Fabric: device, processes and arithmetic.
+        scaler: keeps gradients in fp16's range, or None.
+    """
+
+    fabric: Fabric
+    scaler: torch.amp.GradScaler | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of this process; 0 writes files and draws previews."""
+        return self.fabric.global_rank
+
+    @property
+    def processes(self) -> int:
+        """All processes that train together."""
+        return self.fabric.world_size
+
+
+def connect(device: str, precision: Precision, *, processes: int = 1, nodes: int = 1) -> Place:
+    """Return this process's place; with several, each must be started by torchrun.
+
+    Args:
+        device: "cpu", "cuda" or "mps".
+        precision: "fp32", "tf32", "bf16" or "fp16".
+        processes: processes a machine.
+        nodes: machines.
+
+    Raises:
+        MeddiffError: the device cannot calculate so.
+    """
+    check_precision(device, precision)
+    allow_tf32(precision == "tf32")
+    scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
+    # Fabric tells its user at each start what was asked of it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    several = processes * nodes > 1
+    plugins: list[Any] = []
+    if precision in MIXED:
+        plugins.append(MixedPrecision(MIXED[precision], device, scaler))
+    if several:
+        # Said aloud, since Fabric would otherwise take a job of Slurm for one process a task.
+        plugins.append(TorchElasticEnvironment())
+    fabric = Fabric(
+        accelerator=device,
+        devices=processes,
+        num_nodes=nodes,
+        strategy="ddp" if several else "auto",
+        plugins=plugins,
+    )
+    if several:
+        fabric.launch()
+    return Place(fabric, scaler)

@@ -1,0 +1,1 @@
+"""Any two image sets compared."""

@@ -1,0 +1,83 @@
+"""Contact sheets: images side by side, enlarged without smoothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion
+
+from meddiff.core.files import atomic_write
+
+MARGIN = 2
+CAPTION = 16
+
+
+def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> Image.Image:
+    """Return a grid of images, row by row.
+
+    Args:
+        images: uint8 (N,H,W,C) with one or three channels.
+        columns: images in a row.
+        side: side of each image in the sheet, px; a whole multiple of H looks best.
+    """
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + MARGIN), rows * (side + MARGIN)), "white")
+    for number, pixels in enumerate(images):
+        row, column = divmod(number, columns)
+        picture = Image.fromarray(pixels.squeeze()).convert("RGB")
+        enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(enlarged, (column * (side + MARGIN), row * (side + MARGIN)))
+    return sheet
+
+
+def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) -> Image.Image:
+    """Return one column a stage, so that a row shows what becomes of one image.
+
+    Args:
+        images: uint8 (stages,N,H,W,C).
+        titles: one a stage, or none.
+        side: side of each image in the sheet, px.
+    """
+    columns = [contact_sheet(stage, columns=1, side=side) for stage in images]
+    top = CAPTION if titles else 0
+    width = max((column.width for column in columns), default=0)
+    height = max((column.height for column in columns), default=0) + top
+    page = Image.new("RGB", (max(1, width * len(columns)), max(1, height)), "white")
+    for number, column in enumerate(columns):
+        page.paste(column, (number * width, top))
+    draw = ImageDraw.Draw(page)
+    for number, title in enumerate(titles):
+        draw.text((number * width + 2, 2), title, fill="black")
+    return page
+
+
+def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Draw the edge of each mask into its image, in green.
+
+    Args:
+        images: uint8 (N,H,W,3).
+        masks: uint8 (N,H,W,1), 0 or 255.
+    """
+    inside = masks[..., 0] > 0
+    core = np.stack([binary_erosion(mask, border_value=1) for mask in inside])
+    return np.where((inside & ~core)[..., None], np.array([0, 255, 0], np.uint8), images)
+
+
+def titled_sheets(sheets: Mapping[str, Image.Image]) -> Image.Image:
+    """Stack contact sheets, each under its title."""
+    width = max(sheet.width for sheet in sheets.values())
+    height = sum(sheet.height + CAPTION for sheet in sheets.values())
+    page = Image.new("RGB", (width, height), "white")
+    draw, top = ImageDraw.Draw(page), 0
+    for title, sheet in sheets.items():
+        draw.text((2, top + 2), title, fill="black")
+        page.paste(sheet, (0, top + CAPTION))
+        top += sheet.height + CAPTION
+    return page
+
+
+def save_picture(picture: Image.Image, path: str | Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)

@@ -1,0 +1,76 @@
+"""Pictures of images as their sources published them."""
+
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from meddiff.data.archive import map_members
+from meddiff.data.decode import decode_rgb
+from meddiff.data.depth import windows_of
+from meddiff.reporting.figures.grids import CAPTION, MARGIN
+
+SIDE = 128
+
+
+def published_sheet(rows: pd.DataFrame, *, columns: int = 6, count: int = 12) -> Image.Image:
+    """Return the first images as published, whole, in a grid.
+
+    Args:
+        rows: index with `archive` and `member`.
+        columns: images in a row.
+        count: images shown at most.
+    """
+    pictures = _thumbnails(rows.head(count))
+    step = SIDE + MARGIN
+    sheet = Image.new("RGB", (columns * step, -(-len(pictures) // columns) * step), "white")
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        sheet.paste(picture, (column * step, row * step))
+    return sheet
+
+
+def near_pairs_sheet(index: pd.DataFrame, links: pd.DataFrame, count: int) -> Image.Image:
+    """Return the near-duplicate pairs that are least alike, side by side.
+
+    Args:
+        index: table with `id`, `archive` and `member`.
+        links: pairs of `meddiff.data.duplicates`.
+        count: pairs shown at most.
+    """
+    near = links[links["kind"] == "near"].astype({"correlation": float})
+    worst = near.sort_values(["correlation", "first", "second"]).head(count)
+    rows = index.set_index("id")
+    pairs = [_thumbnails(rows.loc[list(pair)]) for pair in worst[["first", "second"]].to_numpy()]
+    captions = [
+        f"{row.first}  {row.second}  r = {row.correlation:.3f}" for row in worst.itertuples()
+    ]
+    return _stack_pairs(pairs, captions, f"{len(near)} near-duplicate pairs; the least alike first")
+
+
+def _stack_pairs(
+    pairs: list[list[Image.Image]], captions: list[str], title: str, columns: int = 2
+) -> Image.Image:
+    width, height = 2 * (SIDE + MARGIN) + 24, SIDE + MARGIN + CAPTION
+    lines = -(-len(pairs) // columns)
+    page = Image.new("RGB", (columns * width, CAPTION + lines * height), "white")
+    draw = ImageDraw.Draw(page)
+    draw.text((2, 2), title, fill="black")
+    for number, (pair, caption) in enumerate(zip(pairs, captions, strict=True)):
+        row, column = divmod(number, columns)
+        left, top = column * width, CAPTION + row * height
+        draw.text((left + 2, top + 2), caption, fill="black")
+        for place, picture in enumerate(pair):
+            page.paste(picture, (left + place * (SIDE + MARGIN), top + CAPTION))
+    return page
+
+
+def _thumbnails(rows: pd.DataFrame) -> list[Image.Image]:
+    """Return the images of rows, whole, fitted into squares of SIDE px."""
+
+    def reduce(position: int, data: bytes) -> tuple[int, Image.Image]:
+        picture = Image.fromarray(decode_rgb(data, members[position], windows))
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+        return position, picture
+
+    members, windows = list(rows["member"]), windows_of(rows)
+    found = dict(map_members(reduce, list(zip(rows["archive"], members, strict=True))))
+    return [found[position] for position in range(len(rows))]

@@ -1,0 +1,97 @@
+"""Print a table as a person reads it: `python -m meddiff.reporting.show results/table_5_2.csv`."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from meddiff.core.console import run_command, say
+from meddiff.core.errors import MeddiffError
+from meddiff.core.tables import read_csv
+
+TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
+
+
+def show(path: Path) -> str:
+    """Return a table as text: Table 5.2 in the study's shape, others as they stand."""
+    table = read_csv(path)
+    if "score" not in table:
+        return table.dropna(axis="columns", how="all").to_string(index=False)
+    head = table.iloc[0]
+    text = (
+        f"{path.name}: data {head['data']}, scale {head['scale']}, protocol {head['protocol']}, "
+        f"seed {head['seed']}; FID against {_first(table['reference'])} images, [95 % interval]\n\n"
+    )
+    table["column"] = [
+        TITLES.get(metric) or f"{metric.upper()} {extractor}" + _dimensions(size)
+        for metric, extractor, size in table[["metric", "extractor", "dimension"]].itertuples(
+            index=False
+        )
+    ]
+    table["cell"] = [
+        _cell(*numbers)
+        for numbers in table[["value", "std", "low", "high"]].itertuples(index=False)
+    ]
+    text += _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "images"], "cell")
+    scored = table.dropna(subset=["score"])
+    if len(scored):
+        cells = [_score(*ends) for ends in scored[["score", "score_low", "score_high"]].to_numpy()]
+        text += "\n\nscore of the synthetic images, from noise (0) to unseen real images (1)\n\n"
+        text += _wide(scored.assign(cell=cells), ["class"], "cell")
+    few = table[table["n_synthetic"].between(1, table["dimension"])]["extractor"].unique()
+    if len(few):
+        text += (
+            f"\nfewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
+            "it for images that vary less; look at KID, recall and coverage"
+        )
+    notes = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
+    return text + "".join(
+        f"\n{name}: {note}" if name else f"\n{note}"
+        for name, note in notes.fillna({"extractor": ""}).itertuples(index=False)
+    )
+
+
+def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
+    wide = table.pivot(index=index, columns="column", values=cell).fillna("")
+    columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
+    order = {"synthetic": 0, "real": 1, "noise": 2}
+    wide = wide[columns].sort_index(
+        key=lambda level: level.map(order) if level.name == "images" else level
+    )
+    return wide.rename_axis(columns=None).to_string()
+
+
+def _dimensions(size: float) -> str:
+    return "" if pd.isna(size) else f" ({size:.0f}-d)"
+
+
+def _cell(value: float, std: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "-"
+    if pd.notna(std):
+        return f"{value:.3g} ± {std:.2f}"
+    return f"{value:.4g}" + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]")
+
+
+def _score(value: float, low: float, high: float) -> str:
+    return f"{value:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+
+
+def _first(column: "pd.Series[str]") -> str:
+    return next((value for value in column.dropna() if value), "no")
+
+
+def _show_all(names: Sequence[str]) -> int:
+    if not names:
+        raise MeddiffError("name a table, one of results/*.csv")
+    for name in names:
+        if Path(name).suffix != ".csv" or not Path(name).is_file():
+            raise MeddiffError(f"there is no table {name}: name one of results/*.csv")
+        say(show(Path(name)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(partial(_show_all, sys.argv[1:])))

@@ -1,0 +1,121 @@
+"""The study's tables, one tidy row an observation, each stamped with what it was made at."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.metrics.classification import (
+    classification_intervals,
+    confusion,
+    mean_intervals,
+    with_ends,
+)
+from meddiff.metrics.distances import OVER_CLASSES
+
+MASK_SCORES = ("dice", "iou", "mse")
+COUNTS = ("n_real", "n_synthetic", "n_test")
+
+
+def table_5_1(
+    classifiers: Mapping[str, pd.DataFrame],
+    segmentation: pd.DataFrame | None,
+    classes: Sequence[str],
+    notes: Mapping[str, str],
+    *,
+    replicates: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return how well each extractor does on its test set, with 95 % intervals.
+
+    Args:
+        classifiers: predictions by extractor, with `n_real`, the number of training images.
+        segmentation: the U-Net's scores, one row a test image, with `n_real`; None where there are
+            no masks.
+        classes: class names, the positive one last.
+        notes: what a reader must know about an extractor, by name.
+        replicates: random half-samples behind an interval.
+        seed: seed of the run.
+    """
+    drawn = {"replicates": replicates, "seed": seed}
+    rows: list[dict[str, Any]] = []
+    for name, predictions in classifiers.items():
+        matrix = confusion(predictions, classes)
+        rows.append(
+            {
+                "extractor": name,
+                "class": positive_class(classes),
+                **with_ends(classification_intervals(predictions, classes, **drawn)),
+                "confusion": " / ".join(" ".join(map(str, line)) for line in matrix),
+                **_origin(predictions),
+            }
+        )
+    unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
+    if segmentation is not None:
+        unet |= with_ends(mean_intervals(segmentation, MASK_SCORES, **drawn))
+        unet |= _origin(segmentation)
+    rows.append(unet)
+    table = pd.DataFrame(rows)
+    table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
+    scores, masks = (
+        [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+        for names in (("accuracy", "precision", "recall", "f1"), MASK_SCORES)
+    )
+    columns = ["extractor", "class", *scores, "confusion", *masks, "n_real", "n_synthetic",
+               "n_test", "made_from", "note"]  # fmt: skip
+    return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
+
+
+def positive_class(classes: Sequence[str]) -> str:
+    """Return the class that precision, recall and F1 speak of; with more than two, their mean."""
+    return classes[-1] if len(classes) == 2 else "mean"
+
+
+def _origin(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Images behind the training and the test, and the file of the predictions, as they tell."""
+    told = predictions.iloc[0]
+    counts = {name: int(told.get(name, 0)) for name in ("n_real", "n_synthetic")}
+    return {**counts, "n_test": len(predictions), "made_from": told.get("made_from", "")}
+
+
+def table_5_2(
+    parts: Iterable[pd.DataFrame], reference: str, notes: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return SSIM, MS-SSIM, FID and KID of each class.
+
+    Args:
+        parts: rows of `meddiff.metrics`.
+        reference: image sets that distances compare with.
+        notes: what a reader must know about an extractor, by name; an extractor without rows gets
+            one with its note and no value.
+    """
+    table = pd.concat(parts, ignore_index=True).fillna({"extractor": ""})
+    order = {"synthetic": 0, "real": 1, "noise": 2}
+    table = table.sort_values(
+        ["class", "images", "metric", "extractor"],
+        key=lambda column: column.map(order) if column.name == "images" else column,
+        ignore_index=True,
+    )
+    table["reference"] = np.where(table["extractor"] != "", reference, "")
+    own = table["note"].astype(object).fillna("") if "note" in table else [""] * len(table)
+    known = table["extractor"].map(lambda name: notes.get(name, ""))
+    table["note"] = ["; ".join(filter(None, pair)) for pair in zip(own, known, strict=True)]
+    present = set(table["extractor"])
+    missing = [
+        {
+            "class": name,
+            "images": "synthetic",
+            "metric": "fid",
+            "extractor": extractor,
+            "note": note,
+        }
+        for name in sorted(set(table["class"]) - {OVER_CLASSES})
+        for extractor, note in notes.items()
+        if extractor not in present
+    ]
+    columns = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "matched",
+               "matched_low", "matched_high", "score", "score_low", "score_high", "n_real",
+               "n_synthetic", "dimension", "reference", "made_from", "note"]  # fmt: skip
+    table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
+    return table.reindex(columns=columns)

@@ -1,0 +1,1 @@
+"""What surrounds Snakemake and DVC: jobs, configuration, provenance, sharing."""

@@ -1,0 +1,85 @@
+"""What every job of a workflow does around its work: log, threads, record, one-line errors."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from meddiff.core.console import INTERRUPTED
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import refusal
+from meddiff.core.settings import Compute
+from meddiff.workflow.provenance.record import circumstances, record_outputs
+
+log = logging.getLogger("meddiff")
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[str]:
+    """Run the work of a script, with Snakemake's object of that name; yield the device of its nets.
+
+    Logs go to the rule's log and to stderr. A job that has imported torch computes with
+    `compute.threads` CPU threads on `compute.device`, others with one. A record is written for each
+    output. A `MeddiffError`, and a file that this user may not read or write, ends the process with
+    one line and status 1; any other exception is a fault of ours and keeps its traceback.
+    """
+    _log_to(Path(snakemake.log[0]))
+    clock = time.monotonic()
+    # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
+    compute = Compute.model_validate(snakemake.config.get("compute", {}))
+    nets = "torch" in sys.modules
+    threads = compute.threads if nets else 1
+    try:
+        device = _choose_device(compute.device) if nets else "cpu"
+        known = circumstances(snakemake, threads=threads, device=device)
+        # Libraries sum in another order on another number of threads: results depend on it.
+        with threadpool_limits(threads), logging_redirect_tqdm([log]):
+            if nets:
+                _limit_threads(threads)
+            yield device
+        record_outputs(snakemake, known)
+    except Exception as error:
+        fault = refusal(error) or error
+        if isinstance(fault, MeddiffError):
+            for line in str(fault).splitlines():
+                log.error("error: %s", line)
+        else:
+            log.exception("unexpected error; please report it with this log")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        sys.exit(INTERRUPTED)
+    log.info("done in %.1f s", time.monotonic() - clock)
+
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    if sys.stderr.isatty():
+        # A bar shows the same there.
+        terminal.addFilter(lambda record: not getattr(record, "progress", False))
+    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(terminal)
+    log.addHandler(file)
+
+
+def _choose_device(wanted: str) -> str:
+    from meddiff.core.devices import choose_device
+
+    return choose_device(wanted)
+
+
+def _limit_threads(threads: int) -> None:
+    from meddiff.core.devices import limit_threads
+
+    limit_threads(threads)

@@ -1,0 +1,123 @@
+"""Digests of files, remembered while a file's size, time and inode stay the same."""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write, refusal
+from meddiff.core.folders import list_files
+
+CACHE = Path(".snakemake/meddiff/digests")
+FOLDERS = Path(".snakemake/meddiff/folders")
+BLOCK = 2**20
+
+
+class Digest(NamedTuple):
+    """What identifies a file's bytes: SHA-256 for records, MD5 for DVC, size in bytes."""
+
+    sha256: str
+    md5: str
+    size: int
+
+
+def digest(path: str | Path, *, full: bool = False) -> Digest:
+    """Return the digests of a file, from the working directory's cache where they are known.
+
+    Args:
+        path: the file; only files below the working directory are remembered.
+        full: read the bytes whatever the cache says. Only this sees bytes that changed while the
+            file's size, modification time and inode stayed the same.
+    """
+    path = Path(path)
+    entry, state = _entry(path), _state(path)
+    if entry and not full:
+        try:
+            known = json.loads(entry.read_text())
+            if known["state"] == state:
+                return Digest(*known["digest"])
+        except (OSError, ValueError, TypeError, KeyError):
+            pass
+    found = _read(path)
+    if entry and _state(path) == state:
+        remember(path, found)
+    return found
+
+
+def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
+    """Return the SHA-256 of a file, or of the names and bytes below a folder that stands for one.
+
+    None where there is neither, e.g. since a job has just removed it.
+    """
+    try:
+        if Path(path).is_dir():
+            return folder_digest(path)
+        return digest(path, full=full).sha256
+    except PermissionError as error:
+        raise refusal(error) or error from None
+    except OSError:
+        return None
+
+
+def remember(path: str | Path, found: Digest) -> None:
+    """Note the digests of a file in its present state, e.g. after a change of its time."""
+    entry = _entry(Path(path))
+    if entry:
+        _note(entry, {"state": _state(Path(path)), "digest": found})
+
+
+def folder_digest(folder: str | Path) -> str | None:
+    """Return a digest of the names and bytes below a folder, or of one file; None without it.
+
+    The files are those that readers see. Bytes are read once and again when a file's size, time or
+    inode changes.
+
+    Raises:
+        MeddiffError: a folder may not be read.
+    """
+    root = Path(folder)
+    if not root.exists():
+        return None
+    cache = FOLDERS / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+    try:
+        known = dict(json.loads(cache.read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    files = list_files(root).files if root.is_dir() else {".": root}
+    found = {}
+    for name, file in files.items():
+        state, old = _state(file), known.get(name)
+        found[name] = old if old and old[0] == state else [state, _read(file).sha256]
+    if found != known:
+        _note(cache, found)
+    contents = "".join(f"{name}\0{sha256}\n" for name, (_, sha256) in sorted(found.items()))
+    return hashlib.sha256(os.fsencode(contents)).hexdigest()
+
+
+def _note(file: Path, content: object) -> None:
+    """Write a note, where that is possible: without it bytes are read again."""
+    with contextlib.suppress(MeddiffError), atomic_write(file, quiet=True) as temporary:
+        temporary.write_text(json.dumps(content))
+
+
+def _read(path: Path) -> Digest:
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            sha256.update(block)
+            md5.update(block)
+            size += len(block)
+    return Digest(sha256.hexdigest(), md5.hexdigest(), size)
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _entry(path: Path) -> Path | None:
+    inside = not path.is_absolute() and ".." not in path.parts
+    return CACHE / f"{path}.json" if inside else None

@@ -1,0 +1,112 @@
+"""Options of Snakemake under which records would not say what a file is: refused in one line."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from meddiff.core.errors import MeddiffError
+
+NEEDED_TRIGGERS = {"mtime", "params", "input"}
+"""Changes that Snakemake must look for: code is a parameter."""
+NEEDED_SHARED = {"persistence", "input-output"}
+"""What all jobs must have in common, wherever they run."""
+
+LOOKING = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_summary", "list_rules",
+           "list_target_rules", "list_changes", "list_input_changes", "list_params_changes",
+           "list_untracked", "lint")  # fmt: skip
+"""Options of commands that run nothing."""
+
+
+def check_options(args: Any) -> None:
+    """Check Snakemake's options.
+
+    Args:
+        args: as Snakemake's parser returns them, those of profiles included.
+
+    Raises:
+        MeddiffError: an option goes past the records, so that results could be stale or lost.
+    """
+    if refused := list(_refused(args)):
+        raise MeddiffError("\n".join(refused))
+
+
+def options_of_this_run(root: Path) -> Any | None:
+    """Return the options of the `snakemake` command that this process runs; None if it is none.
+
+    Snakemake has entered the run directory by now and tells nobody where it came from, though
+    `--profile` and `--directory` may be relative to that folder.
+
+    Args:
+        root: the project's root.
+    """
+    program, run = Path(sys.argv[0]), Path.cwd()
+    if program.stem != "snakemake" and program.parent.name != "snakemake":
+        return None
+    for started in (os.environ.get("PWD", root), root, run, *run.parents):
+        with contextlib.suppress(MeddiffError, OSError), contextlib.chdir(started):
+            options = parse_options(sys.argv[1:])
+            if Path(options.directory or ".").resolve() == run.resolve():
+                return options
+    return None
+
+
+def parse_options(arguments: Sequence[str]) -> Any:
+    """Return the options of a Snakemake command line with those of its profiles.
+
+    Raises:
+        MeddiffError: Snakemake does not know an option or its value.
+    """
+    from snakemake.cli import parse_args
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return parse_args(list(arguments))[1]
+    except SystemExit:
+        raise MeddiffError(printed.getvalue().strip().splitlines()[-1]) from None
+
+
+def only_looks(args: Any) -> bool:
+    """Tell whether a command plans or shows the workflow and runs nothing."""
+    return any(getattr(args, name, None) for name in LOOKING)
+
+
+def _refused(args: Any) -> Iterator[str]:
+    if args.persistence_backend.item_to_choice() != "file":
+        yield (
+            "--persistence-backend db is not for this workflow: its records (docs/sharing.md) go "
+            "with Snakemake's files alone; leave the option out"
+        )
+    if args.drop_metadata:
+        yield "--drop-metadata would have every job run again the next time: leave it out"
+    if args.ignore_incomplete:
+        yield (
+            "--ignore-incomplete would take what a killed job left for a result: leave it out, "
+            "and the job runs again"
+        )
+    if args.no_hooks:
+        yield (
+            "--no-hooks would skip the checks before a run, which keep your own files and what is "
+            "shared from being overwritten: leave it out"
+        )
+    triggers = {trigger.item_to_choice() for trigger in args.rerun_triggers}
+    if lacking := sorted(NEEDED_TRIGGERS - triggers):
+        yield (
+            f"--rerun-triggers without {', '.join(lacking)} would leave stale results unseen: "
+            "leave the option out"
+        )
+    shared = {usage.item_to_choice() for usage in args.shared_fs_usage}
+    if lacking := sorted(NEEDED_SHARED - shared):
+        yield (
+            f"--shared-fs-usage without {', '.join(lacking)} would lose the jobs' records: run on "
+            "a file system that all jobs share"
+        )
+    if args.default_storage_provider:
+        yield (
+            "--default-storage-provider would keep files where records do not reach: run on a "
+            "local folder, and share it with `meddiff share`"
+        )

@@ -1,0 +1,157 @@
+"""What a workflow would do, as plain data: its steps, and which of them shared records cover."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from meddiff.workflow.provenance.record import Record, Records
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job of the workflow with its present parameters."""
+
+    rule: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: Mapping[str, Any]
+    planned: bool
+    """Whether Snakemake would run it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps behind some targets, each after those that it depends on."""
+
+    root: Path
+    """The project's root, where the Snakefile is."""
+    run: Path
+    """The run directory, where all other paths start."""
+    steps: tuple[Step, ...]
+    targets: tuple[str, ...]
+    config: Mapping[str, Any]
+    """The merged configuration."""
+    overlays: bool
+    """Whether it is more than config/config.yaml."""
+    _known: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def producers(self) -> dict[str, Step]:
+        """The step that makes each file."""
+        return {path: step for step in self.steps for path in step.outputs}
+
+    @property
+    def planned(self) -> list[Step]:
+        """The steps that Snakemake would run and that make something."""
+        return [step for step in self.steps if step.planned and step.outputs]
+
+    def covered(self, step: Step, records: Records) -> bool:
+        """Tell whether running a step today would make what the records speak of.
+
+        That is so where rule, inputs and parameters are those of the records, and the same holds of
+        each step before it.
+        """
+        # The records are kept with the answers: their id may otherwise be another's later.
+        _, known = self._known.setdefault(id(records), (records, {}))
+        key = step.outputs[0] if step.outputs else step.rule
+        if key not in known:
+            known[key] = bool(step.outputs) and not any(self.differences(step, records))
+        return known[key]
+
+    def differences(self, step: Step, records: Records) -> Iterator[str]:
+        """Tell why a step is not covered, in a few words a reason."""
+        if missing := [path for path in step.outputs if path not in records]:
+            yield f"{', '.join(missing)} has no record"
+            return
+        yield from dict.fromkeys(
+            reason
+            for path in step.outputs
+            for reason in self._record_differences(step, records[path], records)
+        )
+
+    def _record_differences(self, step: Step, record: Record, records: Records) -> Iterator[str]:
+        if record.rule is None:
+            return  # put there by hand: no rule would make the same
+        yield from own_differences(step, record)
+        for file in step.inputs:
+            if file in record.inputs and file in self.producers:
+                yield from self._input_differences(file, record, records)
+
+    def _input_differences(self, file: str, record: Record, records: Records) -> Iterator[str]:
+        if file in records and records[file].sha256 != record.inputs[file]:
+            yield f"made from another {file}"
+        elif not self.covered(self.producers[file], records):
+            yield f"{file} would be made anew"
+
+    def behind(self, targets: Iterable[str]) -> list[Step]:
+        """Return the steps that make the targets and all before them, first ones first."""
+        wanted: set[str] = set()
+        waiting = list(targets)
+        while waiting:
+            step = self.producers.get(waiting.pop())
+            if step and step.outputs[0] not in wanted:
+                wanted.add(step.outputs[0])
+                waiting += step.inputs
+        return [step for step in self.steps if step.outputs and step.outputs[0] in wanted]
+
+    def needed(self, targets: Iterable[str], shared: Records) -> list[str]:
+        """Return the shared files that have to be here before Snakemake builds the targets.
+
+        A covered target is needed itself. One that has to be built needs its inputs, and so on.
+        """
+        found: dict[str, None] = {}
+        seen: set[str] = set()
+        waiting = sorted(targets, reverse=True)
+        while waiting:
+            path = waiting.pop()
+            step = self.producers.get(path)
+            if path in seen or step is None:
+                continue
+            seen.add(path)
+            if self.covered(step, shared):
+                found[path] = None
+            elif step.planned:
+                waiting += sorted(step.inputs, reverse=True)
+        return list(found)
+
+
+def own_differences(step: Step, record: Record) -> Iterator[str]:
+    """Tell how a step's rule, set of inputs and parameters differ from those of a record."""
+    if record.rule != step.rule:
+        yield f"rule {record.rule} is now {step.rule}"
+        return
+    for word, files in (
+        ("no longer reads", set(record.inputs) - set(step.inputs)),
+        ("now reads", set(step.inputs) - set(record.inputs)),
+    ):
+        if files:
+            yield f"{step.rule} {word} {', '.join(sorted(files))}"
+    for key, old, new in changes(record.params, step.params):
+        yield (
+            f"the code of {step.rule} changed"
+            if key == "code"
+            else f"{step.rule} {key}: {old} -> {new}"
+        )
+
+
+def changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between two nested values as (dotted key, old, new)."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted(set(old) | set(new)):
+            below = f"{key}.{name}" if key else name
+            if name in old and name in new:
+                yield from changes(old[name], new[name], below)
+            else:
+                yield below, old.get(name), new.get(name)
+    elif old != new:
+        yield key, old, new
+
+
+def name_some(paths: Sequence[str]) -> str:
+    """Name the first few of some files and count the rest."""
+    more = len(paths) - SHOWN
+    return ", ".join(paths[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,71 @@
+"""The floors of docs/architecture.md: imports point downwards only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+PACKAGE = ROOT / "src/meddiff"
+FLOORS = [
+    {"core"},
+    {"data", "diffusion", "metrics"},
+    {"audit", "evaluation", "extractors", "reporting"},
+    {"cas"},
+    {"workflow"},
+    {"cli"},
+]
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, wherever the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("meddiff"):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("meddiff.")}
+    return {module for name in names if (module := module_of(name))}
+
+
+def module_of(name: str) -> str | None:
+    """Return the module that holds a dotted name, relative to the package."""
+    parts = name.split(".")[1:]
+    while parts:
+        path = PACKAGE.joinpath(*parts)
+        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+            return ".".join(parts)
+        parts.pop()
+    return None
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+GRAPH = {name_of(path): imports(path) for path in MODULES}
+
+
+def test_nothing_lies_loose_at_the_top():
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "cli.py"}
+
+
+@pytest.mark.parametrize("module", sorted(set(GRAPH) - {""}))
+def test_imports_point_downwards(module):
+    package = module.split(".")[0]
+    for other in GRAPH[module]:
+        name = other.split(".")[0]
+        assert name == package or FLOOR_OF[name] < FLOOR_OF[package], (module, other)
+
+
+def test_no_circle():
+    settled: set[str] = set()
+    waiting = dict(GRAPH)
+    while ready := {name for name, needs in waiting.items() if needs <= settled | {name}}:
+        settled |= ready
+        waiting = {name: needs for name, needs in waiting.items() if name not in settled}
+    assert not waiting
