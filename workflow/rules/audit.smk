@@ -31,13 +31,7 @@ rule audit_duplicates:
             category="Audit of the data",
             labels={"table": "labels", "shows": "diagnoses under each label policy"},
         ),
-    log:
-        "logs/audit_duplicates.log",
-    resources:
-        mem_mb=1000,
-        runtime=20,
     params:
-        code=code("audit_duplicates.py"),
         stamp=DATA_STAMP,
     script:
         "../scripts/audit_duplicates.py"
@@ -58,13 +52,7 @@ rule audit_leakage:
                 "shows": "images, lesions, patients across splits",
             },
         ),
-    log:
-        "logs/audit_leakage.log",
-    resources:
-        mem_mb=1000,
-        runtime=20,
     params:
-        code=code("audit_leakage.py"),
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
         seed=cfg.seed,
@@ -86,14 +74,8 @@ rule audit_encoding:
             category="Audit of the data",
             labels={"table": "encoding", "shows": "labels told from encodings"},
         ),
-    log:
-        "logs/audit_encoding.log",
     threads: cfg.compute.threads
-    resources:
-        mem_mb=1500,
-        runtime=60,
     params:
-        code=code("audit_encoding.py"),
         settings=cfg.audit.encoding.model_dump()
         | cfg.data.model_dump(include={"crop", "size"}),
         seed=cfg.seed,
@@ -115,13 +97,7 @@ rule near_duplicates_figure:
             category="Audit of the data",
             labels={"figure": "worst near-duplicate pairs"},
         ),
-    log:
-        "logs/near_duplicates_figure.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("near_duplicates_figure.py"),
         pairs=cfg.audit.worst_pairs,
     script:
         "../scripts/near_duplicates_figure.py"

@@ -18,10 +18,6 @@ rule cas_arms:
         ),
     output:
         "cas/{classifier}.csv",
-    log:
-        "logs/cas/{classifier}.log",
-    benchmark:
-        "logs/cas/{classifier}.benchmark.tsv"
     wildcard_constraints:
         classifier=one_of([*cfg.cas.classifiers, HOG_SVM]),
     threads: cfg.compute.threads
@@ -30,7 +26,6 @@ rule cas_arms:
         runtime="12h",
         gpu=lambda wildcards: 0 if wildcards.classifier == HOG_SVM else GPU,
     params:
-        code=code("cas_arms.py"),
         settings=cas_settings,
         repetitions=cfg.cas.seeds,
         equal_steps=not STUDY,
@@ -53,13 +48,7 @@ rule table_5_3:
         ),
         metrics="results/metrics/table_5_3.json",
         record="results/table_5_3.json",
-    log:
-        "logs/table_5_3.log",
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("table_5_3.py"),
         classes=CLASSES,
         specificity=cfg.cas.specificity,
         replicates=cfg.metrics.replicates,
@@ -80,21 +69,14 @@ use rule table_5_3 as cas_hog_svm with:
         ),
         metrics="results/metrics/cas_hog_svm.json",
         record="results/cas_hog_svm.json",
-    log:
-        "logs/cas_hog_svm.log",
 
 
 use rule sample as more_samples with:
     output:
         "data/{dataset}/more/{cls}.npy",
-    log:
-        "logs/sample/{dataset}-{cls}-more.log",
-    benchmark:
-        "logs/sample/{dataset}-{cls}-more.benchmark.tsv"
     wildcard_constraints:
         dataset="images",
     params:
-        code=code("sample.py"),
         settings=lambda wildcards: {
             **sampling_settings(wildcards),
             "images": cfg.cas.dose.images,
@@ -120,17 +102,11 @@ rule cas_doses:
         validation_rows=rows_of("validation"),
     output:
         "cas/doses.csv",
-    log:
-        "logs/cas/doses.log",
-    benchmark:
-        "logs/cas/doses.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
-        mem_mb=6000,
         runtime="1d",
         gpu=GPU,
     params:
-        code=code("cas_doses.py"),
         settings=dose_settings(),
         repetitions=cfg.cas.dose.seeds,
         classes=CLASSES,
@@ -152,13 +128,7 @@ rule dose_response:
         ),
         metrics="results/metrics/dose_response.json",
         record="results/dose_response.json",
-    log:
-        "logs/dose_response.log",
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("dose_response.py"),
         classes=CLASSES,
         fractions=cfg.cas.dose.fractions,
         ratios=cfg.cas.dose.ratios,
@@ -195,13 +165,7 @@ rule cas_figures:
             labels={"figure": "dose-response"},
         ),
         curves="results/reliability.csv",
-    log:
-        "logs/cas_figures.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("cas_figures.py"),
         classes=CLASSES,
         stamp=STAMP,
     script:
@@ -224,13 +188,7 @@ rule verdict:
             category="Verdict",
             labels={"shows": "are the synthetic images good enough to train on?"},
         ),
-    log:
-        "logs/verdict.log",
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("verdict.py"),
         classes=CLASSES,
         margin=cfg.cas.margin,
         imported=[name for name in CLASSES if name in IMPORTED],

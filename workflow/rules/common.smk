@@ -15,6 +15,7 @@ from meddiff.extractors import registry
 from meddiff.core.files import sha256_file
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
+from meddiff.workflow.conventions import complete
 from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import fingerprint
@@ -23,7 +24,11 @@ from meddiff.reporting.reported import read_published
 from meddiff.workflow.sharing.adoption import adopt, keep_metadata
 from meddiff.workflow.sharing.dag import plan_of
 from meddiff.workflow.sharing.guard import check_rebuild
-from meddiff.workflow.sharing.options import check_options, only_looks, options_of_this_run
+from meddiff.workflow.sharing.options import (
+    check_options,
+    only_looks,
+    options_of_this_run,
+)
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 
 ROOT = Path(workflow.basedir)

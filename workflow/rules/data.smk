@@ -9,16 +9,8 @@ rule index_lesions:
     output:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
-    log:
-        "logs/index_lesions.log",
-    benchmark:
-        "logs/index_lesions.benchmark.tsv"
     threads: cfg.compute.threads
-    resources:
-        mem_mb=2000,
-        runtime=120,
     params:
-        code=code("index_lesions.py"),
         source=SOURCE,
         policy=None if SOURCE == "folder" else cfg.data.label_policy,
         folder=folder_params(),
@@ -33,13 +25,6 @@ rule index_hand:
         mednist_archive(),
     output:
         "data/hand/index.csv",
-    log:
-        "logs/index_hand.log",
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        code=code("index_hand.py"),
     script:
         "../scripts/index_hand.py"
 
@@ -51,16 +36,10 @@ rule index_segmentation:
         split="data/images/split.csv" if SOURCE == "folder" or not STUDY else [],
     output:
         "data/segmentation/index.csv",
-    log:
-        "logs/index_segmentation.log",
     # What lacks masks is told before anything is trained.
     priority: 1
     threads: cfg.compute.threads
-    resources:
-        mem_mb=1000,
-        runtime=60,
     params:
-        code=code("index_segmentation.py"),
         from_split=SOURCE == "folder",
     script:
         "../scripts/index_segmentation.py"
@@ -72,15 +51,9 @@ rule split:
         "data/{dataset}/index.csv",
     output:
         "data/{dataset}/split.csv",
-    log:
-        "logs/split/{dataset}.log",
     # Too few images of a class are told before anything is trained.
     priority: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
-        code=code("split.py"),
         # Hand radiographs have no patients; the study split them at random.
         protocol=lambda wildcards: (
             "study" if wildcards.dataset == HAND else cfg.protocol
@@ -101,16 +74,8 @@ rule image_set:
     output:
         array="data/{dataset}/{split}/{cls}.npy",
         table="data/{dataset}/{split}/{cls}.csv",
-    log:
-        "logs/image_set/{dataset}-{split}-{cls}.log",
-    benchmark:
-        "logs/image_set/{dataset}-{split}-{cls}.benchmark.tsv"
     threads: cfg.compute.threads
-    resources:
-        mem_mb=1500,
-        runtime=120,
     params:
-        code=code("image_set.py"),
         preprocessing=preprocessing,
     script:
         "../scripts/image_set.py"
@@ -131,14 +96,8 @@ rule segmentation_set:
         tables=expand(
             "data/segmentation/{{split}}/{kind}.csv", kind=["images", "masks"]
         ),
-    log:
-        "logs/segmentation_set/{split}.log",
     threads: cfg.compute.threads
-    resources:
-        mem_mb=1500,
-        runtime=120,
     params:
-        code=code("segmentation_set.py"),
         preprocessing=cfg.data.model_dump(include={"crop", "size", "decoding"}),
     script:
         "../scripts/segmentation_set.py"

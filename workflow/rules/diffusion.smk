@@ -15,8 +15,6 @@ rule train_ddpm:
     log:
         "logs/train_ddpm/{cls}.log",
         speed="logs/train_ddpm/{cls}_speed.csv",
-    benchmark:
-        "logs/train_ddpm/{cls}.benchmark.tsv"
     wildcard_constraints:
         cls=one_of({*CLASSES, HAND} - set(IMPORTED)),
     threads: cfg.compute.threads * cfg.compute.processes
@@ -26,7 +24,6 @@ rule train_ddpm:
         gpu=GPU * cfg.compute.processes,
         nodes=cfg.compute.nodes,
     params:
-        code=code("train_ddpm.py"),
         settings=lambda wildcards: ddpm_settings(wildcards).model_dump(),
         seed=cfg.seed,
     script:
@@ -41,15 +38,9 @@ rule import_ddpm:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",
         previews="models/ddpm/{cls}_previews.npy",
-    log:
-        "logs/import_ddpm/{cls}.log",
     wildcard_constraints:
         cls=one_of(IMPORTED),
-    resources:
-        mem_mb=4000,
-        runtime=10,
     params:
-        code=code("import_ddpm.py"),
         settings=lambda wildcards: ddpm_settings(wildcards).model_dump(
             include={"network", "noise"}
         ),
@@ -65,19 +56,13 @@ rule sample:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
         "data/{dataset}/synthetic/{cls}.npy",
-    log:
-        "logs/sample/{dataset}-{cls}.log",
-    benchmark:
-        "logs/sample/{dataset}-{cls}.benchmark.tsv"
     wildcard_constraints:
         dataset=one_of(name for name in SHARDS if SHARDS[name] == 1),
     threads: cfg.compute.threads
     resources:
-        mem_mb=4000,
         runtime="1d",
         gpu=GPU,
     params:
-        code=code("sample.py"),
         settings=sampling_settings,
         seed=cfg.seed,
     script:
@@ -87,14 +72,9 @@ rule sample:
 use rule sample as sample_shard with:
     output:
         "data/{dataset}/shards/{cls}/{shard}.npy",
-    log:
-        "logs/sample/{dataset}-{cls}-{shard}.log",
-    benchmark:
-        "logs/sample/{dataset}-{cls}-{shard}.benchmark.tsv"
     wildcard_constraints:
         dataset=one_of(SHARDS),
     params:
-        code=code("sample.py"),
         settings=lambda wildcards: {
             **sampling_settings(wildcards),
             "shards": SHARDS[wildcards.dataset],
@@ -108,15 +88,8 @@ rule gather_samples:
         sample_shards,
     output:
         "data/{dataset}/synthetic/{cls}.npy",
-    log:
-        "logs/gather_samples/{dataset}-{cls}.log",
     wildcard_constraints:
         dataset=one_of(name for name in SHARDS if SHARDS[name] > 1),
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        code=code("gather_samples.py"),
     script:
         "../scripts/gather_samples.py"
 
@@ -133,13 +106,7 @@ rule check_samples:
             category="Tables",
             labels={"table": "sample checks", "shows": "samples that went wrong"},
         ),
-    log:
-        "logs/check_samples.log",
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
-        code=code("check_samples.py"),
         classes=CLASSES,
         stamp=STAMP,
     script:

@@ -5,13 +5,7 @@ rule imagenet_weights:
     """Find or fetch ImageNet's ResNet50 weights; without them the file holds none and says why."""
     output:
         "models/imagenet_resnet50.safetensors",
-    log:
-        "logs/imagenet_weights.log",
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("published_weights.py"),
         which="IMAGENET",
         weights=cfg.extractors.resnet50.weights,
     script:
@@ -29,17 +23,11 @@ rule train_unet:
         checkpoint="models/unet.safetensors",
         history="models/unet_history.csv",
         predictions="predictions/unet.csv",
-    log:
-        "logs/train_unet.log",
-    benchmark:
-        "logs/train_unet.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
-        mem_mb=6000,
         runtime="12h",
         gpu=GPU,
     params:
-        code=code("train_unet.py"),
         settings=cfg.extractors.unet.model_dump(),
         seed=cfg.seed,
     script:
@@ -56,17 +44,11 @@ rule train_skinlesnet:
         checkpoint="models/skinlesnet.safetensors",
         history="models/skinlesnet_history.csv",
         predictions="predictions/skinlesnet.csv",
-    log:
-        "logs/train_skinlesnet.log",
-    benchmark:
-        "logs/train_skinlesnet.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
-        mem_mb=6000,
         runtime="12h",
         gpu=GPU,
     params:
-        code=code("train_skinlesnet.py"),
         settings=cfg.extractors.skinlesnet.model_dump(),
         classes=CLASSES,
         seed=cfg.seed,
@@ -86,17 +68,12 @@ rule train_resnet50:
         history="models/resnet50_history.csv",
         predictions="predictions/resnet50.csv",
         note="models/resnet50_weights.txt",
-    log:
-        "logs/train_resnet50.log",
-    benchmark:
-        "logs/train_resnet50.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
         mem_mb=8000,
         runtime="12h",
         gpu=GPU,
     params:
-        code=code("train_resnet50.py"),
         settings=cfg.extractors.resnet50.model_dump(exclude={"weights"}),
         classes=CLASSES,
         seed=cfg.seed,
@@ -110,17 +87,10 @@ rule published_extractor:
         lambda wildcards: cfg.extractors.files.get(wildcards.published, []),
     output:
         "models/{published}.safetensors",
-    log:
-        "logs/published_extractor/{published}.log",
     wildcard_constraints:
         published=one_of(PUBLISHED),
     # What cannot be had is told before anything is trained.
     priority: 1
-    resources:
-        mem_mb=6000,
-        runtime=60,
-    params:
-        code=code("published_extractor.py"),
     script:
         "../scripts/published_extractor.py"
 
@@ -132,17 +102,9 @@ rule features:
         images=lesions(["{set}"], CLASSES),
     output:
         expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
-    log:
-        "logs/features/{extractor}-{set}.log",
-    benchmark:
-        "logs/features/{extractor}-{set}.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
-        mem_mb=6000,
-        runtime=120,
         gpu=GPU,
-    params:
-        code=code("features.py"),
     script:
         "../scripts/features.py"
 
@@ -162,13 +124,7 @@ rule table_5_1:
         ),
         metrics="results/metrics/table_5_1.json",
         record="results/table_5_1.json",
-    log:
-        "logs/table_5_1.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("table_5_1.py"),
         classes=CLASSES,
         names=CLASSIFIERS,
         replicates=cfg.metrics.replicates,

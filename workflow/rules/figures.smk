@@ -13,13 +13,7 @@ rule image_sets_figure:
             category="Images",
             labels={"class": "all", "figure": "real and synthetic images"},
         ),
-    log:
-        "logs/image_sets_figure.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("image_sets_figure.py"),
         classes=CLASSES,
     script:
         "../scripts/image_sets_figure.py"
@@ -39,13 +33,7 @@ rule extractor_curves:
             )
             for name in TRAINED
         ],
-    log:
-        "logs/extractor_curves.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("extractor_curves.py"),
         names=TRAINED,
         held_out={"unet": "test"},
     script:
@@ -65,15 +53,9 @@ rule segmentation_examples:
             category="Images",
             labels={"class": "all", "figure": "lesions found by the U-Net"},
         ),
-    log:
-        "logs/segmentation_examples.log",
     threads: cfg.compute.threads
     resources:
-        mem_mb=2000,
-        runtime=10,
         gpu=GPU,
-    params:
-        code=code("segmentation_examples.py"),
     script:
         "../scripts/segmentation_examples.py"
 
@@ -91,13 +73,6 @@ rule data_figure:
             category="Images",
             labels={"class": "{cls}", "figure": "real images"},
         ),
-    log:
-        "logs/data_figure/{dataset}-{cls}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("data_figure.py"),
     script:
         "../scripts/data_figure.py"
 
@@ -114,13 +89,6 @@ rule segmentation_figure:
             category="Images",
             labels={"class": "all", "figure": "images with masks"},
         ),
-    log:
-        "logs/segmentation_figure.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("segmentation_figure.py"),
     script:
         "../scripts/segmentation_figure.py"
 
@@ -143,13 +111,7 @@ rule ddpm_figure:
             category="Training",
             labels={"class": "{cls}", "figure": "images over the training"},
         ),
-    log:
-        "logs/ddpm_figure/{cls}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("ddpm_figure.py"),
         every=lambda wildcards: ddpm_settings(wildcards).validation_every,
     script:
         "../scripts/ddpm_figure.py"
@@ -166,15 +128,10 @@ rule denoising_figure:
             category="Images",
             labels={"class": "{cls}", "figure": "from noise to images"},
         ),
-    log:
-        "logs/denoising_figure/{cls}.log",
     threads: cfg.compute.threads
     resources:
-        mem_mb=2000,
-        runtime=60,
         gpu=GPU,
     params:
-        code=code("denoising_figure.py"),
         settings=sampler_settings,
         seed=cfg.seed,
     script:
@@ -192,12 +149,5 @@ rule samples_figure:
             category="Images",
             labels={"class": "{cls}", "figure": "synthetic images"},
         ),
-    log:
-        "logs/samples_figure/{cls}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("contact_sheet.py"),
     script:
         "../scripts/contact_sheet.py"

@@ -11,13 +11,7 @@ rule radimagenet_weights:
     """Find or fetch RadImageNet's ResNet50 weights; without them the file holds none and says why."""
     output:
         "models/radimagenet_resnet50.safetensors",
-    log:
-        "logs/radimagenet_weights.log",
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("published_weights.py"),
         which="RADIMAGENET",
         weights=cfg.hand.weights,
     script:
@@ -40,17 +34,10 @@ rule section_5_1:
         ),
         metrics="results/metrics/section_5_1.json",
         record="results/section_5_1.json",
-    log:
-        "logs/section_5_1.log",
-    benchmark:
-        "logs/section_5_1.benchmark.tsv"
     threads: cfg.compute.threads
     resources:
-        mem_mb=4000,
-        runtime=60,
         gpu=GPU,
     params:
-        code=code("section_5_1.py"),
         settings=cfg.hand.diffusion.model_dump(include={"augmentation"}),
         seed=cfg.seed,
         metrics=cfg.hand.metrics.model_dump(),

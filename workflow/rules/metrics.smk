@@ -12,13 +12,7 @@ rule noise:
         lesions(REFERENCE_SETS, CLASSES),
     output:
         expand("data/images/noise/{cls}.npy", cls=CLASSES),
-    log:
-        "logs/noise.log",
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
-        code=code("noise.py"),
         classes=CLASSES,
         images=cfg.sampling.images,
         seed=cfg.seed,
@@ -35,15 +29,7 @@ rule distances:
         scored=expand("features/{{extractor}}/{set}/{cls}.npy", set=SCORED, cls=CLASSES),
     output:
         "metrics/distances/{extractor}.csv",
-    log:
-        "logs/distances/{extractor}.log",
-    benchmark:
-        "logs/distances/{extractor}.benchmark.tsv"
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
-        code=code("distances.py"),
         classes=CLASSES,
         replicates=cfg.metrics.replicates,
         seed=cfg.seed,
@@ -59,15 +45,9 @@ rule similarity:
         ),
     output:
         "metrics/similarity/{images}/{cls}.csv",
-    log:
-        "logs/similarity/{images}-{cls}.log",
-    benchmark:
-        "logs/similarity/{images}-{cls}.benchmark.tsv"
     resources:
-        mem_mb=2000,
         runtime=240,
     params:
-        code=code("similarity.py"),
         settings=cfg.metrics.model_dump(),
         seed=cfg.seed,
     script:
@@ -93,13 +73,7 @@ rule table_5_2:
         ),
         metrics="results/metrics/table_5_2.json",
         record="results/table_5_2.json",
-    log:
-        "logs/table_5_2.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("table_5_2.py"),
         reference="+".join(REFERENCE_SETS),
         notes={} if HAS_MASKS else NO_MASKS,
         stamp=STAMP,
@@ -125,13 +99,7 @@ rule distance_matrix:
             )
             for distance in DISTANCES
         },
-    log:
-        "logs/distance_matrix/{extractor}.log",
-    resources:
-        mem_mb=4000,
-        runtime=120,
     params:
-        code=code("distance_matrix.py"),
         images=cfg.sampling.images,
         replicates=cfg.metrics.replicates,
         stamp=STAMP,
@@ -150,13 +118,9 @@ rule similarity_matrix:
             category="Matrices",
             labels={"measure": "{similarity}", "extractor": "", "as": "table"},
         ),
-    log:
-        "logs/similarity_matrix/{similarity}.log",
     resources:
-        mem_mb=2000,
         runtime=240,
     params:
-        code=code("similarity_matrix.py"),
         window=lambda wildcards: cfg.metrics.model_dump().get(wildcards.similarity, {}),
         images=cfg.sampling.images,
         replicates=cfg.metrics.replicates,
@@ -179,13 +143,6 @@ rule matrix_figures:
             )
             for measure in MEASURES
         ],
-    log:
-        "logs/matrix_figures.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("matrix_figures.py"),
     script:
         "../scripts/matrix_figures.py"
 
@@ -209,13 +166,7 @@ rule memorisation:
             category="Images",
             labels={"class": "all", "figure": "synthetic and nearest training images"},
         ),
-    log:
-        "logs/memorisation.log",
-    resources:
-        mem_mb=4000,
-        runtime=30,
     params:
-        code=code("memorisation.py"),
         classes=CLASSES,
         stamp=STAMP,
     script:
@@ -233,13 +184,7 @@ rule comparison:
             category="Tables",
             labels={"table": "all", "shows": "runs beside the published values"},
         ),
-    log:
-        "logs/comparison.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("comparison.py"),
         published=PRINTED,
         others=lambda wildcards: other_tables(),
     script:

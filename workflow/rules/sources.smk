@@ -9,16 +9,8 @@ rule draw_lesions:
     output:
         kaggle_archives("phantom"),
         challenge_tables("phantom"),
-    log:
-        "logs/draw_lesions.log",
-    benchmark:
-        "logs/draw_lesions.benchmark.tsv"
     threads: cfg.compute.threads
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("draw_lesions.py"),
         editions=cfg.data.phantom.model_dump(
             include={"editions", "exact_duplicates", "near_duplicates"}
         ),
@@ -31,14 +23,8 @@ rule draw_isic2016:
     """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
     output:
         **isic2016_archives("phantom"),
-    log:
-        "logs/draw_isic2016.log",
     threads: cfg.compute.threads
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
-        code=code("draw_isic2016.py"),
         counts=cfg.data.phantom.model_dump(
             include={"segmentation_train", "segmentation_test"}
         ),
@@ -51,13 +37,7 @@ rule draw_mednist:
     """Draw phantom hand radiographs and write them as MedNIST is published."""
     output:
         mednist_archive("phantom"),
-    log:
-        "logs/draw_mednist.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        code=code("draw_mednist.py"),
         hands=cfg.data.phantom.hands,
         seed=cfg.seed,
     script:
@@ -68,10 +48,7 @@ rule download_kaggle:
     """Download one edition of the study's images from Kaggle; needs credentials."""
     output:
         "data/raw/published/kaggle/{edition}.zip",
-    log:
-        "logs/download/kaggle/{edition}.log",
     resources:
-        mem_mb=1000,
         runtime=240,
     params:
         file="kaggle/{edition}.zip",
@@ -83,10 +60,7 @@ rule download:
     """Download one file of the registry; a published checksum, or that of the first fetch, must hold."""
     output:
         "data/raw/published/{file}",
-    log:
-        "logs/download/{file}.log",
     resources:
-        mem_mb=1000,
         runtime="1d",
     params:
         file="{file}",
