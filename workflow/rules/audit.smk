@@ -1,6 +1,17 @@
 # The data as a sceptical reviewer would ask for them: labels, duplicates, leakage, encoding.
 
-AUDITED = ["labels", "duplicates", "leakage", "encoding"]
+AUDITED = {
+    "labels": "diagnoses under each label policy",
+    "duplicates": "images of an edition again in another",
+    "leakage": "images, lesions, patients across splits",
+    "encoding": "labels predicted from encodings",
+}
+AUDIT = "Audit of the data"
+
+
+def audited(name):
+    """A table on the data."""
+    return shown(f"results/audit/{name}.csv", AUDIT, table=name, shows=AUDITED[name])
 
 
 rule audit:
@@ -16,21 +27,8 @@ rule audit_duplicates:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
     output:
-        duplicates=report(
-            "results/audit/duplicates.csv",
-            caption="../report/audit_duplicates.rst",
-            category="Audit of the data",
-            labels={
-                "table": "duplicates",
-                "shows": "images of an edition again in another",
-            },
-        ),
-        labels=report(
-            "results/audit/labels.csv",
-            caption="../report/audit_labels.rst",
-            category="Audit of the data",
-            labels={"table": "labels", "shows": "diagnoses under each label policy"},
-        ),
+        duplicates=audited("duplicates"),
+        labels=audited("labels"),
     params:
         stamp=DATA_STAMP,
     script:
@@ -43,15 +41,7 @@ rule audit_leakage:
         lesions="data/images/index.csv",
         segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
     output:
-        report(
-            "results/audit/leakage.csv",
-            caption="../report/audit_leakage.rst",
-            category="Audit of the data",
-            labels={
-                "table": "leakage",
-                "shows": "images, lesions, patients across splits",
-            },
-        ),
+        audited("leakage"),
     params:
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
@@ -63,21 +53,15 @@ rule audit_leakage:
 
 
 rule audit_encoding:
-    """Try to tell random labels, and the real ones, from how the files were encoded."""
+    """Predict random labels, and the real ones, from how the files were encoded."""
     input:
         split="data/images/split.csv",
         raw=lesion_archives(),
     output:
-        report(
-            "results/audit/encoding.csv",
-            caption="../report/audit_encoding.rst",
-            category="Audit of the data",
-            labels={"table": "encoding", "shows": "labels told from encodings"},
-        ),
+        audited("encoding"),
     threads: cfg.compute.threads
     params:
-        settings=cfg.audit.encoding.model_dump()
-        | cfg.data.model_dump(include={"crop", "size"}),
+        settings=cfg.audit.encoding.model_dump() | cfg.data.model_dump(include={"crop", "size"}),
         seed=cfg.seed,
         stamp=STAMP,
     script:
@@ -91,12 +75,7 @@ rule near_duplicates_figure:
         links="data/images/duplicates.csv",
         raw=lesion_archives(),
     output:
-        report(
-            "results/audit/near_duplicates.png",
-            caption="../report/near_duplicates.rst",
-            category="Audit of the data",
-            labels={"figure": "worst near-duplicate pairs"},
-        ),
+        shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
     params:
         pairs=cfg.audit.worst_pairs,
     script:

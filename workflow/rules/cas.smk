@@ -1,20 +1,32 @@
 # Classification accuracy score: train on synthetic, real or mixed images, test on real ones.
 
+CAS_RUNS = expand("cas/{classifier}.csv", classifier=[*cfg.cas.classifiers, HOG_SVM])
+# Real images with the tables of their rows, and the synthetic images, of every class.
+CAS_IMAGES = {
+    "real": lesions(["train"], CLASSES),
+    "real_rows": rows_of("train"),
+    "synthetic": lesions(["synthetic"], CLASSES),
+    "test": lesions(["test"], CLASSES),
+    "test_rows": rows_of("test"),
+    "validation": lesions(["validation"], CLASSES),
+    "validation_rows": rows_of("validation"),
+}
+CAS = "Training on synthetic images"
+# How predictions are scored.
+SCORING = {
+    "classes": CLASSES,
+    "specificity": cfg.cas.specificity,
+    "replicates": cfg.metrics.replicates,
+    "stamp": STAMP,
+}
+
 
 rule cas_arms:
     """Train a classifier on every arm and let it classify real images held out of all."""
     input:
-        real=lesions(["train"], CLASSES),
-        real_rows=rows_of("train"),
-        synthetic=lesions(["synthetic"], CLASSES),
-        test=lesions(["test"], CLASSES),
-        test_rows=rows_of("test"),
-        validation=lesions(["validation"], CLASSES),
-        validation_rows=rows_of("validation"),
+        **CAS_IMAGES,
         weights=lambda wildcards: (
-            "models/imagenet_resnet50.safetensors"
-            if KINDS[wildcards.classifier].imagenet
-            else []
+            "models/imagenet_resnet50.safetensors" if KINDS[wildcards.classifier].imagenet else []
         ),
     output:
         "cas/{classifier}.csv",
@@ -38,37 +50,20 @@ rule cas_arms:
 rule table_5_3:
     """Table 5.3: nets trained on each arm, tested on real images."""
     input:
-        cas_runs(cfg.cas.classifiers),
+        CAS_RUNS[:-1],
     output:
-        table=report(
-            "results/table_5_3.csv",
-            caption="../report/table_5_3.rst",
-            category="Tables",
-            labels={"table": "5.3", "shows": "training on synthetic images"},
-        ),
-        metrics="results/metrics/table_5_3.json",
-        record="results/table_5_3.json",
+        **result("table_5_3", "5.3", "training on synthetic images"),
     params:
-        classes=CLASSES,
-        specificity=cfg.cas.specificity,
-        replicates=cfg.metrics.replicates,
-        stamp=STAMP,
+        **SCORING,
     script:
         "../scripts/table_5_3.py"
 
 
 use rule table_5_3 as cas_hog_svm with:
     input:
-        cas_runs([HOG_SVM]),
+        CAS_RUNS[-1:],
     output:
-        table=report(
-            "results/cas_hog_svm.csv",
-            caption="../report/cas_hog_svm.rst",
-            category="Tables",
-            labels={"table": "HOG and SVM", "shows": "training on synthetic images"},
-        ),
-        metrics="results/metrics/cas_hog_svm.json",
-        record="results/cas_hog_svm.json",
+        **result("cas_hog_svm", "HOG and SVM", "training on synthetic images"),
 
 
 use rule sample as more_samples with:
@@ -88,18 +83,10 @@ use rule sample as more_samples with:
 rule cas_doses:
     """Train SkinLesNet on every dose of real and synthetic images; classify the test images."""
     input:
-        real=lesions(["train"], CLASSES),
-        real_rows=rows_of("train"),
-        synthetic=lesions(["synthetic"], CLASSES),
+        **CAS_IMAGES,
         more=(
-            lesions(["more"], CLASSES)
-            if (cfg.cas.dose.images or 0) > cfg.sampling.images
-            else []
+            lesions(["more"], CLASSES) if (cfg.cas.dose.images or 0) > cfg.sampling.images else []
         ),
-        test=lesions(["test"], CLASSES),
-        test_rows=rows_of("test"),
-        validation=lesions(["validation"], CLASSES),
-        validation_rows=rows_of("validation"),
     output:
         "cas/doses.csv",
     threads: cfg.compute.threads
@@ -120,21 +107,11 @@ rule dose_response:
     input:
         "cas/doses.csv",
     output:
-        table=report(
-            "results/dose_response.csv",
-            caption="../report/dose_response.rst",
-            category="Tables",
-            labels={"table": "dose-response", "shows": "synthetic beside real images"},
-        ),
-        metrics="results/metrics/dose_response.json",
-        record="results/dose_response.json",
+        **result("dose_response", "dose-response", "synthetic beside real images"),
     params:
-        classes=CLASSES,
+        **SCORING,
         fractions=cfg.cas.dose.fractions,
         ratios=cfg.cas.dose.ratios,
-        specificity=cfg.cas.specificity,
-        replicates=cfg.metrics.replicates,
-        stamp=STAMP,
     script:
         "../scripts/dose_response.py"
 
@@ -144,26 +121,11 @@ rule cas_figures:
     input:
         tables=["results/table_5_3.csv", "results/cas_hog_svm.csv"],
         doses="results/dose_response.csv",
-        predictions=cas_runs([*cfg.cas.classifiers, HOG_SVM]),
+        predictions=CAS_RUNS,
     output:
-        arms=report(
-            "results/figures/cas/arms.png",
-            caption="../report/table_5_3.rst",
-            category="Training on synthetic images",
-            labels={"figure": "arms"},
-        ),
-        reliability=report(
-            "results/figures/cas/reliability.png",
-            caption="../report/reliability.rst",
-            category="Training on synthetic images",
-            labels={"figure": "reliability"},
-        ),
-        doses=report(
-            "results/figures/cas/dose_response.png",
-            caption="../report/dose_response.rst",
-            category="Training on synthetic images",
-            labels={"figure": "dose-response"},
-        ),
+        arms=shown("results/figures/cas/arms.png", CAS, "table_5_3", figure="arms"),
+        reliability=shown("results/figures/cas/reliability.png", CAS, figure="reliability"),
+        doses=shown("results/figures/cas/dose_response.png", CAS, figure="dose-response"),
         curves="results/reliability.csv",
     params:
         classes=CLASSES,
@@ -175,25 +137,21 @@ rule cas_figures:
 rule verdict:
     """Say in plain words whether synthetic images replace, complement or harm real ones here."""
     input:
-        predictions=cas_runs([*cfg.cas.classifiers, HOG_SVM]),
+        predictions=CAS_RUNS,
         doses="results/dose_response.csv",
         test_rows=rows_of("test"),
         learnt_rows=rows_of(*dict.fromkeys(["train", *DDPM_SETS])),
         copies=[] if STUDY else "results/memorisation.csv",
     output:
         text="results/verdict.md",
-        page=report(
+        page=shown(
             "results/verdict.html",
-            caption="../report/verdict.rst",
-            category="Verdict",
-            labels={"shows": "are the synthetic images good enough to train on?"},
+            "Verdict",
+            shows="are the synthetic images good enough to train on?",
         ),
     params:
-        classes=CLASSES,
+        **SCORING,
         margin=cfg.cas.margin,
         imported=[name for name in CLASSES if name in IMPORTED],
-        specificity=cfg.cas.specificity,
-        replicates=cfg.metrics.replicates,
-        stamp=STAMP,
     script:
         "../scripts/verdict.py"

@@ -15,7 +15,7 @@ from meddiff.extractors import registry
 from meddiff.core.files import sha256_file
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
-from meddiff.workflow.conventions import complete
+from meddiff.workflow.conventions import complete, result, shown
 from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import fingerprint
@@ -274,11 +274,6 @@ def sample_shards(wildcards):
     """Shards of a class's synthetic images."""
     pattern = f"data/{wildcards.dataset}/shards/{wildcards.cls}/{{shard}}.npy"
     return expand(pattern, shard=range(SHARDS[wildcards.dataset]))
-
-
-def cas_runs(classifiers):
-    """Predictions of classifiers trained on every arm."""
-    return expand("cas/{classifier}.csv", classifier=classifiers)
 
 
 def cas_settings(wildcards):

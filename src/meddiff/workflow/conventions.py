@@ -1,9 +1,11 @@
-"""What every rule has without saying so: a log, a benchmark and a digest of its code."""
+"""What rules share: a log, a benchmark, a digest of the code, and outputs for the report."""
 
 import re
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
+
+from snakemake.io import report
 
 UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
@@ -27,5 +29,27 @@ def complete(rule: Any, digest: Callable[[str], str]) -> None:
     if not rule.benchmark:
         rule.benchmark = f"{stem}.benchmark.tsv"
     script = PurePath(rule.script).name
-    if "code" not in rule.params.keys() and script not in UNTRACKED:
+    if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
         rule.set_params(code=digest(script))
+
+
+def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
+    """Mark an output for the HTML report.
+
+    Args:
+        path: the output.
+        category: heading under which the report lists it.
+        caption: file of workflow/report/, without its suffix; by default of the output's name.
+        labels: columns of that list.
+    """
+    caption = f"../report/{caption or PurePath(path).stem}.rst"
+    return report(path, caption=caption, category=category, labels=labels)
+
+
+def result(name: str, title: str, shows: str) -> dict[str, Any]:
+    """Outputs of a rule that writes a table: itself, its numbers for DVC, and its record."""
+    return {
+        "table": shown(f"results/{name}.csv", "Tables", table=title, shows=shows),
+        "metrics": f"results/metrics/{name}.json",
+        "record": f"results/{name}.json",
+    }
