@@ -1,13 +1,15 @@
 """Classifiers behind one interface learn what there is to learn, the same way every time."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet50 as published_resnet50
 
 from meddiff.cas.base import Lesson
-from meddiff.cas.registry import Asked, build_classifier
-from meddiff.cas.settings import Cas
+from meddiff.cas.registry import ALWAYS, KINDS, Asked, build_classifier
+from meddiff.cas.settings import Cas, ClassifierName
 from meddiff.core.errors import MeddiffError
 
 SETTINGS = Cas(steps=40, batch_size=16, lr=3e-3)
@@ -22,6 +24,10 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     images[labels == 0, :, ::4] += 130
     images[labels == 1, ::4] += 130
     return images, labels
+
+
+def test_the_settings_name_every_classifier():
+    assert {*get_args(ClassifierName), ALWAYS} == set(KINDS)
 
 
 def taught(name, pictures, settings=SETTINGS, **options):

@@ -27,7 +27,7 @@ from meddiff.extractors.extractor import Extractor, build_network, load_extracto
 from meddiff.extractors.fetching import find_weights, required_weights
 from meddiff.extractors.pretrained import published_weights
 from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet
-from meddiff.extractors.registry import PUBLISHED, module_of
+from meddiff.extractors.registry import PUBLISHED, TRAINED, module_of
 from meddiff.extractors.resnet50 import ResNet50, train_resnet50
 from meddiff.extractors.segmentation import (
     lesion_maps,
@@ -614,10 +614,19 @@ def test_encoders_have_their_papers_size(name, dimension, side):
     assert timm.data.resolve_model_data_config(net)["input_size"] == (3, side, side)
 
 
+@pytest.mark.parametrize("name", [*TRAINED, *PUBLISHED])
+def test_each_name_of_the_settings_is_a_module_with_a_net(name):
+    for package in {"inception": ["torch_fidelity"], "dinov2": ["timm"], "clip": ["timm"]}.get(
+        name, []
+    ):
+        pytest.importorskip(package)
+    assert callable(module_of(name).build)
+
+
 def test_published_extractors_are_registered_throughout():
-    """One name in the registry of extractors reaches the configuration and the downloads."""
+    """One name in the settings of extractors reaches the configuration and the downloads."""
     assert Extractors(published=list(PUBLISHED)).published == list(PUBLISHED)
-    with pytest.raises(ValueError, match="name one of inception, radimagenet, dinov2, clip"):
+    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'dinov2' or 'clip'"):
         Extractors(published=["vgg"])
     with pytest.raises(ValueError, match="twice"):
         Extractors(published=["clip", "clip"])

@@ -139,23 +139,30 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A classifier.
     (package / "cas/nearest.py").write_text(CLASSIFIER)
     insert(
-        package / "cas/classifiers.py",
+        package / "cas/registry.py",
         "KINDS: ",
         "def _nearest(asked):\n    from meddiff.cas.nearest import NearestMean\n\n"
         "    return NearestMean()\n\n\n",
     )
     insert(
-        package / "cas/classifiers.py",
+        package / "cas/registry.py",
         '    "hog_svm": Kind',
         '    "nearest": Kind("Nearest mean", _nearest),\n',
     )
+    cas_settings = package / "cas/settings.py"
+    text = cas_settings.read_text()
+    assert 'Literal["skinlesnet", "resnet50"]' in text
+    cas_settings.write_text(
+        text.replace('Literal["skinlesnet", "resnet50"]', 'Literal["skinlesnet", "nearest"]')
+    )
     # Extractors, a published and a trained one.
-    (package / "extractors/tiny.py").write_text(NET)
-    module = "def _tiny():\n    from meddiff.extractors import tiny\n\n    return tiny\n\n\n"
-    nets = package / "extractors/registry.py"
-    insert(nets, "TRAINED: ", module)
-    insert(nets, '    "resnet50": _resnet50,', '    "small": _tiny,\n')
-    insert(nets, '    "radimagenet": _radimagenet,', '    "tiny": _tiny,\n')
+    for name in ("tiny", "small"):
+        (package / f"extractors/{name}.py").write_text(NET)
+    nets = package / "extractors/settings.py"
+    for name, other in (("small", "unet"), ("tiny", "inception")):
+        text = nets.read_text()
+        assert f'Literal["{other}"' in text
+        nets.write_text(text.replace(f'Literal["{other}"', f'Literal["{name}", "{other}"'))
     insert(root / "workflow/rules/extractors.smk", "\n\nrule train_unet:", RULE)
     rows = package / "data/registry.csv"
     rows.write_text(

@@ -129,6 +129,11 @@ def code(script):
     return fingerprint(ROOT / "workflow/scripts" / script)
 
 
+def extractor_code(script, extractor):
+    """Digest of a script and of the one extractor that it builds."""
+    return [code(script), code(f"../../src/meddiff/extractors/{extractor}.py")]
+
+
 def lesions(sets, cls="{cls}"):
     """Image sets of one class."""
     return expand("data/images/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)

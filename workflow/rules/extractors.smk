@@ -91,6 +91,10 @@ rule published_extractor:
         published=one_of(PUBLISHED),
     # What cannot be had is told before anything is trained.
     priority: 1
+    params:
+        code=lambda wildcards: extractor_code(
+            "published_extractor.py", wildcards.published
+        ),
     script:
         "../scripts/published_extractor.py"
 
@@ -105,6 +109,8 @@ rule features:
     threads: cfg.compute.threads
     resources:
         gpu=GPU,
+    params:
+        code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
     script:
         "../scripts/features.py"
 

@@ -2,7 +2,7 @@
 
 Images are represented once, and every arm learns from rows of that: decoded images, features of a
 frozen net and gradients are shared. A new classifier has a module of its own, an entry in
-`classifiers.py` and its name in `settings.py`.
+`registry.py` and its name in `settings.py`.
 """
 
 from collections.abc import Callable

@@ -1,72 +1,20 @@
-"""Every extractor by name: a new one is a module of this package, and an entry here.
+"""Every extractor by name.
 
-Such a module has a function `build(about, weights)` that returns its net with those weights, from
-what a checkpoint tells about itself; published ones have `WEIGHTS` as well. Imports wait until a
-net is asked for, since torchvision's and timm's take seconds, and they are written out for the
-fingerprints of `provenance`.
+An extractor is the module of its name in this package, imported when it is needed, since
+torchvision's and timm's imports take seconds. It has a function `build(about, weights)` that
+returns its net with those weights, from the metadata of a checkpoint; published ones have `WEIGHTS`
+as well.
 """
 
-from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
+from typing import get_args
 
 from meddiff.core.errors import MeddiffError
+from meddiff.extractors.settings import PublishedName, TrainedName
 
-
-def _unet() -> ModuleType:
-    from meddiff.extractors import unet
-
-    return unet
-
-
-def _skinlesnet() -> ModuleType:
-    from meddiff.extractors import skinlesnet
-
-    return skinlesnet
-
-
-def _resnet50() -> ModuleType:
-    from meddiff.extractors import resnet50
-
-    return resnet50
-
-
-def _inception() -> ModuleType:
-    from meddiff.extractors import inception
-
-    return inception
-
-
-def _radimagenet() -> ModuleType:
-    from meddiff.extractors import radimagenet
-
-    return radimagenet
-
-
-def _dinov2() -> ModuleType:
-    from meddiff.extractors import dinov2
-
-    return dinov2
-
-
-def _clip() -> ModuleType:
-    from meddiff.extractors import clip
-
-    return clip
-
-
-TRAINED: dict[str, Callable[[], ModuleType]] = {
-    "unet": _unet,
-    "skinlesnet": _skinlesnet,
-    "resnet50": _resnet50,
-}
-"""Nets that rules of the workflow train."""
-PUBLISHED: dict[str, Callable[[], ModuleType]] = {
-    "inception": _inception,
-    "radimagenet": _radimagenet,
-    "dinov2": _dinov2,
-    "clip": _clip,
-}
-"""Nets that `extractors.published` may name."""
+TRAINED: tuple[str, ...] = get_args(TrainedName)
+PUBLISHED: tuple[str, ...] = get_args(PublishedName)
 
 
 def module_of(name: str) -> ModuleType:
@@ -75,11 +23,11 @@ def module_of(name: str) -> ModuleType:
     Raises:
         MeddiffError: there is no such extractor, or a package that it needs is not installed.
     """
-    known = TRAINED | PUBLISHED
-    if name not in known:
-        raise MeddiffError(f"there is no extractor {name}: name one of {', '.join(known)}")
+    names = [*TRAINED, *PUBLISHED]
+    if name not in names:
+        raise MeddiffError(f"there is no extractor {name}: name one of {', '.join(names)}")
     try:
-        return known[name]()
+        return import_module(f"meddiff.extractors.{name}")
     except ModuleNotFoundError as error:
         raise MeddiffError(
             f"the extractor {name} needs the package {error.name}, which is not installed: run "

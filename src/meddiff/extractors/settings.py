@@ -1,22 +1,15 @@
 """Settings of the feature extractors."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from meddiff.core.settings import Duration, Section
-from meddiff.extractors.registry import PUBLISHED
 
-
-def _known(name: str) -> str:
-    if name not in PUBLISHED:
-        raise ValueError(f"no published extractor; name one of {', '.join(PUBLISHED)}")
-    return name
-
-
-PublishedName = Annotated[
-    str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PUBLISHED)})
-]
+TrainedName = Literal["unet", "skinlesnet", "resnet50"]
+"""Nets that rules of the workflow train; each is a module of this package."""
+PublishedName = Literal["inception", "radimagenet", "dinov2", "clip"]
+"""Nets with published weights, which `extractors.published` may name; each is a module, too."""
 
 
 class Optimisation(Duration):
