@@ -75,10 +75,10 @@ def told(case: Case, draw: int, replicates: int, *, order: int = 0, seed: int = 
     if case.held_out:
         sets["real"] = sets.pop("held out")
     rows = distance_rows("x", reference, sets, replicates=replicates, seed=seed)
-    rows = rows.set_index(["images", "metric"])
+    rows = rows.set_index(["image_set", "metric"])
     found = {}
     for name, (images, metric, start) in NUMBERS.items():
-        ends = (start or "value", *(f"{start}_{end}".strip("_") for end in ("low", "high")))
+        ends = (start or "value", *(f"{start}_{end}".strip("_") for end in ("ci_low", "ci_high")))
         found[name] = rows.loc[(images, metric)].reindex(ends).to_numpy(float)
     return pd.DataFrame(found, index=["value", "low", "high"]).T
 

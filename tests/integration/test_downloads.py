@@ -102,11 +102,11 @@ def test_kaggle_from_end_to_end(server, run):
     expected = PLAN["target"].map({0: "benign", 1: "malignant"}).value_counts()
     assert index["label"].value_counts().to_dict() == expected.to_dict()
     assert index["lesion"].notna().all() and set(index["diagnosis"]) >= {"MEL", "NV"}
-    duplicates = pd.read_csv(directory / AUDIT[0], dtype={"edition": str, "again_in": str})
+    duplicates = pd.read_csv(directory / AUDIT[0], dtype={"edition": str, "other_edition": str})
     assert (duplicates["data"] == "isic").all()
-    across = duplicates[duplicates["edition"] != duplicates["again_in"]]
+    across = duplicates[duplicates["edition"] != duplicates["other_edition"]]
     assert across["duplicates"].sum() > 0 and (across["same_bytes"] > 0).any()
-    assert pd.read_csv(directory / AUDIT[1])["images"].sum() == len(PLAN)
+    assert pd.read_csv(directory / AUDIT[1])["n_images"].sum() == len(PLAN)
 
 
 @pytest.mark.slow

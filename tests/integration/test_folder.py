@@ -62,7 +62,7 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     assert scores.loc["skinlesnet", "class"] == "mean"
     assert len(scores.loc["skinlesnet", "confusion"].split("/")) == 3
     trained = pd.read_csv(run / "results/table_5_3.csv")
-    recall = trained[trained["metric"].eq("recall") & trained["training"].eq("real")]
+    recall = trained[trained["metric"].eq("recall") & trained["arm"].eq("real")]
     assert recall["class"].tolist() == ["nevus", "keratosis", "melanoma", "mean"]
     text = (run / "results/verdict.md").read_text()
     assert all(f"{name}: recall" in text for name in ("nevus", "keratosis", "melanoma"))

@@ -318,8 +318,10 @@ def test_a_comparison_shows_every_run_of_the_project(whole):
     cell = told[told["cell"].eq("malignant, synthetic, fid, unet")].set_index("run")
     assert cell["published"].astype(float).tolist() == [2350.8118] * 2
     assert cell["scale"].to_dict() == {"this run": "smoke", "elsewhere": "elsewhere"}
-    expected = mine.query("extractor == 'unet' and metric == 'fid'").set_index(["class", "images"])
-    told_of = ["value", "low", "dimension", "n_synthetic"]
+    expected = mine.query("extractor == 'unet' and metric == 'fid'").set_index(
+        ["class", "image_set"]
+    )
+    told_of = ["value", "ci_low", "dimension", "n_synthetic"]
     row = expected.loc[("malignant", "synthetic")]
     assert cell.loc["this run", told_of].astype(float).tolist() == row[told_of].tolist()
     assert float(cell.loc["elsewhere", "value"]) == pytest.approx(row["value"] + 1)
@@ -612,7 +614,7 @@ class TestVerify:
             of = ["benign", "malignant"] if cell["class"] == "mean" else [cell["class"]]
             ddpms = {f"models/ddpm/{cls}.safetensors" for cls in of}
             nets = {path for path in behind if fnmatch(path, "models/ddpm/*.safetensors")}
-            assert nets == (ddpms if cell["images"] == "synthetic" else set())
+            assert nets == (ddpms if cell["image_set"] == "synthetic" else set())
             assert ("models/unet.safetensors" in behind) == (cell["extractor"] == "unet")
 
     def test_a_table_alone_is_proven_by_its_records(self, bob):
@@ -650,7 +652,7 @@ class TestVerify:
         assert done.returncode == 1 and "NOT PROVEN" in done.stdout
 
     def test_one_cell_in_full(self, whole):
-        cell = "class=benign,images=synthetic,metric=ssim"
+        cell = "class=benign,image_set=synthetic,metric=ssim"
         told = whole.meddiff("verify", TABLE, "--cell", cell).stdout
         assert "metrics/similarity/synthetic/benign.csv" in told and "settings" in told
         assert "no such column" in whole.fails("verify", TABLE, "--cell", "colour=red")

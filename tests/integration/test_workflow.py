@@ -43,7 +43,7 @@ def test_every_column_of_text_is_known_to_the_reader(smoke_run):
 def test_table_5_2_is_complete_and_finite(smoke_run):
     table = pd.read_csv(smoke_run / "results/table_5_2.csv")
     fid = table[table["metric"] == "fid"]
-    cells = set(zip(fid["class"], fid["images"], fid["extractor"], strict=True))
+    cells = set(zip(fid["class"], fid["image_set"], fid["extractor"], strict=True))
     assert cells == {
         (cls, images, extractor)
         for cls in ("benign", "malignant")
@@ -54,13 +54,13 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
     assert (fid["value"] >= 0).all()
     cover = {"precision", "recall", "density", "coverage"}
     assert set(table["metric"]) - cover == {"ssim", "ms_ssim", "fid", "kid", "cafd"}
-    scored = table[table["images"].eq("synthetic") & table["metric"].isin(["fid", "kid"])]
+    scored = table[table["image_set"].eq("synthetic") & table["metric"].isin(["fid", "kid"])]
     assert scored["matched"].notna().all()
     similar = table[table["metric"].str.endswith("ssim")]
     assert similar["value"].between(-1, 1).all() and similar["std"].notna().all()
     # Coverage and its kin are of as many images as there are unseen real ones.
     by_class = table[(table["class"] != "mean") & ~table["metric"].isin(cover)]
-    assert (by_class.loc[by_class["images"] == "synthetic", "n_synthetic"] == 8).all()
+    assert (by_class.loc[by_class["image_set"] == "synthetic", "n_synthetic"] == 8).all()
     notes = table.loc[table["extractor"] == "resnet50", "note"]
     assert notes.str.contains("trained from scratch").all()
 
@@ -68,7 +68,7 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
 def test_table_5_2_agrees_with_its_features(smoke_run):
     """Recompute one FID from the saved features by the textbook form."""
     table = pd.read_csv(smoke_run / "results/table_5_2.csv").set_index(
-        ["class", "images", "extractor", "metric"]
+        ["class", "image_set", "extractor", "metric"]
     )
     load = lambda kind: np.load(smoke_run / f"features/resnet50/{kind}/malignant.npy")  # noqa: E731
     a, b = load("synthetic").astype(float), load("test").astype(float)
@@ -81,7 +81,7 @@ def test_table_5_2_agrees_with_its_features(smoke_run):
 def test_table_5_3_counts_its_images(smoke_run):
     table = pd.read_csv(smoke_run / "results/table_5_3.csv")
     n_train = 2 * len(np.load(smoke_run / "data/images/train/malignant.npy"))
-    counts = table.groupby("training")[["n_real", "n_synthetic"]].first()
+    counts = table.groupby("arm")[["n_real", "n_synthetic"]].first()
     assert counts["n_real"].to_dict() == {
         "synthetic": 0, "matched": min(16, n_train), "real": n_train, "mixed": n_train,
         "augmented": n_train,
@@ -98,12 +98,12 @@ def test_table_5_3_counts_its_images(smoke_run):
 def test_the_experiment_agrees_with_its_predictions(smoke_run):
     """Accuracies of every table from the predictions, by scikit-learn."""
     for name, file, keys in (
-        ("table_5_3", "skinlesnet", ["training"]),
-        ("cas_hog_svm", "hog_svm", ["training"]),
+        ("table_5_3", "skinlesnet", ["arm"]),
+        ("cas_hog_svm", "hog_svm", ["arm"]),
         ("dose_response", "doses", ["fraction", "ratio"]),
     ):
         table = pd.read_csv(smoke_run / f"results/{name}.csv").query("metric == 'accuracy'")
-        told = pd.read_csv(smoke_run / f"cas/{file}.csv").rename(columns={"arm": "training"})
+        told = pd.read_csv(smoke_run / f"cas/{file}.csv").rename(columns={"arm": "arm"})
         assert told["repetition"].nunique() == 2 and set(told["set"]) == {"test", "validation"}
         told = told[told["set"] == "test"]
         for key, rows in told.groupby(keys if len(keys) > 1 else keys[0]):
@@ -193,13 +193,13 @@ def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake,
     table = pd.read_csv(tmp_path / "results/table_5_2.csv")
     assert (table["protocol"] == "study").all()
     fid = table[table["metric"] == "fid"]
-    assert set(fid["images"]) == {"synthetic", "noise", "real"}
+    assert set(fid["image_set"]) == {"synthetic", "noise", "real"}
     assert set(fid["reference"]) == {"train+validation+test"}
     every = sum(
         len(np.load(tmp_path / f"data/images/{split}/benign.npy"))
         for split in ("train", "validation", "test")
     )
-    benign = fid[fid["class"] == "benign"].set_index("images")["n_real"]
+    benign = fid[fid["class"] == "benign"].set_index("image_set")["n_real"]
     assert (benign["synthetic"] == every).all() and (benign["real"] == every).all()
     assert (benign["noise"] == every - min(8, every // 2)).all()
 

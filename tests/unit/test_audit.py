@@ -34,7 +34,7 @@ def index_of(rows: list[dict[str, object]]) -> pd.DataFrame:
 class TestDuplicates:
     def table(self, index: pd.DataFrame, links: list[tuple[str, str, str]] = ()) -> pd.DataFrame:
         pairs = pd.DataFrame(list(links), columns=["first", "second", "kind"])
-        return duplicates_table(index, pairs).set_index(["edition", "again_in"])
+        return duplicates_table(index, pairs).set_index(["edition", "other_edition"])
 
     def test_each_way_is_counted_from_both_sides(self) -> None:
         index = index_of(
@@ -51,7 +51,7 @@ class TestDuplicates:
         )
         table = self.table(index, [("a/2", "b/2", "official"), ("a/2", "b/4", "near")])
         across = table.loc[("a", "b")]
-        assert across.drop("images").to_dict() == {
+        assert across.drop("n_images").to_dict() == {
             "duplicates": 3, "same_id": 1, "same_bytes": 0, "same_pixels": 1, "official": 1,
             "near": 1, "indirect": 0, "other_label": 0,
         }  # fmt: skip
@@ -61,7 +61,7 @@ class TestDuplicates:
         assert table.loc[("b", "b"), "duplicates"] == 2
         assert table.loc[("b", "b"), ["near", "official"]].tolist() == [0, 0]
         assert table.loc[("b", "b"), "indirect"] == 2
-        assert (table["images"] == 4).all()
+        assert (table["n_images"] == 4).all()
 
     def test_copies_of_another_class_are_counted(self) -> None:
         index = index_of(
@@ -77,7 +77,7 @@ class TestDuplicates:
 
     def test_nothing_in_common(self) -> None:
         index = index_of([{"id": f"{e}/{n}", "edition": e} for e in "ab" for n in range(3)])
-        assert (self.table(index).drop(columns="images") == 0).all(axis=None)
+        assert (self.table(index).drop(columns="n_images") == 0).all(axis=None)
 
 
 class TestLabels:
@@ -90,7 +90,7 @@ class TestLabels:
             ]
         )
         table = labels_table(index).set_index(["edition", "diagnosis"])
-        assert table.loc[("a", "BCC"), "images"] == 2
+        assert table.loc[("a", "BCC"), "n_images"] == 2
         assert not table.loc[("a", "BCC"), "malignant_by_melanoma"]
         assert table.loc[("a", "BCC"), "malignant_by_malignant"]
         assert pd.isna(table.loc[("b", "not told"), "malignant_by_malignant"])
@@ -134,7 +134,7 @@ class TestLeakage:
             assert table.loc[("classifier", unit), "leaked"] == 0
         table = leaks(family({"photograph": 3, "lesion": 3})).loc["study"]
         assert table.loc[("classifier", "image"), "leaked"] > 0
-        assert (table["leaked"] <= table["test_images"]).all()
+        assert (table["leaked"] <= table["n_test"]).all()
 
     def test_the_studys_ddpms_have_seen_every_test_image(self) -> None:
         table = leaks(family({}))
@@ -187,7 +187,7 @@ class TestLeakage:
         """Two groups of a class cannot be in three splits; by chance they can."""
         index = family({}).assign(group=lambda table: table["label"])
         table = leaks(index)
-        assert table.loc["study", "test_images"].notna().all()
+        assert table.loc["study", "n_test"].notna().all()
         assert table.loc["audited", "note"].str.startswith("cannot split: class").all()
         assert len(table.loc["audited"]) == 1
 
@@ -240,11 +240,11 @@ class TestEncoding:
     def test_only_a_difference_in_encoding_is_found(self, tmp_path: Path) -> None:
         table = self.table(pictures(tmp_path / "i.zip", 200))
         for name in ("one label re-encoded", "one label stretched and re-encoded"):
-            assert table.loc[name, "low"] > 0.6
+            assert table.loc[name, "ci_low"] > 0.6
         for name in ("as stored", "all re-encoded alike"):
-            assert table.loc[name, "low"] <= 0.55 and table.loc[name, "high"] >= 0.45
-        assert (table["low"] <= table["accuracy"]).all()
-        assert (table["accuracy"] <= table["high"]).all()
+            assert table.loc[name, "ci_low"] <= 0.55 and table.loc[name, "ci_high"] >= 0.45
+        assert (table["ci_low"] <= table["accuracy"]).all()
+        assert (table["accuracy"] <= table["ci_high"]).all()
         assert table.loc["headers of the files", "accuracy"] < 0.6
 
     def test_headers_that_tell_the_class_are_found(self, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ class TestEncoding:
         rows = pictures(tmp_path / "i.zip", 12).assign(group=lambda table: table["label"])
         table = self.table(rows, images=12)
         assert np.isnan(table.loc["headers of the files", "accuracy"])
-        assert table.loc["as stored", "images"] == 12
+        assert table.loc["as stored", "n_images"] == 12
 
     @pytest.mark.parametrize("count", [2, 3, 6, 9])
     def test_very_few_images_are_no_fault(self, tmp_path: Path, count: int) -> None:

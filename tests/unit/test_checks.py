@@ -19,7 +19,7 @@ def lesions(n: int, seed: int) -> np.ndarray:
 
 def test_images_like_the_training_images_have_no_fault() -> None:
     found = count_faults(lesions(400, 1), lesions(2000, 0))
-    assert found["images"] == 400 and found["black"] == found["flat"] == 0
+    assert found["n_images"] == 400 and found["black"] == found["flat"] == 0
     assert found["colour_shifted"] <= 4
 
 

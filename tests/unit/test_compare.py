@@ -14,7 +14,7 @@ def table(**changed: float) -> pd.DataFrame:
         {
             "seed": 0,
             "class": "benign",
-            "images": "synthetic",
+            "image_set": "synthetic",
             "metric": list(values),
             "extractor": ["" if name == "ssim" else "unet" for name in values],
             "value": list(values.values()),
@@ -47,7 +47,7 @@ def test_what_one_of_the_two_lacks_differs_by_infinity():
 
 def test_rows_that_speak_of_the_same_are_told_apart_by_their_order():
     """A curve of reliability has several bins with as many images."""
-    curve = pd.DataFrame({"class": "a", "images": 3, "predicted": [0.2, 0.5, 0.9]})
+    curve = pd.DataFrame({"class": "a", "n_images": 3, "predicted": [0.2, 0.5, 0.9]})
     found = compared(curve, curve)
     assert found.loc["predicted", ["cells", "same"]].tolist() == [3, 3]
     assert compared(curve, curve.assign(predicted=[0.2, 0.6, 0.9])).loc["predicted", "same"] == 2

@@ -48,7 +48,7 @@ def test_more_real_images_score_as_real_and_noise_as_noise() -> None:
     for metric in ("fid", "kid"):
         assert near[metric]["score"] == pytest.approx(1, abs=0.1)
         assert far[metric]["score"] < 0.5
-        assert near[metric]["low"] <= near[metric]["value"] <= near[metric]["high"]
+        assert near[metric]["ci_low"] <= near[metric]["value"] <= near[metric]["ci_high"]
     assert near["fid"]["value"] == pytest.approx(fid(coarse(real), coarse(spots(60, 1))))
     assert near["coverage"]["value"] > 0.7 > far["coverage"]["value"] == 0
     expected = ssim_pairs(spots(60, 1), kernel_size=11).mean()
@@ -231,7 +231,7 @@ def test_every_number_of_images_has_an_interval() -> None:
         for name in ("value", "floor", "ceiling", "matched", "score"):
             if row.get(name) is not None:
                 low, high = (row[("" if name == "value" else f"{name}_") + end]
-                             for end in ("low", "high"))  # fmt: skip
+                             for end in ("ci_low", "ci_high"))  # fmt: skip
                 assert low <= row[name] <= high, (row["metric"], name)
 
 

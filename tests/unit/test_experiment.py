@@ -68,7 +68,7 @@ def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
     options = Cas(arms=ARMS, batch_size=10, **settings)
     table = run_arms(classifier, pool_of(synthetic_means), both(), CLASSES, options,
                      equal_steps=equal_steps, repetitions=seeds, seed=0)  # fmt: skip
-    return classifier, table.assign(classifier="skinlesnet", made_from="cas/x.csv")
+    return classifier, table.assign(classifier="skinlesnet", source_file="cas/x.csv")
 
 
 def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
@@ -109,10 +109,10 @@ def test_a_repetition_has_a_seed_and_depends_on_no_other():
 def test_scores_find_what_was_planted(means, holds):
     _, table = told(means)
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
-    accuracy = rows[rows["metric"] == "accuracy"].set_index("training")
-    assert holds(*accuracy.loc["synthetic", ["difference_low", "difference_high"]])
+    accuracy = rows[rows["metric"] == "accuracy"].set_index("arm")
+    assert holds(*accuracy.loc["synthetic", ["difference_ci_low", "difference_ci_high"]])
     assert accuracy.loc["real", "value"] > 0.75 and pd.isna(accuracy.loc["real", "difference"])
-    assert accuracy["n_test"].eq(160).all() and accuracy["seeds"].eq(3).all()
+    assert accuracy["n_test"].eq(160).all() and accuracy["n_repeats"].eq(3).all()
     wanted = {
         "accuracy",
         "precision",
@@ -130,8 +130,8 @@ def test_scores_find_what_was_planted(means, holds):
 def test_differences_are_those_of_the_values():
     _, table = told([110, 140])
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
-    values = rows.pivot(index=["metric", "class"], columns="training", values="value")
-    gaps = rows.pivot(index=["metric", "class"], columns="training", values="difference")
+    values = rows.pivot(index=["metric", "class"], columns="arm", values="value")
+    gaps = rows.pivot(index=["metric", "class"], columns="arm", values="difference")
     assert (values["mixed"] - values["real"]).to_numpy() == pytest.approx(gaps["mixed"].to_numpy())
 
 
@@ -149,7 +149,7 @@ def doses(n_synthetic: int):
     classifier = ByShade()
     table = run_doses(classifier, pool_of([100, 150], n_synthetic), both(), CLASSES, settings,
                       repetitions=3, seed=0)  # fmt: skip
-    return classifier, settings, table.assign(made_from="cas/doses.csv")
+    return classifier, settings, table.assign(source_file="cas/doses.csv")
 
 
 def test_doses_are_compared_with_the_same_real_images_alone():
@@ -179,16 +179,16 @@ def test_few_test_images_have_no_interval():
     classifier, options = ByShade(), Cas(arms=["real", "synthetic"])
     table = run_arms(classifier, pool_of([100, 150]), both(3), CLASSES, options,
                      equal_steps=True, repetitions=1, seed=0)  # fmt: skip
-    table = table.assign(classifier="skinlesnet", made_from="x")
+    table = table.assign(classifier="skinlesnet", source_file="x")
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
-    assert rows["value"].notna().all() and rows["low"].isna().all()
+    assert rows["value"].notna().all() and rows["ci_low"].isna().all()
 
 
 def test_reliability_covers_every_arm():
     _, table = told([100, 150])
     curves = reliability_table(table, CLASSES)
-    assert set(curves["training"]) == set(ARMS)
-    assert curves.groupby("training")["images"].sum().eq(3 * 160).all()
+    assert set(curves["arm"]) == set(ARMS)
+    assert curves.groupby("arm")["n_images"].sum().eq(3 * 160).all()
 
 
 def test_specificity_is_of_the_other_classs_groups():

@@ -86,7 +86,7 @@ def test_reliability_is_scikit_learns():
     curve = reliability(labels, said, ["a", "b"])
     assert curve["observed"].to_numpy() == pytest.approx(observed)
     assert curve["predicted"].to_numpy() == pytest.approx(predicted)
-    assert curve["images"].sum() == 500 and set(curve["class"]) == {"b"}
+    assert curve["n_images"].sum() == 500 and set(curve["class"]) == {"b"}
 
 
 def test_a_class_without_images_has_no_curve():

@@ -16,9 +16,9 @@ def test_the_studys_numbers_are_consistent() -> None:
     """F1 is the harmonic mean of precision and recall, to the digits printed."""
     rows = read_published(ROOT / "config/published.yaml")
     scores = [row.values for row in rows if "f1" in row.values]
-    arms = {row.row["training"] for row in rows if row.table == "table_5_3"}
+    arms = {row.row["arm"] for row in rows if row.table == "table_5_3"}
     for arm in arms:
-        of_arm = [r for r in rows if r.table == "table_5_3" and r.row["training"] == arm]
+        of_arm = [r for r in rows if r.table == "table_5_3" and r.row["arm"] == arm]
         scores.append({row.row["metric"]: row.values["value"] for row in of_arm})
     assert len(scores) == 5
     for told in scores:
@@ -30,10 +30,10 @@ def test_the_studys_numbers_are_consistent() -> None:
 def test_every_run_stands_beside_the_number() -> None:
     known = [
         Published(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
-        Published(table="u", row={"training": "real"}, values={"f1": 0.5}),
+        Published(table="u", row={"arm": "real"}, values={"f1": 0.5}),
         Published(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
     ]
-    cell = {"class": "a", "metric": "fid", "value": 3.0, "low": 2.5, "high": 3.5,
+    cell = {"class": "a", "metric": "fid", "value": 3.0, "ci_low": 2.5, "ci_high": 3.5,
             "note": "random weights"}  # fmt: skip
     tables = [
         ("t", "this run", pd.DataFrame([STAMP | cell, STAMP | cell | {"class": "b"}])),
@@ -41,14 +41,14 @@ def test_every_run_stands_beside_the_number() -> None:
         (
             "u",
             "this run",
-            pd.DataFrame([STAMP | {"training": "real", "f1": f} for f in (0.4, 0.6)]),
+            pd.DataFrame([STAMP | {"arm": "real", "f1": f} for f in (0.4, 0.6)]),
         ),
     ]
     found = comparison(known, tables)
     first = found[found["table"] == "t"]
     assert first["run"].tolist() == ["this run", "thesis"]
     assert first["value"].tolist() == [3.0, 4.0] and first["scale"].tolist() == ["demo", "study"]
-    assert first["low"].tolist() == [2.5] * 2 and (first["published"] == 2.0).all()
+    assert first["ci_low"].tolist() == [2.5] * 2 and (first["published"] == 2.0).all()
     assert first["note"].tolist() == ["random weights"] * 2
     assert found.loc[found["table"] == "u", "value"].tolist() == pytest.approx([0.5])
     alone = found[found["table"] == "none"]

@@ -106,7 +106,7 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     test = read_runs([folder / "cas.csv"]).drop_duplicates("id")
     images = test["label"].value_counts().to_dict()
     found: dict[str, pd.DataFrame | str] = {
-        name: read_csv(folder / f"{name}.csv").drop(columns="made_from", errors="ignore")
+        name: read_csv(folder / f"{name}.csv").drop(columns="source_file", errors="ignore")
         for name in tables
     }
     found["verdict"] = verdict(
@@ -139,7 +139,7 @@ def test_classes_of_any_name_have_the_tables_of_plain_ones(classes, plain, tmp_p
                     assert (known | found[column].isna()).all()
                     found[column] = found[column].map(lambda one: back.get(one, one))
             # Table 5.2 stands in the order of the names.
-            order = [c for c in ("class", "images", "metric", "extractor") if c in found]
+            order = [c for c in ("class", "image_set", "metric", "extractor") if c in found]
             if name == "table_5_2":
                 found, expected = (t.sort_values(order).reset_index(drop=True)
                                    for t in (found, expected))  # fmt: skip
@@ -193,6 +193,6 @@ def test_a_heat_map_of_classes_that_look_like_numbers(tmp_path):
 
 @pytest.mark.parametrize("folder", ["src", "workflow"])
 def test_no_other_code_reads_tables(folder):
-    own = {"reading.py", "data/sources/tables.py"}
+    own = {"core/tables.py", "data/sources/tables.py"}
     readers = [p for p in (ROOT / folder).rglob("*.py") if "pd.read_csv" in p.read_text()]
     assert all(any(str(path).endswith(name) for name in own) for path in readers)

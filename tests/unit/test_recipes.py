@@ -269,7 +269,7 @@ names = [str(i) for i in range(40)]
 held_out = dict.fromkeys(["validation", "test"], HeldOut(images[:40], labels[:40], names, names))
 told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, held_out, ["a", "b"],
                 settings, equal_steps=True, repetitions=2, seed=0)
-told = told.assign(classifier="nearest", made_from="x")
+told = told.assign(classifier="nearest", source_file="x")
 scored = score_arms(told, ["a", "b"], specificity=0.9, replicates=20, seed=0)
 evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
                     test_groups=40, shared=0)
@@ -312,7 +312,7 @@ def some(shift):
     return chance.normal(size=(40, 4)) + shift
 scored = {"synthetic": {"a": some(1)}, "real": {"a": some(0)}, "noise": {"a": some(9)}}
 rows = distance_rows("unet", {"a": some(0)}, scored, replicates=20, seed=0)
-table = table_5_2([rows.assign(made_from="x")], "test", {})
+table = table_5_2([rows.assign(source_file="x")], "test", {})
 keys = {("train", "a"): some(0), ("test", "a"): some(1)}
 matrix = distance_matrix(keys, "means", most=20, replicates=20, seed=0)
 images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)
@@ -323,11 +323,11 @@ between = similarity_matrix(sets, "mad", {}, most=20, replicates=20, seed=0)
 print(json.dumps([json.loads(t.to_json(orient="records"))
                   for t in (table[table["metric"] == "means"], matrix, pairs, between)]))
 """)
-    by_set = {row["images"]: row for row in rows}
+    by_set = {row["image_set"]: row for row in rows}
     assert by_set["real"]["value"] < by_set["synthetic"]["value"] < by_set["noise"]["value"]
     told = by_set["synthetic"]
-    assert told["low"] <= told["value"] <= told["high"]
-    assert 0 < told["score_low"] <= told["score"] <= told["score_high"] < 1
+    assert told["ci_low"] <= told["value"] <= told["ci_high"]
+    assert 0 < told["score_ci_low"] <= told["score"] <= told["score_ci_high"] < 1
     assert len(matrix) == len(between) == 4 and len(pairs) == 1
     assert all(row["value"] is not None for row in [*matrix, *between, *pairs])
 

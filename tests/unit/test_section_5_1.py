@@ -33,7 +33,7 @@ def test_rows_are_the_metrics_beside_the_published_values() -> None:
     reference, drawn, real = np.random.default_rng(1).normal(size=(3, 30, 4))
     features = {"synthetic": drawn + 1, "real": real}
     table = section_5_1(reference, features, images, SETTINGS, PUBLISHED, "net", "told", seed=0)
-    table = table.set_index(["images", "metric"])
+    table = table.set_index(["image_set", "metric"])
     every, black = table.loc["synthetic"], table.loc["synthetic, black background"]
     for name, measure in (("ssim", ssim_pairs), ("ms_ssim", ms_ssim_pairs)):
         for rows, chosen in ((every, images), (black, images[[0, 1, 2, 5]])):
@@ -59,7 +59,7 @@ def test_too_few_black_backgrounds_have_no_value(corners: list[int]) -> None:
     table = section_5_1(
         features, {"synthetic": features}, hands(4, corners), SETTINGS, {}, "net", "told", seed=0
     )
-    black = table[table["images"] == "synthetic, black background"]
+    black = table[table["image_set"] == "synthetic, black background"]
     assert black["value"].isna().all() and (black["n_synthetic"] == corners.count(0)).all()
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
+from meddiff.core.tables import KEYS, read_part, write_metrics, write_table
 from meddiff.metrics import cafd, fid, fidelity, kid, ssim_between
 from meddiff.metrics.classification import (
     classification_intervals,
@@ -19,14 +20,7 @@ from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import pairs_of, similarity_matrix, similarity_rows, too_small
 from meddiff.reporting.figures.matrices import heat_map
 from meddiff.reporting.show import show
-from meddiff.reporting.tables import (
-    KEYS,
-    read_part,
-    table_5_1,
-    table_5_2,
-    write_metrics,
-    write_table,
-)
+from meddiff.reporting.tables import table_5_1, table_5_2
 
 STAMP = {"data": "phantom", "scale": "smoke", "protocol": "audited", "seed": 0}
 CLASSES = ["benign", "malignant"]
@@ -106,12 +100,12 @@ def test_perfect_means_over_classes_have_intervals_too():
     assert all(0.97 < low < 0.999 for low in lows[1])
 
 
-def test_three_images_are_enough_for_table_5_1():
+def test_three_image_set_are_enough_for_table_5_1():
     masks = pd.DataFrame({"dice": [0.5, 0.7, 0.9], "iou": 0.5, "mse": 0.1, "n_real": 4})
     table = table_5_1({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
     first, unet = (row for _, row in table.iterrows())
-    assert first["f1_low"] < first["f1"] < first["f1_high"]
-    assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_low"])
+    assert first["f1_ci_low"] < first["f1"] < first["f1_ci_high"]
+    assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_ci_low"])
 
 
 def test_noise_has_the_images_moments():
@@ -143,13 +137,13 @@ def table(features):
 
 def test_fid_of_a_shift_is_its_square(table):
     """Two equal sets one apart in each of four dimensions differ by 4 exactly."""
-    fid = table[table["metric"] == "fid"].set_index(["images", "extractor"])["value"]
+    fid = table[table["metric"] == "fid"].set_index(["image_set", "extractor"])["value"]
     assert fid.loc["synthetic", "resnet50"].tolist() == pytest.approx([4, 4])
     assert fid.loc["real", "resnet50"].tolist() == pytest.approx([0, 0], abs=1e-9)
 
 
-def test_table_5_2_counts_images_and_keeps_notes(table):
-    rows = table.set_index(["class", "images", "metric", "extractor"])
+def test_table_5_2_counts_image_set_and_keeps_notes(table):
+    rows = table.set_index(["class", "image_set", "metric", "extractor"])
     synthetic = rows.loc[("benign", "synthetic", "fid", "resnet50")]
     assert (synthetic["n_real"], synthetic["n_synthetic"]) == (30, 30)
     assert synthetic["note"] == "from scratch" and synthetic["reference"] == "test"
@@ -170,7 +164,7 @@ def draws(seed: int, n: int, d: int, *, shift: float = 0.0) -> dict[str, np.ndar
 
 def told_of(sets: dict, reference: dict, **options) -> pd.DataFrame:
     rows = distance_rows("x", reference, sets, **DRAWN, **options)
-    return rows.set_index(["images", "class", "metric"])
+    return rows.set_index(["image_set", "class", "metric"])
 
 
 @pytest.mark.parametrize("real", [60, 25])
@@ -230,7 +224,7 @@ def test_the_order_of_images_changes_nothing(held_out):
         return rows, distance_matrix(every, "fid", most=25, **DRAWN)
 
     first, *others = (told(seed) for seed in range(5))
-    assert first[0].loc[first[0]["images"] == "synthetic", "score"].notna().any()
+    assert first[0].loc[first[0]["image_set"] == "synthetic", "score"].notna().any()
     for other in others:
         for one, again in zip(first, other, strict=True):
             pd.testing.assert_frame_equal(one, again, rtol=1e-5, atol=1e-9)
@@ -244,7 +238,9 @@ def test_a_number_of_parts_moves_less_with_the_seed_than_its_interval_allows():
     for name in ("value", "matched", "score"):
         start = "" if name == "value" else f"{name}_"
         values = np.array([rows[name] for rows in seeds], float)
-        width = np.mean([rows[f"{start}high"] - rows[f"{start}low"] for rows in seeds], axis=0)
+        width = np.mean(
+            [rows[f"{start}ci_high"] - rows[f"{start}ci_low"] for rows in seeds], axis=0
+        )
         known = np.isfinite(width)
         assert known.sum() >= 2
         assert (values[:, known].std(axis=0) < width[known] / 4).all()
@@ -255,10 +251,10 @@ def test_noise_scores_zero_and_a_score_has_an_interval():
             "noise": draws(2, 60, 8, shift=2)}  # fmt: skip
     table = table_5_2([distance_rows("x", draws(3, 60, 8), sets, **DRAWN)], "test", {})
     told = table.dropna(subset=["score"])
-    assert set(told["images"]) == {"synthetic"} and set(told["metric"]) == {"fid", "kid"}
+    assert set(told["image_set"]) == {"synthetic"} and set(told["metric"]) == {"fid", "kid"}
     assert told["score"].abs().max() < 0.5
-    assert ((told["score_low"] < 0) & (told["score_high"] > 0)).all()
-    assert (told["score_high"] < 1).all()
+    assert ((told["score_ci_low"] < 0) & (told["score_ci_high"] > 0)).all()
+    assert (told["score_ci_high"] < 1).all()
 
 
 def test_intervals_of_scores_hold_the_expected_score():
@@ -269,7 +265,7 @@ def test_intervals_of_scores_hold_the_expected_score():
                 "noise": draws(4 * seed + 2, 50, 12, shift=2)}  # fmt: skip
         rows = told_of(sets, draws(4 * seed + 3, 50, 12))
         told = rows.loc[("synthetic", "benign", "kid")]
-        held.append(told["score_low"] <= 1 <= told["score_high"])
+        held.append(told["score_ci_low"] <= 1 <= told["score_ci_high"])
     assert np.mean(held) >= 0.85
 
 
@@ -293,7 +289,9 @@ def test_too_few_images_for_an_interval_are_a_note_of_their_own(counts, scored):
     """However far noise is."""
     sets = {key: {"a": draws(place, n, 3, shift=900 * (key == "noise"))["benign"]}
             for place, (key, n) in enumerate(counts.items())}  # fmt: skip
-    rows = distance_rows("x", sets.pop("reference"), sets, **DRAWN).set_index(["images", "metric"])
+    rows = distance_rows("x", sets.pop("reference"), sets, **DRAWN).set_index(
+        ["image_set", "metric"]
+    )
     told = rows.loc["synthetic"].reindex(["fid", "kid"]).reindex(columns=["score", "note"])
     assert told["score"].notna().all() == scored
     assert set(told["note"].dropna()) == (set() if scored else {TOO_FEW})
@@ -305,14 +303,14 @@ def test_intervals_of_cover_hold_its_expected_value():
     for seed in range(40):
         sets = {"synthetic": {"a": draws(2 * seed, 60, 12, shift=0.3)["benign"]}}
         rows = distance_rows("x", {"a": draws(2 * seed + 1, 60, 12)["benign"]}, sets,
-                             replicates=40, seed=0).set_index(["images", "metric"])  # fmt: skip
+                             replicates=40, seed=0).set_index(["image_set", "metric"])  # fmt: skip
         told = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
         values.append(told["value"])
-        ends.append(told[["low", "high"]])
+        ends.append(told[["ci_low", "ci_high"]])
     means = pd.DataFrame(values).reset_index(drop=True).mean()
-    held = np.mean([(end["low"] <= means) & (means <= end["high"]) for end in ends], axis=0)
+    held = np.mean([(end["ci_low"] <= means) & (means <= end["ci_high"]) for end in ends], axis=0)
     assert (held >= [0.9, 0.9, 0.8, 0.9]).all()
-    sure = np.mean([end["high"] - end["low"] for end in ends], axis=0) / 3.92
+    sure = np.mean([end["ci_high"] - end["ci_low"] for end in ends], axis=0) / 3.92
     assert (sure < 2.5 * pd.DataFrame(values).std().to_numpy() + 0.01).all()
 
 
@@ -324,12 +322,12 @@ def test_cover_is_told_of_equal_numbers_of_images():
     for name in ("precision", "recall", "density", "coverage"):
         told = rows.loc[("synthetic", "benign", name)]
         assert told["value"] == pytest.approx(getattr(expected, name))
-        assert told["low"] < told["high"] and told["n_synthetic"] == 30
+        assert told["ci_low"] < told["ci_high"] and told["n_synthetic"] == 30
         assert ("real", "benign", name) in rows.index
         assert ("noise", "benign", name) not in rows.index
 
 
-def test_neighbours_are_looked_for_among_so_many_images_at_most(monkeypatch):
+def test_neighbours_are_looked_for_among_so_many_image_set_at_most(monkeypatch):
     monkeypatch.setattr("meddiff.metrics.distances.MOST_NEIGHBOURS", 40)
     rows = told_of({"synthetic": draws(0, 60, 3), "noise": draws(2, 60, 3)}, draws(1, 90, 3))
     counts = rows.loc["synthetic", ["n_real", "n_synthetic"]].xs("coverage", level="metric")
@@ -355,16 +353,16 @@ def test_cmmd_is_clips(features):
 
 
 def test_intervals_hold_their_values(table):
-    rows = table.dropna(subset=["low"])
+    rows = table.dropna(subset=["ci_low"])
     cover = {"precision", "recall", "density", "coverage"}
     assert set(rows["metric"]) == {"fid", "kid", "cafd"} | cover
-    assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
+    assert (rows["ci_low"] <= rows["value"]).all() and (rows["value"] <= rows["ci_high"]).all()
 
 
 def test_no_set_counts_more_images_than_the_synthetic_one(features):
     few = {name: values[:12] for name, values in features.items()}
     rows = distance_rows("x", features, {"synthetic": few, "real": features}, **DRAWN)
-    rows = rows.set_index(["images", "class", "metric"])
+    rows = rows.set_index(["image_set", "class", "metric"])
     floor = rows.loc[("real", "benign", "fid")]
     chance = np.random.default_rng(0)
     known = features["benign"]
@@ -389,7 +387,7 @@ def test_a_matrix_of_distances_is_symmetric_and_fair(features, metric):
     ]
     found = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")].iloc[0]
     assert found["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
-    assert found["low"] < np.mean(expected) < found["high"]
+    assert found["ci_low"] < np.mean(expected) < found["ci_high"]
 
 
 def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
@@ -398,7 +396,7 @@ def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
     told = []
     matrix = similarity_matrix(
         sets, "ssim", {"kernel_size": 5}, most=4, progress=told.append, **DRAWN
-    ).set_index(["images_a", "images_b"])
+    ).set_index(["image_set_a", "image_set_b"])
     between = ssim_between(images[:4], images[4:8], kernel_size=5)
     within = ssim_between(images[:4], images[:4], kernel_size=5)
     assert matrix.loc[("train", "synthetic"), "value"] == pytest.approx(between.mean())
@@ -462,14 +460,14 @@ def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
     runs = {name: part(told(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
     expected = [str(tmp_path / name) for name in runs]
     first = table_5_1(runs, None, CLASSES, {}, **DRAWN)
-    assert first["made_from"].tolist()[:2] == expected and pd.isna(first["made_from"][2])
+    assert first["source_file"].tolist()[:2] == expected and pd.isna(first["source_file"][2])
     rows = [
         distance_rows(name, features, {"synthetic": features}, **DRAWN)
         for name in ("unet", "resnet50")
     ]
     parts = [part(frame, frame["extractor"][0]) for frame in rows]
     second = table_5_2(parts, "test", {"resnet50": "from scratch"})
-    assert (second["made_from"] == str(tmp_path) + "/" + second["extractor"]).all()
+    assert (second["source_file"] == str(tmp_path) + "/" + second["extractor"]).all()
 
 
 def leaves(tree: dict, path: tuple = ()) -> dict:
@@ -507,7 +505,7 @@ def all_tables(features, tmp_path):
     for number, frame in enumerate(frames):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)
         parts.append(read_part(tmp_path / f"{number}.csv"))
-    run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, made_from="x.csv")
+    run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, source_file="x.csv")
     return {
         "5_1": table_5_1({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}, **DRAWN),
         "5_2": table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),
@@ -524,7 +522,7 @@ def test_metrics_hold_every_number_of_a_table_under_the_texts_of_its_row(
     expected = {}
     for row in table.to_dict("records"):
         keys = [str(row[key]) for key in KEYS if pd.notna(row.get(key)) and row[key] != ""]
-        for column in set(row) - {*KEYS, "confusion", "reference", "made_from", "note"}:
+        for column in set(row) - {*KEYS, "confusion", "reference", "source_file", "note"}:
             if pd.notna(row[column]):
                 expected[(*keys, column)] = pytest.approx(row[column])
     assert expected and leaves(json.loads((tmp_path / "m.json").read_text())) == expected

@@ -34,7 +34,7 @@ def scored(rates: dict[str, float], n: int = 200, seeds: int = 5, classes=CLASSE
             about = {"classifier": "skinlesnet", "arm": arm, "repetition": seed, "id": ids,
                      "group": ids, "label": np.array(classes)[labels], "n_images": 100,
                      "n_real": 50, "n_synthetic": 50, "steps": 10, "note": "",
-                     "made_from": "x.csv"}  # fmt: skip
+                     "source_file": "x.csv"}  # fmt: skip
             told = {f"p_{name}": p[:, place] for place, name in enumerate(classes)}
             test = pd.DataFrame(about | told).assign(set="test", predicted=np.array(classes)[said])
             shown = np.arange(k * n) < validation * k * n
@@ -163,8 +163,8 @@ def test_what_is_not_covered_is_told():
 def test_doses_that_help_are_listed():
     dose = {"metric": "accuracy", "class": "all", "ratio": 1.0, "n_real": 10, "n_synthetic": 10}
     rows = [
-        dose | {"fraction": 0.1, "difference": d, "difference_low": d - 0.02,
-                "difference_high": d + 0.02}
+        dose | {"fraction": 0.1, "difference": d, "difference_ci_low": d - 0.02,
+                "difference_ci_high": d + 0.02}
         for d in (0.1, -0.1, 0.0)
     ]  # fmt: skip
     text = verdict(scored({"real": 0.8, "synthetic": 0.7}), evidence(doses=pd.DataFrame(rows)))

@@ -31,7 +31,7 @@ with job(snakemake) as device:
     sets = {"synthetic": synthetic, "real": real["training"][order[: len(synthetic)]]}
     reference = extractor.features(real["validation"], device=device)
     features = {name: extractor.features(images, device=device) for name, images in sets.items()}
-    published = {(p["row"]["images"], p["row"]["metric"]): p["values"] for p in params.published}
+    published = {(p["row"]["image_set"], p["row"]["metric"]): p["values"] for p in params.published}
     table = section_5_1(
         reference,
         features,

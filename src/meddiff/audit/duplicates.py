@@ -17,11 +17,12 @@ def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
         links: pairs `first`, `second` of ids, and `kind`, of `meddiff.data.duplicates`.
 
     Returns:
-        One row for each ordered pair of editions: `edition`, `again_in`, `images` of the edition,
-        `duplicates`, how many of them have another row in `again_in` with the same photograph; of
-        these those with the same id, bytes or pixels as one there, those that only the archive's
-        own list (`official`) or only their looks (`near`) tie to one there, those tied through a
-        third image (`indirect`), and those that are of another class there (`other_label`).
+        One row for each ordered pair of editions: `edition`, `other_edition`, `n_images` of the
+        edition, `duplicates`, how many of them have another row in `other_edition` with the same
+        photograph; of these those with the same id, bytes or pixels as one there, those that only
+        the archive's own list (`official`) or only their looks (`near`) tie to one there, those
+        tied through a third image (`indirect`), and those that are of another class there
+        (`other_label`).
     """
     ways = {name: _keyed(index[column]) for name, column in SAME.items() if column in index}
     ways |= {kind: _listed(links[links["kind"] == kind]) for kind in ("official", "near")}
@@ -52,7 +53,7 @@ def _count(
     told["indirect"] = repeated & ~pd.DataFrame(told).any(axis=1)
     told["other_label"] = repeated & contradicted(here, there)
     counts = {name: int(found.sum()) for name, found in told.items()}
-    head = {"edition": edition, "again_in": other, "images": len(here)}
+    head = {"edition": edition, "other_edition": other, "n_images": len(here)}
     return head | {"duplicates": int(repeated.sum())} | counts
 
 

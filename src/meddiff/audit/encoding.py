@@ -206,12 +206,12 @@ def _score(
     row = {
         "labels": kind,
         "treatment": treatment,
-        "images": len(truth),
+        "n_images": len(truth),
         "chance": counts.max() / len(truth),
     }
     if guesses is None:
-        return row | dict.fromkeys(("accuracy", "low", "high"), math.nan)
+        return row | dict.fromkeys(("accuracy", "ci_low", "ci_high"), math.nan)
     right = int((truth == guesses).sum())
     interval = binomtest(right, len(truth)).proportion_ci()
-    bounds = {"low": float(interval.low), "high": float(interval.high)}
+    bounds = {"ci_low": float(interval.low), "ci_high": float(interval.high)}
     return row | {"accuracy": right / len(truth)} | bounds

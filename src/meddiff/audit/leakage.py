@@ -18,7 +18,7 @@ COLUMNS = [
     "unit",
     "learnt",
     "crossing",
-    "test_images",
+    "n_test",
     "leaked",
     "share",
     "note",
@@ -48,7 +48,7 @@ def leakage_table(
     Returns:
         One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
         (`image`, copies counting as one, `lesion`, `patient`): `learnt`, units that the net learns
-        from, `crossing`, those that also stand among the lesions' test images, `test_images`,
+        from, `crossing`, those that also stand among the lesions' test images, `n_test`,
         `leaked`, the test images of crossing units, and their share. Images without a known lesion
         or patient have no such unit; `<NA>` where none of them is known. A protocol that cannot
         split these images has one row, whose `note` says why.
@@ -68,7 +68,7 @@ def leakage_table(
             rows += [_row(protocol, net, unit, learnt, tested) for unit in _UNITS]
         if segmentation is not None:
             rows.append(_unet_row(protocol, segmentation, table, tested, official))
-    whole = dict.fromkeys(("learnt", "crossing", "test_images", "leaked"), "Int64")
+    whole = dict.fromkeys(("learnt", "crossing", "n_test", "leaked"), "Int64")
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(whole)
 
 
@@ -89,13 +89,13 @@ def _row(
     leaked = tested[column].isin(units)
     counts = {
         "crossing": tested.loc[leaked, column].nunique(),
-        "test_images": len(tested),
+        "n_test": len(tested),
         "leaked": leaked.sum(),
         "share": leaked.mean(),
     }
     row = {"protocol": protocol, "net": net, "unit": unit, "learnt": len(units)}
     # Where no lesion or patient is known, none is known to cross: that is no zero.
-    return row | (counts if tested[column].notna().any() else {"test_images": len(tested)})
+    return row | (counts if tested[column].notna().any() else {"n_test": len(tested)})
 
 
 def _unet_row(

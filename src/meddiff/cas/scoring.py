@@ -119,11 +119,11 @@ def score_cells(
             again = drawn(weights)
             halves[name] = {score: np.stack([run[score] for run in again]) for score in again[0]}
         told[name] = {
-            "seeds": len(runs),
+            "n_repeats": len(runs),
             **{name: table[name].iloc[0] for name in TOLD},
             "note": _notes(table.drop_duplicates("repetition")["note"]),
             "n_test": len(labels),
-            "made_from": ";".join(dict.fromkeys(table["made_from"])),
+            "source_file": ";".join(dict.fromkeys(table["source_file"])),
         }
     groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
     groups[ALL] = first["group"].nunique()

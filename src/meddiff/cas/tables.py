@@ -11,16 +11,16 @@ from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
 from meddiff.core.tables import read_csv
 from meddiff.metrics.probabilities import reliability
 
-VALUES = ["metric", "class", "value", "std", "low", "high", "difference", "difference_low",
-          "difference_high"]  # fmt: skip
-MADE_OF = ["seeds", "n_images", "n_real", "n_synthetic", "n_test", "steps", "made_from", "note"]
-WHOLE = ["seeds", "n_images", "n_real", "n_synthetic", "n_test", "steps"]
+VALUES = ["metric", "class", "value", "std", "ci_low", "ci_high", "difference", "difference_ci_low",
+          "difference_ci_high"]  # fmt: skip
+WHOLE = ["n_repeats", "n_images", "n_real", "n_synthetic", "n_test", "steps"]
+MADE_OF = [*WHOLE, "source_file", "note"]
 DOSE = ["fraction", "ratio"]
 
 
 def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read predictions of all repetitions, each with its path as column `made_from`."""
-    parts = [read_csv(path).fillna({"note": ""}).assign(made_from=str(path)) for path in paths]
+    """Read predictions of all repetitions, each with its path as column `source_file`."""
+    parts = [read_csv(path).fillna({"note": ""}).assign(source_file=str(path)) for path in paths]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -44,10 +44,10 @@ def score_arms(
 def arms_table(scored: dict[str, Scored]) -> pd.DataFrame:
     """Return the scores of every classifier and arm (Table 5.3), with differences to `real`."""
     parts = [
-        _rows(found, ["training"], lambda _: "real").assign(classifier=name)
+        _rows(found, ["arm"], lambda _: "real").assign(classifier=name)
         for name, found in scored.items()
     ]
-    columns = ["classifier", "training", *VALUES, *MADE_OF]
+    columns = ["classifier", "arm", *VALUES, *MADE_OF]
     table = pd.concat(parts, ignore_index=True).reindex(columns=columns)
     return table.astype(dict.fromkeys(WHOLE, "Int64"))
 
@@ -88,8 +88,8 @@ def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.D
     for (classifier, arm), rows in predictions.groupby(["classifier", "arm"], sort=False):
         said = rows[[f"p_{name}" for name in classes]].to_numpy()
         curve = reliability(rows["label"].map(places).to_numpy(int), said, classes)
-        parts.append(curve.assign(classifier=str(classifier), training=str(arm)))
-    columns = ["classifier", "training", *parts[0].columns[:-2]]
+        parts.append(curve.assign(classifier=str(classifier), arm=str(arm)))
+    columns = ["classifier", "arm", *parts[0].columns[:-2]]
     return pd.concat(parts, ignore_index=True)[columns]
 
 
@@ -104,11 +104,11 @@ def _rows(
         for score, values in by_score.items():
             found = scored.estimate(cell, score)
             row = {"metric": score[0], "class": score[1], "value": found.value}
-            row |= {"low": found.low, "high": found.high}
+            row |= {"ci_low": found.low, "ci_high": found.high}
             row["std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
             if other in scored.values and other != cell:
                 gap = scored.difference(cell, other, score)
-                row |= {"difference": gap.value, "difference_low": gap.low}
-                row["difference_high"] = gap.high
+                row |= {"difference": gap.value, "difference_ci_low": gap.low}
+                row["difference_ci_high"] = gap.high
             rows.append(known | row)
     return pd.DataFrame(rows).reindex(columns=[*names, *VALUES, *MADE_OF])

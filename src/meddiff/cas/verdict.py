@@ -180,7 +180,7 @@ COPIES = {"augmented": "turned and recoloured copies", "oversampled": "repeated 
 
 def _outcome(found: Scored, arm: str, other: str, score: Score, margin: float) -> str:
     gap = found.difference(arm, other, score)
-    if gap.low != gap.low or min(found.told[one]["seeds"] for one in (arm, other)) < 2:
+    if gap.low != gap.low or min(found.told[one]["n_repeats"] for one in (arm, other)) < 2:
         return "unknown"
     return replaces(gap, margin) if arm == "synthetic" else effect(gap, margin)
 
@@ -248,8 +248,8 @@ def _doses(evidence: Evidence) -> str:
     cells = evidence.doses.query("metric == 'accuracy' and ratio > 0").dropna(subset="difference")
     if cells.empty:
         return ""
-    helped = cells[cells["difference_low"] > 0]
-    harmed = cells[cells["difference_high"] < 0]
+    helped = cells[cells["difference_ci_low"] > 0]
+    harmed = cells[cells["difference_ci_high"] < 0]
     lines = [
         "## Where they help, where they harm",
         "",
@@ -260,8 +260,8 @@ def _doses(evidence: Evidence) -> str:
     ]
     for title, some in (("Raised", helped), ("Lowered", harmed)):
         for row in some.to_dict("records"):
-            gap = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, "
-            gap += f"{row['difference_high']:+.3f}]"
+            gap = f"{row['difference']:+.3f} [{row['difference_ci_low']:+.3f}, "
+            gap += f"{row['difference_ci_high']:+.3f}]"
             lines.append(
                 f"- {title}: {row['n_real']:,.0f} real images "
                 f"({row['fraction']:.0%} of them) and {row['n_synthetic']:,.0f} synthetic: {gap}"
@@ -304,7 +304,7 @@ def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> str:
 
 
 def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    seeds = min(found.told[arm]["seeds"] for found in scored.values() for arm in found.told)
+    seeds = min(found.told[arm]["n_repeats"] for found in scored.values() for arm in found.told)
     trainings = (
         f"that of the {seeds} trainings of each classifier, but"
         if seeds > 1

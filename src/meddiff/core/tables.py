@@ -18,22 +18,22 @@ Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
 
 FLOAT_FORMAT = "%.6g"
-KEYS = ("extractor", "classifier", "training", "fraction", "ratio", "class", "images", "metric")
+KEYS = ("extractor", "classifier", "arm", "fraction", "ratio", "class", "image_set", "metric")
 """Columns that say what a row speaks of."""
 TEXT = frozenset(
     # The run, and what a row speaks of.
     ["data", "scale", "protocol", "run", "table", "cell", "column", "extractor", "classifier",
-     "training", "arm", "class", "class_a", "class_b", "images", "images_a", "images_b", "metric",
+     "arm", "class", "class_a", "class_b", "image_set", "image_set_a", "image_set_b", "metric",
      # Images and what belongs together.
-     "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "again_in",
+     "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "other_edition",
      "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",
      "duplicate_of", "first", "second", "kind", "decoding", "encoding", "phash", "thumbnail",
      "bytes_sha256", "pixels_sha256", "mask_sha256", "source_sha256",
      # What is remarked.
-     "net", "unit", "labels", "treatment", "confusion", "reference", "made_from", "note",
+     "net", "unit", "labels", "treatment", "confusion", "reference", "source_file", "note",
      "verdict"]
 )  # fmt: skip
-"""Columns that hold text; in the audit's tables `images` is a count, which no one reckons with."""
+"""Columns that hold text."""
 
 
 def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -61,8 +61,8 @@ def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:
 
 
 def read_part(path: str | Path) -> pd.DataFrame:
-    """Read a CSV that rows of a table come from, with its path as column `made_from`."""
-    return read_csv(path).assign(made_from=str(path))
+    """Read a CSV that rows of a table come from, with its path as column `source_file`."""
+    return read_csv(path).assign(source_file=str(path))
 
 
 def write_metrics(table: pd.DataFrame, path: str | Path) -> None:

@@ -37,7 +37,7 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
     shifted = (_distance(found["colour"], known["colour"]) > limit) & ~black
     counts = dict(zip(FAULTS, map(int, (black.sum(), flat.sum(), shifted.sum())), strict=True))
     faulty = int((black | flat | shifted).sum())
-    return {"images": len(samples), **counts, "faulty": faulty}
+    return {"n_images": len(samples), **counts, "faulty": faulty}
 
 
 def faults_table(

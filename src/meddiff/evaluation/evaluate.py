@@ -28,9 +28,9 @@ from meddiff.metrics.similarity import PAIRS, SCALES, pairs_of, too_small, windo
 Features = Callable[[np.ndarray], np.ndarray]
 """Maps uint8 images (n,s,s,C) to features (n,d)."""
 
-ENDS = ("", "_low", "_high")
+ENDS = ("", "_ci_low", "_ci_high")
 SCORE = [f"{name}{end}" for name in ("matched", "score") for end in ENDS]
-COLUMNS = ["metric", "extractor", "value", "low", "high",
+COLUMNS = ["metric", "extractor", "value", "ci_low", "ci_high",
            *(f"{name}{end}" for name in ("floor", "ceiling") for end in ENDS), *SCORE, "n_real",
            "n_synthetic", "dimension", "note"]  # fmt: skip
 LEAST = 8
@@ -146,7 +146,7 @@ def as_text(about: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     scores = pd.DataFrame(found["scores"]).reindex(columns=COLUMNS)
     scores["dimension"] = scores["dimension"].astype(float)
     table = scores[["metric", "extractor"]].assign(
-        value=_with_ends(scores, "value", "low", "high"),
+        value=_with_ends(scores, "value", "ci_low", "ci_high"),
         **{
             name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))
             for name in ("floor", "ceiling", "matched", "score")
@@ -243,22 +243,22 @@ def _feature_scores(
     scored = {key: {"all": found[key]} for key in ("synthetic", "noise")}
     table = distance_rows(
         extractor, {"all": real}, scored, replicates=replicates, seed=seed, progress=progress
-    ).set_index(["metric", "images"])
+    ).set_index(["metric", "image_set"])
     common = {"extractor": extractor, "dimension": real.shape[1]}
     rows = []
     for metric in table.index.get_level_values("metric").unique():
         told = table.loc[metric]
-        own = ["value", "low", "high", *SCORE, "n_real", "n_synthetic", "note"]
+        own = ["value", "ci_low", "ci_high", *SCORE, "n_real", "n_synthetic", "note"]
         row = {"metric": metric, **common, **told.reindex(columns=own).loc["synthetic"]}
         for name, images in (("floor", "real"), ("ceiling", "noise")):
             if images in told.index:
-                values = told.loc[images, ["value", "low", "high"]]
+                values = told.loc[images, ["value", "ci_low", "ci_high"]]
                 row |= zip((f"{name}{end}" for end in ENDS), values, strict=True)
         rows.append(row)
     if classify is not None:
         score = inception_interval(classify(synthetic), replicates=replicates, seed=seed)
         rows.append({"metric": "inception_score", **common, "value": score.value,
-                     "low": score.low, "high": score.high,
+                     "ci_low": score.low, "ci_high": score.high,
                      "n_synthetic": len(synthetic)})  # fmt: skip
     return rows
 
@@ -278,8 +278,8 @@ def _similarities(
                 {
                     "metric": f"{metric} within {key}",
                     "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
+                    "ci_low": found.low,
+                    "ci_high": found.high,
                     f"n_{key}": len(images),
                 }
             )

@@ -96,8 +96,8 @@ def mean_intervals(
 
 
 def with_ends(found: Mapping[str, Estimate]) -> dict[str, float]:
-    """Return columns `<name>`, `<name>_low` and `<name>_high`."""
-    ends = {"": "value", "_low": "low", "_high": "high"}
+    """Return columns `<name>`, `<name>_ci_low` and `<name>_ci_high`."""
+    ends = {"": "value", "_ci_low": "low", "_ci_high": "high"}
     return {
         f"{name}{end}": getattr(told, field)
         for name, told in found.items()

@@ -184,7 +184,8 @@ def distance_matrix(
         seed: seed of the run.
 
     Returns:
-        One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b.
+        One row an ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low, ci_high,
+        n_a, n_b.
         The distance of a set to itself is 0.
     """
     size = min(most, *map(len, sets.values()))
@@ -242,8 +243,8 @@ def _between(found: Mapping[str, _Measured]) -> dict[str, Any]:
         return {}
     three = [found[key] for key in ("noise", "synthetic", "real")]
     matched = three[1].estimate()
-    columns: dict[str, Any] = {"matched": matched.value, "matched_low": matched.low}
-    columns["matched_high"] = matched.high
+    columns: dict[str, Any] = {"matched": matched.value, "matched_ci_low": matched.low}
+    columns["matched_ci_high"] = matched.high
     halves = [measured.halves for measured in three if measured.halves is not None]
     if len(halves) < len(three):
         return columns | {"note": TOO_FEW}
@@ -255,7 +256,7 @@ def _between(found: Mapping[str, _Measured]) -> dict[str, Any]:
     ends = ratio_ends(above, below, covariance(again) + luck(values[:, None]))
     if ends is None:
         return columns | {"note": NO_SCALE}
-    return columns | {"score": above / below, "score_low": ends[0], "score_high": ends[1]}
+    return columns | {"score": above / below, "score_ci_low": ends[0], "score_ci_high": ends[1]}
 
 
 def _coverage(
@@ -314,7 +315,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "class": name,
-        "images": images,
+        "image_set": images,
         "metric": metric,
         **interval(found),
         **counts(images, scored, reference),

@@ -122,7 +122,7 @@ def reliability(
         bins: of equal width over [0, 1]; empty ones are left out.
 
     Returns:
-        Columns class, images, predicted (mean probability) and observed (share).
+        Columns class, n_images, predicted (mean probability) and observed (share).
     """
     rows = []
     for place, name in enumerate(classes):
@@ -135,7 +135,7 @@ def reliability(
             rows.append(
                 {
                     "class": name,
-                    "images": int(members.sum()),
+                    "n_images": int(members.sum()),
                     "predicted": float(said[members].mean()),
                     "observed": float((labels[members] == place).mean()),
                 }

@@ -17,7 +17,7 @@ def mean_of_pairs(values: np.ndarray, replicates: int, seed: int) -> Estimate:
 
 def interval(found: Estimate) -> dict[str, float]:
     """Return the columns of a value with its 95 % interval; it is no mean, so has no deviation."""
-    return {"value": found.value, "std": np.nan, "low": found.low, "high": found.high}
+    return {"value": found.value, "std": np.nan, "ci_low": found.low, "ci_high": found.high}
 
 
 def counts(images: str, scored: int, reference: int) -> dict[str, int]:
@@ -35,7 +35,11 @@ def matrix_rows(
     return pd.DataFrame(
         {
             **dict(
-                zip(("images_a", "class_a", "images_b", "class_b"), (*one, *other), strict=True)
+                zip(
+                    ("image_set_a", "class_a", "image_set_b", "class_b"),
+                    (*one, *other),
+                    strict=True,
+                )
             ),
             **interval(cells[one, other]),
             "n_a": sizes[one],

@@ -10,8 +10,9 @@ from meddiff.metrics.distances import distance
 from meddiff.metrics.rows import interval, mean_of_pairs
 from meddiff.metrics.similarity import PAIRS, too_small
 
-COLUMNS = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "published",
-           "published_std", "n_real", "n_synthetic", "dimension", "reference", "note"]  # fmt: skip
+COLUMNS = ["class", "image_set", "metric", "extractor", "value", "std", "ci_low", "ci_high",
+           "published", "published_std", "n_real", "n_synthetic", "dimension", "reference",
+           "note"]  # fmt: skip
 
 
 def section_5_1(
@@ -44,7 +45,7 @@ def section_5_1(
     replicates = settings["replicates"]
     rows = [
         {
-            "images": name,
+            "image_set": name,
             "metric": "fid",
             "extractor": extractor,
             **interval(distance("fid", compared, reference, replicates, seed)),
@@ -59,7 +60,7 @@ def section_5_1(
     for name, chosen in sets.items():
         rows += _similarity(name, chosen, settings, seed)
     table = pd.DataFrame(rows)
-    told = [published.get((row["images"], row["metric"]), {}) for _, row in table.iterrows()]
+    told = [published.get((row["image_set"], row["metric"]), {}) for _, row in table.iterrows()]
     table["published"] = [values.get("value", np.nan) for values in told]
     table["published_std"] = [values.get("std", np.nan) for values in told]
     table.insert(0, "class", "hand")
@@ -77,7 +78,7 @@ def _similarity(
     """Return mean and standard deviation over all pairs; fewer than two images have none."""
     rows = []
     for metric, measure in PAIRS.items():
-        row: dict[str, Any] = {"images": name, "metric": metric}
+        row: dict[str, Any] = {"image_set": name, "metric": metric}
         row |= dict.fromkeys(("extractor", "reference", "note"), "")
         row |= {"n_real": 0, "n_synthetic": len(images)}
         small = too_small(metric, min(images.shape[1:3]))

@@ -86,7 +86,7 @@ def similarity_rows(
     return pd.DataFrame(
         {
             "class": name,
-            "images": images,
+            "image_set": images,
             "metric": metric,
             "extractor": "",
             **_over_pairs(values, replicates, seed),
@@ -126,7 +126,8 @@ def similarity_matrix(
         progress: called with the number of cells done.
 
     Returns:
-        One row an ordered pair: images_a, class_a, images_b, class_b, value, low, high, n_a, n_b;
+        One row an ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low, ci_high,
+        n_a, n_b;
         values are empty where images are too small.
     """
     chosen = {key: images[places_by_contents(images, seed)[:most]] for key, images in sets.items()}

@@ -13,7 +13,7 @@ from meddiff.core.settings import Section
 
 RUN = ["run", "data", "protocol", "scale", "seed"]
 MADE_OF = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
-COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "low", "high", *MADE_OF]
+COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "ci_low", "ci_high", *MADE_OF]
 WHOLE = ["seed", "dimension", "n_real", "n_synthetic", "n_test"]
 
 
@@ -87,7 +87,7 @@ def _value(run: str, fits: pd.DataFrame, column: str) -> dict[str, Any]:
         return told
     if len(fits) > 1:
         return told | {"value": fits[column].mean()}
-    ends = ("low", "high") if column == "value" else (f"{column}_low", f"{column}_high")
-    found = {name: first[end] for name, end in zip(("low", "high"), ends, strict=True)
+    ends = ("ci_low", "ci_high") if column == "value" else (f"{column}_ci_low", f"{column}_ci_high")
+    found = {name: first[end] for name, end in zip(("ci_low", "ci_high"), ends, strict=True)
              if end in first}  # fmt: skip
     return told | {"value": first[column]} | found

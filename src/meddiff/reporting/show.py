@@ -32,12 +32,14 @@ def show(path: Path) -> str:
     ]
     table["cell"] = [
         _cell(*numbers)
-        for numbers in table[["value", "std", "low", "high"]].itertuples(index=False)
+        for numbers in table[["value", "std", "ci_low", "ci_high"]].itertuples(index=False)
     ]
-    text += _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "images"], "cell")
+    text += _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "image_set"], "cell")
     scored = table.dropna(subset=["score"])
     if len(scored):
-        cells = [_score(*ends) for ends in scored[["score", "score_low", "score_high"]].to_numpy()]
+        cells = [
+            _score(*ends) for ends in scored[["score", "score_ci_low", "score_ci_high"]].to_numpy()
+        ]
         text += "\n\nscore of the synthetic images, from noise (0) to unseen real images (1)\n\n"
         text += _wide(scored.assign(cell=cells), ["class"], "cell")
     few = table[table["n_synthetic"].between(1, table["dimension"])]["extractor"].unique()
@@ -58,7 +60,7 @@ def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
     columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
     order = {"synthetic": 0, "real": 1, "noise": 2}
     wide = wide[columns].sort_index(
-        key=lambda level: level.map(order) if level.name == "images" else level
+        key=lambda level: level.map(order) if level.name == "image_set" else level
     )
     return wide.rename_axis(columns=None).to_string()
 

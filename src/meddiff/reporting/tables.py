@@ -59,11 +59,11 @@ def table_5_1(
     table = pd.DataFrame(rows)
     table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
     scores, masks = (
-        [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+        [f"{name}{end}" for name in names for end in ("", "_ci_low", "_ci_high")]
         for names in (("accuracy", "precision", "recall", "f1"), MASK_SCORES)
     )
     columns = ["extractor", "class", *scores, "confusion", *masks, "n_real", "n_synthetic",
-               "n_test", "made_from", "note"]  # fmt: skip
+               "n_test", "source_file", "note"]  # fmt: skip
     return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -76,7 +76,7 @@ def _origin(predictions: pd.DataFrame) -> dict[str, Any]:
     """Images behind the training and the test, and the file of the predictions, as they tell."""
     told = predictions.iloc[0]
     counts = {name: int(told.get(name, 0)) for name in ("n_real", "n_synthetic")}
-    return {**counts, "n_test": len(predictions), "made_from": told.get("made_from", "")}
+    return {**counts, "n_test": len(predictions), "source_file": told.get("source_file", "")}
 
 
 def table_5_2(
@@ -93,8 +93,8 @@ def table_5_2(
     table = pd.concat(parts, ignore_index=True).fillna({"extractor": ""})
     order = {"synthetic": 0, "real": 1, "noise": 2}
     table = table.sort_values(
-        ["class", "images", "metric", "extractor"],
-        key=lambda column: column.map(order) if column.name == "images" else column,
+        ["class", "image_set", "metric", "extractor"],
+        key=lambda column: column.map(order) if column.name == "image_set" else column,
         ignore_index=True,
     )
     table["reference"] = np.where(table["extractor"] != "", reference, "")
@@ -105,7 +105,7 @@ def table_5_2(
     missing = [
         {
             "class": name,
-            "images": "synthetic",
+            "image_set": "synthetic",
             "metric": "fid",
             "extractor": extractor,
             "note": note,
@@ -114,8 +114,9 @@ def table_5_2(
         for extractor, note in notes.items()
         if extractor not in present
     ]
-    columns = ["class", "images", "metric", "extractor", "value", "std", "low", "high", "matched",
-               "matched_low", "matched_high", "score", "score_low", "score_high", "n_real",
-               "n_synthetic", "dimension", "reference", "made_from", "note"]  # fmt: skip
+    columns = ["class", "image_set", "metric", "extractor", "value", "std", "ci_low", "ci_high",
+               "matched", "matched_ci_low", "matched_ci_high", "score", "score_ci_low",
+               "score_ci_high", "n_real", "n_synthetic", "dimension", "reference", "source_file",
+               "note"]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
     return table.reindex(columns=columns)

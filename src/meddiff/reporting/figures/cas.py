@@ -19,17 +19,17 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
         classes: number of classes, which tells what chance is.
     """
     classifiers = list(table["classifier"].drop_duplicates())
-    arms = list(table["training"].drop_duplicates())
+    arms = list(table["arm"].drop_duplicates())
     figure = Figure(figsize=(9, (1.2 + 0.35 * len(arms)) * len(classifiers)), layout="constrained")
     grid = figure.subplots(len(classifiers), len(SCORES), squeeze=False, sharey=True)
     for row, classifier in zip(grid, classifiers, strict=True):
         for axis, (metric, label) in zip(row, SCORES, strict=True):
             told = table[table["classifier"].eq(classifier) & table["metric"].eq(metric)]
-            told = told.set_index("training").loc[arms]
+            told = told.set_index("arm").loc[arms]
             places = np.arange(len(arms))[::-1]
-            ends = np.stack([told["value"] - told["low"], told["high"] - told["value"]])
-            if "real" in told.index and told.loc["real", ["low", "high"]].notna().all():
-                axis.axvspan(told.at["real", "low"], told.at["real", "high"], color="0.92")
+            ends = np.stack([told["value"] - told["ci_low"], told["ci_high"] - told["value"]])
+            if "real" in told.index and told.loc["real", ["ci_low", "ci_high"]].notna().all():
+                axis.axvspan(told.at["real", "ci_low"], told.at["real", "ci_high"], color="0.92")
             axis.errorbar(
                 told["value"],
                 places,
@@ -49,7 +49,7 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
     """Draw how often a class is right where its probability is said to be so.
 
     Args:
-        curves: columns classifier, training, class, images, predicted, observed.
+        curves: columns classifier, arm, class, n_images, predicted, observed.
     """
     kinds = curves[["classifier", "class"]].drop_duplicates().itertuples(index=False, name=None)
     panels = list(kinds)
@@ -59,10 +59,10 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
         axis.plot([0, 1], [0, 1], ":", color="grey")
         some = curves[curves["classifier"].eq(classifier) & curves["class"].eq(name)]
         for colour, (arm, line) in zip(
-            cycle(COLOURS), some.groupby("training", sort=False), strict=False
+            cycle(COLOURS), some.groupby("arm", sort=False), strict=False
         ):
             axis.plot(line["predicted"], line["observed"], "-", color=colour, label=arm, alpha=0.8)
-            sizes = 120 * line["images"] / line["images"].sum() + 2
+            sizes = 120 * line["n_images"] / line["n_images"].sum() + 2
             axis.scatter(line["predicted"], line["observed"], s=sizes, color=colour)
         axis.set(
             title=f"{classifier}: {name}",
@@ -90,9 +90,14 @@ def dose_figure(table: pd.DataFrame) -> Figure:
             continue
         label = f"{fraction:.0%} of real ({known['n_real'].iloc[0]:.0f})"
         curves.plot(known["ratio"], known["value"], ".-", color=colour, label=label)
-        if known[["low", "high"]].notna().all(axis=None):
+        if known[["ci_low", "ci_high"]].notna().all(axis=None):
             curves.fill_between(
-                known["ratio"], known["low"], known["high"], color=colour, alpha=0.15, linewidth=0
+                known["ratio"],
+                known["ci_low"],
+                known["ci_high"],
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
             )
     curves.set(xlabel="synthetic images for each real one", ylabel="accuracy on real test images")
     curves.set_title("accuracy, 95 % bands", fontsize="medium")
@@ -119,10 +124,10 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
             axis.text(column, row, "too few", ha="center", va="center", color="grey")
             continue
         cell = told.loc[(shown.index[row], shown.columns[column])]
-        sure = cell["difference_low"] > 0 or cell["difference_high"] < 0
-        ends = f"\n[{cell['difference_low']:+.3f}, {cell['difference_high']:+.3f}]"
+        sure = cell["difference_ci_low"] > 0 or cell["difference_ci_high"] < 0
+        ends = f"\n[{cell['difference_ci_low']:+.3f}, {cell['difference_ci_high']:+.3f}]"
         axis.text(
-            column, row, f"{value:+.3f}" + ends * bool(np.isfinite(cell["difference_low"])),
+            column, row, f"{value:+.3f}" + ends * bool(np.isfinite(cell["difference_ci_low"])),
             ha="center", va="center", fontsize="small", fontweight="bold" if sure else "normal",
             color="white" if abs(value) > 0.7 * reach else "black",
         )  # fmt: skip

@@ -5,14 +5,14 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-KEY_A, KEY_B = ["images_a", "class_a"], ["images_b", "class_b"]
+KEY_A, KEY_B = ["image_set_a", "class_a"], ["image_set_b", "class_b"]
 
 
 def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
     """Draw one square a pair of image sets, with its value.
 
     Args:
-        matrix: columns images_a, class_a, images_b, class_b, value, n_a.
+        matrix: columns image_set_a, class_a, image_set_b, class_b, value, n_a.
         title: what the values are, e.g. "fid_unet".
     """
     order = list(matrix[KEY_A].drop_duplicates().itertuples(index=False, name=None))

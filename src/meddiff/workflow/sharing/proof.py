@@ -95,14 +95,14 @@ def cells_of(proof: Proof) -> pd.DataFrame:
     if not proof.path.endswith(".csv") or not Path(proof.path).is_file():
         return pd.DataFrame()
     table = read_csv(proof.path)
-    if "made_from" not in table:
+    if "source_file" not in table:
         return pd.DataFrame()
     classes = set(table.get("class", ())) - {"mean"}
     table["behind"] = [
         list(
             dict.fromkeys(
                 path
-                for source in filter(None, row["made_from"].split(";"))
+                for source in filter(None, row["source_file"].split(";"))
                 for path in proof.behind(source, _unneeded(row, classes))
             )
         )
@@ -113,7 +113,7 @@ def cells_of(proof: Proof) -> pd.DataFrame:
 
 def _unneeded(row: dict[Hashable, Any], classes: set[str]) -> set[str]:
     others = classes - {row["class"]} if row.get("class") in classes else set()
-    return others | (SYNTHETIC - {row["images"]} if "images" in row else set())
+    return others | (SYNTHETIC - {row["image_set"]} if "image_set" in row else set())
 
 
 def select(table: pd.DataFrame, cell: str) -> pd.DataFrame:
