@@ -31,13 +31,13 @@ from monai.inferers import DiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import mse_loss
 
-from meddiff.diffusion.distributed import connect
-from meddiff.diffusion.launch import TrainingJob
+from meddiff.diffusion.distributed import setup_runtime
+from meddiff.diffusion.launch import DdpmJob
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.sampling import Ddpm, sample
-from meddiff.diffusion.settings import Diffusion, Sampler
-from meddiff.diffusion.trainer import Training
+from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.trainer import DdpmTrainer
 
 NETS = {
     32: {"channels": [16, 32, 64], "attention": [False, False, True], "head_channels": 64},
@@ -57,9 +57,9 @@ OURS = {
 Contender = Callable[[], object]
 
 
-def settings_of(size: int, precision: str = "fp32") -> Diffusion:
+def settings_of(size: int, precision: str = "fp32") -> DiffusionSettings:
     batch_size, accumulate = BATCHES[size]
-    return Diffusion.model_validate(
+    return DiffusionSettings.model_validate(
         {
             "steps": 10_000,
             "network": NETS[size],
@@ -78,8 +78,8 @@ def settings_of(size: int, precision: str = "fp32") -> Diffusion:
 
 def our_steps(images: np.ndarray, precision: str, compiled: bool) -> Contender:
     settings = settings_of(images.shape[1], precision)
-    place = connect("cpu", settings.precision)
-    training = Training(images, settings, 0, "x", place, None, compiled)
+    runtime = setup_runtime("cpu", settings.precision)
+    training = DdpmTrainer(images, settings, 0, "x", runtime, None, compiled)
     batches = training.batches()
 
     def step() -> float:
@@ -131,7 +131,9 @@ def our_samples(size: int, steps: int, precision: str, compiled: bool) -> Conten
         network.compile()
     schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
     model = Ddpm(network, schedule, (3, size, size), True, BLOCK)
-    wanted = Sampler.model_validate({"sampler": "ddim", "steps": steps, "precision": precision})
+    wanted = SamplerSettings.model_validate(
+        {"sampler": "ddim", "steps": steps, "precision": precision}
+    )
     return lambda: list(sample(model, wanted, range(BLOCK), seed=0, name="x"))
 
 
@@ -175,7 +177,7 @@ torch.save(network.state_dict(), "x.pt")
 def starts(folder: Path) -> dict[str, Contender]:
     """Return a training of one step as a process of its own, ours and the peer's."""
     np.save(folder / "images.npy", np.zeros((16, 32, 32, 3), np.uint8))
-    job = TrainingJob(
+    job = DdpmJob(
         name="x",
         images=["images.npy"],
         validation=None,

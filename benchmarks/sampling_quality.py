@@ -19,7 +19,7 @@ import torch
 
 from meddiff.core.arrays import load_images
 from meddiff.diffusion.sampling import load_ddpm, sample_images
-from meddiff.diffusion.settings import Sampler
+from meddiff.diffusion.settings import SamplerSettings
 from meddiff.extractors.extractor import load_extractor
 from meddiff.metrics import fid_interval, kid_interval
 from meddiff.reporting.figures.grids import save_picture, stages
@@ -65,7 +65,7 @@ def main() -> None:
     print(f"{f'real ({len(unseen)})':51}{_scores(unseen, real)}")
     rows, slowest = [], 0.0
     for sampler, steps, spacing in CONTENDERS:
-        wanted = Sampler.model_validate(
+        wanted = SamplerSettings.model_validate(
             {"sampler": sampler, "steps": steps, "spacing": spacing}
             | {"precision": options.precision}
         )

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import block_of
-from meddiff.diffusion.settings import Diffusion, Sampling
+from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
 from meddiff.workflow.config import Config, load_config
 
 IMAGES = {"malignant": 5768, "benign": 6834, "hand": 7999}
@@ -69,7 +69,7 @@ class Operators(TorchDispatchMode):
 
 
 def passes(
-    settings: Diffusion, sampling: Sampling, images: int, size: int, channels: int
+    settings: DiffusionSettings, sampling: SamplingSettings, images: int, size: int, channels: int
 ) -> Iterator[Pass]:
     """Yield a DDPM's training, previews and sampling."""
     network = build_network(channels, **settings.network.model_dump())
@@ -98,7 +98,7 @@ def work_of(network: nn.Module, size: int, channels: int, *, back: bool) -> tupl
     return float(work.get_total_flops()), operators.count
 
 
-def rate_here(settings: Diffusion, size: int, repeats: int) -> float:
+def rate_here(settings: DiffusionSettings, size: int, repeats: int) -> float:
     """Return the floating-point operations a second of a training's passes on this machine."""
     network = build_network(3, **settings.network.model_dump())
     network.to(memory_format=torch.channels_last)
@@ -150,7 +150,7 @@ def main() -> None:
 def costs(config: Config, *, at_once: bool) -> dict[str, list[Pass]]:
     """Return the passes of each DDPM, with whole batches in one if `at_once`."""
 
-    def settled(settings: Diffusion) -> Diffusion:
+    def settled(settings: DiffusionSettings) -> DiffusionSettings:
         if not at_once:
             return settings
         batch = settings.batch_size * settings.accumulate

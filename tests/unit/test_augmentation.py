@@ -1,4 +1,4 @@
-"""Augmentation against exact transforms and torchvision, and what its draws depend on."""
+"""AugmentationSettings against exact transforms and torchvision, and what its draws depend on."""
 
 import math
 from itertools import takewhile
@@ -27,13 +27,13 @@ from meddiff.diffusion.augmentation import (
     draw_changes,
 )
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
-from meddiff.diffusion.settings import Augmentation, AugmentationName, Diffusion
+from meddiff.diffusion.settings import AugmentationName, AugmentationSettings, DiffusionSettings
 from meddiff.diffusion.training import train_ddpm
 from meddiff.workflow.config import load_config
 from meddiff.workflow.config_files import default_yaml, manual
 
 KEY = (0, "augmentation", "ddpm x", 1)
-EVERYTHING = Augmentation(
+EVERYTHING = AugmentationSettings(
     flip_horizontal=0.5,
     flip_vertical=0.5,
     invert=0.25,
@@ -218,7 +218,7 @@ def test_values_stay_in_range(channels, seed):
 def test_chances_happen_as_often_as_set(name, probability):
     """Within five standard deviations of the binomial distribution; 0 is never, 1 always."""
     count = 10_000
-    settings = Augmentation.model_validate({name: probability})
+    settings = AugmentationSettings.model_validate({name: probability})
     drawn = getattr(draw_changes(np.arange(count), settings, *KEY), name)
     bound = 5 * math.sqrt(count * probability * (1 - probability))
     assert abs(drawn.sum().item() - count * probability) <= bound
@@ -227,7 +227,7 @@ def test_chances_happen_as_often_as_set(name, probability):
 @pytest.mark.parametrize("name", Changes._fields[3:])
 def test_amounts_are_uniform_in_both_directions(name):
     largest = 0.4
-    settings = Augmentation.model_validate({name: largest})
+    settings = AugmentationSettings.model_validate({name: largest})
     drawn = getattr(draw_changes(np.arange(10_000), settings, *KEY), name) / largest
     assert drawn.abs().max() <= 1
     shares = torch.histc(drawn, bins=10, min=-1, max=1) / len(drawn)
@@ -241,7 +241,7 @@ def test_kinds_of_change_are_independent():
 
 
 SECTIONS = st.builds(
-    Augmentation,
+    AugmentationSettings,
     **dict.fromkeys(Changes._fields[:3], st.floats(0, 1)),
     rotation=st.floats(0, 180),
     hue=st.floats(0, 0.5),
@@ -270,8 +270,8 @@ def test_a_draw_depends_on_the_row_alone(rows):
 
 def test_a_draw_depends_on_no_other_setting():
     rows = np.arange(100)
-    flips = draw_changes(rows, Augmentation(flip_vertical=0.5), *KEY).flip_vertical
-    both = draw_changes(rows, Augmentation(flip_vertical=0.5, rotation=9, hue=0.1), *KEY)
+    flips = draw_changes(rows, AugmentationSettings(flip_vertical=0.5), *KEY).flip_vertical
+    both = draw_changes(rows, AugmentationSettings(flip_vertical=0.5, rotation=9, hue=0.1), *KEY)
     assert torch.equal(both.flip_vertical, flips)
 
 
@@ -320,7 +320,7 @@ def images() -> np.ndarray:
 
 
 def train(images: np.ndarray, seed: int = 0, validation: np.ndarray | None = None, **changes):
-    settings = Diffusion.model_validate({**TINY, **changes})
+    settings = DiffusionSettings.model_validate({**TINY, **changes})
     return train_ddpm(images, settings, seed=seed, name="x", validation=validation)
 
 
@@ -404,13 +404,13 @@ def test_validation_images_are_never_augmented(images):
 # Settings
 
 
-def chosen(value: object) -> Diffusion:
+def chosen(value: object) -> DiffusionSettings:
     return load_config({"diffusion": {"augmentation": value}}).diffusion
 
 
 def test_none_is_the_default():
     assert load_config({}).diffusion.augmentation == "none"
-    assert PRESETS["none"] == Augmentation()
+    assert PRESETS["none"] == AugmentationSettings()
 
 
 def test_names_are_those_of_the_presets():
@@ -437,7 +437,7 @@ def test_the_manual_states_the_presets_amounts():
 def test_settings_survive_the_way_to_the_job(value):
     settings = chosen(value).for_class("benign")
     assert settings.augmentation == chosen(value).augmentation
-    assert Diffusion.model_validate(settings.model_dump()) == settings
+    assert DiffusionSettings.model_validate(settings.model_dump()) == settings
 
 
 @pytest.mark.parametrize(
@@ -469,5 +469,5 @@ def test_config_yaml_shows_every_key_of_an_own_mapping():
     keys = lines[lines.index("  # augmentation:") + 1 :]
     block = [line.removeprefix("  # ") for line in takewhile(lambda k: k[:6] == "  #   ", keys)]
     said = yaml.safe_load("\n".join(block))
-    assert set(said) == set(Augmentation.model_fields)
-    assert chosen(said).augmentation == Augmentation()
+    assert set(said) == set(AugmentationSettings.model_fields)
+    assert chosen(said).augmentation == AugmentationSettings()

@@ -21,20 +21,20 @@ from meddiff.diffusion.objective import (
 )
 from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
 from meddiff.diffusion.sampling import Ddpm, sample
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training import train_ddpm
 from nets import TINY
 
 LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 
 
-def noise(settings: Diffusion) -> dict:
+def noise(settings: DiffusionSettings) -> dict:
     return settings.noise.model_dump(exclude={"zero_centred"})
 
 
-def tiny(**changes) -> Diffusion:
+def tiny(**changes) -> DiffusionSettings:
     fixed = {"steps": 4, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": None}
-    return Diffusion.model_validate(fixed | {"preview": {"images": 0}} | changes)
+    return DiffusionSettings.model_validate(fixed | {"preview": {"images": 0}} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -244,13 +244,13 @@ def test_previews_are_drawn_when_due_from_the_same_noise(images):
 def test_previews_and_watchers_change_no_weight(images):
     seen = []
 
-    class Watcher:
-        def epoch(self, row, images_per_second, previews):
+    class Callback:
+        def on_epoch_end(self, row, images_per_second, previews):
             seen.append((row["epoch"], images_per_second > 0, previews is not None))
 
     plain = train_ddpm(images, tiny(), seed=0, name="x")
     watched = tiny(preview={"images": 2, "steps": 3}, validation_every=1)
-    found = train_ddpm(images, watched, seed=0, name="x", watchers=(Watcher(),))
+    found = train_ddpm(images, watched, seed=0, name="x", callbacks=(Callback(),))
     assert all(torch.equal(w, found.weights[k]) for k, w in plain.weights.items())
     assert seen == [(1, True, True), (2, True, True)]
 

@@ -25,7 +25,7 @@ from meddiff.core.tables import write_metrics, write_table
 from meddiff.data.download import fetch
 from meddiff.data.phantom import write_mednist
 from meddiff.diffusion.importing import import_ddpm
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.reporting.figures.curves import save_figure
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import describe_file, write_record
@@ -160,7 +160,7 @@ def test_what_may_not_be_read_is_told_so_and_not_as_missing(tmp_path: Path) -> N
 
 
 def import_weights(path: Path) -> None:
-    import_ddpm(path, Diffusion(), 3)
+    import_ddpm(path, DiffusionSettings(), 3)
 
 
 def test_only_what_a_rule_made_may_be_deleted(

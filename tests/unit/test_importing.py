@@ -16,7 +16,7 @@ from conftest import ROOT
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.model import build_network, build_schedule
-from meddiff.diffusion.settings import ClassOverride, Diffusion
+from meddiff.diffusion.settings import ClassSettings, DiffusionSettings
 
 monai.config.IgniteInfo = monai.utils.enums.IgniteInfo
 
@@ -27,7 +27,7 @@ NETWORK = {
     "head_channels": 8,
     "norm_groups": 4,
 }
-SETTINGS = Diffusion.model_validate({"network": NETWORK})
+SETTINGS = DiffusionSettings.model_validate({"network": NETWORK})
 
 
 def shaken(network: torch.nn.Module) -> torch.nn.Module:
@@ -90,7 +90,7 @@ def test_the_studys_own_nets(tmp_path: Path, section: str, size: int, channels: 
 
     values = yaml.safe_load((ROOT / "config/thesis.yaml").read_text())
     values = values["hand"]["diffusion"] if section == "hand" else values["diffusion"]
-    settings = Diffusion.model_validate({"network": values["network"]})
+    settings = DiffusionSettings.model_validate({"network": values["network"]})
     network = settings.network
     theirs = DiffusionModelUNet(
         spatial_dims=2,
@@ -118,12 +118,12 @@ def test_the_studys_own_nets(tmp_path: Path, section: str, size: int, channels: 
 
 def test_an_import_needs_what_weights_do_not_tell() -> None:
     with pytest.raises(ValidationError, match="checkpoint needs network and noise"):
-        ClassOverride.model_validate({"checkpoint": "old.pt", "network": NETWORK})
+        ClassSettings.model_validate({"checkpoint": "old.pt", "network": NETWORK})
     told = {"checkpoint": "old.pt", "network": NETWORK, "noise": {"prediction": "epsilon"}}
-    settings = Diffusion.model_validate({"classes": {"a": told}})
+    settings = DiffusionSettings.model_validate({"classes": {"a": told}})
     assert settings.for_class("a").network.channels == NETWORK["channels"]
     assert settings.for_class("a").noise.prediction == "epsilon"
-    assert settings.for_class("b").network == Diffusion().network
+    assert settings.for_class("b").network == DiffusionSettings().network
 
 
 def test_monais_checkpoint(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_another_net_is_refused(
     studys: torch.nn.Module, tmp_path: Path, changes: dict, told: str
 ) -> None:
     torch.save(studys.state_dict(), tmp_path / "old.pt")
-    other = Diffusion.model_validate({"network": NETWORK | changes})
+    other = DiffusionSettings.model_validate({"network": NETWORK | changes})
     with pytest.raises(MeddiffError, match=r"old\.pt is not the DDPM that its class") as e:
         import_ddpm(tmp_path / "old.pt", other, 3)
     assert "set diffusion.classes.<class>.network" in str(e.value)

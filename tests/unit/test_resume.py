@@ -13,8 +13,8 @@ import torch
 
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.checkpointing import Safety, State, StateFile
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile, TrainState
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.trainer import TrainedDdpm
 from meddiff.diffusion.training import train_ddpm
 from nets import TINY
@@ -23,19 +23,19 @@ KEY = {"the settings": "1"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
 
 
-def settings_of(**changes: object) -> Diffusion:
+def settings_of(**changes: object) -> DiffusionSettings:
     fixed = {"steps": 40, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": 0.9}
     previews = {"validation_every": 2, "preview": {"images": 2, "steps": 3}}
-    return Diffusion.model_validate(fixed | previews | changes)
+    return DiffusionSettings.model_validate(fixed | previews | changes)
 
 
-def train(settings: Diffusion, **options: object) -> TrainedDdpm:
+def train(settings: DiffusionSettings, **options: object) -> TrainedDdpm:
     return train_ddpm(IMAGES, settings, seed=0, name="x", validation=IMAGES[:5], **options)
 
 
-def train_safely(settings: Diffusion, path: Path, **options: object) -> TrainedDdpm:
-    with StateFile(path, KEY) as file:
-        return train(settings, safety=Safety(file, 0), **options)
+def train_safely(settings: DiffusionSettings, path: Path, **options: object) -> TrainedDdpm:
+    with CheckpointFile(path, KEY) as file:
+        return train(settings, checkpointer=Checkpointer(file, 0), **options)
 
 
 def assert_same(found: TrainedDdpm, expected: TrainedDdpm) -> None:
@@ -60,12 +60,14 @@ class Ends(Exception):
 
 
 class EndsAfter:
-    """A watcher that ends a training after an epoch, before its state is saved."""
+    """A callback that ends a training after an epoch, before its state is saved."""
 
     def __init__(self, epoch: int) -> None:
         self.last = epoch
 
-    def epoch(self, row: dict, images_per_second: float, previews: np.ndarray | None) -> None:
+    def on_epoch_end(
+        self, row: dict, images_per_second: float, previews: np.ndarray | None
+    ) -> None:
         if row["epoch"] == self.last:
             raise Ends
 
@@ -88,7 +90,7 @@ def test_every_part_of_a_training_goes_on(
     expected = train(settings) if changes else uninterrupted
     for epoch in (1, 2, 4):
         with pytest.raises(Ends):
-            train_safely(settings, tmp_path / "x.safetensors", watchers=(EndsAfter(epoch),))
+            train_safely(settings, tmp_path / "x.safetensors", callbacks=(EndsAfter(epoch),))
     assert 0 < steps_done(tmp_path / "x.safetensors") < 40
     assert_same(train_safely(settings, tmp_path / "x.safetensors"), expected)
 
@@ -99,7 +101,7 @@ def test_a_compiled_training_goes_on_and_draws(tmp_path: Path) -> None:
     path, settings = tmp_path / "x.safetensors", settings_of(steps=12, ema=None)
     expected = train(settings, compiled=True)
     with pytest.raises(Ends):
-        train_safely(settings, path, compiled=True, watchers=(EndsAfter(1),))
+        train_safely(settings, path, compiled=True, callbacks=(EndsAfter(1),))
     assert 0 < steps_done(path) < 12
     assert_same(train_safely(settings, path, compiled=True), expected)
     plain = train(settings)
@@ -108,7 +110,7 @@ def test_a_compiled_training_goes_on_and_draws(tmp_path: Path) -> None:
     assert np.abs(plain.previews.astype(int) - expected.previews).max() <= 3
 
 
-def attempt(path: Path, result: Path, settings: Diffusion) -> None:
+def attempt(path: Path, result: Path, settings: DiffusionSettings) -> None:
     """What a child process does: train, and tell the digest of what came out."""
     torch.set_num_threads(1)
     trained = train_safely(settings, path)
@@ -151,7 +153,7 @@ def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
 
 def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path, uninterrupted: TrainedDdpm) -> None:
     class Terminates:
-        def epoch(self, row: dict, images_per_second: float, previews: object) -> None:
+        def on_epoch_end(self, row: dict, images_per_second: float, previews: object) -> None:
             if row["epoch"] == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -159,9 +161,9 @@ def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path, uninterrupted: Train
     path = tmp_path / "x.safetensors"
     with (
         pytest.raises(MeddiffError, match=r"ddpm x: told to end at step 17 of 40; run the same"),
-        StateFile(path, KEY) as file,
+        CheckpointFile(path, KEY) as file,
     ):
-        train(settings_of(), safety=Safety(file, 9999), watchers=(Terminates(),))
+        train(settings_of(), checkpointer=Checkpointer(file, 9999), callbacks=(Terminates(),))
     assert signal.getsignal(signal.SIGTERM) == before
     assert steps_done(path) == 17
     assert_same(train_safely(settings_of(), path), uninterrupted)
@@ -170,7 +172,7 @@ def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path, uninterrupted: Train
 def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "x.safetensors"
     with pytest.raises(Ends):
-        train_safely(settings_of(), path, watchers=(EndsAfter(2),))
+        train_safely(settings_of(), path, callbacks=(EndsAfter(2),))
     good = path.read_bytes()
     monkeypatch.setattr(
         "meddiff.diffusion.trainer.denoising_loss",
@@ -200,9 +202,12 @@ class TestStateFile:
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         path = tmp_path / "x.safetensors"
-        with StateFile(path, {"the code": "1", "the seed": "1"}) as file:
-            file.save(State({"a": torch.zeros(2)}, {"b": 1.5}))
-        with StateFile(path, {"the code": "2", "the seed": "1"}) as file, caplog.at_level("INFO"):
+        with CheckpointFile(path, {"the code": "1", "the seed": "1"}) as file:
+            file.save(TrainState({"a": torch.zeros(2)}, {"b": 1.5}))
+        with (
+            CheckpointFile(path, {"the code": "2", "the seed": "1"}) as file,
+            caplog.at_level("INFO"),
+        ):
             assert file.load() is None
         assert "starts anew: the code changed since" in caplog.text
 
@@ -212,8 +217,8 @@ class TestStateFile:
             "rows": [{"loss": float("nan"), "step": 3}],
             "best": float("inf"),
         }
-        with StateFile(tmp_path / "x.safetensors", KEY) as file:
-            file.save(State({"a": torch.arange(6.0).reshape(2, 3)}, values))
+        with CheckpointFile(tmp_path / "x.safetensors", KEY) as file:
+            file.save(TrainState({"a": torch.arange(6.0).reshape(2, 3)}, values))
             found = file.load()
         assert torch.equal(found.tensors["a"], torch.arange(6.0).reshape(2, 3))
         assert found.values["lr"] == 0.1 + 0.2 and found.values["best"] == float("inf")
@@ -239,7 +244,7 @@ class TestStateFile:
         )
         for file in (left, other):
             file.write_bytes(b"half")
-        with StateFile(tmp_path / "x.state.safetensors", KEY):
+        with CheckpointFile(tmp_path / "x.state.safetensors", KEY):
             assert not left.exists() and other.exists()
 
     def test_two_trainings_do_not_share_one(
@@ -248,14 +253,14 @@ class TestStateFile:
         monkeypatch.setattr("meddiff.diffusion.checkpointing.WAIT", 0.1)
         path = tmp_path / "x.safetensors"
         with (
-            StateFile(path, KEY),
+            CheckpointFile(path, KEY),
             pytest.raises(MeddiffError, match=r"another process trains into .*x\.safetensors"),
-            StateFile(path, KEY),
+            CheckpointFile(path, KEY),
         ):
             pass
 
     def test_nothing_is_left(self, tmp_path: Path) -> None:
-        with StateFile(tmp_path / "x.safetensors", KEY) as file:
-            file.save(State({}, {}))
+        with CheckpointFile(tmp_path / "x.safetensors", KEY) as file:
+            file.save(TrainState({}, {}))
         file.remove()
         assert list(tmp_path.iterdir()) == []

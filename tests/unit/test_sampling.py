@@ -16,7 +16,7 @@ from meddiff.diffusion import sampling
 from meddiff.diffusion.drawing import draw_shard, shard_members
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import block_of, denoising_strip, load_ddpm, sample_images
-from meddiff.diffusion.settings import Diffusion, Sampler, Sampling
+from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
 
 WIDE = {
     "channels": [16, 32, 64],
@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory):
     for parameter in network.parameters():
         if parameter.abs().max() == 0:
             torch.nn.init.normal_(parameter, std=0.1)
-    settings = Diffusion.model_validate({"network": WIDE}).model_dump()
+    settings = DiffusionSettings.model_validate({"network": WIDE}).model_dump()
     path = tmp_path_factory.mktemp("ddpm") / "x.safetensors"
     about = {"settings": settings, "size": 16, "channels": 3}
     save_checkpoint(path, network.state_dict(), about)
@@ -43,7 +43,9 @@ def checkpoint(tmp_path_factory):
 
 
 def draw(checkpoint, members=range(7), seed=3, name="x", **settings):
-    wanted = Sampler.model_validate({"sampler": "ddim", "steps": 6, "spacing": "even", **settings})
+    wanted = SamplerSettings.model_validate(
+        {"sampler": "ddim", "steps": 6, "spacing": "even", **settings}
+    )
     return sample_images(load_ddpm(checkpoint), wanted, members, seed=seed, name=name)
 
 
@@ -108,7 +110,10 @@ def test_the_samplers_settings_reach_the_sampler(checkpoint):
 
 
 def test_a_strip_ends_with_the_sample(checkpoint):
-    model, settings = load_ddpm(checkpoint), Sampler(sampler="ddim", steps=6, spacing="even")
+    model, settings = (
+        load_ddpm(checkpoint),
+        SamplerSettings(sampler="ddim", steps=6, spacing="even"),
+    )
     strip = denoising_strip(model, settings, [2, 5], 4, seed=3, name="x")
     assert strip.shape == (2, 4, 16, 16, 3)
     assert np.array_equal(strip[:, -1], draw(checkpoint)[[2, 5]])
@@ -137,7 +142,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
     compute = Compute(save_minutes=0)
-    settings = Sampling(images=7, sampler="ddim", steps=6, spacing="even")
+    settings = SamplingSettings(images=7, sampler="ddim", steps=6, spacing="even")
     for _ in range(3):
         with pytest.raises(Ends):
             draw_shard(checkpoint, settings, compute, **options)
@@ -162,7 +167,7 @@ def test_a_broken_net_is_told(checkpoint):
 
     model = replace(load_ddpm(checkpoint), network=Broken())
     with pytest.raises(MeddiffError, match="samples of x are not finite"):
-        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
+        sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
 def test_what_is_infinite_is_not_clipped_away(checkpoint):
@@ -171,7 +176,7 @@ def test_what_is_infinite_is_not_clipped_away(checkpoint):
     with torch.no_grad():
         last.fill_(torch.inf)
     with pytest.raises(MeddiffError, match="samples of x are not finite"):
-        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
+        sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
 def test_sampling_leaves_a_trainings_arithmetic_alone(checkpoint):
@@ -193,7 +198,7 @@ def test_too_little_memory_names_the_setting(checkpoint):
 
     model = replace(load_ddpm(checkpoint), network=Greedy())
     with pytest.raises(MeddiffError, match=r"too little memory: set compute\.device"):
-        sample_images(model, Sampler(steps=2), range(2), seed=0, name="x")
+        sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
 def test_a_truncated_or_foreign_checkpoint_is_told(checkpoint, tmp_path):

@@ -1,7 +1,7 @@
 """Show how the first samples of one class come out of noise."""
 
 from meddiff.diffusion.sampling import denoising_strip, load_ddpm
-from meddiff.diffusion.settings import Sampler
+from meddiff.diffusion.settings import SamplerSettings
 from meddiff.reporting.figures.grids import save_picture, stages
 from meddiff.workflow.jobs import job
 
@@ -9,7 +9,7 @@ MEMBERS, MOMENTS = 4, 10
 
 params = snakemake.params
 with job(snakemake) as device:
-    settings = Sampler.model_validate(params.settings)
+    settings = SamplerSettings.model_validate(params.settings)
     strip = denoising_strip(
         load_ddpm(snakemake.input[0], device),
         settings,

@@ -8,13 +8,13 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.files import write_csv
 from meddiff.diffusion.history import COLUMNS
 from meddiff.diffusion.importing import import_ddpm
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.workflow.jobs import job
 
 files, settings = snakemake.output, snakemake.params.settings
 with job(snakemake):
     size, channels = snakemake.params.size, snakemake.params.channels
-    weights = import_ddpm(snakemake.input[0], Diffusion.model_validate(settings), channels)
+    weights = import_ddpm(snakemake.input[0], DiffusionSettings.model_validate(settings), channels)
     write_csv(pd.DataFrame(columns=COLUMNS), files.history)
     save_array(np.empty((0, 0, size, size, channels), np.uint8), files.previews)
     save_checkpoint(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from meddiff.core.arrays import save_array
 from meddiff.core.settings import Compute
-from meddiff.diffusion.checkpointing import StateFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.drawing import draw_shard
-from meddiff.diffusion.settings import Sampling
+from meddiff.diffusion.settings import SamplingSettings
 from meddiff.workflow.jobs import job
 
 params, wildcards = snakemake.params, snakemake.wildcards
@@ -15,7 +15,7 @@ state = Path(snakemake.output[0]).with_suffix(".state.safetensors")
 with job(snakemake) as device:
     images = draw_shard(
         snakemake.input.checkpoint,
-        Sampling.model_validate(params.settings),
+        SamplingSettings.model_validate(params.settings),
         # From the configuration: what changes no image is no parameter of the rule.
         Compute.model_validate(snakemake.config.get("compute", {})),
         shard=int(shard) if shard is not None else None,
@@ -27,4 +27,4 @@ with job(snakemake) as device:
         device=device,
     )
     save_array(images, snakemake.output[0])
-StateFile(state, {}).remove()
+CheckpointFile(state, {}).remove()

@@ -9,7 +9,7 @@ from meddiff.core.files import sha256_file
 from meddiff.core.randomness import stream
 from meddiff.core.tables import write_metrics, write_table
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.extractors.extractor import Extractor
 from meddiff.extractors.radimagenet import build_radimagenet
 from meddiff.metrics.section_5_1 import section_5_1
@@ -22,7 +22,9 @@ with job(snakemake) as device:
     network = build_radimagenet(weights or None)
     extractor = Extractor(name, network, None, sha256_file(files.weights), about["weights"])
     synthetic = load_images(files.synthetic)
-    augmentation = resolve_augmentation(Diffusion.model_validate(params.settings).augmentation)
+    augmentation = resolve_augmentation(
+        DiffusionSettings.model_validate(params.settings).augmentation
+    )
     real = {
         name: augment_once(load_images(files[name]), augmentation, params.seed, "section 5.1", name)
         for name in ("validation", "training")

@@ -1,11 +1,11 @@
 """Train the DDPM of one class."""
 
-from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
+from meddiff.diffusion.launch import DdpmJob, discard_checkpoint, launch
 from meddiff.workflow.jobs import job
 
 params, files = snakemake.params, snakemake.output
 with job(snakemake) as device:
-    training = TrainingJob(
+    training = DdpmJob(
         name=snakemake.wildcards.cls,
         images=list(snakemake.input.images),
         validation=next(iter(snakemake.input.validation), None),
@@ -21,6 +21,6 @@ with job(snakemake) as device:
         speed=snakemake.log.speed,
         board=f"logs/tensorboard/{snakemake.wildcards.cls}",
     )
-    run_training(training)
+    launch(training)
 # Last of all: Snakemake would remove the outputs of a job that is killed before.
-discard_state(training)
+discard_checkpoint(training)

@@ -72,7 +72,7 @@ def arithmetic(device: str, precision: Precision) -> Iterator[None]:
 
 
 @contextmanager
-def naming_memory(remedy: str) -> Iterator[None]:
+def memory_errors(remedy: str) -> Iterator[None]:
     """Turn torch's lack of memory into one line that ends with what to do.
 
     Raises:

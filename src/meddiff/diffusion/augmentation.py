@@ -10,12 +10,12 @@ from torch.nn.functional import grid_sample
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.diffusion.pixels import to_uint8, to_unit_range
-from meddiff.diffusion.settings import Augmentation
+from meddiff.diffusion.settings import AugmentationSettings
 
 PRESETS = {
-    "none": Augmentation(),
-    "hand": Augmentation(flip_horizontal=0.5, flip_vertical=0.5, invert=0.25),
-    "isic2016": Augmentation(
+    "none": AugmentationSettings(),
+    "hand": AugmentationSettings(flip_horizontal=0.5, flip_vertical=0.5, invert=0.25),
+    "isic2016": AugmentationSettings(
         flip_horizontal=0.5,
         flip_vertical=0.5,
         rotation=180,
@@ -57,12 +57,14 @@ class Changes(NamedTuple):
     hue: Tensor
 
 
-def resolve_augmentation(chosen: str | Augmentation) -> Augmentation:
+def resolve_augmentation(chosen: str | AugmentationSettings) -> AugmentationSettings:
     """Return the section that a name stands for, and a section as it is."""
     return PRESETS[chosen] if isinstance(chosen, str) else chosen
 
 
-def augment(images: Tensor, rows: np.ndarray, settings: Augmentation, *key: int | str) -> Tensor:
+def augment(
+    images: Tensor, rows: np.ndarray, settings: AugmentationSettings, *key: int | str
+) -> Tensor:
     """Change images at random; which change an image gets depends on (key, its row) only.
 
     Args:
@@ -78,19 +80,19 @@ def augment(images: Tensor, rows: np.ndarray, settings: Augmentation, *key: int 
     Raises:
         MeddiffError: images have neither 1 nor 3 channels.
     """
-    if settings == Augmentation():
+    if settings == AugmentationSettings():
         return images
     return apply_changes(images, draw_changes(rows, settings, *key))
 
 
-def augment_once(images: np.ndarray, settings: Augmentation, *key: int | str) -> np.ndarray:
+def augment_once(images: np.ndarray, settings: AugmentationSettings, *key: int | str) -> np.ndarray:
     """Return uint8 (N,H,W,C) changed at random, the same way every time for the same key."""
     unit = to_unit_range(torch.from_numpy(np.array(images)))
     changed = augment(unit, np.arange(len(images)), settings, *key)
     return to_uint8(changed, zero_centred=False).numpy()
 
 
-def draw_changes(rows: np.ndarray, settings: Augmentation, *key: int | str) -> Changes:
+def draw_changes(rows: np.ndarray, settings: AugmentationSettings, *key: int | str) -> Changes:
     """Draw what happens to the images of the given rows.
 
     Every row has eight numbers of its own, one a kind of change. So neither the other rows asked

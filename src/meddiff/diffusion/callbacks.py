@@ -23,7 +23,7 @@ class SpeedLog:
     def __init__(self, path: str | Path) -> None:
         self._path, self._begun = Path(path), False
 
-    def epoch(
+    def on_epoch_end(
         self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
     ) -> None:
         """Add a row."""
@@ -72,7 +72,7 @@ class TensorBoard:
     def __exit__(self, *failure: object) -> None:
         self._writer.close()
 
-    def epoch(
+    def on_epoch_end(
         self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
     ) -> None:
         """Add a point to each curve, by step, and the previews as a row of images."""

@@ -20,7 +20,7 @@ WAIT = 60
 
 
 @dataclass(frozen=True)
-class State:
+class TrainState:
     """What a training needs to go on.
 
     Attributes:
@@ -32,7 +32,7 @@ class State:
     values: Mapping[str, Any]
 
 
-class Safety:
+class Checkpointer:
     """A state file and the time between two of its states.
 
     Args:
@@ -40,11 +40,11 @@ class Safety:
         seconds: time between states.
     """
 
-    def __init__(self, file: "StateFile", seconds: float) -> None:
+    def __init__(self, file: "CheckpointFile", seconds: float) -> None:
         self._file, self._seconds = file, seconds
         self._saved = time.monotonic()
 
-    def load(self) -> State | None:
+    def load(self) -> TrainState | None:
         """Return the state to go on from, or None."""
         return self._file.load()
 
@@ -52,17 +52,17 @@ class Safety:
         """Return whether it is time to save."""
         return time.monotonic() - self._saved >= self._seconds
 
-    def keep(self) -> Path | None:
+    def keep_last_good(self) -> Path | None:
         """Put the state aside; return where it lies, if there is one."""
-        return self._file.keep()
+        return self._file.keep_last_good()
 
-    def save(self, state: State) -> None:
+    def save(self, state: TrainState) -> None:
         """Save, and wait again."""
         self._file.save(state)
         self._saved = time.monotonic()
 
 
-class StateFile:
+class CheckpointFile:
     """One training's state, whole at any time; a context manager that keeps other trainings out.
 
     It is no output of a job, since Snakemake removes those of a job that was killed.
@@ -79,7 +79,7 @@ class StateFile:
         self.path, self._key = Path(path), dict(key)
         self._lock = FileLock(f"{self.path}.lock", timeout=WAIT)
 
-    def __enter__(self) -> "StateFile":
+    def __enter__(self) -> "CheckpointFile":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire()
@@ -95,7 +95,7 @@ class StateFile:
     def __exit__(self, *failure: object) -> None:
         self._lock.release()
 
-    def load(self) -> State | None:
+    def load(self) -> TrainState | None:
         """Return the state to go on from, or None where there is none that fits."""
         if not self.path.exists():
             return None
@@ -109,14 +109,14 @@ class StateFile:
         if changed:
             log.info("training starts anew: %s changed since %s", ", ".join(changed), self.path)
             return None
-        return State(tensors, values)
+        return TrainState(tensors, values)
 
-    def save(self, state: State) -> None:
+    def save(self, state: TrainState) -> None:
         """Replace what is there, all at once."""
         about = {"key": self._key, "values": dict(state.values)}
         save_checkpoint(self.path, state.tensors, about, quiet=True)
 
-    def keep(self) -> Path | None:
+    def keep_last_good(self) -> Path | None:
         """Rename the state, if there is one, to `<name>.last_good.safetensors`; return that."""
         if not self.path.exists():
             return None

@@ -16,7 +16,7 @@ MIXED: dict[str, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "fp
 
 
 @dataclass(frozen=True)
-class Place:
+class Runtime:
     """One of the processes that train together.
 
     Attributes:
@@ -38,8 +38,10 @@ class Place:
         return self.fabric.world_size
 
 
-def connect(device: str, precision: Precision, *, processes: int = 1, nodes: int = 1) -> Place:
-    """Return this process's place; with several, each must be started by torchrun.
+def setup_runtime(
+    device: str, precision: Precision, *, processes: int = 1, nodes: int = 1
+) -> Runtime:
+    """Return this process's runtime; with several, each must be started by torchrun.
 
     Args:
         device: "cpu", "cuda" or "mps".
@@ -71,4 +73,4 @@ def connect(device: str, precision: Precision, *, processes: int = 1, nodes: int
     )
     if several:
         fabric.launch()
-    return Place(fabric, scaler)
+    return Runtime(fabric, scaler)

@@ -6,9 +6,9 @@ import numpy as np
 
 from meddiff.core.files import sha256_file
 from meddiff.core.settings import Compute
-from meddiff.diffusion.checkpointing import Safety, StateFile
+from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.sampling import load_ddpm, sample_images
-from meddiff.diffusion.settings import Sampling
+from meddiff.diffusion.settings import SamplingSettings
 
 
 def shard_members(images: int, shards: int, shard: int, block: int) -> range:
@@ -27,7 +27,7 @@ def shard_members(images: int, shards: int, shard: int, block: int) -> range:
 
 def draw_shard(
     checkpoint: str | Path,
-    settings: Sampling,
+    settings: SamplingSettings,
     compute: Compute,
     *,
     shard: int | None = None,
@@ -66,12 +66,12 @@ def draw_shard(
         "the shard": str(members),
         "the code": code,
     }
-    with StateFile(state, key) as file:
+    with CheckpointFile(state, key) as file:
         return sample_images(
             model,
             settings,
             members,
             seed=seed,
             name=name,
-            safety=Safety(file, 60 * compute.save_minutes),
+            checkpointer=Checkpointer(file, 60 * compute.save_minutes),
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import check_readable
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.settings import DiffusionSettings
 
 HOLDERS = ("state_dict", "model_state_dict", "model", "network", "unet", "diffusion")
 """Entries under which trainers put a net's weights."""
@@ -24,7 +24,9 @@ UNUSED = ".proj_attn."
 """`monai-generative` stores an attention projection that its nets never apply."""
 
 
-def import_ddpm(path: str | Path, settings: Diffusion, image_channels: int) -> dict[str, Tensor]:
+def import_ddpm(
+    path: str | Path, settings: DiffusionSettings, image_channels: int
+) -> dict[str, Tensor]:
     """Return the weights of a DDPM trained elsewhere, as our net names them.
 
     Args:

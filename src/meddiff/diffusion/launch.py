@@ -29,10 +29,10 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.settings import Compute
 from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
-from meddiff.diffusion.checkpointing import Safety, StateFile
-from meddiff.diffusion.distributed import connect
-from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.training import Watcher, train_ddpm
+from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.distributed import setup_runtime
+from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training import Callback, train_ddpm
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ PORT = 29400
 
 
 @dataclass(frozen=True)
-class TrainingJob:
+class DdpmJob:
     """All that a process needs to know of a training; paths are relative to where it runs.
 
     Attributes:
         name: class.
         images: image sets to train on.
         validation: image set of the validation loss, or None.
-        settings: `Diffusion` of this class.
+        settings: `DiffusionSettings` of this class.
         seed: seed of the run.
         code: digest of the code that the result depends on.
         compute: `Compute`.
@@ -90,59 +90,59 @@ class TrainingJob:
         }
 
 
-def run_training(job: TrainingJob) -> None:
-    """Train and write what the job names; its state stays until `discard_state`.
+def launch(job: DdpmJob) -> None:
+    """Train and write what the job names; its state stays until `discard_checkpoint`.
 
     Raises:
         MeddiffError: as `train_ddpm`; the state is kept.
     """
     compute = Compute.model_validate(job.compute)
     if compute.processes * compute.nodes == 1:
-        train_here(job)
+        run_worker(job)
     else:
-        _launch(job, compute)
+        _run_workers(job, compute)
 
 
-def discard_state(job: TrainingJob) -> None:
+def discard_checkpoint(job: DdpmJob) -> None:
     """Delete the state of a training whose outputs are safe."""
-    StateFile(job.state, {}).remove()
+    CheckpointFile(job.state, {}).remove()
 
 
-def train_here(job: TrainingJob) -> None:
+def run_worker(job: DdpmJob) -> None:
     """Take part in a training as one process; the first writes what the job names."""
     compute = Compute.model_validate(job.compute)
-    settings = Diffusion.model_validate(job.settings)
-    place = connect(
+    settings = DiffusionSettings.model_validate(job.settings)
+    runtime = setup_runtime(
         job.device, settings.precision, processes=compute.processes, nodes=compute.nodes
     )
     images = np.concatenate([load_images(path) for path in job.images])
-    watchers: list[Watcher] = []
+    callbacks: list[Callback] = []
     with ExitStack() as stack:
-        file = StateFile(job.state, job.key())
-        if place.rank == 0:
+        file = CheckpointFile(job.state, job.key())
+        if runtime.rank == 0:
             stack.enter_context(file)
-            watchers.append(SpeedLog(job.speed))
+            callbacks.append(SpeedLog(job.speed))
             if compute.tensorboard:
-                watchers.append(stack.enter_context(TensorBoard(job.board)))
+                callbacks.append(stack.enter_context(TensorBoard(job.board)))
         trained = train_ddpm(
             images,
             settings,
             seed=job.seed,
             name=job.name,
             validation=load_images(job.validation) if job.validation else None,
-            place=place,
-            safety=Safety(file, 60 * compute.save_minutes),
+            runtime=runtime,
+            checkpointer=Checkpointer(file, 60 * compute.save_minutes),
             compiled=compute.compile,
-            watchers=tuple(watchers),
+            callbacks=tuple(callbacks),
         )
-    if place.rank == 0:
+    if runtime.rank == 0:
         write_csv(trained.history, job.history)
         save_array(trained.previews, job.previews)
         about = {"settings": job.settings, "size": images.shape[1], "channels": images.shape[-1]}
         save_checkpoint(job.checkpoint, trained.weights, about)
 
 
-def _launch(job: TrainingJob, compute: Compute) -> None:
+def _run_workers(job: DdpmJob, compute: Compute) -> None:
     command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
     log.info("%d processes on %d machines", compute.processes, compute.nodes)
     process = subprocess.Popen(
@@ -204,12 +204,12 @@ def _digest(value: object) -> str:
 
 
 def _main() -> None:
-    job = TrainingJob(**json.loads(sys.argv[1]))
+    job = DdpmJob(**json.loads(sys.argv[1]))
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
     limit_threads(Compute.model_validate(job.compute).threads)
     try:
-        train_here(job)
+        run_worker(job)
     except MeddiffError as error:
         print(f"error: {error}", flush=True)
         sys.exit(1)

@@ -9,14 +9,14 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import nn
 
 from meddiff.diffusion.sampling import Ddpm, sample
-from meddiff.diffusion.settings import Preview
+from meddiff.diffusion.settings import PreviewSettings
 
 
 def draw_previews(
     network: nn.Module,
     schedule: DDPMScheduler,
     shape: tuple[int, int, int],
-    settings: Preview,
+    settings: PreviewSettings,
     *,
     zero_centred: bool,
     seed: int,

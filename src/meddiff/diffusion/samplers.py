@@ -17,7 +17,7 @@ Denoise = Callable[[Tensor, int], Tensor]
 """From noisy images (N,C,H,W) and their time to an estimate of the clean images."""
 Draw = Callable[[], Tensor]
 """Returns fresh standard normal noise (N,C,H,W)."""
-Sampler = Callable[[Denoise, Tensor, Sequence[float], Sequence[int], Draw], Iterator[Tensor]]
+SamplerFn = Callable[[Denoise, Tensor, Sequence[float], Sequence[int], Draw], Iterator[Tensor]]
 
 
 def respaced_times(

@@ -19,18 +19,17 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.core.devices import arithmetic, check_precision, naming_memory
+from meddiff.core.devices import arithmetic, check_precision, memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import remedy
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream
 from meddiff.core.settings import Precision
-from meddiff.diffusion.checkpointing import Safety, State
+from meddiff.diffusion.checkpointing import Checkpointer, TrainState
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_uint8
-from meddiff.diffusion.samplers import Denoise, ddim, ddpm, dpm_solver, respaced_times
-from meddiff.diffusion.samplers import Sampler as Method
-from meddiff.diffusion.settings import Diffusion, Sampler
+from meddiff.diffusion.samplers import Denoise, SamplerFn, ddim, ddpm, dpm_solver, respaced_times
+from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     """
     weights, about = load_checkpoint(checkpoint)
     try:
-        trained = Diffusion.model_validate(about["settings"])
+        trained = DiffusionSettings.model_validate(about["settings"])
         network = build_network(about["channels"], **trained.network.model_dump())
         network.load_state_dict(weights)
         shape = (about["channels"], about["size"], about["size"])
@@ -99,12 +98,12 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
 
 def sample_images(
     model: Ddpm,
-    settings: Sampler,
+    settings: SamplerSettings,
     members: Sequence[int],
     *,
     seed: int,
     name: str,
-    safety: Safety | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> np.ndarray:
     """Draw images, uint8 (members,H,W,C), with progress; arguments as for `sample`.
 
@@ -114,30 +113,38 @@ def sample_images(
         members: numbers of the images to draw.
         seed: seed of the run.
         name: class.
-        safety: keeps what is drawn, so that a run that was stopped goes on there.
+        checkpointer: keeps what is drawn, so that a run that was stopped goes on there.
 
     Raises:
         MeddiffError: the net gives values that are not finite, or memory does not suffice.
     """
     log.info("%s: %d images, %s, %d steps", name, len(members), settings.sampler, settings.steps)
     channels, height, width = model.shape
-    saved = safety.load() if safety else None
+    saved = checkpointer.load() if checkpointer else None
     drawn = [saved.tensors["images"].numpy()] if saved else []
     done = sum(map(len, drawn))
     with (
-        naming_memory(LACKS_MEMORY),
+        memory_errors(LACKS_MEMORY),
         Progress(len(members), f"sample {name}", "image", done=done) as bar,
     ):
         for images in sample(model, settings, members[done:], seed=seed, name=name):
             drawn.append(images)
             bar.advance(len(images))
-            if safety and safety.is_due():
-                safety.save(State({"images": torch.from_numpy(np.concatenate(drawn))}, {}))
+            if checkpointer and checkpointer.is_due():
+                checkpointer.save(
+                    TrainState({"images": torch.from_numpy(np.concatenate(drawn))}, {})
+                )
     return np.concatenate([*drawn, np.empty((0, height, width, channels), np.uint8)])
 
 
 def denoising_strip(
-    model: Ddpm, settings: Sampler, members: Sequence[int], moments: int, *, seed: int, name: str
+    model: Ddpm,
+    settings: SamplerSettings,
+    members: Sequence[int],
+    moments: int,
+    *,
+    seed: int,
+    name: str,
 ) -> np.ndarray:
     """Return images on their way from noise, evenly spaced in steps, the first and last included.
 
@@ -166,7 +173,7 @@ def denoising_strip(
 
 def sample(
     model: Ddpm,
-    settings: Sampler,
+    settings: SamplerSettings,
     members: Sequence[int],
     *,
     seed: int,
@@ -192,7 +199,7 @@ def sample(
 
 @torch.no_grad()
 def trajectory(
-    model: Ddpm, settings: Sampler, members: Sequence[int], *, seed: int, name: str
+    model: Ddpm, settings: SamplerSettings, members: Sequence[int], *, seed: int, name: str
 ) -> Iterator[Tensor]:
     """Yield the images after each denoising step, float (n,C,H,W) in the net's range.
 
@@ -246,7 +253,7 @@ def clean_estimator(
     return denoise
 
 
-def _method(settings: Sampler) -> Method:
+def _method(settings: SamplerSettings) -> SamplerFn:
     methods: dict[str, Callable[..., Iterator[Tensor]]] = {
         "ddpm": partial(ddpm, variance=settings.variance),
         "ddim": partial(ddim, eta=settings.eta),

@@ -12,7 +12,7 @@ Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 AugmentationName = Literal["none", "hand", "isic2016"]
 
 
-class Network(Section):
+class NetworkSettings(Section):
     """MONAI's DiffusionModelUNet."""
 
     channels: list[PositiveInt] = Field(default=[16, 32, 64], min_length=1)
@@ -27,7 +27,7 @@ class Network(Section):
     """Groups of the group normalisation; divides every entry of `channels`."""
 
     @model_validator(mode="after")
-    def _levels_agree(self) -> "Network":
+    def _levels_agree(self) -> "NetworkSettings":
         if len(self.attention) != len(self.channels):
             raise ValueError(f"attention needs one entry a level ({len(self.channels)})")
         if odd := [c for c in self.channels if c % self.norm_groups]:
@@ -38,7 +38,7 @@ class Network(Section):
         return self
 
 
-class Noise(Section):
+class ScheduleSettings(Section):
     """The forward process (Ho et al. 2020)."""
 
     timesteps: PositiveInt = 1000
@@ -57,7 +57,7 @@ class Noise(Section):
     gives good images in far fewer steps, or the clean image."""
 
 
-class Augmentation(Section):
+class AugmentationSettings(Section):
     """Random changes of training images; what is left out does not happen."""
 
     flip_horizontal: Probability = 0.0
@@ -78,7 +78,7 @@ class Augmentation(Section):
     """Largest shift along the colour circle as a share of its length; grey images have no hue."""
 
 
-class Sampler(Section):
+class SamplerSettings(Section):
     """How images are drawn from a DDPM."""
 
     sampler: Literal["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"] = "sde_dpm_solver"
@@ -96,14 +96,14 @@ class Sampler(Section):
     """Arithmetic of the net while it draws, as for the training."""
 
 
-class Preview(Sampler):
+class PreviewSettings(SamplerSettings):
     """Images drawn at every validation while a DDPM is trained, always from the same noise."""
 
     images: int = Field(default=4, ge=0)
     """Images; 0 for none."""
 
 
-class ClassOverride(Section):
+class ClassSettings(Section):
     """What differs for the DDPM of one class."""
 
     epochs: PositiveInt | None = None
@@ -111,25 +111,25 @@ class ClassOverride(Section):
     checkpoint: str | None = None
     """A DDPM trained elsewhere, to take over instead of training one: weights of
     `monai-generative` or MONAI (.pt, .safetensors). Needs `network` and `noise`."""
-    network: Network | None = None
+    network: NetworkSettings | None = None
     """The net of this class's DDPM."""
-    noise: Noise | None = None
+    noise: ScheduleSettings | None = None
     """The forward process of this class's DDPM. Weights do not tell what it was."""
 
     @model_validator(mode="after")
-    def _imports_are_told(self) -> "ClassOverride":
+    def _imports_are_told(self) -> "ClassSettings":
         if self.checkpoint and not (self.network and self.noise):
             raise ValueError("checkpoint needs network and noise: those it was trained with")
         return self
 
 
-class Ddpm(Duration):
+class DdpmSettings(Duration):
     """Training of a DDPM."""
 
     steps: PositiveInt | None = 900
-    network: Network = Network()
-    noise: Noise = Noise()
-    augmentation: AugmentationName | Augmentation = "none"
+    network: NetworkSettings = NetworkSettings()
+    noise: ScheduleSettings = ScheduleSettings()
+    augmentation: AugmentationName | AugmentationSettings = "none"
     """Random changes of training images, drawn anew each epoch; validation images do not change.
     `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5, inversion 0.25.
     `isic2016` makes the changes that the study tried on ISIC 2016 (5.2.2); the amounts are ours:
@@ -159,40 +159,40 @@ class Ddpm(Duration):
     """Decay of the moving average of the weights that are sampled from; null for none."""
     validation_every: PositiveInt = 5
     """Epochs between validation losses and previews."""
-    preview: Preview = Preview()
+    preview: PreviewSettings = PreviewSettings()
 
     @field_validator("augmentation", mode="before")
     @classmethod
     def _named_or_own(cls, value: Any) -> Any:
         """Decide between name and mapping here: a union would tell a fault for each of them."""
         if isinstance(value, Mapping):
-            return Augmentation.model_validate(value)
+            return AugmentationSettings.model_validate(value)
         names = get_args(AugmentationName)
-        if value in names or isinstance(value, Augmentation):
+        if value in names or isinstance(value, AugmentationSettings):
             return value
-        keys = ", ".join(Augmentation.model_fields)
+        keys = ", ".join(AugmentationSettings.model_fields)
         raise ValueError(f"give one of {', '.join(names)}, or a mapping of {keys}")
 
 
-class Diffusion(Ddpm):
+class DiffusionSettings(DdpmSettings):
     """Training of one DDPM a class."""
 
-    classes: dict[ClassName, ClassOverride] = {}
+    classes: dict[ClassName, ClassSettings] = {}
     """Overrides for single classes."""
 
-    def for_class(self, name: str) -> "Diffusion":
+    def for_class(self, name: str) -> "DiffusionSettings":
         """Return the settings of one class's DDPM, overrides applied."""
-        override = self.classes.get(name, ClassOverride())
+        override = self.classes.get(name, ClassSettings())
         values = self.model_dump(exclude={"classes"})
         if override.epochs is not None:
             values |= {"epochs": override.epochs, "steps": None}
         for key in ("network", "noise"):
             if own := getattr(override, key):
                 values[key] = own.model_dump()
-        return Diffusion.model_validate(values)
+        return DiffusionSettings.model_validate(values)
 
 
-class Sampling(Sampler):
+class SamplingSettings(SamplerSettings):
     """Images drawn from each DDPM."""
 
     images: int = Field(default=200, ge=2)

@@ -18,14 +18,14 @@ from meddiff.core.batches import Batch, batches, count_steps
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream_seed
 from meddiff.diffusion.augmentation import augment, augment_once, resolve_augmentation
-from meddiff.diffusion.checkpointing import State
-from meddiff.diffusion.distributed import Place
+from meddiff.diffusion.checkpointing import TrainState
+from meddiff.diffusion.distributed import Runtime
 from meddiff.diffusion.history import COLUMNS, History
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.objective import denoising_loss, draw_times_and_noise, largest_loss
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.previews import draw_previews
-from meddiff.diffusion.settings import Augmentation, Diffusion
+from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings
 
 log = logging.getLogger(__name__)
 
@@ -61,22 +61,22 @@ class _Unread:
     images: int
 
 
-class Training:
+class DdpmTrainer:
     """One training, step by step; arguments as for `meddiff.diffusion.training.train_ddpm`."""
 
     def __init__(
         self,
         images: np.ndarray,
-        settings: Diffusion,
+        settings: DiffusionSettings,
         seed: int,
         name: str,
-        place: Place,
+        runtime: Runtime,
         validation: np.ndarray | None,
         compiled: bool,
     ) -> None:
         self.name, self._short = f"ddpm {name}", name
-        self._settings, self._seed, self._place = settings, seed, place
-        self._device = place.fabric.device
+        self._settings, self._seed, self._runtime = settings, seed, runtime
+        self._device = runtime.fabric.device
         torch.manual_seed(stream_seed(seed, "weights", self.name))
         network = build_network(images.shape[-1], **settings.network.model_dump())
         self._network = network.to(self._device).to(memory_format=torch.channels_last)
@@ -92,7 +92,7 @@ class Training:
         fused = self._device.type in ("cuda", "cpu")
         optimizer: Optimizer = kind(self._network.parameters(), lr=settings.lr, fused=fused)
         self._optimizer = optimizer
-        self._parallel, self._stepper = place.fabric.setup(self._network, optimizer)
+        self._parallel, self._stepper = runtime.fabric.setup(self._network, optimizer)
         self._schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
         self._limit = EXPLODED * largest_loss(self._schedule, settings.min_snr)
         self._augmentation = resolve_augmentation(settings.augmentation)
@@ -101,7 +101,7 @@ class Training:
             if validation is not None:
                 key = (seed, "augmentation", self.name, "validation")
                 validation = augment_once(validation, self._augmentation, *key)
-            self._augmentation = Augmentation()
+            self._augmentation = AugmentationSettings()
         self._pixels = self._as_pixels(images)
         self._held_out = None if validation is None else self._as_pixels(validation)
         self._group = settings.batch_size * settings.accumulate
@@ -117,7 +117,9 @@ class Training:
             sum(p.numel() for p in network.parameters()) / 1e6,
             self.steps,
             self._group,
-            self._device if place.processes == 1 else f"{place.processes} x {self._device.type}",
+            self._device
+            if runtime.processes == 1
+            else f"{runtime.processes} x {self._device.type}",
         )
 
     @property
@@ -154,10 +156,10 @@ class Training:
         parts = self._parts(self._training_images(batch), key)
         for number, (weight, part) in enumerate(parts):
             last = number + 1 == len(parts)
-            with self._place.fabric.no_backward_sync(self._parallel, enabled=not last):
+            with self._runtime.fabric.no_backward_sync(self._parallel, enabled=not last):
                 loss = self._loss(self._parallel, part) * weight
                 # Several processes average their gradients, and these are shares of one sum.
-                self._place.fabric.backward(loss * self._place.processes)
+                self._runtime.fabric.backward(loss * self._runtime.processes)
             total += loss.detach()
         self._unread.append(_Unread(total, self.lr, len(batch.members)))
         self._stepper.step()
@@ -197,7 +199,7 @@ class Training:
             self._history.previews.append(previews)
         return row, previews
 
-    def state(self) -> State:
+    def state(self) -> TrainState:
         """Return all that the following steps depend on.
 
         Raises:
@@ -218,9 +220,9 @@ class Training:
         values: dict[str, Any] = {"history": self._history.values(), "lr": self.lr}
         for key, part in self._stateful():
             values[key] = _plain(part.state_dict())
-        return State(tensors, values)
+        return TrainState(tensors, values)
 
-    def restore(self, saved: State) -> None:
+    def restore(self, saved: TrainState) -> None:
         """Go back to a state."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in saved.tensors.items():
@@ -254,7 +256,7 @@ class Training:
 
     def agree(self, mine: bool) -> bool:
         """Return whether any process says yes, so that all do the same."""
-        if self._place.processes == 1:
+        if self._runtime.processes == 1:
             return mine
         return bool(self._sum(torch.tensor(float(mine), device=self._device)).item())
 
@@ -264,7 +266,11 @@ class Training:
         return module
 
     def _stateful(self) -> list[tuple[str, Any]]:
-        parts = {"step_lr": self._step_lr, "epoch_lr": self._epoch_lr, "scaler": self._place.scaler}
+        parts = {
+            "step_lr": self._step_lr,
+            "epoch_lr": self._epoch_lr,
+            "scaler": self._runtime.scaler,
+        }
         return [(key, part) for key, part in parts.items() if part is not None]
 
     def _as_pixels(self, images: np.ndarray) -> Tensor:
@@ -288,7 +294,7 @@ class Training:
         return float(self._sum(torch.tensor(mine, device=self._device)).item())
 
     def _draw_previews(self) -> np.ndarray | None:
-        if self._place.rank != 0:
+        if self._runtime.rank != 0:
             return None
         channels, side = self._pixels.shape[-1], self._pixels.shape[1]
         return draw_previews(
@@ -309,7 +315,7 @@ class Training:
         """
         drawn = draw_times_and_noise(tuple(clean.shape), self._schedule.num_train_timesteps, key)
         whole = [clean, *(tensor.to(self._device) for tensor in drawn)]
-        rank, processes = self._place.rank, self._place.processes
+        rank, processes = self._runtime.rank, self._runtime.processes
         mine = slice(rank * len(clean) // processes, (rank + 1) * len(clean) // processes)
         if mine.start == mine.stop:
             # Every process has to take part in the exchange of gradients.
@@ -322,9 +328,9 @@ class Training:
 
     def _sum(self, mine: Tensor) -> Tensor:
         """Add up what the processes have."""
-        if self._place.processes == 1:
+        if self._runtime.processes == 1:
             return mine
-        return cast(Tensor, self._place.fabric.all_reduce(mine, reduce_op="sum"))
+        return cast(Tensor, self._runtime.fabric.all_reduce(mine, reduce_op="sum"))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,7 +344,7 @@ def _as_computed(tensor: Tensor) -> Tensor:
 
 
 def _lr_schedules(
-    optimizer: Optimizer, settings: Diffusion, steps: int
+    optimizer: Optimizer, settings: DiffusionSettings, steps: int
 ) -> tuple[LambdaLR | None, ReduceLROnPlateau | None]:
     """Return the schedule that advances by step and the one that advances by epoch, if any."""
     if settings.lr_schedule == "plateau":

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from meddiff.core.devices import naming_memory
+from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.diffusion.checkpointing import Safety
-from meddiff.diffusion.distributed import Place, connect
-from meddiff.diffusion.settings import Diffusion
-from meddiff.diffusion.trainer import Diverged, TrainedDdpm, Training
+from meddiff.diffusion.checkpointing import Checkpointer
+from meddiff.diffusion.distributed import Runtime, setup_runtime
+from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.trainer import DdpmTrainer, Diverged, TrainedDdpm
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ LACKS_MEMORY = (
 )
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Whoever wants to be told of a training's progress; what it does changes no result."""
 
-    def epoch(
+    def on_epoch_end(
         self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
     ) -> None:
         """Take note of the history's latest row, and of the images drawn after that epoch."""
@@ -39,15 +39,15 @@ class Watcher(Protocol):
 
 def train_ddpm(
     images: np.ndarray,
-    settings: Diffusion,
+    settings: DiffusionSettings,
     *,
     seed: int,
     name: str,
     validation: np.ndarray | None = None,
-    place: Place | None = None,
-    safety: Safety | None = None,
+    runtime: Runtime | None = None,
+    checkpointer: Checkpointer | None = None,
     compiled: bool = False,
-    watchers: tuple[Watcher, ...] = (),
+    callbacks: tuple[Callback, ...] = (),
 ) -> TrainedDdpm:
     """Train a DDPM on the images of one class.
 
@@ -62,19 +62,19 @@ def train_ddpm(
         name: what is trained, for progress and errors.
         validation: uint8 (M,H,W,C) for the validation loss, or None. They are never augmented, so
             that their losses compare; the study's were, once (section 5.1).
-        place: device, processes and arithmetic; one process on the CPU unless given.
-        safety: the state to go on from and to save; without it nothing is saved.
+        runtime: device, processes and arithmetic; one process on the CPU unless given.
+        checkpointer: the state to go on from and to save; without it nothing is saved.
         compiled: compile the net.
-        watchers: told of every epoch, by the first process.
+        callbacks: told of every epoch, by the first process.
 
     Raises:
         MeddiffError: the loss is no longer finite or explodes, memory does not suffice, or the
             process is told to end (SIGTERM). The saved state is kept.
     """
-    place = place or connect("cpu", settings.precision)
-    with naming_memory(LACKS_MEMORY), _keeping(safety, place), _termination() as ending:
-        training = Training(images, settings, seed, name, place, validation, compiled)
-        saved = safety.load() if safety else None
+    runtime = runtime or setup_runtime("cpu", settings.precision)
+    with memory_errors(LACKS_MEMORY), _keeping(checkpointer, runtime), _termination() as ending:
+        training = DdpmTrainer(images, settings, seed, name, runtime, validation, compiled)
+        saved = checkpointer.load() if checkpointer else None
         if saved:
             training.restore(saved)
             log.info("%s: goes on after step %d", training.name, training.done)
@@ -82,9 +82,9 @@ def train_ddpm(
         with Progress(training.steps, training.name, done=training.done) as progress:
             for batch in training.batches():
                 training.step(batch)
-                asked = place.processes == 1 or batch.ends_epoch or training.unsettled == SETTLED
+                asked = runtime.processes == 1 or batch.ends_epoch or training.unsettled == SETTLED
                 stopped = asked and training.agree(ending.is_set())
-                waited = place.rank == 0 and safety is not None and safety.is_due()
+                waited = runtime.rank == 0 and checkpointer is not None and checkpointer.is_due()
                 due = stopped or (asked and training.agree(waited))
                 if batch.ends_epoch or due or training.unsettled == SETTLED:
                     steps, seen = training.unsettled, training.unsettled_images
@@ -94,11 +94,11 @@ def train_ddpm(
                 if batch.ends_epoch:
                     rate = pace.images_per_second()
                     row, previews = training.end_epoch(batch)
-                    for watcher in watchers if place.rank == 0 else ():
-                        watcher.epoch(row, rate, previews)
+                    for callback in callbacks if runtime.rank == 0 else ():
+                        callback.on_epoch_end(row, rate, previews)
                     pace = _Pace()
-                if safety and due and place.rank == 0:
-                    safety.save(training.state())
+                if checkpointer and due and runtime.rank == 0:
+                    checkpointer.save(training.state())
                 if stopped:
                     raise MeddiffError(
                         f"{training.name}: told to end at step {batch.step} of {training.steps}; "
@@ -108,12 +108,12 @@ def train_ddpm(
 
 
 @contextmanager
-def _keeping(safety: Safety | None, place: Place) -> Iterator[None]:
+def _keeping(checkpointer: Checkpointer | None, runtime: Runtime) -> Iterator[None]:
     """Put the last state of a training that diverges where the next one does not replace it."""
     try:
         yield
     except Diverged as error:
-        kept = safety.keep() if safety and place.rank == 0 else None
+        kept = checkpointer.keep_last_good() if checkpointer and runtime.rank == 0 else None
         told = f"; the last state is kept as {kept}" if kept else ""
         raise MeddiffError(f"{error}{told}") from error
 

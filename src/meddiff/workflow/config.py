@@ -21,7 +21,7 @@ from meddiff.cas.settings import Cas
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Compute, Section
 from meddiff.data.settings import Count, Data, Split, Undersample
-from meddiff.diffusion.settings import Ddpm, Diffusion, Sampling
+from meddiff.diffusion.settings import DdpmSettings, DiffusionSettings, SamplingSettings
 from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import Extractors
 from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics, MsSsimWindow, SsimWindow
@@ -32,8 +32,8 @@ IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shar
 class HandExperiment(Section):
     """The study's section 5.1: one DDPM of hand radiographs (`snakemake hand`)."""
 
-    diffusion: Ddpm = Ddpm(steps=600, augmentation="hand")
-    sampling: Sampling = Sampling(images=100)
+    diffusion: DdpmSettings = DdpmSettings(steps=600, augmentation="hand")
+    sampling: SamplingSettings = SamplingSettings(images=100)
     weights: Literal["auto", "radimagenet", "none"] = "auto"
     """`auto` takes RadImageNet's weights where they can be fetched or found and random ones
     otherwise; `radimagenet` stops without them; `none` always takes random ones."""
@@ -56,8 +56,8 @@ class Config(Section):
     split: Split = Split()
     undersample: Undersample | Literal["none"] = Undersample()
     audit: Audit = Audit()
-    diffusion: Diffusion = Diffusion()
-    sampling: Sampling = Sampling()
+    diffusion: DiffusionSettings = DiffusionSettings()
+    sampling: SamplingSettings = SamplingSettings()
     hand: HandExperiment = HandExperiment()
     extractors: Extractors = Extractors()
     metrics: Metrics = Metrics()

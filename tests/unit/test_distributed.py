@@ -16,14 +16,14 @@ import pytest
 from meddiff.core.arrays import load_array, save_array
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.distributed import connect
-from meddiff.diffusion.launch import TrainingJob, discard_state, run_training
-from meddiff.diffusion.settings import Diffusion
+from meddiff.diffusion.distributed import setup_runtime
+from meddiff.diffusion.launch import DdpmJob, discard_checkpoint, launch
+from meddiff.diffusion.settings import DiffusionSettings
 from nets import TINY
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DdpmJob:
     """Seven images in batches of two times two: epochs end with three, which two cannot halve."""
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
@@ -38,11 +38,11 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
         "ema": 0.9,
     }
     settings |= {"validation_every": 2, "preview": {"images": 2, "steps": 3}}
-    return TrainingJob(
+    return DdpmJob(
         name="x",
         images=["train.npy"],
         validation="validation.npy",
-        settings=Diffusion.model_validate(settings).model_dump(),
+        settings=DiffusionSettings.model_validate(settings).model_dump(),
         seed=0,
         code="1",
         compute={"threads": 1, "save_minutes": 0},
@@ -55,18 +55,18 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
     )
 
 
-def several(job: TrainingJob, **compute: object) -> TrainingJob:
+def several(job: DdpmJob, **compute: object) -> DdpmJob:
     """Return the same job for two processes, with outputs of its own."""
     outputs = {key: f"two_{getattr(job, key)}" for key in ("checkpoint", "history", "previews")}
     return replace(job, compute=job.compute | {"processes": 2} | compute, **outputs)
 
 
-def assert_same_curve(found: TrainingJob, expected: TrainingJob, rtol: float) -> None:
+def assert_same_curve(found: DdpmJob, expected: DdpmJob, rtol: float) -> None:
     ours, theirs = (pd.read_csv(each.history) for each in (found, expected))
     pd.testing.assert_frame_equal(ours, theirs, rtol=rtol)
 
 
-def assert_alike(found: TrainingJob, expected: TrainingJob) -> None:
+def assert_alike(found: DdpmJob, expected: DdpmJob) -> None:
     """The same curves and weights but for rounding."""
     assert_same_curve(found, expected, 1e-4)
     weights, reference = (load_checkpoint(each.checkpoint)[0] for each in (found, expected))
@@ -77,33 +77,33 @@ def assert_alike(found: TrainingJob, expected: TrainingJob) -> None:
     assert np.abs(previews[0].astype(int) - previews[1]).mean() < 1
 
 
-def test_two_processes_have_the_curve_of_one(job: TrainingJob) -> None:
-    run_training(job)
+def test_two_processes_have_the_curve_of_one(job: DdpmJob) -> None:
+    launch(job)
     two = several(job)
-    run_training(two)
+    launch(two)
     assert_alike(two, job)
 
 
 @pytest.mark.slow
-def test_two_processes_in_mixed_precision(job: TrainingJob) -> None:
+def test_two_processes_in_mixed_precision(job: DdpmJob) -> None:
     job = replace(job, settings=job.settings | {"precision": "bf16"})
-    run_training(job)
+    launch(job)
     two = several(job)
-    run_training(two)
+    launch(two)
     assert_same_curve(two, job, 5e-3)
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_go_on(job: TrainingJob) -> None:
+def test_two_processes_that_are_killed_go_on(job: DdpmJob) -> None:
     """The one that started them is killed: they end too, and the next run goes on."""
     long = replace(job, settings=job.settings | {"steps": 120, "validation_every": 99})
-    run_training(long)
-    discard_state(long)
+    launch(long)
+    discard_checkpoint(long)
     two = several(long)
     Path("two.json").write_text(json.dumps(asdict(two)))
     program = (
         "import json; from meddiff.diffusion.launch import *;"
-        "run_training(TrainingJob(**json.load(open('two.json'))))"
+        "launch(DdpmJob(**json.load(open('two.json'))))"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     while process.poll() is None and not two.state.exists():
@@ -113,17 +113,17 @@ def test_two_processes_that_are_killed_go_on(job: TrainingJob) -> None:
     process.wait()
     done = load_checkpoint(two.state)[1]["values"]["history"]["done"]
     assert 0 < done < 120
-    run_training(two)
+    launch(two)
     assert_same_curve(two, long, 2e-3)
     speed = pd.read_csv(job.speed)
     assert speed["epoch"].tolist() == sorted(set(speed["epoch"])), "an epoch stands there twice"
-    discard_state(two)
+    discard_checkpoint(two)
     assert not list(Path().glob("*state*")) and not list(Path().glob(".ddpm*"))
 
 
 @pytest.mark.slow
 def test_two_machines_meet_through_srun(
-    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: DdpmJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stand-in for srun starts the command once for each node, here both on this machine."""
     srun = tmp_path / "bin/srun"
@@ -138,23 +138,23 @@ def test_two_machines_meet_through_srun(
     monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr("socket.gethostname", lambda: "127.0.0.1")
-    run_training(job)
+    launch(job)
     two = several(job, processes=1, nodes=2)
-    run_training(two)
+    launch(two)
     assert_alike(two, job)
 
 
-def test_several_machines_need_slurm(job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_machines_need_slurm(job: DdpmJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(MeddiffError, match=r"compute\.nodes is 2, but this is no job of Slurm"):
-        run_training(several(job, nodes=2))
+        launch(several(job, nodes=2))
 
 
 @pytest.mark.slow
-def test_a_fault_in_a_process_is_one_line(job: TrainingJob) -> None:
+def test_a_fault_in_a_process_is_one_line(job: DdpmJob) -> None:
     bad = several(replace(job, settings=job.settings | {"lr": 1e18, "lr_schedule": "constant"}))
     with pytest.raises(MeddiffError, match=r"^ddpm x: the loss is .* lower diffusion\.lr") as told:
-        run_training(bad)
+        launch(bad)
     assert "\n" not in str(told.value)
 
 
@@ -163,4 +163,4 @@ def test_a_fault_in_a_process_is_one_line(job: TrainingJob) -> None:
 )
 def test_arithmetic_that_a_device_lacks(device: str, precision: str, told: str) -> None:
     with pytest.raises(MeddiffError, match=told):
-        connect(device, precision)
+        setup_runtime(device, precision)

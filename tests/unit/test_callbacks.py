@@ -21,7 +21,7 @@ class TestSpeedLog:
     def test_a_row_an_epoch(self, tmp_path: Path) -> None:
         log = SpeedLog(tmp_path / "new/speed.csv")
         for epoch in (1, 2):
-            log.epoch(row(epoch), 12.3456, None)
+            log.on_epoch_end(row(epoch), 12.3456, None)
         table = pd.read_csv(tmp_path / "new/speed.csv")
         assert table["epoch"].tolist() == [1, 2] and table["step"].tolist() == [10, 20]
         assert table["images_per_second"].tolist() == [12.35, 12.35]
@@ -30,9 +30,9 @@ class TestSpeedLog:
     def test_a_training_that_goes_on_adds(self, tmp_path: Path, start: int, kept: list) -> None:
         first = SpeedLog(tmp_path / "speed.csv")
         for epoch in (1, 2):
-            first.epoch(row(epoch), 10.0, None)
+            first.on_epoch_end(row(epoch), 10.0, None)
         again = SpeedLog(tmp_path / "speed.csv")
-        again.epoch(row(start), 20.0, None)
+        again.on_epoch_end(row(start), 20.0, None)
         assert pd.read_csv(tmp_path / "speed.csv")["epoch"].tolist() == [*kept, start]
 
 
@@ -55,8 +55,8 @@ def events(folder: Path) -> dict[tuple[str, int], object]:
 class TestTensorBoard:
     def test_curves_and_previews_by_step(self, tmp_path: Path) -> None:
         with TensorBoard(tmp_path) as board:
-            board.epoch(row(1), 50.0, None)
-            board.epoch(row(2, validation_loss=0.25), 60.0, np.zeros((3, 8, 8, 1), np.uint8))
+            board.on_epoch_end(row(1), 50.0, None)
+            board.on_epoch_end(row(2, validation_loss=0.25), 60.0, np.zeros((3, 8, 8, 1), np.uint8))
         found = events(tmp_path)
         assert found["loss", 10] == 1 and found["loss", 20] == 0.5
         assert ("validation_loss", 10) not in found and found["validation_loss", 20] == 0.25
