@@ -5,10 +5,10 @@
 
 Both sides have the same net, images, optimiser and effective batch. The peer is the loop of
 MONAI's tutorials in float32: DiffusionInferer draws times and noise and calls the net, gradients
-add up over `accumulate` batches; it samples with DiffusionInferer and DDIMScheduler at as many
-steps as ours. Ours is a step of `meddiff.diffusion.trainer` with all that belongs to it (order,
-streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile` are what a user
-can choose. A start is a new process that imports, builds the net, takes one step and ends.
+add up over `gradient_accumulation` batches; it samples with DiffusionInferer and DDIMScheduler at
+as many steps as ours. Ours is a step of `meddiff.diffusion.trainer` with all that belongs to it
+(order, streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile` are what
+a user can choose. A start is a new process that imports, builds the net, takes one step and ends.
 
 Every repeat runs all contenders in turn, so that a busy machine slows all alike; ratios are medians
 of the repeats' own. One untimed run each comes first, and tells what compiling takes.
@@ -58,14 +58,14 @@ Contender = Callable[[], object]
 
 
 def settings_of(size: int, precision: str = "fp32") -> DiffusionSettings:
-    batch_size, accumulate = BATCHES[size]
+    batch_size, gradient_accumulation = BATCHES[size]
     return DiffusionSettings.model_validate(
         {
             "steps": 10_000,
             "network": NETS[size],
-            "noise": {"schedule": "linear", "prediction": "epsilon"},
+            "schedule": {"betas": "linear", "prediction": "epsilon"},
             "batch_size": batch_size,
-            "accumulate": accumulate,
+            "gradient_accumulation": gradient_accumulation,
             "optimizer": "adam",
             "lr": 1e-4,
             "lr_schedule": "constant",
@@ -96,7 +96,7 @@ def tutorial_steps(images: np.ndarray) -> Contender:
     network = build_network(3, **settings.network.model_dump())
     inferer = DiffusionInferer(DDPMScheduler(num_train_timesteps=1000, **LINEAR))
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr)
-    pixels = to_model_range(to_unit_range(torch.from_numpy(images)), zero_centred=True)
+    pixels = to_model_range(to_unit_range(torch.from_numpy(images)), pixel_range=(-1, 1))
     loader = torch.utils.data.DataLoader(pixels, settings.batch_size, shuffle=True, drop_last=True)
 
     def batches() -> object:
@@ -109,12 +109,12 @@ def tutorial_steps(images: np.ndarray) -> Contender:
         network.train()
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for _ in range(settings.accumulate):
+        for _ in range(settings.gradient_accumulation):
             clean = next(source)
             noise = torch.randn_like(clean)
             times = torch.randint(0, 1000, (len(clean),))
             predicted = inferer(inputs=clean, diffusion_model=network, noise=noise, timesteps=times)
-            loss = mse_loss(predicted, noise) / settings.accumulate
+            loss = mse_loss(predicted, noise) / settings.gradient_accumulation
             loss.backward()
             total += loss.item()
         optimizer.step()
@@ -129,8 +129,8 @@ def our_samples(size: int, steps: int, precision: str, compiled: bool) -> Conten
     network.to(memory_format=torch.channels_last).eval()
     if compiled:
         network.compile()
-    schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
-    model = Ddpm(network, schedule, (3, size, size), True, BLOCK)
+    schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
+    model = Ddpm(network, schedule, (3, size, size), (-1, 1), BLOCK)
     wanted = SamplerSettings.model_validate(
         {"sampler": "ddim", "steps": steps, "precision": precision}
     )

@@ -1,13 +1,13 @@
 """What the metrics cost on this machine at other sizes, and at the study's.
 
     python benchmarks/metric_costs.py                                      # the full run
-    python benchmarks/metric_costs.py --repeats 1 --wide 40 100 512 --replicates 8 \\
+    python benchmarks/metric_costs.py --repeats 1 --wide 40 100 512 --n-resamples 8 \\
         --interval-images 40 100 --interval-dimensions 64 --fid-n 20 40 --fid-d 8 64 \\
         --ssim-n 4 8 --ssim-side 32 64 --slice 12                          # a quick trial
     python benchmarks/metric_costs.py --sections pairs
 
 Sections: `wide`, FID in as many dimensions as no covariance matrix would bear, with the peak memory
-of a fresh process; `intervals`, the replicates behind an interval of FID; `growth`, tables over
+of a fresh process; `intervals`, the resamples behind an interval of FID; `growth`, tables over
 numbers of images, dimensions and pixels; `pairs`, SSIM of all pairs of the study's images: measured
 on a slice, and on paper for a GPU. Times are medians; every repeat runs a table's cases in turn.
 OMP_NUM_THREADS sets the cores. metrics.py beside this file times other libraries.
@@ -109,27 +109,27 @@ def show_wide(sizes: tuple[int, int, int], repeats: int) -> None:
     )
 
 
-def show_intervals(few: int, many: int, dimensions: int, replicates: int, repeats: int) -> None:
-    print(f"\nfid_interval {dimensions}-d, {replicates} replicates measured")
+def show_intervals(few: int, many: int, dimensions: int, n_resamples: int, repeats: int) -> None:
+    print(f"\nfid_interval {dimensions}-d, {n_resamples} resamples measured")
     a = features(few, dimensions)
     for size in (few, many):
         b = features(size, dimensions, seed=1)
-        runs = [interval_seconds(a, b, replicates) for _ in range(repeats)]
+        runs = [interval_seconds(a, b, n_resamples) for _ in range(repeats)]
         each, total = (median(values) for values in zip(*runs, strict=True))
-        scaled = total + (REPLICATES - replicates) * each
+        scaled = total + (REPLICATES - n_resamples) * each
         print(
             f"{few} vs {size}: {each * 1e3:.2f} ms a replicate, {total:.2f} s in all; "
-            f"{REPLICATES} replicates {scaled:.1f} s" + " (scaled)" * (replicates != REPLICATES),
+            f"{REPLICATES} resamples {scaled:.1f} s" + " (scaled)" * (n_resamples != REPLICATES),
             flush=True,
         )
 
 
-def interval_seconds(a: np.ndarray, b: np.ndarray, replicates: int) -> tuple[float, float]:
+def interval_seconds(a: np.ndarray, b: np.ndarray, n_resamples: int) -> tuple[float, float]:
     """Return seconds of a replicate, and of the whole interval."""
     ticks: list[float] = []
     total = seconds(
         lambda: fid_interval(
-            a, b, replicates=replicates, progress=lambda _: ticks.append(perf_counter())
+            a, b, n_resamples=n_resamples, progress=lambda _: ticks.append(perf_counter())
         )
     )
     return (ticks[-1] - ticks[0]) / (len(ticks) - 1), total
@@ -270,7 +270,7 @@ def parsed_arguments() -> argparse.Namespace:
     wide.metavar = ("N", "M", "D")
     parser.add_argument("--interval-images", type=int, nargs=2, default=(500, 5768))
     parser.add_argument("--interval-dimensions", type=int, default=2048)
-    parser.add_argument("--replicates", type=int, default=REPLICATES, help="measured")
+    parser.add_argument("--n-resamples", type=int, default=REPLICATES, help="measured")
     parser.add_argument("--fid-n", **sizes, default=(125, 250, 500, 1000, 2000))
     parser.add_argument("--fid-d", **sizes, default=(64, 256, 1024, 4096, 16384))
     parser.add_argument("--ssim-n", **sizes, default=(25, 50, 100, 200))
@@ -292,7 +292,7 @@ def main() -> None:
     if "intervals" in options.sections:
         few, many = options.interval_images
         size = options.interval_dimensions
-        show_intervals(few, many, size, options.replicates, options.repeats)
+        show_intervals(few, many, size, options.n_resamples, options.repeats)
     if "growth" in options.sections:
         show_growth(options)
     if "pairs" in options.sections:

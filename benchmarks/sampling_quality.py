@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _scores(features: np.ndarray, real: np.ndarray) -> str:
-    fid, kid = fid_interval(features, real, replicates=200), kid_interval(features, real)
+    fid, kid = fid_interval(features, real, n_resamples=200), kid_interval(features, real)
     return f"{fid.value:9.4f} ±{fid.error:6.4f}{kid.value:10.5f} ±{kid.error:7.5f}"
 
 

@@ -1,7 +1,7 @@
 """Do intervals of scores hold, and does the order or the seed matter? Simulated features.
 
     OMP_NUM_THREADS=1 python benchmarks/score_intervals.py           # the table of metrics.md
-    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py --draws 8 --replicates 20    # a trial
+    OMP_NUM_THREADS=1 python benchmarks/score_intervals.py --draws 8 --n-resamples 20    # a trial
 
 Sets are drawn anew many times, of Gaussian features of falling variance, with and without held-out
 real images, of one distribution and of another. Of every number: how often its interval holds its
@@ -57,7 +57,7 @@ CASES = [
 ]
 
 
-def told(case: Case, draw: int, replicates: int, *, order: int = 0, seed: int = 0) -> pd.DataFrame:
+def told(case: Case, draw: int, n_resamples: int, *, order: int = 0, seed: int = 0) -> pd.DataFrame:
     """Return value, low and high of every number of one draw."""
     shapes = {
         "real": (case.real, 0.0, 1.0),
@@ -74,7 +74,7 @@ def told(case: Case, draw: int, replicates: int, *, order: int = 0, seed: int = 
     reference = sets.pop("real")
     if case.held_out:
         sets["real"] = sets.pop("held out")
-    rows = distance_rows("x", reference, sets, replicates=replicates, seed=seed)
+    rows = distance_rows("x", reference, sets, n_resamples=n_resamples, seed=seed)
     rows = rows.set_index(["image_set", "metric"])
     found = {}
     for name, (images, metric, start) in NUMBERS.items():
@@ -83,15 +83,15 @@ def told(case: Case, draw: int, replicates: int, *, order: int = 0, seed: int = 
     return pd.DataFrame(found, index=["value", "low", "high"]).T
 
 
-def simulated(case: Case, draws: int, replicates: int, again: int) -> pd.DataFrame:
+def simulated(case: Case, draws: int, n_resamples: int, again: int) -> pd.DataFrame:
     """Return what one case tells of every number."""
-    drawn = [told(case, draw, replicates) for draw in range(draws)]
+    drawn = [told(case, draw, n_resamples) for draw in range(draws)]
     value, low, high = (np.array([rows[end] for rows in drawn]) for end in ("value", "low", "high"))
     mean, known = np.nanmean(value, axis=0), np.isfinite(low)
     held = np.where(known, (low <= mean) & (mean <= high), np.nan)
     half = (drawn[0]["high"] - drawn[0]["low"]) / 2
-    orders = np.array([told(case, 0, replicates, order=k)["value"] for k in range(again)])
-    seeds = np.array([told(case, 0, replicates, seed=k)["value"] for k in range(again)])
+    orders = np.array([told(case, 0, n_resamples, order=k)["value"] for k in range(again)])
+    seeds = np.array([told(case, 0, n_resamples, seed=k)["value"] for k in range(again)])
     return pd.DataFrame(
         {
             "held": np.nanmean(held, axis=0),
@@ -106,11 +106,11 @@ def simulated(case: Case, draws: int, replicates: int, again: int) -> pd.DataFra
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--replicates", type=int, default=200)
+    parser.add_argument("--n-resamples", type=int, default=200)
     parser.add_argument("--again", type=int, default=15, help="orders, and seeds")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
-    given = (options.draws, options.replicates, options.again)
+    given = (options.draws, options.n_resamples, options.again)
     with ProcessPoolExecutor(options.processes) as pool:
         found = list(pool.map(simulated, CASES, *map(itertools.repeat, given)))
     print(

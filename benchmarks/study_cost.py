@@ -153,8 +153,8 @@ def costs(config: Config, *, at_once: bool) -> dict[str, list[Pass]]:
     def settled(settings: DiffusionSettings) -> DiffusionSettings:
         if not at_once:
             return settings
-        batch = settings.batch_size * settings.accumulate
-        return settings.model_copy(update={"batch_size": batch, "accumulate": 1})
+        batch = settings.batch_size * settings.gradient_accumulation
+        return settings.model_copy(update={"batch_size": batch, "gradient_accumulation": 1})
 
     size, hand = config.data.size, config.hand
     work = {

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--crop", type=int, help="side of the centre crop in px; else the largest")
     scoring.add_argument("--pairs", type=int, default=500,
                          help="images of each set whose pairs SSIM takes (500)")  # fmt: skip
-    scoring.add_argument("--replicates", type=int, default=200,
+    scoring.add_argument("--n-resamples", type=int, default=200,
                          help="half-samples behind each interval (200)")  # fmt: skip
     scoring.add_argument("--seed", type=int, default=0)
     scoring.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -141,10 +141,10 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     paths = {name: path for name, path in paths.items() if path is not None}
     if missing := [str(path) for path in paths.values() if not path.exists()]:
         raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
-    for name, least in {"size": 2, "crop": 1, "pairs": 4, "replicates": 4, "seed": 0}.items():
+    for name, least in {"size": 2, "crop": 1, "pairs": 4, "n_resamples": 4, "seed": 0}.items():
         value = getattr(options, name)
         if value is not None and value < least:
-            raise MeddiffError(f"--{name} is {value}: it must be {least} or more")
+            raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
     device = choose_device(options.device)
     names = [name for name in options.extractor or ["inception"] if name != "none"]
     extractors = {}
@@ -170,7 +170,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
             if name == "inception"
         },
         most=options.pairs,
-        replicates=options.replicates,
+        n_resamples=options.n_resamples,
         seed=options.seed,
     )
     about = {

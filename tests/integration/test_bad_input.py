@@ -250,7 +250,7 @@ class TestStudyScale:
             check=False, timeout=300,
         )  # fmt: skip
 
-    @pytest.mark.parametrize("profile", ["thesis", "thesis-audited"])
+    @pytest.mark.parametrize("profile", ["thesis", "thesis-leak-free"])
     def test_it_is_planned_without_credentials(self, plan, profile, tmp_path):
         done = plan(profile, "--dry-run", home=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]

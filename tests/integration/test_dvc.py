@@ -51,8 +51,8 @@ def candidates(value: Any) -> Iterator[Any]:
         yield from ({"benign": 5}, {"benign": {"epochs": 5}}, {"b": "benign"},
                     {"clip": "clip.pth"})  # fmt: skip
     else:
-        yield from ("study", "kaggle", "malignant", "fast", "hand", "epsilon", "linear", "adam",
-                    "plateau", "none", "cpu", 3, "other", "20", 0.5, "ddpm", "bf16",
+        yield from ("as_published", "kaggle", "malignant", "fast", "hand", "epsilon", "linear",
+                    "adam", "plateau", "none", "cpu", 3, "other", "20", 0.5, "ddpm", "bf16",
                     "large", "even")  # fmt: skip
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 TARGET = "models/ddpm/hand.safetensors"
 STATE = "models/ddpm/hand.state.safetensors"
-LONGER = "hand: {diffusion: {steps: 150}}\ncompute: {save_minutes: 0}\n"
+LONGER = "hand: {diffusion: {steps: 150}}\ncompute: {checkpoint_minutes: 0}\n"
 
 
 def start(directory: Path, overlay: Path) -> subprocess.Popen:

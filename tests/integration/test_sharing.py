@@ -199,8 +199,8 @@ EDITS = {
         {"cas_arms": 1, "cas_doses": 1, "table_5_3": 1, "dose_response": 1, "cas_figures": 1,
          "verdict": 1, "all": 1},
     ),
-    "cas.seeds": (
-        "cas: {seeds: 3}",
+    "cas.n_repeats": (
+        "cas: {n_repeats: 3}",
         {"cas_arms": 2, "table_5_3": 1, "cas_hog_svm": 1, "cas_figures": 1, "verdict": 1, "all": 1},
     ),
     "cas.hog_svm": (
@@ -211,12 +211,12 @@ EDITS = {
         "cas: {dose: {ratios: [0, 0.5]}}",
         {"cas_doses": 1, "dose_response": 1, "cas_figures": 1, "verdict": 1, "all": 1},
     ),
-    "cas.dose.images": (
-        "cas: {dose: {images: 9}}",
+    "cas.dose.max_synthetic_per_class": (
+        "cas: {dose: {max_synthetic_per_class: 9}}",
         {"more_samples": 2, "cas_doses": 1, "dose_response": 1, "cas_figures": 1, "verdict": 1,
          "all": 1},
     ),
-    "cas.margin": ("cas: {margin: 0.1}", {"verdict": 1, "all": 1}),
+    "cas.non_inferiority_margin": ("cas: {non_inferiority_margin: 0.1}", {"verdict": 1, "all": 1}),
     "cas.arms": (
         "cas: {arms: [real, synthetic]}",
         {"cas_arms": 2, "table_5_3": 1, "cas_hog_svm": 1, "cas_figures": 1, "verdict": 1, "all": 1},

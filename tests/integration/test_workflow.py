@@ -23,7 +23,7 @@ def test_every_table_states_what_made_it(smoke_run):
     for name in TABLES:
         table = pd.read_csv(smoke_run / f"results/{name}.csv")
         assert len(table)
-        for column, value in {"data": "phantom", "scale": "smoke", "protocol": "audited"}.items():
+        for column, value in {"data": "phantom", "scale": "smoke", "protocol": "leak_free"}.items():
             assert (table[column] == value).all()
         assert {"seed"} <= set(table.columns)
 
@@ -188,10 +188,10 @@ def test_every_rule_is_tied_to_the_code_of_its_script():
 @pytest.mark.slow
 def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake, tmp_path):
     overlay = tmp_path / "study.yaml"
-    overlay.write_text("protocol: study\n")
+    overlay.write_text("protocol: as_published\n")
     snakemake(tmp_path, "results/table_5_2.csv", configs=[SMOKE, overlay])
     table = pd.read_csv(tmp_path / "results/table_5_2.csv")
-    assert (table["protocol"] == "study").all()
+    assert (table["protocol"] == "as_published").all()
     fid = table[table["metric"] == "fid"]
     assert set(fid["image_set"]) == {"synthetic", "noise", "real"}
     assert set(fid["reference"]) == {"train+validation+test"}

@@ -123,27 +123,27 @@ def leaks(index: pd.DataFrame, segmentation: pd.DataFrame | None = None, seed: i
 class TestLeakage:
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 1000), st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3]))
-    def test_nothing_crosses_when_audited(self, seed: int, patient: int, photograph: int) -> None:
+    def test_nothing_crosses_when_leak_free(self, seed: int, patient: int, photograph: int) -> None:
         table = leaks(family({"patient": patient, "photograph": photograph}), seed=seed)
-        assert (table.loc["audited", ["crossing", "leaked"]] == 0).all(axis=None)
+        assert (table.loc["leak_free", ["crossing", "leaked"]] == 0).all(axis=None)
 
     def test_random_splits_leak_what_belongs_together(self) -> None:
-        table = leaks(family({"patient": 3})).loc["study"]
+        table = leaks(family({"patient": 3})).loc["as_published"]
         assert table.loc[("classifier", "patient"), "leaked"] > 0
         for unit in ("image", "lesion"):
             assert table.loc[("classifier", unit), "leaked"] == 0
-        table = leaks(family({"photograph": 3, "lesion": 3})).loc["study"]
+        table = leaks(family({"photograph": 3, "lesion": 3})).loc["as_published"]
         assert table.loc[("classifier", "image"), "leaked"] > 0
         assert (table["leaked"] <= table["n_test"]).all()
 
     def test_the_studys_ddpms_have_seen_every_test_image(self) -> None:
         table = leaks(family({}))
-        assert table.loc[("study", "ddpm", "image"), "share"] == 1
-        assert table.loc[("audited", "ddpm", "image"), "share"] == 0
+        assert table.loc[("as_published", "ddpm", "image"), "share"] == 1
+        assert table.loc[("leak_free", "ddpm", "image"), "share"] == 0
 
     def test_images_without_a_patient_have_none_in_common(self) -> None:
         index = family({}).assign(patient=pd.NA)
-        table = leaks(index).loc[("study", "classifier")]
+        table = leaks(index).loc[("as_published", "classifier")]
         assert table.loc["patient", ["crossing", "leaked", "share"]].isna().all()
         assert table.loc["lesion", "leaked"] == 0
 
@@ -153,9 +153,9 @@ class TestLeakage:
             {"id": index["id"], "image": index["image"], "split": "train"}
         ).astype("string")
         table = leaks(index, segmentation)
-        assert table.loc[("study", "unet", "image"), "share"] == 1
-        assert table.loc[("audited", "unet", "image"), "leaked"] == 0
-        assert table.loc[("audited", "unet", "image"), "learnt"] > 0
+        assert table.loc[("as_published", "unet", "image"), "share"] == 1
+        assert table.loc[("leak_free", "unet", "image"), "leaked"] == 0
+        assert table.loc[("leak_free", "unet", "image"), "learnt"] > 0
 
     @pytest.mark.parametrize("same", ["bytes_sha256", "pixels_sha256"])
     def test_the_unet_loses_them_under_other_ids_too(self, same: str) -> None:
@@ -167,8 +167,8 @@ class TestLeakage:
         kept = {"bytes_sha256", "pixels_sha256"} - {same}
         segmentation = segmentation.drop(columns=[*kept])
         table = leaks(index, segmentation)
-        assert table.loc[("study", "unet", "image"), "share"] == 1
-        assert table.loc[("audited", "unet", "image"), "leaked"] == 0
+        assert table.loc[("as_published", "unet", "image"), "share"] == 1
+        assert table.loc[("leak_free", "unet", "image"), "leaked"] == 0
 
     def test_without_an_official_split_each_protocol_splits_the_masks(self) -> None:
         """Whatever protocol the run has: what its own split was changes no row of the other."""
@@ -180,16 +180,16 @@ class TestLeakage:
             for run in (index.assign(split="train"), index.assign(split="test"))
         ]
         pd.testing.assert_frame_equal(*tables)
-        assert tables[0].loc[("study", "unet", "image"), "leaked"] > 0
-        assert tables[0].loc[("audited", "unet", "image"), "leaked"] == 0
+        assert tables[0].loc[("as_published", "unet", "image"), "leaked"] > 0
+        assert tables[0].loc[("leak_free", "unet", "image"), "leaked"] == 0
 
     def test_a_split_that_cannot_be_is_a_note(self) -> None:
         """Two groups of a class cannot be in three splits; by chance they can."""
         index = family({}).assign(group=lambda table: table["label"])
         table = leaks(index)
-        assert table.loc["study", "n_test"].notna().all()
-        assert table.loc["audited", "note"].str.startswith("cannot split: class").all()
-        assert len(table.loc["audited"]) == 1
+        assert table.loc["as_published", "n_test"].notna().all()
+        assert table.loc["leak_free", "note"].str.startswith("cannot split: class").all()
+        assert len(table.loc["leak_free"]) == 1
 
     def test_what_was_taken_out_is_told_again(self) -> None:
         segmentation = pd.DataFrame({"image": ["A", "B", "C"], "split": ["train", "train", "test"]})

@@ -345,8 +345,8 @@ def test_neutral_settings_train_as_none(images):
     assert same_weights(train(images), train(images, augmentation={"rotation": 0}))
 
 
-@pytest.mark.parametrize("zero_centred", [True, False])
-def test_augmented_images_are_in_the_nets_range(images, zero_centred, monkeypatch):
+@pytest.mark.parametrize("pixel_range", [(-1, 1), (0, 1)])
+def test_augmented_images_are_in_the_nets_range(images, pixel_range, monkeypatch):
     """With certain inversion the net sees the negatives, in its own range."""
     seen = []
     loss = engine.denoising_loss
@@ -357,13 +357,11 @@ def test_augmented_images_are_in_the_nets_range(images, zero_centred, monkeypatc
             seen.append(clean) or loss(network, schedule, clean, *rest, **options)
         ),
     )
-    settings = {"steps": 1, "batch_size": 8, "noise": {"zero_centred": zero_centred}}
+    settings = {"steps": 1, "batch_size": 8, "schedule": {"pixel_range": pixel_range}}
     train(images, **settings, augmentation={"invert": 1})
     order = next(batches(8, 8, 1, 0, "order", "ddpm x")).members
     negatives = torch.from_numpy(255 - images[order])
-    assert torch.allclose(
-        seen[0], to_model_range(to_unit_range(negatives), zero_centred), atol=1e-6
-    )
+    assert torch.allclose(seen[0], to_model_range(to_unit_range(negatives), pixel_range), atol=1e-6)
 
 
 def draws_of_a_training(images, monkeypatch, **changes) -> dict[tuple, dict[int, tuple]]:
@@ -383,7 +381,7 @@ def draws_of_a_training(images, monkeypatch, **changes) -> dict[tuple, dict[int,
 
 def test_training_draws_anew_each_epoch_whatever_the_batches(images, monkeypatch):
     small = draws_of_a_training(images, monkeypatch, batch_size=2, steps=8)
-    split = draws_of_a_training(images, monkeypatch, batch_size=2, accumulate=2, steps=4)
+    split = draws_of_a_training(images, monkeypatch, batch_size=2, gradient_accumulation=2, steps=4)
     whole = draws_of_a_training(images, monkeypatch, batch_size=8, steps=2)
     assert small == split == whole
     assert list(small) == [(5, "augmentation", "ddpm x", epoch) for epoch in (1, 2)]

@@ -60,7 +60,7 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
             r"unknown key diffusion\.network\.chanels; allowed there: channels,",
         ),
         ({"diffusion": {"lr": -1}}, r"diffusion\.lr = -1: .*greater than 0"),
-        ({"protocol": "honest"}, r"protocol = 'honest': .*'audited' or 'study'"),
+        ({"protocol": "honest"}, r"protocol = 'honest': .*'leak_free' or 'as_published'"),
         ({"data": {"source": "folder"}}, r"needs data\.folder\.images"),
         ({"data": {"size": 30}}, r"data\.size 30 is no multiple of 4"),
         ({"data": {"size": 36}}, r"data\.size 36 is no multiple of 8, as extractors\.unet"),
@@ -74,7 +74,7 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"split": {"test": 0}}, r"split\.test = 0: .*greater than 0"),
         ({"cas": {"arms": []}}, r"cas\.arms"),
         ({"cas": {"arms": ["real", "real"]}}, r"arms repeat"),
-        ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*noise\.timesteps is 1000"),
+        ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps is 1000"),
         ({"hand": {"diffusion": {"preview": {"steps": 1001}}}}, r"hand\.diffusion\.preview\.steps"),
         ({"data": {"classes": ["hand", "malignant"]}}, r"hand is the name of section 5\.1's DDPM"),
         ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
@@ -252,7 +252,7 @@ STUDY = {
     "data.hand.size": 32,
     "undersample.counts": {"benign": 6834},
     "diffusion.batch_size": 4,
-    "diffusion.accumulate": 8,
+    "diffusion.gradient_accumulation": 8,
     "diffusion.lr": 1e-3,
     "diffusion.optimizer": "adam",
     "diffusion.lr_schedule": "plateau",
@@ -261,12 +261,12 @@ STUDY = {
     "diffusion.network.attention": [False, False, True, True],
     "diffusion.network.residual_blocks": 1,
     "diffusion.network.head_channels": 256,
-    "diffusion.noise.timesteps": 1000,
-    "diffusion.noise.schedule": "linear",
-    "diffusion.noise.beta_start": 1e-4,
-    "diffusion.noise.beta_end": 2e-2,
-    "diffusion.noise.prediction": "epsilon",
-    "diffusion.noise.zero_centred": False,
+    "diffusion.schedule.timesteps": 1000,
+    "diffusion.schedule.betas": "linear",
+    "diffusion.schedule.beta_start": 1e-4,
+    "diffusion.schedule.beta_end": 2e-2,
+    "diffusion.schedule.prediction": "epsilon",
+    "diffusion.schedule.pixel_range": [0, 1],
     "sampling.images": 500,
     "sampling.sampler": "ddpm",
     "sampling.steps": 1000,
@@ -274,7 +274,7 @@ STUDY = {
     "extractors.resnet50.weights": "imagenet",
     "cas.epochs": 75,
     "cas.lr": 1e-3,
-    "protocol": "study",
+    "protocol": "as_published",
 }
 
 
@@ -300,7 +300,7 @@ def test_an_override_leaves_other_classes_alone():
 
 
 def test_profiles_name_files_that_exist():
-    for profile in ("thesis", "thesis-audited"):
+    for profile in ("thesis", "thesis-leak-free"):
         said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
         assert all((ROOT / name).is_file() for name in np.atleast_1d(said["configfile"]))
         assert said["directory"] == f"runs/{profile}"

@@ -25,11 +25,11 @@ from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training import train_ddpm
 from nets import TINY
 
-LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
+LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 
 
 def noise(settings: DiffusionSettings) -> dict:
-    return settings.noise.model_dump(exclude={"zero_centred"})
+    return settings.schedule.model_dump(exclude={"pixel_range"})
 
 
 def tiny(**changes) -> DiffusionSettings:
@@ -50,19 +50,19 @@ def test_linear_schedule_is_ho_et_al():
 
 
 def test_cosine_schedule_is_nichol_and_dhariwal():
-    schedule = build_schedule(**{**LINEAR, "schedule": "cosine"}, prediction="epsilon")
+    schedule = build_schedule(**{**LINEAR, "betas": "cosine"}, prediction="epsilon")
     t = (torch.arange(1, 1000, dtype=torch.float64) / 1000 + 0.008) / 1.008
     expected = torch.cos(t * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     assert torch.allclose(schedule.alphas_cumprod[:-1].double(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("zero_centred", [True, False])
-def test_every_grey_level_survives_the_nets_range(zero_centred):
+@pytest.mark.parametrize("pixel_range", [(-1, 1), (0, 1)])
+def test_every_grey_level_survives_the_nets_range(pixel_range):
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    there = to_model_range(to_unit_range(levels), zero_centred)
+    there = to_model_range(to_unit_range(levels), pixel_range)
     assert there.shape == (1, 1, 16, 16) and there.max() == 1
-    assert there.min() == (-1 if zero_centred else 0)
-    assert torch.equal(to_uint8(there, zero_centred), levels)
+    assert there.min() == pixel_range[0]
+    assert torch.equal(to_uint8(there, pixel_range), levels)
 
 
 class Constant(torch.nn.Module):
@@ -140,7 +140,7 @@ def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_every_prediction_learns(prediction):
     image = np.full((16, 16, 16, 3), 20, dtype=np.uint8)
-    settings = tiny(steps=80, batch_size=16, lr=5e-3, noise={"prediction": prediction})
+    settings = tiny(steps=80, batch_size=16, lr=5e-3, schedule={"prediction": prediction})
     losses = train_ddpm(image, settings, seed=0, name="x").history["loss"]
     assert losses.iloc[-25:].mean() < 0.85 * losses.iloc[:25].mean()
 
@@ -210,7 +210,7 @@ def test_changes_are_drawn_once_for_training_and_validation_images(images, monke
 
     anew, held_out = epochs()
     assert len({tuple(epoch) for epoch in anew}) == 6
-    unit = to_model_range(to_unit_range(torch.from_numpy(images)), zero_centred=True)
+    unit = to_model_range(to_unit_range(torch.from_numpy(images)), pixel_range=(-1, 1))
     plain = sorted(image.contiguous().numpy().tobytes() for image in unit)
     assert held_out[0] == held_out[1] == plain
     once, held_out = epochs(augment_once=True)
@@ -234,7 +234,7 @@ def test_previews_are_drawn_when_due_from_the_same_noise(images):
     trained = train_ddpm(images, settings, seed=0, name="x")
     assert trained.previews.shape == (3, 3, 16, 16, 3) and trained.previews.dtype == np.uint8
     schedule = build_schedule(**noise(settings))
-    model = Ddpm(build_network(3, **TINY), schedule, (3, 16, 16), True, block=3)
+    model = Ddpm(build_network(3, **TINY), schedule, (3, 16, 16), (-1, 1), block=3)
     model.network.load_state_dict(trained.weights)
     assert preview_epochs(trained.history, 3) == [3, 6, 8]
     (last,) = sample(model, settings.preview, range(3), seed=0, name="x")
@@ -265,7 +265,7 @@ def test_too_little_memory_names_the_settings(images, monkeypatch):
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(images):
     """Forward passes of three, three and two images take the step of one of eight."""
-    parts = train_ddpm(images, tiny(batch_size=3, accumulate=3), seed=0, name="x")
+    parts = train_ddpm(images, tiny(batch_size=3, gradient_accumulation=3), seed=0, name="x")
     whole = train_ddpm(images, tiny(batch_size=9), seed=0, name="x")
     assert parts.history["loss"].tolist() == pytest.approx(whole.history["loss"].tolist())
     for key, weight in whole.weights.items():

@@ -32,7 +32,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DdpmJob:
     settings = {
         "steps": 8,
         "batch_size": 2,
-        "accumulate": 2,
+        "gradient_accumulation": 2,
         "network": TINY,
         "lr": 1e-3,
         "ema": 0.9,
@@ -45,7 +45,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DdpmJob:
         settings=DiffusionSettings.model_validate(settings).model_dump(),
         seed=0,
         code="1",
-        compute={"threads": 1, "save_minutes": 0},
+        compute={"threads": 1, "checkpoint_minutes": 0},
         device="cpu",
         checkpoint="x.safetensors",
         history="x_history.csv",

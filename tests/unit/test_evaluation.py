@@ -42,9 +42,9 @@ def scores(found: dict) -> dict[str, dict]:
 
 def test_more_real_images_score_as_real_and_noise_as_noise() -> None:
     real = spots(120, 0)
-    near = scores(evaluate(real, spots(60, 1), {"coarse": coarse}, replicates=20))
+    near = scores(evaluate(real, spots(60, 1), {"coarse": coarse}, n_resamples=20))
     noise = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
-    far = scores(evaluate(real, noise, {"coarse": coarse}, replicates=20))
+    far = scores(evaluate(real, noise, {"coarse": coarse}, n_resamples=20))
     for metric in ("fid", "kid"):
         assert near[metric]["score"] == pytest.approx(1, abs=0.1)
         assert far[metric]["score"] < 0.5
@@ -57,14 +57,14 @@ def test_more_real_images_score_as_real_and_noise_as_noise() -> None:
 
 def test_copies_are_told() -> None:
     training, unseen = spots(60, 0), spots(40, 1)
-    honest = evaluate(training, spots(40, 2), {}, unseen=unseen, replicates=20)
+    honest = evaluate(training, spots(40, 2), {}, unseen=unseen, n_resamples=20)
     assert honest["memorisation"]["verdict"] == "no copies"
     for orientation in (training, training[:, :, ::-1], np.rot90(training, axes=(1, 2))):
-        copied = evaluate(training, orientation[:40], {}, unseen=unseen, replicates=20)
+        copied = evaluate(training, orientation[:40], {}, unseen=unseen, n_resamples=20)
         assert copied["memorisation"]["verdict"] == "copies"
         assert copied["memorisation"]["identical"] == 40
         assert copied["memorisation"]["nearest"] == list(range(40))
-    assert evaluate(training, spots(40, 2), {}, replicates=20)["memorisation"] is None
+    assert evaluate(training, spots(40, 2), {}, n_resamples=20)["memorisation"] is None
 
 
 def encoded(image: np.ndarray) -> np.ndarray:
@@ -87,9 +87,9 @@ def test_copies_are_told_whatever_duplicates_unseen_images_hold(planted, how) ->
     for place in range(planted):
         unseen[place] = changes[how](training[place])
     told = evaluate(training, np.rot90(training[20:45], axes=(1, 2)), {}, unseen=unseen,
-                    replicates=20)["memorisation"]  # fmt: skip
+                    n_resamples=20)["memorisation"]  # fmt: skip
     assert (told["verdict"], told["identical"], told["duplicates"]) == ("copies", 25, planted)
-    honest = evaluate(training, spots(40, 2), {}, unseen=unseen, replicates=20)["memorisation"]
+    honest = evaluate(training, spots(40, 2), {}, unseen=unseen, n_resamples=20)["memorisation"]
     assert honest["verdict"] == "no copies" and honest["duplicates"] == planted
 
 
@@ -102,7 +102,7 @@ def test_scores_of_published_nets_alone() -> None:
 
     told = evaluate(
         real, synthetic, {"clip": coarse, "other": coarse}, probabilities={"other": sure},
-        replicates=20,
+        n_resamples=20,
     )["scores"]  # fmt: skip
     extra = {(row["metric"], row["extractor"]): row["value"] for row in told}
     assert extra["cmmd", "clip"] == pytest.approx(cmmd(coarse(real), coarse(synthetic)))
@@ -113,14 +113,14 @@ def test_scores_of_published_nets_alone() -> None:
 def test_no_score_where_noise_is_no_farther_than_real_images() -> None:
     """Blind features: every distance is 0, nothing lies between the ends."""
     blind = {"blind": lambda images: np.ones((len(images), 3))}
-    found = evaluate(spots(20, 0), spots(20, 1), blind, replicates=20)
+    found = evaluate(spots(20, 0), spots(20, 1), blind, n_resamples=20)
     assert scores(found)["fid"]["score"] is None
     assert scores(found)["fid"]["value"] == 0
 
 
 def test_sets_of_different_shape_are_refused() -> None:
     with pytest.raises(MeddiffError, match=r"unseen ones \(16, 16, 3\): pack both alike"):
-        evaluate(spots(9, 0), spots(9, 1), {}, unseen=spots(9, 2, side=16), replicates=20)
+        evaluate(spots(9, 0), spots(9, 1), {}, unseen=spots(9, 2, side=16), n_resamples=20)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_size_that_memory_cannot_hold_is_one_line(folders, capsys, size: int) 
 
 def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     arguments = ["evaluate", *map(str, folders), "--extractor", "none", "--size", "32",
-                 "--replicates", "20"]  # fmt: skip
+                 "--n-resamples", "20"]  # fmt: skip
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "14 real" in text and "9 synthetic" in text and "32x32 px" in text
@@ -179,7 +179,7 @@ def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None
     grey = tmp_path / "grey.npy"
     np.save(grey, spots(12, 5)[..., :1])
     assert main(["evaluate", str(grey), str(grey), "--extractor", files[0], "--extractor",
-                 files[1], "--replicates", "8", "--json"]) == 0  # fmt: skip
+                 files[1], "--n-resamples", "8", "--json"]) == 0  # fmt: skip
     told = json.loads(capsys.readouterr().out)
     names = {row["extractor"] for row in told["scores"]} - {None}
     assert names == {"skinlesnet", files[1]}
@@ -191,7 +191,7 @@ def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None
     ("side", "metrics"), [(1, set()), (2, {"ssim"}), (31, {"ssim"}), (32, {"ssim", "ms_ssim"})]
 )
 def test_images_too_small_for_a_window_have_no_row_but_a_reason(side, metrics) -> None:
-    found = evaluate(spots(9, 0)[:, :side, :side], spots(9, 1)[:, :side, :side], {}, replicates=8)
+    found = evaluate(spots(9, 0)[:, :side, :side], spots(9, 1)[:, :side, :side], {}, n_resamples=8)
     told = {f"{metric} within {key}" for metric in metrics for key in ("real", "synthetic")}
     assert set(scores(found)) == told
     assert set(found["left_out"]) == {"ssim", "ms_ssim"} - metrics
@@ -208,7 +208,7 @@ def test_the_order_of_images_changes_no_number() -> None:
     def told(seed: int) -> dict:
         sets = (shuffled(images, seed) for images in (real, synthetic))
         return evaluate(*sets, {"coarse": coarse}, probabilities={"coarse": shares}, most=25,
-                        unseen=shuffled(unseen, seed), replicates=20)  # fmt: skip
+                        unseen=shuffled(unseen, seed), n_resamples=20)  # fmt: skip
 
     first, *others = (told(seed) for seed in range(4))
     assert {"matched", "score", "floor"} <= first["scores"][0].keys()
@@ -224,7 +224,7 @@ def shares(features: np.ndarray) -> np.ndarray:
 
 def test_every_number_of_images_has_an_interval() -> None:
     found = evaluate(spots(40, 0), spots(40, 1), {"coarse": coarse},
-                     probabilities={"coarse": shares}, replicates=40)  # fmt: skip
+                     probabilities={"coarse": shares}, n_resamples=40)  # fmt: skip
     for row in found["scores"]:
         if row["metric"] == "fid_infinity":
             continue
@@ -237,11 +237,11 @@ def test_every_number_of_images_has_an_interval() -> None:
 
 def test_nearest_images_are_told_in_the_order_given() -> None:
     training, copies = spots(30, 0), spots(30, 0)[::-1]
-    found = evaluate(training, copies, {}, unseen=spots(20, 1), replicates=20)
+    found = evaluate(training, copies, {}, unseen=spots(20, 1), n_resamples=20)
     assert found["memorisation"]["nearest"] == list(range(30))[::-1]
 
 
-@pytest.mark.parametrize("bad", [{"most": 3}, {"most": 9.5}, {"replicates": 3}])
+@pytest.mark.parametrize("bad", [{"most": 3}, {"most": 9.5}, {"n_resamples": 3}])
 def test_bad_numbers_are_named(bad) -> None:
     [(name, value)] = bad.items()
     with pytest.raises(MeddiffError, match=rf"{name} is {value}"):
@@ -253,7 +253,7 @@ def test_ends_that_cannot_be_told_apart_have_no_score_but_a_note() -> None:
     chance = np.random.default_rng(0)
     blur = {"noise": lambda images: chance.normal(size=(len(images), 4))}
     sets = spots(24, 0)[:, :8, :8], spots(24, 1)[:, :8, :8]
-    told = [scores(evaluate(*sets, blur, replicates=40)) for _ in range(10)]
+    told = [scores(evaluate(*sets, blur, n_resamples=40)) for _ in range(10)]
     for metric in ("fid", "kid"):
         rows = [found[metric] for found in told]
         without = [row for row in rows if row["score"] is None]
@@ -271,7 +271,7 @@ def test_a_folder_whose_name_is_no_utf_8(folders, tmp_path, encoding, monkeypatc
     held = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding=encoding, errors="strict"))
     arguments = ["evaluate", os.fsdecode(named), str(folders[1]), "--extractor", "none",
-                 "--size", "32", "--replicates", "8"]  # fmt: skip
+                 "--size", "32", "--n-resamples", "8"]  # fmt: skip
     assert main(arguments) == 0
     assert b"el)" in held.getvalue() and held.getvalue().decode(encoding)
     held.truncate(0), held.seek(0)
@@ -286,7 +286,7 @@ def test_images_are_reduced_to_the_size_of_the_extractors_file(folders, tmp_path
         files[size] = str(tmp_path / f"net{size}.safetensors")
         about = {"extractor": "skinlesnet", "classes": 2, "size": size}
         save_checkpoint(files[size], SkinLesNet(2, size).state_dict(), about)
-    arguments = ["evaluate", *map(str, folders), "--replicates", "8", "--extractor", files[32]]
+    arguments = ["evaluate", *map(str, folders), "--n-resamples", "8", "--extractor", files[32]]
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pixels"] == [32, 32, 3]
     assert main([*arguments, "--size", "64"]) == 1
@@ -314,7 +314,7 @@ def test_weights_that_cannot_be_had_name_no_configuration(monkeypatch, tmp_path,
 def test_the_command_leaves_logging_alone(folders) -> None:
     before = logging.getLogger("meddiff.metrics").level
     assert main(["evaluate", *map(str, folders), "--extractor", "none", "--size", "32",
-                 "--replicates", "8"]) == 0  # fmt: skip
+                 "--n-resamples", "8"]) == 0  # fmt: skip
     assert logging.getLogger("meddiff.metrics").level == before
 
 
@@ -330,7 +330,7 @@ def test_the_command_leaves_logging_alone(folders) -> None:
                 "size": 1,
                 "crop": 0,
                 "pairs": 3,
-                "replicates": 3,
+                "n_resamples": 3,
                 "seed": -1,
             }.items()
         ),

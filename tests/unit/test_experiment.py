@@ -14,7 +14,7 @@ from meddiff.cas.settings import Cas, Dose
 from meddiff.cas.tables import arms_table, doses_table, reliability_table, score_arms
 
 CLASSES = ["benign", "malignant"]
-DRAWN = {"specificity": 0.9, "replicates": 60, "seed": 0}
+DRAWN = {"specificity": 0.9, "n_resamples": 60, "seed": 0}
 ARMS = ["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 
 
@@ -172,7 +172,7 @@ def test_a_dose_that_needs_more_images_than_there_are_says_so():
     rows = doses_table(scored, settings.dose.fractions, settings.dose.ratios)
     empty = rows[rows["value"].isna()]
     assert empty[["fraction", "ratio"]].to_numpy().tolist() == [[1.0, 4.0]]
-    assert empty["note"].str.contains("raise cas.dose.images").all()
+    assert empty["note"].str.contains("raise cas.dose.max_synthetic_per_class").all()
 
 
 def test_few_test_images_have_no_interval():

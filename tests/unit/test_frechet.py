@@ -258,17 +258,17 @@ def test_fid_infinity_is_fixed_by_its_seed_and_needs_eight_images(caplog):
 @pytest.mark.parametrize("d", [5, 100])
 def test_interval_holds_the_value_and_is_fixed_by_the_seed(d):
     a, b = features(1, 40, d), features(2, 30, d)
-    one = fid_interval(a, b, replicates=60, seed=3)
+    one = fid_interval(a, b, n_resamples=60, seed=3)
     assert one.value == fid(a, b)
     assert 0 <= one.low < one.value < one.high
-    assert one == fid_interval(a, b, replicates=60, seed=3)
-    assert one != fid_interval(a, b, replicates=60, seed=4)
-    other = fid_interval(a[::-1], b[::-1], replicates=60, seed=3)
+    assert one == fid_interval(a, b, n_resamples=60, seed=3)
+    assert one != fid_interval(a, b, n_resamples=60, seed=4)
+    other = fid_interval(a[::-1], b[::-1], n_resamples=60, seed=3)
     assert (other.value, other.error) == pytest.approx((one.value, one.error))
 
 
 def test_the_largest_float32_values_do_not_overflow():
     huge = np.float32(1e38) * np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-    result = fid_interval(huge, -huge, replicates=20)
+    result = fid_interval(huge, -huge, n_resamples=20)
     assert np.isfinite([result.value, result.high]).all()
     assert result.value == pytest.approx(1e76 * fid(huge / 1e38, -huge / 1e38), rel=1e-5)

@@ -117,12 +117,12 @@ def test_the_studys_own_nets(tmp_path: Path, section: str, size: int, channels: 
 
 
 def test_an_import_needs_what_weights_do_not_tell() -> None:
-    with pytest.raises(ValidationError, match="checkpoint needs network and noise"):
+    with pytest.raises(ValidationError, match="checkpoint needs network and schedule"):
         ClassSettings.model_validate({"checkpoint": "old.pt", "network": NETWORK})
-    told = {"checkpoint": "old.pt", "network": NETWORK, "noise": {"prediction": "epsilon"}}
+    told = {"checkpoint": "old.pt", "network": NETWORK, "schedule": {"prediction": "epsilon"}}
     settings = DiffusionSettings.model_validate({"classes": {"a": told}})
     assert settings.for_class("a").network.channels == NETWORK["channels"]
-    assert settings.for_class("a").noise.prediction == "epsilon"
+    assert settings.for_class("a").schedule.prediction == "epsilon"
     assert settings.for_class("b").network == DiffusionSettings().network
 
 
@@ -137,7 +137,7 @@ def test_the_studys_schedule_is_ours() -> None:
 
     theirs = DDPMScheduler(1000, schedule="linear_beta", beta_start=1e-4, beta_end=2e-2)
     ours = build_schedule(
-        timesteps=1000, schedule="linear", beta_start=1e-4, beta_end=2e-2, prediction="epsilon"
+        timesteps=1000, betas="linear", beta_start=1e-4, beta_end=2e-2, prediction="epsilon"
     )
     assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
     clean, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)

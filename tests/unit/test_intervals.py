@@ -39,7 +39,7 @@ def coverage_and_width(metric, interval, n, m, d, shift):
         return draw(rng, n, d, 1), draw(rng, m, d, 1 + shift)
 
     values = [metric(*sets()) for _ in range(300)]
-    found = [interval(*sets(), replicates=100, seed=seed) for seed in range(SIMULATIONS)]
+    found = [interval(*sets(), n_resamples=100, seed=seed) for seed in range(SIMULATIONS)]
     held = np.mean([e.low <= np.mean(values) <= e.high for e in found])
     return held, np.mean([e.error for e in found]) / np.std(values)
 
@@ -73,7 +73,7 @@ def test_mean_over_pairs_lies_in_its_interval_as_often_as_promised(likeness):
     rng = np.random.default_rng(0)
     means = [correlations(rng, 30, likeness).mean() for _ in range(1000)]
     found = [
-        pairs_interval(correlations(rng, 30, likeness), replicates=100, seed=seed)
+        pairs_interval(correlations(rng, 30, likeness), n_resamples=100, seed=seed)
         for seed in range(SIMULATIONS)
     ]
     assert np.mean([e.low <= np.mean(means) <= e.high for e in found]) >= 0.85
@@ -84,7 +84,7 @@ def test_error_of_a_plain_mean_is_the_textbook_standard_error():
     """Values a_i + a_j average to twice the mean of a, so that no product of images is left."""
     a = np.random.default_rng(0).normal(size=50)
     values = np.add.outer(a, a)[np.triu_indices(50, 1)]
-    result = pairs_interval(values, replicates=20_000)
+    result = pairs_interval(values, n_resamples=20_000)
     expected = 2 * a.std(ddof=1) / np.sqrt(50)
     assert result.error == pytest.approx(expected, rel=0.02)
     assert result.value == pytest.approx(2 * a.mean())
@@ -101,28 +101,28 @@ def test_pairs_sharing_images_widen_the_interval():
 
 
 def test_halves_complement_each_other_and_are_fixed_by_the_seed():
-    a, b = half_samples(7, 10, replicates=9, seed=1)
+    a, b = half_samples(7, 10, n_resamples=9, seed=1)
     assert a.shape == (10, 7) and b.shape == (10, 10)
     np.testing.assert_array_equal(a[::2] + a[1::2], 1)
     np.testing.assert_array_equal(a.sum(1), [3, 4] * 5)
     np.testing.assert_array_equal(b.sum(1), 5)
-    np.testing.assert_array_equal(a, half_samples(7, 10, replicates=9, seed=1)[0])
-    assert (a != half_samples(7, 10, replicates=9, seed=2)[0]).any()
-    same_size = half_samples(20, 20, replicates=40)
+    np.testing.assert_array_equal(a, half_samples(7, 10, n_resamples=9, seed=1)[0])
+    assert (a != half_samples(7, 10, n_resamples=9, seed=2)[0]).any()
+    same_size = half_samples(20, 20, n_resamples=40)
     assert (same_size[0] != same_size[1]).any()
 
 
 def test_every_image_is_drawn_equally_often():
-    (weights,) = half_samples(9, replicates=20_000)
+    (weights,) = half_samples(9, n_resamples=20_000)
     np.testing.assert_allclose(weights[::2].mean(0), 4 / 9, atol=0.025)
 
 
 def test_constant_values_have_an_interval_of_no_width():
-    result = pairs_interval(np.full(10, 0.25), replicates=20)
+    result = pairs_interval(np.full(10, 0.25), n_resamples=20)
     assert (result.low, result.value, result.high, result.error) == (0.25, 0.25, 0.25, 0)
     constant = np.full((6, 4), 2.0)
     for interval in (fid_interval, kid_interval, cmmd_interval):
-        result = interval(constant, constant, replicates=20)
+        result = interval(constant, constant, n_resamples=20)
         assert (result.value, result.error) == (pytest.approx(0, abs=1e-9),) * 2
 
 
@@ -146,17 +146,17 @@ def test_wider_level_wider_interval():
 def test_the_smallest_sets_have_finite_intervals_and_smaller_ones_are_refused(interval):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
-    result = interval(a, b, replicates=50)
+    result = interval(a, b, n_resamples=50)
     assert np.isfinite([result.low, result.value, result.high, result.error]).all()
     assert result.low <= result.value <= result.high
     for one, two in ((a[:3], b), (b, a[:3])):
         with pytest.raises(MeddiffError, match="at least 4 images"):
-            interval(one, two, replicates=50)
+            interval(one, two, n_resamples=50)
 
 
 def test_progress_counts_the_replicates():
     counts = []
-    fid_interval(np.eye(6), np.eye(6)[::-1] + 1, replicates=12, progress=counts.append)
+    fid_interval(np.eye(6), np.eye(6)[::-1] + 1, n_resamples=12, progress=counts.append)
     assert counts == list(range(1, 13))
 
 
@@ -183,8 +183,8 @@ def test_a_list_of_values_will_do():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"replicates": 1}, "replicates"),
-        ({"replicates": 20.5}, "20.5 replicates"),
+        ({"n_resamples": 1}, "n_resamples"),
+        ({"n_resamples": 20.5}, r"n_resamples = 20\.5"),
         ({"level": 1.0}, "level"),
         ({"level": -0.1}, "level"),
     ],
@@ -200,7 +200,7 @@ def test_bad_options_are_named(options, message):
 def test_the_order_of_images_changes_no_interval(interval):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(25, 6)), rng.normal(size=(18, 6)) + 0.5
-    one, other = (interval(x, y, replicates=40) for x, y in ((a, b), (a[::-1], np.roll(b, 5, 0))))
+    one, other = (interval(x, y, n_resamples=40) for x, y in ((a, b), (a[::-1], np.roll(b, 5, 0))))
     assert (other.low, other.high) == pytest.approx((one.low, one.high))
 
 
@@ -208,13 +208,13 @@ def test_the_order_of_images_changes_no_interval_of_pairs():
     square = np.random.default_rng(0).normal(size=(20, 20))
     square, order = square + square.T, np.random.default_rng(1).permutation(20)
     one, other = (
-        pairs_interval(values[np.triu_indices(20, 1)], replicates=40)
+        pairs_interval(values[np.triu_indices(20, 1)], n_resamples=40)
         for values in (square, square[np.ix_(order, order)])
     )
     assert (other.low, other.high) == pytest.approx((one.low, one.high))
     across = square[:8]
-    one = between_interval(across, replicates=40)
-    other = between_interval(across[::-1][:, order], replicates=40)
+    one = between_interval(across, n_resamples=40)
+    other = between_interval(across[::-1][:, order], n_resamples=40)
     assert (other.low, other.high) == pytest.approx((one.low, one.high))
 
 
@@ -237,7 +237,7 @@ def test_a_ratio_lies_in_its_interval_as_often_as_promised():
 
 def test_covariances_of_means_are_the_textbooks():
     values = np.random.default_rng(0).normal(size=(2, 60)) + np.linspace(0, 2, 60)
-    (weights,) = half_samples(60, replicates=8000)
+    (weights,) = half_samples(60, n_resamples=8000)
     halves = values @ weights.T / weights.sum(axis=1)
     assert covariance(halves) == pytest.approx(np.cov(values) / 60, rel=0.05)
 
@@ -245,7 +245,7 @@ def test_covariances_of_means_are_the_textbooks():
 def test_the_luck_of_parts_is_no_part_of_the_covariance_of_images():
     """Means of 10 of the 30 images of a half, once and again: as if of all 60 images at last."""
     values = np.random.default_rng(0).normal(size=(1, 60))
-    (weights,) = half_samples(60, replicates=8000)
+    (weights,) = half_samples(60, n_resamples=8000)
     chance = np.random.default_rng(1)
     parts = np.empty((1, 8000, 2))
     for row, held in enumerate(weights):
@@ -266,7 +266,7 @@ def test_thinner_sets_give_the_variance_of_a_mean():
 @pytest.mark.parametrize("rest", [None, "rest"])
 def test_parts_are_of_the_sizes_asked_and_fixed_by_the_seed(rest):
     sizes = {"a": (11, 5), "b": (9, 5)}
-    parts = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    parts = draw_parts(sizes, rest=rest, n_resamples=9, seed=0)
     assert parts.sizes == {"a": 5, "b": 5, **({"rest": 4} if rest else {})}
     assert all((w.sum(axis=1) == 5).all() for w in (parts.whole["a"], parts.whole["b"]))
     for weights in (parts.whole, parts.halves, parts.thinned):
@@ -277,15 +277,15 @@ def test_parts_are_of_the_sizes_asked_and_fixed_by_the_seed(rest):
     if rest:
         assert (parts.whole["b"] + parts.whole["rest"] == 1).all()
         assert (parts.halves["b"] * parts.halves["rest"] == 0).all()
-    again = draw_parts(sizes, rest=rest, replicates=9, seed=0)
+    again = draw_parts(sizes, rest=rest, n_resamples=9, seed=0)
     assert all((parts.halves[key] == again.halves[key]).all() for key in parts.halves)
-    other = draw_parts(sizes, rest=rest, replicates=9, seed=1)
+    other = draw_parts(sizes, rest=rest, n_resamples=9, seed=1)
     assert any((parts.whole[key] != other.whole[key]).any() for key in parts.whole)
 
 
 def test_whole_sets_have_one_part():
-    parts = draw_parts({"a": (7, 7), "b": (8, 8)}, replicates=8, seed=0)
+    parts = draw_parts({"a": (7, 7), "b": (8, 8)}, n_resamples=8, seed=0)
     assert {key: w.tolist() for key, w in parts.whole.items()} == {"a": [[1] * 7], "b": [[1] * 8]}
     assert parts.again == 1 and len(parts.halves["a"]) == 8
-    few = draw_parts({"a": (7, 3), "b": (8, 8)}, replicates=8, seed=0)
+    few = draw_parts({"a": (7, 3), "b": (8, 8)}, n_resamples=8, seed=0)
     assert not few.halves and not few.thinned

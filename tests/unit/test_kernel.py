@@ -131,12 +131,12 @@ def test_weights_equal_rows_left_out():
 def test_interval_holds_the_value_and_is_fixed_by_the_seed(interval):
     a, b = features(1, 40, 6), features(2, 50, 6, 0.4)
     metric = {kid_interval: kid, cmmd_interval: cmmd}[interval]
-    one = interval(a, b, replicates=100, seed=3)
+    one = interval(a, b, n_resamples=100, seed=3)
     assert one.value == metric(a, b)
     assert one.low < one.value < one.high
-    assert one == interval(a, b, replicates=100, seed=3)
-    assert one != interval(a, b, replicates=100, seed=4)
-    assert interval(a, b, replicates=100, level=0.5).high < one.high
+    assert one == interval(a, b, n_resamples=100, seed=3)
+    assert one != interval(a, b, n_resamples=100, seed=4)
+    assert interval(a, b, n_resamples=100, level=0.5).high < one.high
 
 
 def test_float32_features_are_taken_in_float64():
@@ -177,8 +177,8 @@ def test_a_kernel_without_width_is_refused(sigma):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"replicates": 1}, "replicates"),
-        ({"replicates": 0}, "replicates"),
+        ({"n_resamples": 1}, "n_resamples"),
+        ({"n_resamples": 0}, "n_resamples"),
         ({"level": 0}, "level"),
         ({"level": 1.0}, "level"),
         ({"level": 95}, "level"),

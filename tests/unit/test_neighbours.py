@@ -234,7 +234,7 @@ def test_bland_images_are_closer_but_no_copies():
 
 
 def test_unseen_images_that_were_seen_are_refused():
-    """As under `protocol: study`, whose DDPMs learn from all images: nothing would look copied."""
+    """As under `protocol: as_published`: nothing would look copied."""
     training = features(1, 100, 5)
     with pytest.raises(MeddiffError, match="30 of 30 unseen images are training images"):
         memorisation(training, training[:50], training[:30])

@@ -9,7 +9,7 @@ from conftest import ROOT
 from meddiff.core.errors import MeddiffError
 from meddiff.reporting.reported import Published, comparison, read_published
 
-STAMP = {"data": "phantom", "scale": "demo", "protocol": "audited", "seed": 0}
+STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
 
 
 def test_the_studys_numbers_are_consistent() -> None:

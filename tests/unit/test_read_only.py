@@ -181,7 +181,7 @@ def test_an_option_that_goes_past_the_records_is_refused_by_name(options, monkey
         pass
 
 
-@pytest.mark.parametrize("profile", [None, "profiles/thesis", "profiles/thesis-audited"])
+@pytest.mark.parametrize("profile", [None, "profiles/thesis", "profiles/thesis-leak-free"])
 def test_our_own_profiles_and_usual_options_are_not(profile, monkeypatch):
     monkeypatch.chdir(ROOT)
     usual = ["-n", "--cores", "1", "--keep-going", "--forcerun", "split", "--rerun-incomplete"]

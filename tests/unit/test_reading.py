@@ -23,8 +23,8 @@ from meddiff.reporting.tables import table_5_1, table_5_2
 from meddiff.workflow.config import load_config
 from meddiff.workflow.sharing.compare import compare
 
-STAMP = {"data": "1e3", "scale": "NA", "protocol": "audited", "seed": 0}
-DRAWN = {"replicates": 4, "seed": 0}
+STAMP = {"data": "1e3", "scale": "NA", "protocol": "leak_free", "seed": 0}
+DRAWN = {"n_resamples": 4, "seed": 0}
 TRAPS = ["0", "1", "01", "1e3", "NA", "None", "nan", "null", "NULL", "n-a", "True", "False", "true",
          "inf", "-inf", "-1", "1_000", "0x10", "yes", "no", "2020-01-01", "class", "images", "id",
          "1e400", "-nan", "N-A", "_"]  # fmt: skip

@@ -270,7 +270,7 @@ held_out = dict.fromkeys(["validation", "test"], HeldOut(images[:40], labels[:40
 told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, held_out, ["a", "b"],
                 settings, equal_steps=True, repetitions=2, seed=0)
 told = told.assign(classifier="nearest", source_file="x")
-scored = score_arms(told, ["a", "b"], specificity=0.9, replicates=20, seed=0)
+scored = score_arms(told, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)
 evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
                     test_groups=40, shared=0)
 print(json.dumps([len(arms_table(scored)), verdict(scored, evidence)]))
@@ -311,15 +311,15 @@ chance = np.random.default_rng(0)
 def some(shift):
     return chance.normal(size=(40, 4)) + shift
 scored = {"synthetic": {"a": some(1)}, "real": {"a": some(0)}, "noise": {"a": some(9)}}
-rows = distance_rows("unet", {"a": some(0)}, scored, replicates=20, seed=0)
+rows = distance_rows("unet", {"a": some(0)}, scored, n_resamples=20, seed=0)
 table = table_5_2([rows.assign(source_file="x")], "test", {})
 keys = {("train", "a"): some(0), ("test", "a"): some(1)}
-matrix = distance_matrix(keys, "means", most=20, replicates=20, seed=0)
+matrix = distance_matrix(keys, "means", most=20, n_resamples=20, seed=0)
 images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)
 pairs = similarity_rows("a", "real", {"mad": PAIRS["mad"](images[0], progress=print)}, 20,
-                        size=64, replicates=20, seed=0)
+                        size=64, n_resamples=20, seed=0)
 sets = {("train", "a"): images[0], ("test", "a"): images[1]}
-between = similarity_matrix(sets, "mad", {}, most=20, replicates=20, seed=0)
+between = similarity_matrix(sets, "mad", {}, most=20, n_resamples=20, seed=0)
 print(json.dumps([json.loads(t.to_json(orient="records"))
                   for t in (table[table["metric"] == "means"], matrix, pairs, between)]))
 """)

@@ -77,9 +77,9 @@ class EndsAfter:
     [
         {},
         {"lr_schedule": "plateau", "ema": None, "optimizer": "adam"},
-        {"lr_schedule": "linear", "accumulate": 2, "min_snr": 5.0},
+        {"lr_schedule": "linear", "gradient_accumulation": 2, "min_snr": 5.0},
         {"precision": "bf16", "augmentation": "isic2016"},
-        {"precision": "fp16", "noise": {"prediction": "epsilon", "schedule": "linear"}},
+        {"precision": "fp16", "schedule": {"prediction": "epsilon", "betas": "linear"}},
     ],
     ids=["warm-up", "plateau", "accumulated", "bf16", "fp16"],
 )

@@ -17,7 +17,7 @@ from meddiff.diffusion.model import build_schedule
 from meddiff.diffusion.samplers import ddim, ddpm, dpm_solver, respaced_times
 from meddiff.diffusion.sampling import clean_estimator
 
-LINEAR = {"timesteps": 1000, "schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
+LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 BARS = build_schedule(**LINEAR, prediction="epsilon").alphas_cumprod.double().tolist()
 MEAN, SPREAD = 0.2, 0.15
 SAMPLERS = {

@@ -141,7 +141,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sampling, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
-    compute = Compute(save_minutes=0)
+    compute = Compute(checkpoint_minutes=0)
     settings = SamplingSettings(images=7, sampler="ddim", steps=6, spacing="even")
     for _ in range(3):
         with pytest.raises(Ends):

@@ -9,7 +9,7 @@ from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
 from meddiff.reporting.show import show
 
 WINDOW = {"kernel_size": 2, "sigma": 1.5}
-SETTINGS = {"ssim": WINDOW, "ms_ssim": WINDOW, "replicates": 20}
+SETTINGS = {"ssim": WINDOW, "ms_ssim": WINDOW, "n_resamples": 20}
 PUBLISHED = {
     ("synthetic", "fid"): {"value": 5.9603},
     ("synthetic, black background", "ms_ssim"): {"value": 0.2345, "std": 0.2510},

@@ -14,8 +14,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.data.split import (
     LEAST,
     require_images,
-    split_audited,
-    split_study,
+    split_as_published,
+    split_leak_free,
     undersample,
 )
 
@@ -48,14 +48,14 @@ shares = st.sampled_from(
 )
 
 
-class TestAudited:
+class TestLeakFree:
     @settings(deadline=None)
     @given(groups_of_two_classes, shares, st.integers(0, 99), st.integers(0, 20))
     def test_whole_groups_each_image_once_fractions_met(
         self, groups: list[tuple[str, int]], fractions: dict[str, float], seed: int, copies: int
     ) -> None:
         table = table_of(groups, copies)
-        split = split_audited(table, fractions=fractions, seed=seed)
+        split = split_leak_free(table, fractions=fractions, seed=seed)
         kept = table["duplicate_of"].isna()
         assert split[~kept].isna().all()
         assert split[kept].isin(list(fractions)).all()
@@ -70,21 +70,21 @@ class TestAudited:
     @given(groups_of_two_classes, st.integers(0, 99), st.randoms())
     def test_row_order_does_not_matter(self, groups, seed: int, random) -> None:
         table = table_of(groups, 5)
-        split = split_audited(table, fractions=FRACTIONS, seed=seed)
+        split = split_leak_free(table, fractions=FRACTIONS, seed=seed)
         rows = list(table.index)
         random.shuffle(rows)
-        shuffled = split_audited(table.loc[rows], fractions=FRACTIONS, seed=seed)
+        shuffled = split_leak_free(table.loc[rows], fractions=FRACTIONS, seed=seed)
         pd.testing.assert_series_equal(shuffled.sort_index(), split, check_names=False)
 
     def test_the_numbers_of_the_groups_do_not_matter(self) -> None:
         table = table_of([("a", 3), ("b", 2)] * 20)
-        split = split_audited(table, fractions=FRACTIONS, seed=1)
+        split = split_leak_free(table, fractions=FRACTIONS, seed=1)
         renumbered = table.assign(group=1000 - 7 * table["group"])
-        assert split_audited(renumbered, fractions=FRACTIONS, seed=1).equals(split)
+        assert split_leak_free(renumbered, fractions=FRACTIONS, seed=1).equals(split)
 
     def test_single_images_meet_the_fractions_exactly(self) -> None:
         table = images(benign=900, malignant=100)
-        split = split_audited(table, fractions=FRACTIONS, seed=0)
+        split = split_leak_free(table, fractions=FRACTIONS, seed=0)
         assert Counter(zip(table["label"], split, strict=True)) == {
             ("benign", "train"): 720,
             ("benign", "validation"): 90,
@@ -97,12 +97,12 @@ class TestAudited:
     def test_large_groups_go_first(self) -> None:
         """Single images fill up what a large group leaves; the other way round it would spill."""
         table = table_of([("a", 1)] * 50 + [("a", 50)])
-        split = split_audited(table, fractions={"train": 0.5, "test": 0.5}, seed=0)
+        split = split_leak_free(table, fractions={"train": 0.5, "test": 0.5}, seed=0)
         assert split.value_counts().to_dict() == {"train": 50, "test": 50}
 
     def test_the_seed_changes_the_split_and_every_group_can_go_anywhere(self) -> None:
         table = images(benign=30, malignant=30)
-        splits = [split_audited(table, fractions=FRACTIONS, seed=seed) for seed in range(200)]
+        splits = [split_leak_free(table, fractions=FRACTIONS, seed=seed) for seed in range(200)]
         tested = sum((split == "test").to_numpy() for split in splits)
         low, high = binom.ppf([1e-5, 1 - 1e-5], 200, 0.1)
         assert low <= tested.min() and tested.max() <= high
@@ -113,34 +113,34 @@ class TestAudited:
         copies = pd.concat([table.iloc[[0]]] * 10).assign(duplicate_of=table.loc[0, "id"])
         copies["id"] = [f"copy{n}" for n in range(10)]
         together = pd.concat([table, copies], ignore_index=True)
-        alone = split_audited(table, fractions=FRACTIONS, seed=3)
-        assert split_audited(together, fractions=FRACTIONS, seed=3)[:20].equals(alone)
+        alone = split_leak_free(table, fractions=FRACTIONS, seed=3)
+        assert split_leak_free(together, fractions=FRACTIONS, seed=3)[:20].equals(alone)
 
     def test_too_few_groups(self) -> None:
         table = table_of([("benign", 1)] * 9 + [("malignant", 50)] * 2)
         with pytest.raises(MeddiffError, match=r"malignant has 2 groups of images.*at least 3"):
-            split_audited(table, fractions=FRACTIONS, seed=0)
+            split_leak_free(table, fractions=FRACTIONS, seed=0)
 
     def test_as_many_groups_as_splits_go_one_to_each(self) -> None:
         table = table_of([("benign", 5)] * 3 + [("malignant", 1)] * 30)
-        split = split_audited(table, fractions=FRACTIONS, seed=0)
+        split = split_leak_free(table, fractions=FRACTIONS, seed=0)
         assert sorted(split[table["label"] == "benign"].unique()) == ["test", "train", "validation"]
 
     def test_a_group_of_two_labels_stays_whole(self) -> None:
         table = table_of([("benign", 4)] * 10 + [("malignant", 2)] * 10)
         table.loc[[0, 1, 40], "group"] = 500
-        split = split_audited(table, fractions=FRACTIONS, seed=0)
+        split = split_leak_free(table, fractions=FRACTIONS, seed=0)
         assert split[[0, 1, 40]].nunique() == 1
 
 
-class TestStudy:
+class TestAsPublished:
     @settings(deadline=None)
     @given(st.integers(3, 200), st.integers(3, 50), shares, st.integers(0, 99))
     def test_each_class_is_divided_by_the_fractions(
         self, benign: int, malignant: int, fractions: dict[str, float], seed: int
     ) -> None:
         table = images(benign=benign, malignant=malignant)
-        split = split_study(table, fractions, seed)
+        split = split_as_published(table, fractions, seed)
         for label, count in (("benign", benign), ("malignant", malignant)):
             found = split[table["label"] == label].value_counts()
             assert found.sum() == count
@@ -150,38 +150,40 @@ class TestStudy:
 
     def test_it_is_blind_to_groups_and_duplicates(self) -> None:
         table = table_of([("a", 10)] * 20, duplicates=20)
-        split = split_study(table, FRACTIONS, 0)
+        split = split_as_published(table, FRACTIONS, 0)
         assert split.notna().all()
         assert split.groupby(table["group"]).nunique().max() > 1
 
     def test_row_order_does_not_matter(self) -> None:
         table = images(a=50, b=20)
-        shuffled = split_study(table.sample(frac=1, random_state=0), FRACTIONS, 5)
-        pd.testing.assert_series_equal(shuffled.sort_index(), split_study(table, FRACTIONS, 5))
+        shuffled = split_as_published(table.sample(frac=1, random_state=0), FRACTIONS, 5)
+        pd.testing.assert_series_equal(
+            shuffled.sort_index(), split_as_published(table, FRACTIONS, 5)
+        )
 
     def test_the_split_is_uniform_over_images(self) -> None:
         table = images(a=40)
         tested = sum(
-            (split_study(table, FRACTIONS, seed) == "test").to_numpy() for seed in range(300)
+            (split_as_published(table, FRACTIONS, seed) == "test").to_numpy() for seed in range(300)
         )
         assert chisquare(tested).pvalue > 1e-4
 
     def test_a_share_of_zero_leaves_the_split_out(self) -> None:
-        split = split_study(images(a=10), {"train": 0.9, "validation": 0.1, "test": 0}, 0)
+        split = split_as_published(images(a=10), {"train": 0.9, "validation": 0.1, "test": 0}, 0)
         assert split.value_counts().to_dict() == {"train": 9, "validation": 1}
 
     def test_too_few_images(self) -> None:
         with pytest.raises(MeddiffError, match=r"class b has 2 images.*at least 3"):
-            split_study(images(a=10, b=2), FRACTIONS, 0)
+            split_as_published(images(a=10, b=2), FRACTIONS, 0)
 
     @pytest.mark.parametrize(
         "fractions", [{"train": 0.8, "test": 0.1}, {"train": 1.2, "test": -0.2}, {}]
     )
     def test_fractions_must_sum_to_one(self, fractions: dict[str, float]) -> None:
         with pytest.raises(MeddiffError, match="sum to 1"):
-            split_study(images(a=10), fractions, 0)
+            split_as_published(images(a=10), fractions, 0)
         with pytest.raises(MeddiffError, match="sum to 1"):
-            split_audited(images(a=10), fractions=fractions, seed=0)
+            split_leak_free(images(a=10), fractions=fractions, seed=0)
 
 
 class TestUndersample:
@@ -275,10 +277,10 @@ class TestUndersample:
     def test_selection_is_independent_of_the_split(self) -> None:
         """One hash for both orders would select the images that the split put first."""
         table = images(a=4000)
-        table["split"] = split_study(table, {"train": 0.5, "test": 0.5}, 7)
+        table["split"] = split_as_published(table, {"train": 0.5, "test": 0.5}, 7)
         table.loc[:99, "label"] = "b"
         train = undersample(table, 7).query("split == 'train' and label == 'a'")
-        again = split_study(table, {"train": 0.25, "rest": 0.75}, 7)[train.index] == "train"
+        again = split_as_published(table, {"train": 0.25, "rest": 0.75}, 7)[train.index] == "train"
         rate = again[train["selected"]].mean() - again.mean()
         assert abs(rate) < 4 * math.sqrt(0.25 / train["selected"].sum())
 
@@ -362,7 +364,7 @@ class TestRequireImages:
     @settings(deadline=None, max_examples=50)
     @given(
         st.lists(st.integers(2, 30), min_size=2, max_size=2),
-        st.sampled_from(["study", "audited"]),
+        st.sampled_from(["as_published", "leak_free"]),
         st.integers(0, 9),
         st.sampled_from([{}, {"a": "all", "b": "all"}]),
     )
@@ -370,7 +372,7 @@ class TestRequireImages:
         self, sizes, protocol, seed, counts
     ) -> None:
         table = images(**dict(zip("ab", sizes, strict=True)))
-        divide = {"study": split_study, "audited": split_audited}[protocol]
+        divide = {"as_published": split_as_published, "leak_free": split_leak_free}[protocol]
         try:
             table["split"] = divide(table, fractions=FRACTIONS, seed=seed)
             table = undersample(table, seed, counts)

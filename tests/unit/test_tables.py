@@ -22,9 +22,9 @@ from meddiff.reporting.figures.matrices import heat_map
 from meddiff.reporting.show import show
 from meddiff.reporting.tables import table_5_1, table_5_2
 
-STAMP = {"data": "phantom", "scale": "smoke", "protocol": "audited", "seed": 0}
+STAMP = {"data": "phantom", "scale": "smoke", "protocol": "leak_free", "seed": 0}
 CLASSES = ["benign", "malignant"]
-DRAWN = {"replicates": 20, "seed": 0}
+DRAWN = {"n_resamples": 20, "seed": 0}
 PAIRS = {"ssim": np.array([0.2, 0.3, 0.4]), "ms_ssim": np.array([0.1, 0.2, 0.3])}
 
 
@@ -67,7 +67,7 @@ def test_intervals_of_scores_are_as_wide_as_fresh_test_sets_differ(classes):
         told = np.where(chance.random(1000) < 0.8, truth, chance.choice(classes, size=1000))
         return pd.DataFrame({"label": truth, "predicted": told})
 
-    found = classification_intervals(drawn(), classes, replicates=500, seed=0)
+    found = classification_intervals(drawn(), classes, n_resamples=500, seed=0)
     fresh = pd.DataFrame([classification_scores(drawn(), classes) for _ in range(200)])
     assert list(found) == list(fresh)
     for name, told in found.items():
@@ -77,7 +77,7 @@ def test_intervals_of_scores_are_as_wide_as_fresh_test_sets_differ(classes):
 
 
 def test_a_perfect_classifier_may_still_err():
-    found = classification_intervals(told(20, 0, 0, 20), CLASSES, replicates=20, seed=0)
+    found = classification_intervals(told(20, 0, 0, 20), CLASSES, n_resamples=20, seed=0)
     assert found["accuracy"].value == found["accuracy"].high == 1
     # Wilson's lower end for k = n is n / (n + 1.96²).
     assert found["accuracy"].low == pytest.approx(40 / (40 + 1.959964**2))
@@ -93,7 +93,7 @@ def test_perfect_means_over_classes_have_intervals_too():
     for n in (10, 100):
         truth = pd.Series(list("abc") * n)
         perfect = pd.DataFrame({"label": truth, "predicted": truth})
-        found = classification_intervals(perfect, list("abc"), replicates=400, seed=0)
+        found = classification_intervals(perfect, list("abc"), n_resamples=400, seed=0)
         lows.append([found[name].low for name in ("precision", "recall", "f1")])
         assert all(score.value == score.high == 1 for score in found.values())
     assert all(0.75 < low < 0.97 for low in lows[0])
@@ -187,7 +187,7 @@ def test_more_real_images_score_one_whatever_the_number(real):
 
 
 def test_halves_of_the_reference_are_no_easier_than_all_of_it():
-    """As under `study`: the floor's images are a part of the reference."""
+    """As under `as_published`: the floor's images are a part of the reference."""
     scores = []
     for seed in range(6):
         reference = draws(3 * seed, 80, 200)
@@ -234,7 +234,7 @@ def test_a_number_of_parts_moves_less_with_the_seed_than_its_interval_allows():
     reference = {"a": draws(0, 51, 20)["benign"]}
     sets = {"synthetic": {"a": draws(1, 70, 20, shift=0.2)["benign"]},
             "noise": {"a": draws(2, 60, 20, shift=2)["benign"]}}  # fmt: skip
-    seeds = [distance_rows("x", reference, sets, replicates=60, seed=seed) for seed in range(8)]
+    seeds = [distance_rows("x", reference, sets, n_resamples=60, seed=seed) for seed in range(8)]
     for name in ("value", "matched", "score"):
         start = "" if name == "value" else f"{name}_"
         values = np.array([rows[name] for rows in seeds], float)
@@ -303,7 +303,7 @@ def test_intervals_of_cover_hold_its_expected_value():
     for seed in range(40):
         sets = {"synthetic": {"a": draws(2 * seed, 60, 12, shift=0.3)["benign"]}}
         rows = distance_rows("x", {"a": draws(2 * seed + 1, 60, 12)["benign"]}, sets,
-                             replicates=40, seed=0).set_index(["image_set", "metric"])  # fmt: skip
+                             n_resamples=40, seed=0).set_index(["image_set", "metric"])  # fmt: skip
         told = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
         values.append(told["value"])
         ends.append(told[["ci_low", "ci_high"]])
@@ -490,7 +490,7 @@ def third_table(path):
         for arm, (n, m) in counts.items()
     ]
     pd.concat(parts).to_csv(path, index=False)
-    scored = score_arms(read_runs([path]), CLASSES, specificity=0.9, replicates=20, seed=0)
+    scored = score_arms(read_runs([path]), CLASSES, specificity=0.9, n_resamples=20, seed=0)
     return arms_table(scored)
 
 
@@ -538,7 +538,7 @@ def test_metrics_read_as_dvc_shows_them(table, tmp_path):
 def test_show_prints_the_studys_shape(table, tmp_path):
     write_table(table, tmp_path / "table_5_2.csv", STAMP)
     text = show(tmp_path / "table_5_2.csv")
-    assert "data phantom, scale smoke, protocol audited" in text
+    assert "data phantom, scale smoke, protocol leak_free" in text
     assert "0.3 ± 0.08" in text and "FID resnet50 (4-d)" in text
     assert "unet: no masks" in text and "resnet50: from scratch" in text
     assert "NaN" not in text

@@ -12,7 +12,7 @@ from meddiff.metrics.intervals import Estimate
 from meddiff.reporting.pages import page
 
 CLASSES = ["benign", "malignant"]
-STAMP = {"data": "phantom", "scale": "demo", "protocol": "audited", "seed": 0}
+STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
 
 
 def scored(rates: dict[str, float], n: int = 200, seeds: int = 5, classes=CLASSES, validation=0.5):
@@ -41,7 +41,7 @@ def scored(rates: dict[str, float], n: int = 200, seeds: int = 5, classes=CLASSE
             other = np.where(shown, test["label"], "another")
             parts += [test, test.assign(set="validation", predicted=other)]
     table = pd.concat(parts, ignore_index=True)
-    return score_arms(table, classes, specificity=0.9, replicates=100, seed=0)
+    return score_arms(table, classes, specificity=0.9, n_resamples=100, seed=0)
 
 
 def evidence(**changes) -> Evidence:
@@ -101,7 +101,7 @@ def test_help_that_copies_give_as_well_is_no_praise():
 def test_one_training_claims_nothing():
     found = scored({"real": 0.8, "synthetic": 0.8, "mixed": 0.9}, seeds=1)
     text = verdict(found, evidence())
-    assert "is not known" in text and "of which there was one" in text
+    assert "is not known" in text and "`cas.n_repeats`" in text
     assert "**Synthetic images can" not in text and "they help:" not in text
 
 

@@ -16,7 +16,7 @@ CAS = "Training on synthetic images"
 SCORING = {
     "classes": CLASSES,
     "specificity": cfg.cas.specificity,
-    "replicates": cfg.metrics.replicates,
+    "n_resamples": cfg.metrics.n_resamples,
     "stamp": STAMP,
 }
 
@@ -39,7 +39,7 @@ rule cas_arms:
         gpu=lambda wildcards: 0 if wildcards.classifier == HOG_SVM else GPU,
     params:
         settings=cas_settings,
-        repetitions=cfg.cas.seeds,
+        repetitions=cfg.cas.n_repeats,
         equal_steps=not STUDY,
         classes=CLASSES,
         seed=cfg.seed,
@@ -74,7 +74,7 @@ use rule sample as more_samples with:
     params:
         settings=lambda wildcards: {
             **sampling_settings(wildcards),
-            "images": cfg.cas.dose.images,
+            "images": cfg.cas.dose.max_synthetic_per_class,
         },
         first=cfg.sampling.images,
         seed=cfg.seed,
@@ -85,7 +85,7 @@ rule cas_doses:
     input:
         **CAS_IMAGES,
         more=(
-            lesions(["more"], CLASSES) if (cfg.cas.dose.images or 0) > cfg.sampling.images else []
+            lesions(["more"], CLASSES) if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images else []
         ),
     output:
         "cas/doses.csv",
@@ -95,7 +95,7 @@ rule cas_doses:
         gpu=GPU,
     params:
         settings=dose_settings(),
-        repetitions=cfg.cas.dose.seeds,
+        repetitions=cfg.cas.dose.n_repeats,
         classes=CLASSES,
         seed=cfg.seed,
     script:
@@ -151,7 +151,7 @@ rule verdict:
         ),
     params:
         **SCORING,
-        margin=cfg.cas.margin,
+        margin=cfg.cas.non_inferiority_margin,
         imported=[name for name in CLASSES if name in IMPORTED],
     script:
         "../scripts/verdict.py"

@@ -54,7 +54,7 @@ except MeddiffError as error:
 
 CLASSES = cfg.data.classes
 # Settings of `cas` that change no training: how often, what else there is, how results are judged.
-JUDGED = {"classifiers", "seeds", "specificity", "margin"}
+JUDGED = {"classifiers", "n_repeats", "specificity", "non_inferiority_margin"}
 # The class of section 5.1; no lesion may be called so.
 HAND = "hand"
 DDPM_FIGURES = ["curves", "previews", "denoising"]
@@ -78,8 +78,8 @@ EXTRACTORS = TRAINED + PUBLISHED
 ORIGIN = "phantom" if SOURCE == "phantom" else "published"
 EDITIONS = list(cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.editions)
 FOLDER = cfg.data.folder
-# The study trained its DDPMs on all images and compared with them; audited keeps the test images out.
-STUDY = cfg.protocol == "study"
+# The study trained its DDPMs on all images and compared with them; leak_free keeps the test images out.
+STUDY = cfg.protocol == "as_published"
 DDPM_SETS = SPLITS if STUDY else ["train"]
 REFERENCE_SETS = SPLITS if STUDY else ["test"]
 
@@ -244,7 +244,7 @@ def ddpm_images(wildcards):
 
 
 def ddpm_validation(wildcards):
-    """Images of a DDPM's validation loss; under `study` it has learnt from them, too."""
+    """Images of a DDPM's validation loss; under `as_published` it has learnt from them, too."""
     if wildcards.cls == HAND:
         return ["data/hand/validation/hand.npy"]
     return lesions(["validation"], wildcards.cls)
@@ -291,7 +291,7 @@ def cas_settings(wildcards):
 def dose_settings():
     """What the trainings of the dose-response depend on."""
     return cfg.cas.model_dump(
-        exclude={"arms": True, "hog_svm": True, "dose": {"seeds", "images"}}
+        exclude={"arms": True, "hog_svm": True, "dose": {"n_repeats", "max_synthetic_per_class"}}
         | dict.fromkeys(JUDGED, True)
     )
 

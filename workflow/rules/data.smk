@@ -56,7 +56,7 @@ rule split:
     params:
         # Hand radiographs have no patients; the study split them at random.
         protocol=lambda wildcards: (
-            "study" if wildcards.dataset == HAND else cfg.protocol
+            "as_published" if wildcards.dataset == HAND else cfg.protocol
         ),
         fractions=fractions,
         counts=lambda wildcards: {} if wildcards.dataset == HAND else cfg.kept,

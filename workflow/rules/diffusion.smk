@@ -42,7 +42,7 @@ rule import_ddpm:
         cls=one_of(IMPORTED),
     params:
         settings=lambda wildcards: ddpm_settings(wildcards).model_dump(
-            include={"network", "noise"}
+            include={"network", "schedule"}
         ),
         size=cfg.data.size,
         channels=3,

@@ -133,7 +133,7 @@ rule table_5_1:
     params:
         classes=CLASSES,
         names=CLASSIFIERS,
-        replicates=cfg.metrics.replicates,
+        n_resamples=cfg.metrics.n_resamples,
         notes={} if HAS_MASKS else NO_MASKS,
         stamp=STAMP,
     script:

@@ -31,7 +31,7 @@ rule distances:
         "metrics/distances/{extractor}.csv",
     params:
         classes=CLASSES,
-        replicates=cfg.metrics.replicates,
+        n_resamples=cfg.metrics.n_resamples,
         seed=cfg.seed,
     script:
         "../scripts/distances.py"
@@ -101,7 +101,7 @@ rule distance_matrix:
         },
     params:
         images=cfg.sampling.images,
-        replicates=cfg.metrics.replicates,
+        n_resamples=cfg.metrics.n_resamples,
         stamp=STAMP,
     script:
         "../scripts/distance_matrix.py"
@@ -123,7 +123,7 @@ rule similarity_matrix:
     params:
         window=lambda wildcards: cfg.metrics.model_dump().get(wildcards.similarity, {}),
         images=cfg.sampling.images,
-        replicates=cfg.metrics.replicates,
+        n_resamples=cfg.metrics.n_resamples,
         stamp=STAMP,
     script:
         "../scripts/similarity_matrix.py"

@@ -18,7 +18,7 @@ with job(snakemake):
             sets,
             metric,
             most=params.images,
-            replicates=params.replicates,
+            n_resamples=params.n_resamples,
             seed=params.stamp["seed"],
         )
         write_table(matrix, target, params.stamp)

@@ -26,7 +26,7 @@ with job(snakemake):
         snakemake.wildcards.extractor,
         reference,
         scored,
-        replicates=params.replicates,
+        n_resamples=params.n_resamples,
         seed=params.seed,
     )
     write_csv(rows, snakemake.output[0])

@@ -12,7 +12,7 @@ with job(snakemake):
         DOSE,
         params.classes,
         specificity=params.specificity,
-        replicates=params.replicates,
+        n_resamples=params.n_resamples,
         seed=params.stamp["seed"],
     )
     table = doses_table(scored, params.fractions, params.ratios)

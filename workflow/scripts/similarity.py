@@ -24,7 +24,7 @@ with job(snakemake):
         pairs,
         len(images),
         size=min(images.shape[1:3]),
-        replicates=params.settings["replicates"],
+        n_resamples=params.settings["n_resamples"],
         seed=params.seed,
     )
     write_csv(rows, snakemake.output[0])

@@ -17,7 +17,7 @@ with job(snakemake):
             metric,
             params.window,
             most=params.images,
-            replicates=params.replicates,
+            n_resamples=params.n_resamples,
             seed=params.stamp["seed"],
             progress=progress.reach,
         )

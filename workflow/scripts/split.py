@@ -2,13 +2,13 @@
 
 from meddiff.core.files import atomic_write
 from meddiff.data.index import read_table, write_table
-from meddiff.data.split import require_images, split_audited, split_study, undersample
+from meddiff.data.split import require_images, split_as_published, split_leak_free, undersample
 from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):
     index = read_table(snakemake.input[0])
-    divide = {"audited": split_audited, "study": split_study}[params.protocol]
+    divide = {"leak_free": split_leak_free, "as_published": split_as_published}[params.protocol]
     index["split"] = divide(index, fractions=params.fractions, seed=params.seed)
     table = undersample(index, params.seed, params.counts)
     shares = "data.hand" if snakemake.wildcards.dataset == "hand" else "split"

@@ -16,7 +16,7 @@ with job(snakemake):
         segmentation,
         params.classes,
         notes,
-        replicates=params.replicates,
+        n_resamples=params.n_resamples,
         seed=params.stamp["seed"],
     )
     write_table(table, snakemake.output.table, params.stamp)

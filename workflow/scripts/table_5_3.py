@@ -10,7 +10,7 @@ with job(snakemake):
         read_runs(snakemake.input),
         params.classes,
         specificity=params.specificity,
-        replicates=params.replicates,
+        n_resamples=params.n_resamples,
         seed=params.stamp["seed"],
     )
     table = arms_table(scored)

@@ -19,7 +19,7 @@ with job(snakemake):
             predictions,
             params.classes,
             specificity=params.specificity,
-            replicates=params.replicates,
+            n_resamples=params.n_resamples,
             seed=params.stamp["seed"],
         ),
         Evidence(

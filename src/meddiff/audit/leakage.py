@@ -7,10 +7,10 @@ import pandas as pd
 from meddiff.core.errors import MeddiffError
 from meddiff.data.segmentation import is_among, official_split, without_test_lesions
 from meddiff.data.settings import Count
-from meddiff.data.split import split_audited, split_study, undersample
+from meddiff.data.split import split_as_published, split_leak_free, undersample
 
-SPLITTERS = {"study": split_study, "audited": split_audited}
-TRAINED_ON = {"study": ("train", "validation", "test"), "audited": ("train",)}
+SPLITTERS = {"as_published": split_as_published, "leak_free": split_leak_free}
+TRAINED_ON = {"as_published": ("train", "validation", "test"), "leak_free": ("train",)}
 """Splits that the DDPMs learn from."""
 COLUMNS = [
     "protocol",
@@ -108,7 +108,7 @@ def _unet_row(
     """Count the test images that are photographs which the U-Net learns from."""
     if official:
         split = official_split(segmentation)
-        if protocol == "audited":
+        if protocol == "leak_free":
             split = without_test_lesions(segmentation, table)["split"]
         learnt = segmentation[split == "train"]
     else:

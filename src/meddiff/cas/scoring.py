@@ -71,7 +71,7 @@ def score_cells(
     classes: Sequence[str],
     *,
     specificity: float,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> Scored:
     """Score predictions of `meddiff.cas.experiment`.
@@ -81,7 +81,7 @@ def score_cells(
         cells: columns that tell a cell, e.g. arm.
         classes: class names, the positive one of two last.
         specificity: that the threshold of the sensitivity is to reach on the validation images.
-        replicates: random half-samples of the test images.
+        n_resamples: random half-samples of the test images.
         seed: fixes them.
     """
     places = {name: place for place, name in enumerate(classes)}
@@ -90,7 +90,7 @@ def score_cells(
     predictions, chosen_on = predictions[tested], predictions[~tested]
     first = next(table for _, table in predictions.groupby([*cells, "repetition"], sort=False))
     labels = first["label"].map(places).to_numpy(int)
-    weights = image_halves(labels, first["group"].tolist(), replicates=replicates, seed=seed)
+    weights = image_halves(labels, first["group"].tolist(), n_resamples=n_resamples, seed=seed)
     values: dict[Hashable, dict[Score, np.ndarray]] = {}
     halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
     told: dict[Hashable, dict[str, Any]] = {}

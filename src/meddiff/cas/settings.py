@@ -34,10 +34,10 @@ class Dose(Section):
     ratios: list[Ratio] = Field(default=[0, 0.5, 1, 4], min_length=2)
     """Synthetic images for each of these real ones; begins with 0, which others are compared
     with."""
-    images: PositiveInt | None = 300
+    max_synthetic_per_class: PositiveInt | None = 300
     """Synthetic images a class for this, those of `sampling` among them; null takes those alone.
     Cells that need more stay empty."""
-    seeds: PositiveInt = 3
+    n_repeats: PositiveInt = 3
     """Repetitions with different seeds and real images."""
 
     @field_validator("fractions", "ratios")
@@ -58,7 +58,7 @@ class Dose(Section):
 class Cas(Optimisation):
     """Classification accuracy score: classifiers trained on each arm, tested on real images.
 
-    Under `protocol: audited` every arm gets as many optimiser steps as `real`.
+    Under `protocol: leak_free` every arm gets as many optimiser steps as `real`.
     """
 
     steps: PositiveInt | None = 100
@@ -77,11 +77,11 @@ class Cas(Optimisation):
     `mixed` is real and synthetic; `augmented` has turned and
     recoloured copies of real images in place of the synthetic ones, `oversampled` repeats real
     ones; `shuffled` is real with labels shuffled."""
-    seeds: PositiveInt = 5
+    n_repeats: PositiveInt = 5
     """Repetitions with different seeds."""
     specificity: Share = 0.9
     """Specificity that the threshold of `sensitivity` reaches on the validation images."""
-    margin: Share = 0.05
+    non_inferiority_margin: Share = 0.05
     """Difference of a score that does not matter: what is worse by less can replace."""
     hog_svm: HogSvm = HogSvm()
     dose: Dose = Dose()

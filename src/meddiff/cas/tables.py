@@ -29,13 +29,13 @@ def score_arms(
     classes: Sequence[str],
     *,
     specificity: float,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> dict[str, Scored]:
     """Return the scores of every arm, by classifier; arguments as of `score_cells`."""
     return {
         str(name): score_cells(
-            rows, ["arm"], classes, specificity=specificity, replicates=replicates, seed=seed
+            rows, ["arm"], classes, specificity=specificity, n_resamples=n_resamples, seed=seed
         )
         for name, rows in predictions.groupby("classifier", sort=False)
     }
@@ -69,7 +69,7 @@ def doses_table(
             "ratio": ratio,
             "metric": ACCURACY[0],
             "class": ACCURACY[1],
-            "note": "needs more synthetic images than there are: raise cas.dose.images",
+            "note": "too few synthetic images: raise cas.dose.max_synthetic_per_class",
         }
         for fraction in fractions
         for ratio in ratios

@@ -308,7 +308,7 @@ def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> str:
     trainings = (
         f"that of the {seeds} trainings of each classifier, but"
         if seeds > 1
-        else "neither that of training a classifier again, of which there was one (`cas.seeds`),"
+        else "neither that of training a classifier again, done once (`cas.n_repeats`),"
     )
     lines = [
         "## What this evidence does not cover",
@@ -341,7 +341,7 @@ def _reading(evidence: Evidence) -> str:
             "",
             "Numbers stand with 95 % intervals. Differences are taken training by training and "
             f"image by image. A difference below {evidence.margin:g} is held not to matter "
-            "(`cas.margin`).",
+            "(`cas.non_inferiority_margin`).",
             "",
             f"- *yes*: at worst {evidence.margin:g} below real images; *no*: more below for sure; "
             "*worse*: below for sure, by more or less than that.",

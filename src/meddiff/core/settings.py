@@ -86,7 +86,7 @@ class Compute(Section):
     compile: bool = False
     """Compile DDPMs with torch.compile: takes a minute or two, then they train and draw faster.
     Changes results by rounding."""
-    save_minutes: float = Field(default=10, ge=0)
+    checkpoint_minutes: float = Field(default=10, ge=0)
     """Minutes between the states from which a killed training or sampling goes on."""
     tensorboard: bool = False
     """Write the trainings' curves and previews to `logs/tensorboard`; needs tensorboardX."""

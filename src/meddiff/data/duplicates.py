@@ -316,6 +316,6 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
         )
     if mixed := int((groups.nunique() > 1).sum()):
         log.info(
-            "%d groups carry more than one label; the audited protocol keeps each in one split",
+            "%d groups carry more than one label; `leak_free` keeps each in one split",
             mixed,
         )

@@ -150,7 +150,7 @@ class Split(Section):
     validation: Share = 0.1
     """Share of the validation set."""
     test: Share = 0.15
-    """Share of the test set, never seen by a DDPM or a classifier under `audited`."""
+    """Share of the test set, never seen by a DDPM or a classifier under `leak_free`."""
 
     @model_validator(mode="after")
     def _something_remains(self) -> "Split":

@@ -23,7 +23,7 @@ LEAST = 2
 take two at least, of training, validation and test images alike."""
 
 
-def split_audited(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: int) -> pd.Series:
+def split_leak_free(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: int) -> pd.Series:
     """Split by group, so that no patient, lesion or duplicate stands on both sides.
 
     Duplicates are dropped first. Whole groups, the largest first and else in random order, then go
@@ -56,7 +56,7 @@ def split_audited(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: 
     return split
 
 
-def split_study(index: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
+def split_as_published(index: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
     """Split image by image within each class, blind to patients and duplicates, as the study did.
 
     Args:

@@ -89,7 +89,7 @@ def augment_once(images: np.ndarray, settings: AugmentationSettings, *key: int |
     """Return uint8 (N,H,W,C) changed at random, the same way every time for the same key."""
     unit = to_unit_range(torch.from_numpy(np.array(images)))
     changed = augment(unit, np.arange(len(images)), settings, *key)
-    return to_uint8(changed, zero_centred=False).numpy()
+    return to_uint8(changed, pixel_range=(0, 1)).numpy()
 
 
 def draw_changes(rows: np.ndarray, settings: AugmentationSettings, *key: int | str) -> Changes:

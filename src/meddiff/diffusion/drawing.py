@@ -73,5 +73,5 @@ def draw_shard(
             members,
             seed=seed,
             name=name,
-            checkpointer=Checkpointer(file, 60 * compute.save_minutes),
+            checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
         )

@@ -131,7 +131,7 @@ def run_worker(job: DdpmJob) -> None:
             name=job.name,
             validation=load_images(job.validation) if job.validation else None,
             runtime=runtime,
-            checkpointer=Checkpointer(file, 60 * compute.save_minutes),
+            checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
             compiled=compute.compile,
             callbacks=tuple(callbacks),
         )

@@ -35,13 +35,13 @@ def build_network(
 
 
 def build_schedule(
-    *, timesteps: int, schedule: str, beta_start: float, beta_end: float, prediction: str
+    *, timesteps: int, betas: str, beta_start: float, beta_end: float, prediction: str
 ) -> DDPMScheduler:
     """Return MONAI's DDPM scheduler.
 
     Args:
         timesteps: steps T of the forward process.
-        schedule: "linear" variances (Ho et al. 2020, section 4) or "cosine" (Nichol and Dhariwal
+        betas: "linear" variances (Ho et al. 2020, section 4) or "cosine" (Nichol and Dhariwal
             2021, eq. 17).
         beta_start: first variance of the linear schedule.
         beta_end: last variance of the linear schedule.
@@ -50,7 +50,7 @@ def build_schedule(
     bounds: dict[str, Any] = {"beta_start": beta_start, "beta_end": beta_end}
     return DDPMScheduler(
         num_train_timesteps=timesteps,
-        schedule={"linear": "linear_beta", "cosine": "cosine"}[schedule],
+        schedule={"linear": "linear_beta", "cosine": "cosine"}[betas],
         prediction_type=prediction,
-        **(bounds if schedule == "linear" else {}),
+        **(bounds if betas == "linear" else {}),
     )

@@ -4,6 +4,8 @@ They record that training, so that an edit of the samplers is no reason to train
 training depends on stops short of this module (`meddiff.workflow.provenance.fingerprint`).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from monai.networks.schedulers import DDPMScheduler
 from torch import nn
@@ -18,7 +20,7 @@ def draw_previews(
     shape: tuple[int, int, int],
     settings: PreviewSettings,
     *,
-    zero_centred: bool,
+    pixel_range: Sequence[int],
     seed: int,
     name: str,
 ) -> np.ndarray:
@@ -29,10 +31,10 @@ def draw_previews(
         schedule: its forward process.
         shape: (C, H, W) of an image.
         settings: how many, and how.
-        zero_centred: whether the net's range is [-1, 1] or [0, 1].
+        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         seed: seed of the run.
         name: class.
     """
-    model = Ddpm(network, schedule, shape, zero_centred, block=settings.images)
+    model = Ddpm(network, schedule, shape, pixel_range, block=settings.images)
     (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
     return images

@@ -46,14 +46,14 @@ class Ddpm:
         network: the denoising net.
         schedule: its forward process.
         shape: (C, H, W) of an image.
-        zero_centred: whether the net's range is [-1, 1] or [0, 1].
+        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         block: images that the net sees at once, always.
     """
 
     network: nn.Module
     schedule: DDPMScheduler
     shape: tuple[int, int, int]
-    zero_centred: bool
+    pixel_range: Sequence[int]
     block: int
 
 
@@ -91,9 +91,8 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:
         network.compile(dynamic=False)
-    noise = trained.noise
-    schedule = build_schedule(**noise.model_dump(exclude={"zero_centred"}))
-    return Ddpm(network, schedule, shape, noise.zero_centred, block_of(about["size"]))
+    schedule = build_schedule(**trained.schedule.model_dump(exclude={"pixel_range"}))
+    return Ddpm(network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"]))
 
 
 def sample_images(
@@ -163,7 +162,7 @@ def denoising_strip(
     strips = []
     for block in _blocks(members, model.block):
         shown = [
-            to_uint8(images, model.zero_centred).cpu().numpy()
+            to_uint8(images, model.pixel_range).cpu().numpy()
             for step, images in enumerate(trajectory(model, settings, block, seed=seed, name=name))
             for _ in range(int((wanted == step).sum()))
         ]
@@ -194,7 +193,7 @@ def sample(
     for block in _blocks(members, model.block):
         # Only the last are kept, where a list would hold those of every step.
         images = deque(trajectory(model, settings, block, seed=seed, name=name), maxlen=1).pop()
-        yield to_uint8(images, model.zero_centred).cpu().numpy()
+        yield to_uint8(images, model.pixel_range).cpu().numpy()
 
 
 @torch.no_grad()

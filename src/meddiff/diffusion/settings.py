@@ -3,13 +3,32 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from meddiff.core.settings import ClassName, Duration, Fraction, Precision, Section
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+PIXEL_RANGES = [[-1, 1], [0, 1]]
 AugmentationName = Literal["none", "hand", "isic2016"]
+
+
+def _in_use(pixel_range: list[int]) -> list[int]:
+    if pixel_range not in PIXEL_RANGES:
+        raise ValueError("give [-1, 1] or [0, 1]")
+    return pixel_range
+
+
+PixelRange = Annotated[
+    list[int], AfterValidator(_in_use), Field(json_schema_extra={"enum": PIXEL_RANGES})
+]
 
 
 class NetworkSettings(Section):
@@ -43,15 +62,15 @@ class ScheduleSettings(Section):
 
     timesteps: PositiveInt = 1000
     """Steps T of the forward process."""
-    schedule: Literal["linear", "cosine"] = "cosine"
+    betas: Literal["linear", "cosine"] = "cosine"
     """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal
     2021) spends fewer steps on images that are all noise, which small images gain from."""
     beta_start: PositiveFloat = 1e-4
     """First variance of the linear schedule."""
     beta_end: PositiveFloat = 2e-2
     """Last variance of the linear schedule."""
-    zero_centred: bool = True
-    """Pixels in [-1, 1]; the study's are in [0, 1]."""
+    pixel_range: PixelRange = [-1, 1]
+    """Range of the pixels that the net sees: [-1, 1], or [0, 1] as in the study."""
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     """What the net predicts: noise as in the study, the velocity (Salimans and Ho 2022), which
     gives good images in far fewer steps, or the clean image."""
@@ -110,16 +129,16 @@ class ClassSettings(Section):
     """Epochs of this class's DDPM."""
     checkpoint: str | None = None
     """A DDPM trained elsewhere, to take over instead of training one: weights of
-    `monai-generative` or MONAI (.pt, .safetensors). Needs `network` and `noise`."""
+    `monai-generative` or MONAI (.pt, .safetensors). Needs `network` and `schedule`."""
     network: NetworkSettings | None = None
     """The net of this class's DDPM."""
-    noise: ScheduleSettings | None = None
+    schedule: ScheduleSettings | None = None
     """The forward process of this class's DDPM. Weights do not tell what it was."""
 
     @model_validator(mode="after")
     def _imports_are_told(self) -> "ClassSettings":
-        if self.checkpoint and not (self.network and self.noise):
-            raise ValueError("checkpoint needs network and noise: those it was trained with")
+        if self.checkpoint and not (self.network and self.schedule):
+            raise ValueError("checkpoint needs network and schedule: those it was trained with")
         return self
 
 
@@ -128,7 +147,7 @@ class DdpmSettings(Duration):
 
     steps: PositiveInt | None = 900
     network: NetworkSettings = NetworkSettings()
-    noise: ScheduleSettings = ScheduleSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     augmentation: AugmentationName | AugmentationSettings = "none"
     """Random changes of training images, drawn anew each epoch; validation images do not change.
     `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5, inversion 0.25.
@@ -138,7 +157,7 @@ class DdpmSettings(Duration):
     """Change every image once and for all, validation images too, as the study did."""
     batch_size: PositiveInt = 16
     """Images a forward pass."""
-    accumulate: PositiveInt = 1
+    gradient_accumulation: PositiveInt = 1
     """Forward passes an optimiser step; the effective batch is the product."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """Optimiser, with torch's defaults but for the learning rate."""
@@ -186,7 +205,7 @@ class DiffusionSettings(DdpmSettings):
         values = self.model_dump(exclude={"classes"})
         if override.epochs is not None:
             values |= {"epochs": override.epochs, "steps": None}
-        for key in ("network", "noise"):
+        for key in ("network", "schedule"):
             if own := getattr(override, key):
                 values[key] = own.model_dump()
         return DiffusionSettings.model_validate(values)

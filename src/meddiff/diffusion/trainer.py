@@ -93,7 +93,7 @@ class DdpmTrainer:
         optimizer: Optimizer = kind(self._network.parameters(), lr=settings.lr, fused=fused)
         self._optimizer = optimizer
         self._parallel, self._stepper = runtime.fabric.setup(self._network, optimizer)
-        self._schedule = build_schedule(**settings.noise.model_dump(exclude={"zero_centred"}))
+        self._schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
         self._limit = EXPLODED * largest_loss(self._schedule, settings.min_snr)
         self._augmentation = resolve_augmentation(settings.augmentation)
         if settings.augment_once:
@@ -104,7 +104,7 @@ class DdpmTrainer:
             self._augmentation = AugmentationSettings()
         self._pixels = self._as_pixels(images)
         self._held_out = None if validation is None else self._as_pixels(validation)
-        self._group = settings.batch_size * settings.accumulate
+        self._group = settings.batch_size * settings.gradient_accumulation
         self.steps = count_steps(settings, len(images), self._group)
         self._step_lr, self._epoch_lr = _lr_schedules(optimizer, settings, self.steps)
         self._history = History()
@@ -281,13 +281,13 @@ class DdpmTrainer:
         members = self._pixels[torch.from_numpy(batch.members).to(self._device)]
         key = (self._seed, "augmentation", self.name, batch.epoch)
         unit = augment(to_unit_range(members), batch.members, self._augmentation, *key)
-        return to_model_range(unit, self._settings.noise.zero_centred)
+        return to_model_range(unit, self._settings.schedule.pixel_range)
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
         """Loss of the weights that are sampled from, with the same times and noise every time."""
         assert self._held_out is not None
-        clean = to_model_range(to_unit_range(self._held_out), self._settings.noise.zero_centred)
+        clean = to_model_range(to_unit_range(self._held_out), self._settings.schedule.pixel_range)
         network = self._sampled.eval()
         parts = self._parts(clean, stream_seed(self._seed, "validation", self.name))
         mine = sum(self._loss(network, part).item() * weight for weight, part in parts)
@@ -302,7 +302,7 @@ class DdpmTrainer:
             self._schedule,
             (channels, side, side),
             self._settings.preview,
-            zero_centred=self._settings.noise.zero_centred,
+            pixel_range=self._settings.schedule.pixel_range,
             seed=self._seed,
             name=self._short,
         )

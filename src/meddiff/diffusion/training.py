@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 SETTLED = 20
 """Steps after which losses are read at the latest: each reading makes a GPU wait."""
 LACKS_MEMORY = (
-    "lower diffusion.batch_size and raise diffusion.accumulate as much, which changes results "
-    "by rounding only, or lower diffusion.network.channels"
+    "lower diffusion.batch_size and raise diffusion.gradient_accumulation as much, which changes "
+    "results by rounding only, or lower diffusion.network.channels"
 )
 
 

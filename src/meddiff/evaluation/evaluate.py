@@ -72,7 +72,7 @@ def evaluate(
     probabilities: Mapping[str, Features] = {},
     unseen: np.ndarray | None = None,
     most: int = 500,
-    replicates: int = 200,
+    n_resamples: int = 200,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return every score of synthetic images, as plain data.
@@ -86,7 +86,7 @@ def evaluate(
         unseen: real images that the generator has not learnt from, if it has from `real`: without
             them nothing can be said of copies.
         most: images of each set whose pairs SSIM and MS-SSIM take, drawn at random.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: fixes what is drawn.
 
     Returns:
@@ -99,9 +99,9 @@ def evaluate(
         but that of `nearest`.
 
     Raises:
-        MeddiffError: the sets differ in size or channels, or `most` or `replicates` is below 4.
+        MeddiffError: the sets differ in size or channels, or `most` or `n_resamples` is below 4.
     """
-    for name, number in (("most", most), ("replicates", replicates)):
+    for name, number in (("most", most), ("n_resamples", n_resamples)):
         if not isinstance(number, Integral) or number < HALVED:
             raise MeddiffError(f"{name} is {number}: it must be a whole number, 4 or more")
     sets = {"real": real, "synthetic": synthetic}
@@ -124,10 +124,10 @@ def evaluate(
                 found[key] = features(images)
                 progress.advance()
             rows += _feature_scores(
-                name, found, probabilities.get(name), replicates, seed, progress.advance
+                name, found, probabilities.get(name), n_resamples, seed, progress.advance
             )
         for key, images in sets.items():
-            rows += _similarities(key, images[:most], replicates, seed, progress)
+            rows += _similarities(key, images[:most], n_resamples, seed, progress)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype(object)
     reasons = {metric: too_small(metric, min(real.shape[1:3])) for metric in PAIRS}
     return {
@@ -234,7 +234,7 @@ def _feature_scores(
     extractor: str,
     found: Mapping[str, np.ndarray],
     classify: Features | None,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     progress: Callable[[], None],
 ) -> list[dict[str, Any]]:
@@ -242,7 +242,7 @@ def _feature_scores(
     real, synthetic = found["real"], found["synthetic"]
     scored = {key: {"all": found[key]} for key in ("synthetic", "noise")}
     table = distance_rows(
-        extractor, {"all": real}, scored, replicates=replicates, seed=seed, progress=progress
+        extractor, {"all": real}, scored, n_resamples=n_resamples, seed=seed, progress=progress
     ).set_index(["metric", "image_set"])
     common = {"extractor": extractor, "dimension": real.shape[1]}
     rows = []
@@ -256,7 +256,7 @@ def _feature_scores(
                 row |= zip((f"{name}{end}" for end in ENDS), values, strict=True)
         rows.append(row)
     if classify is not None:
-        score = inception_interval(classify(synthetic), replicates=replicates, seed=seed)
+        score = inception_interval(classify(synthetic), n_resamples=n_resamples, seed=seed)
         rows.append({"metric": "inception_score", **common, "value": score.value,
                      "ci_low": score.low, "ci_high": score.high,
                      "n_synthetic": len(synthetic)})  # fmt: skip
@@ -264,7 +264,7 @@ def _feature_scores(
 
 
 def _similarities(
-    key: str, images: np.ndarray, replicates: int, seed: int, progress: Progress
+    key: str, images: np.ndarray, n_resamples: int, seed: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Mean over pairs within one set: above that of real images, variety is lacking."""
     rows = []
@@ -273,7 +273,7 @@ def _similarities(
         window = {"kernel_size": window_of(metric, min(images.shape[1:3]))}
         values = pairs_of(metric, images, window if metric in SCALES else {})
         if len(values):
-            found = pairs_interval(values, replicates=replicates, seed=seed)
+            found = pairs_interval(values, n_resamples=n_resamples, seed=seed)
             rows.append(
                 {
                     "metric": f"{metric} within {key}",

@@ -51,12 +51,12 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> list[list[in
 
 
 def classification_intervals(
-    predictions: pd.DataFrame, classes: Sequence[str], *, replicates: int, seed: int
+    predictions: pd.DataFrame, classes: Sequence[str], *, n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
     """Return the scores of `classification_scores`, each with a 95 % interval over test images.
 
     Intervals of shares of images are Wilson's; F1 follows from such a share, of the images that
-    are positive or called so. Means over more than two classes have the quantiles of `replicates`
+    are positive or called so. Means over more than two classes have the quantiles of `n_resamples`
     confusion matrices drawn from what is known of the true one (Dirichlet, one more image a class
     spread evenly), since classes without an error would have no interval otherwise.
     """
@@ -72,12 +72,12 @@ def classification_intervals(
         found["recall"] = _wilson(values["recall"], right[truth == 1])
         found["f1"] = _f1_of_share(values["f1"], right[(truth == 1) | (predicted == 1)])
         return found
-    drawn = _scores(_likely(np.array(confusion(predictions, classes)), replicates, seed))
+    drawn = _scores(_likely(np.array(confusion(predictions, classes)), n_resamples, seed))
     return found | {name: _quantiles(values[name], drawn[name]) for name in drawn}
 
 
 def mean_intervals(
-    scores: pd.DataFrame, names: Sequence[str], *, replicates: int, seed: int
+    scores: pd.DataFrame, names: Sequence[str], *, n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
     """Return means of columns that hold one score in [0, 1] an image, e.g. Dice, with intervals.
 
@@ -86,7 +86,7 @@ def mean_intervals(
     means = {name: float(scores[name].mean()) for name in names}
     if len(scores) < LEAST:
         return {name: without_interval(mean) for name, mean in means.items()}
-    (weights,) = half_samples(len(scores), replicates=replicates, seed=seed)
+    (weights,) = half_samples(len(scores), n_resamples=n_resamples, seed=seed)
     shares = weights / weights.sum(axis=1, keepdims=True)
     found = {
         name: estimate(mean, shares @ scores[name].to_numpy(), least=0)
@@ -120,10 +120,10 @@ def _f1_of_share(value: float, right: np.ndarray) -> Estimate:
     return Estimate(value, low, high, share.error * 2 / (1 + share.value) ** 2, share.level)
 
 
-def _likely(matrix: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Return confusion matrices (replicates, classes, classes) that may lie behind one."""
+def _likely(matrix: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Return confusion matrices (n_resamples, classes, classes) that may lie behind one."""
     chance = stream(seed, "confusion matrices")
-    rows = [chance.dirichlet(row + 1 / len(matrix), replicates) * row.sum() for row in matrix]
+    rows = [chance.dirichlet(row + 1 / len(matrix), n_resamples) * row.sum() for row in matrix]
     return np.stack(rows, axis=1)
 
 

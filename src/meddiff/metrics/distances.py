@@ -86,10 +86,10 @@ class _Measured:
 
 
 def distance(
-    metric: str, one: np.ndarray, other: np.ndarray, replicates: int, seed: int
+    metric: str, one: np.ndarray, other: np.ndarray, n_resamples: int, seed: int
 ) -> Estimate:
     """Return FID, KID or CMMD of two sets of features; of too few images without an interval."""
-    return _distance(metric, one, other, len(one), len(other), replicates, seed).estimate()
+    return _distance(metric, one, other, len(one), len(other), n_resamples, seed).estimate()
 
 
 def distance_rows(
@@ -97,7 +97,7 @@ def distance_rows(
     reference: Mapping[str, np.ndarray],
     scored: Sets,
     *,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def distance_rows(
         scored: features (m, d) by image set and class: "synthetic", "noise", and "real" images that
             no net has learnt from. Without "real" ones random parts of the reference, half of it at
             most, stand for them, and all sets are matched with the rest.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: seed of the run.
         progress: called after each distance.
 
@@ -136,7 +136,7 @@ def distance_rows(
             if len(sets[name]) > 1
         }
         everything, full = sets["synthetic"], (len(sets["synthetic"]), len(known))
-        parts = _matched(sets, known, replicates, seed)
+        parts = _matched(sets, known, n_resamples, seed)
         if "real" in parts.sizes:
             sets.setdefault("real", known)
         at = {key: (parts.sizes[key], parts.sizes["reference"]) for key in sets}
@@ -148,14 +148,14 @@ def distance_rows(
                     progress()
             told = {key: (measured, *at[key]) for key, measured in found.items()}
             if at["synthetic"] != full:
-                of_all = _distance(metric, everything, known, *full, replicates, seed)
+                of_all = _distance(metric, everything, known, *full, n_resamples, seed)
                 told["synthetic"] = (of_all, *full)
             for key, (measured, count, against) in told.items():
                 ends = _between(found) if key == "synthetic" else {}
                 rows.append(_row(name, key, metric, measured.estimate(), count, against) | ends)
                 if metric == "fid":
                     fids.setdefault(key, []).append((measured, count, against))
-        rows += _coverage(name, sets, known, parts, replicates, seed)
+        rows += _coverage(name, sets, known, parts, n_resamples, seed)
         if min(full) // 4 > known.shape[1]:
             found_at = without_interval(fid_infinity(everything, known, seed=seed))
             rows.append(_row(name, "synthetic", "fid_infinity", found_at, *full))
@@ -170,7 +170,7 @@ def distance_matrix(
     metric: str,
     *,
     most: int,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
     """Return FID or KID of every two of several image sets, at the same number of images.
@@ -180,7 +180,7 @@ def distance_matrix(
         metric: "fid" or "kid".
         most: images taken of each set, unless the smallest has fewer; distances are means over
             random parts of as many.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: seed of the run.
 
     Returns:
@@ -192,7 +192,7 @@ def distance_matrix(
     zero = Estimate(0.0, 0.0, 0.0, 0.0, 0.95)
     cells = {(key, key): zero for key in sets}
     for one, other in combinations(sets, 2):
-        found = _distance(metric, sets[one], sets[other], size, size, replicates, seed).estimate()
+        found = _distance(metric, sets[one], sets[other], size, size, n_resamples, seed).estimate()
         cells[one, other] = cells[other, one] = found
     return matrix_rows(cells, list(sets), dict.fromkeys(sets, size))
 
@@ -203,24 +203,24 @@ def _distance(
     other: np.ndarray,
     size: int,
     against: int,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> _Measured:
     """Distance of two sets at a number of images of each."""
     a, b = (rows_by_contents(checked(metric, "features", features)) for features in (one, other))
     sizes = {"one": (len(a), size), "reference": (len(b), against)}
-    return _of_parts(metric, a, b, draw_parts(sizes, replicates=replicates, seed=seed), "one")
+    return _of_parts(metric, a, b, draw_parts(sizes, n_resamples=n_resamples, seed=seed), "one")
 
 
-def _matched(sets: Mapping[str, Array], known: Array, replicates: int, seed: int) -> Parts:
+def _matched(sets: Mapping[str, Array], known: Array, n_resamples: int, seed: int) -> Parts:
     """Draw parts of one size of all sets, and of the reference if it has to give the real one."""
     size, whole = min(map(len, sets.values())), len(known)
     if "real" in sets or whole < LEAST:
         sizes = {**{key: (len(x), size) for key, x in sets.items()}, "reference": (whole, whole)}
-        return draw_parts(sizes, replicates=replicates, seed=seed)
+        return draw_parts(sizes, n_resamples=n_resamples, seed=seed)
     size = min(size, whole // 2)
     sizes = {**{key: (len(x), size) for key, x in sets.items()}, "real": (whole, size)}
-    return draw_parts(sizes, rest="reference", replicates=replicates, seed=seed)
+    return draw_parts(sizes, rest="reference", n_resamples=n_resamples, seed=seed)
 
 
 def _of_parts(metric: str, a: Array, b: Array, parts: Parts, key: str) -> _Measured:
@@ -260,7 +260,7 @@ def _between(found: Mapping[str, _Measured]) -> dict[str, Any]:
 
 
 def _coverage(
-    name: str, sets: Mapping[str, Array], known: Array, parts: Parts, replicates: int, seed: int
+    name: str, sets: Mapping[str, Array], known: Array, parts: Parts, n_resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     """Rows of precision, recall, density and coverage; of too few images none."""
     if min(parts.sizes.values()) <= NEIGHBOURS:
@@ -268,7 +268,7 @@ def _coverage(
     if max(map(len, (known, *sets.values()))) > MOST_NEIGHBOURS:
         few = _some(known, seed)
         own = {key: _some(x, seed) for key, x in sets.items() if x is not known and key != "noise"}
-        parts, sets, known = _matched(own, few, replicates, seed), {"real": few, **own}, few
+        parts, sets, known = _matched(own, few, n_resamples, seed), {"real": few, **own}, few
     rows = []
     for key in ("synthetic", "real"):
         if key not in parts.sizes:

@@ -99,19 +99,19 @@ def fid_interval(
     features_a: npt.ArrayLike,
     features_b: npt.ArrayLike,
     *,
-    replicates: int = 1000,
+    n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
-    Arguments and errors are those of `fid`, with at least 4 images a set; `replicates` halves are
+    Arguments and errors are those of `fid`, with at least 4 images a set; `n_resamples` halves are
     drawn from `seed`, `level` is the interval's coverage, and `progress` is called with the number
-    of replicates done.
+    of resamples done.
     """
     a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
-    half_a, half_b = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    half_a, half_b = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
     halves = _Weighted.of(a, b).distances(half_a, half_b, progress)
     return estimate(fid(features_a, features_b), halves, least=0, level=level)
 
@@ -148,7 +148,7 @@ class _Weighted:
     """Distances of two sets whose images count as often as weights say, many times over.
 
     Squared singular values are found as eigenvalues of the smaller Gram matrix, which is fast and
-    loses half the digits: enough for replicates, not for the value itself.
+    loses half the digits: enough for resamples, not for the value itself.
     """
 
     a: Array

@@ -24,7 +24,7 @@ def inception_score(probabilities: npt.ArrayLike) -> float:
 
 
 def inception_interval(
-    probabilities: npt.ArrayLike, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+    probabilities: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
     """Return the Inception Score of 4 images or more with an interval over them.
 
@@ -33,7 +33,7 @@ def inception_interval(
     """
     given = rows_by_contents(_checked(probabilities))
     value = inception_score(given)
-    (halves,) = half_samples(len(given), replicates=replicates, seed=seed)
+    (halves,) = half_samples(len(given), n_resamples=n_resamples, seed=seed)
     found = estimate(value, _scores(given, halves), least=1, level=level)
     return replace(found, high=min(found.high, float(given.shape[1])))
 

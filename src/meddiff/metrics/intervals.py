@@ -60,29 +60,29 @@ class Estimate:
     level: float
 
 
-def half_samples(*counts: int, replicates: int, seed: int = 0) -> tuple[Array, ...]:
+def half_samples(*counts: int, n_resamples: int, seed: int = 0) -> tuple[Array, ...]:
     """Return weights of random halves of one or more sets of images.
 
     Args:
         counts: number of images, `LEAST` or more, of each set.
-        replicates: halves a set; an odd number is raised by one.
+        n_resamples: halves a set; an odd number is raised by one.
         seed: fixes the halves.
 
     Returns:
-        One array (replicates, n) a set, 1 for images in the half and 0 for the others. Rows 2i and
+        One array (n_resamples, n) a set, 1 for images in the half and 0 for the others. Rows 2i and
         2i + 1 complement each other.
 
     Raises:
-        MeddiffError: too few replicates or images.
+        MeddiffError: too few resamples or images.
     """
-    if not isinstance(replicates, Integral) or replicates < 4:
+    if not isinstance(n_resamples, Integral) or n_resamples < 4:
         raise MeddiffError(
-            f"interval: {replicates} replicates: an interval needs a whole number, 4 or more"
+            f"interval: n_resamples = {n_resamples!r}: give a whole number, 4 or more"
         )
     if min(counts) < LEAST:
         raise MeddiffError(f"interval: {min(counts)} images: an interval needs at least {LEAST}")
     return tuple(
-        _halves(n, (replicates + 1) // 2, stream(seed, "half-samples", position))
+        _halves(n, (n_resamples + 1) // 2, stream(seed, "half-samples", position))
         for position, n in enumerate(counts)
     )
 
@@ -195,7 +195,7 @@ def ratio_ends(
 
 
 def pairs_interval(
-    values: npt.ArrayLike, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
     """Return the mean over all pairs of a set of images, with an interval over its images.
 
@@ -204,7 +204,7 @@ def pairs_interval(
     Args:
         values: one finite value a pair i < j of n >= 4 images, float64 (n (n - 1) / 2,), e.g.
             `ssim_pairs`.
-        replicates: halves of the images, drawn from `seed`.
+        n_resamples: halves of the images, drawn from `seed`.
         level: coverage of the interval.
         seed: fixes the halves.
 
@@ -223,7 +223,7 @@ def pairs_interval(
             f"interval: {np.count_nonzero(~np.isfinite(given))} of {given.size} values are not "
             "finite: equal images have an infinite PSNR, so leave duplicates out"
         )
-    (weights,) = half_samples(n, replicates=replicates, seed=seed)
+    (weights,) = half_samples(n, n_resamples=n_resamples, seed=seed)
     sizes = weights.sum(axis=1)
     square = squareform(given)
     order = square.sum(axis=1).argsort()
@@ -233,7 +233,7 @@ def pairs_interval(
 
 
 def between_interval(
-    values: npt.ArrayLike, *, replicates: int = 1000, level: float = 0.95, seed: int = 0
+    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Estimate:
     """Return the mean over all pairs of one set with another, with an interval over both.
 
@@ -241,7 +241,7 @@ def between_interval(
     `pairs_interval`.
     """
     given = np.asarray(values, dtype=np.float64)
-    rows, columns = half_samples(*given.shape, replicates=replicates, seed=seed)
+    rows, columns = half_samples(*given.shape, n_resamples=n_resamples, seed=seed)
     ordered = given[given.sum(axis=1).argsort()][:, given.sum(axis=0).argsort()]
     totals = np.einsum("rm,rm->r", rows @ ordered, columns)
     means = totals / (rows.sum(axis=1) * columns.sum(axis=1))

@@ -39,13 +39,13 @@ def kid_interval(
     features_a: npt.ArrayLike,
     features_b: npt.ArrayLike,
     *,
-    replicates: int = 1000,
+    n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
     """Return the KID with an interval; arguments are those of `fid_interval`."""
     a, b = map(rows_by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
-    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    weights = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
     halves = weighted_kid(a, b)(*weights)
     return estimate(kid(features_a, features_b), halves, least=-np.inf, level=level)
 
@@ -73,13 +73,13 @@ def cmmd_interval(
     embeddings_b: npt.ArrayLike,
     *,
     sigma: float = 10.0,
-    replicates: int = 1000,
+    n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
     """Return the CMMD with an interval; arguments are those of `cmmd` and `fid_interval`."""
     a, b = map(rows_by_contents, checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST))
-    weights = half_samples(len(a), len(b), replicates=replicates, seed=seed)
+    weights = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
     halves = weighted_cmmd(a, b, sigma=sigma)(*weights)
     value = cmmd(embeddings_a, embeddings_b, sigma=sigma)
     return estimate(value, halves, least=-np.inf, level=level)

@@ -223,7 +223,7 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     if duplicates > len(baseline) / 2:
         raise MeddiffError(
             f"memorisation: {duplicates} of {len(baseline)} unseen images are training images, or "
-            "nearly so: give images that the model has not learnt from (protocol: audited keeps "
+            "nearly so: give images that the model has not learnt from (protocol: leak_free keeps "
             "some)"
         )
     baseline = baseline[duplicates:]

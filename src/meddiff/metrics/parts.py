@@ -48,14 +48,14 @@ class Parts:
 
 
 def draw_parts(
-    sizes: Mapping[str, tuple[int, int]], *, rest: str | None = None, replicates: int, seed: int
+    sizes: Mapping[str, tuple[int, int]], *, rest: str | None = None, n_resamples: int, seed: int
 ) -> Parts:
     """Draw parts of several sets.
 
     Args:
         sizes: number of images of each set, and how many of them are to count.
         rest: name for what is left of the last set, which is a set of its own then.
-        replicates: half-samples, and thinner sets.
+        n_resamples: half-samples, and thinner sets.
         seed: fixes what is drawn.
     """
     chance = stream(seed, "parts of image sets")
@@ -78,11 +78,11 @@ def draw_parts(
     counted = {key: int(weights[0].sum()) for key, weights in whole.items()}
     if min(counted.values()) < LEAST:
         return Parts(counted, whole, {}, {}, again)
-    halves = half_samples(*images, replicates=replicates, seed=seed)
+    halves = half_samples(*images, n_resamples=n_resamples, seed=seed)
     # Halves of an odd number differ by one, and so do their parts.
     halved = taken(repeated(halves), lambda size: [size // 2] * again + [size - size // 2] * again)
     thinner = [
-        _part(np.ones((replicates, n)), np.full(replicates, round(THINNED * n)), chance)
+        _part(np.ones((n_resamples, n)), np.full(n_resamples, round(THINNED * n)), chance)
         for n in images
     ]
     thinned = taken(repeated(thinner), lambda size: [round(THINNED * size)])

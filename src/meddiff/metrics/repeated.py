@@ -29,18 +29,18 @@ LEVEL = 0.95
 
 
 def image_halves(
-    labels: npt.NDArray[np.integer], groups: Sequence[object], *, replicates: int, seed: int
+    labels: npt.NDArray[np.integer], groups: Sequence[object], *, n_resamples: int, seed: int
 ) -> Array | None:
     """Return half-samples of test images, classes apart and groups whole.
 
     Args:
         labels: number of the class, (n,).
         groups: what belongs together, (n,); it may hold images of several classes.
-        replicates: halves.
+        n_resamples: halves.
         seed: fixes them.
 
     Returns:
-        Weights (replicates, n), or None where fewer than four groups hold a class.
+        Weights (n_resamples, n), or None where fewer than four groups hold a class.
     """
     _, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     held = np.zeros((members.max() + 1, labels.max() + 1), dtype=bool)
@@ -49,8 +49,8 @@ def image_halves(
         return None
     strata = _strata(held)
     counts = np.bincount(strata)
-    weights = np.empty((replicates + replicates % 2, len(held)))
-    halves = half_samples(*map(int, counts), replicates=replicates, seed=seed)
+    weights = np.empty((n_resamples + n_resamples % 2, len(held)))
+    halves = half_samples(*map(int, counts), n_resamples=n_resamples, seed=seed)
     for stratum, half in enumerate(halves):
         weights[:, strata == stratum] = half
     return weights[:, members]

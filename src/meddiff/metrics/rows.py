@@ -8,11 +8,11 @@ import pandas as pd
 from meddiff.metrics.intervals import LEAST, Estimate, pairs_interval, without_interval
 
 
-def mean_of_pairs(values: np.ndarray, replicates: int, seed: int) -> Estimate:
+def mean_of_pairs(values: np.ndarray, n_resamples: int, seed: int) -> Estimate:
     """Return the mean over all pairs of a set; of too few images without an interval."""
     if len(values) < LEAST * (LEAST - 1) // 2:
         return without_interval(float(values.mean()))
-    return pairs_interval(values, replicates=replicates, seed=seed)
+    return pairs_interval(values, n_resamples=n_resamples, seed=seed)
 
 
 def interval(found: Estimate) -> dict[str, float]:

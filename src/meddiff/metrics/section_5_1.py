@@ -42,13 +42,13 @@ def section_5_1(
         "synthetic": images,
         "synthetic, black background": images[has_black_background(images)],
     }
-    replicates = settings["replicates"]
+    n_resamples = settings["n_resamples"]
     rows = [
         {
             "image_set": name,
             "metric": "fid",
             "extractor": extractor,
-            **interval(distance("fid", compared, reference, replicates, seed)),
+            **interval(distance("fid", compared, reference, n_resamples, seed)),
             "n_real": len(reference) + len(compared) * (name == "real"),
             "n_synthetic": len(compared) * (name == "synthetic"),
             "dimension": reference.shape[1],
@@ -86,7 +86,7 @@ def _similarity(
             row["note"] = small
         elif len(images) > 1:
             pairs = measure(images, **settings[metric])
-            found = mean_of_pairs(pairs, settings["replicates"], seed)
+            found = mean_of_pairs(pairs, settings["n_resamples"], seed)
             row |= {**interval(found), "std": pairs.std()}
         rows.append(row)
     return rows

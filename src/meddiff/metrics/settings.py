@@ -29,5 +29,5 @@ class Metrics(Section):
 
     ssim: SsimWindow = SsimWindow()
     ms_ssim: MsSsimWindow = MsSsimWindow()
-    replicates: int = Field(default=200, ge=4)
+    n_resamples: int = Field(default=200, ge=4)
     """Random half-samples of the images behind each 95 % interval."""

@@ -68,7 +68,7 @@ def similarity_rows(
     count: int,
     *,
     size: int,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
     """Return mean and standard deviation over all pairs of one image set.
@@ -80,7 +80,7 @@ def similarity_rows(
             whose row has a `note` in place of a value.
         count: number of images in the set.
         size: their shorter side in px.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: seed of the run.
     """
     return pd.DataFrame(
@@ -89,7 +89,7 @@ def similarity_rows(
             "image_set": images,
             "metric": metric,
             "extractor": "",
-            **_over_pairs(values, replicates, seed),
+            **_over_pairs(values, n_resamples, seed),
             **counts(images, count, 0),
             "dimension": pd.NA,
             "note": too_small(metric, size),
@@ -98,10 +98,10 @@ def similarity_rows(
     )
 
 
-def _over_pairs(values: np.ndarray, replicates: int, seed: int) -> dict[str, float]:
+def _over_pairs(values: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
     if not len(values):
         return interval(without_interval(np.nan))
-    return {**interval(mean_of_pairs(values, replicates, seed)), "std": float(values.std())}
+    return {**interval(mean_of_pairs(values, n_resamples, seed)), "std": float(values.std())}
 
 
 def similarity_matrix(
@@ -110,7 +110,7 @@ def similarity_matrix(
     window: Mapping[str, Any],
     *,
     most: int,
-    replicates: int,
+    n_resamples: int,
     seed: int,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -121,7 +121,7 @@ def similarity_matrix(
         metric: "ssim" or "ms_ssim".
         window: kernel_size and sigma.
         most: images taken of each set, at random by their pixels alone.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: seed of the run.
         progress: called with the number of cells done.
 
@@ -137,12 +137,12 @@ def similarity_matrix(
             cells[one, other] = cells[other, one] = without_interval(np.nan)
         elif one == other:
             values = PAIRS[metric](chosen[one], **window)
-            cells[one, one] = mean_of_pairs(values, replicates, seed)
+            cells[one, one] = mean_of_pairs(values, n_resamples, seed)
         else:
             values = BETWEEN[metric](chosen[one], chosen[other], **window)
             enough = min(values.shape) >= LEAST
             found = (
-                between_interval(values, replicates=replicates, seed=seed)
+                between_interval(values, n_resamples=n_resamples, seed=seed)
                 if enough
                 else without_interval(float(values.mean()))
             )

@@ -24,7 +24,7 @@ def table_5_1(
     classes: Sequence[str],
     notes: Mapping[str, str],
     *,
-    replicates: int,
+    n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
     """Return how well each extractor does on its test set, with 95 % intervals.
@@ -35,10 +35,10 @@ def table_5_1(
             no masks.
         classes: class names, the positive one last.
         notes: what a reader must know about an extractor, by name.
-        replicates: random half-samples behind an interval.
+        n_resamples: random half-samples behind an interval.
         seed: seed of the run.
     """
-    drawn = {"replicates": replicates, "seed": seed}
+    drawn = {"n_resamples": n_resamples, "seed": seed}
     rows: list[dict[str, Any]] = []
     for name, predictions in classifiers.items():
         matrix = confusion(predictions, classes)

@@ -47,10 +47,10 @@ class Config(Section):
     """Name of this configuration's scale, stated in every table."""
     seed: int = Field(default=0, ge=0)
     """Fixes every table bit for bit on the same machine."""
-    protocol: Literal["audited", "study"] = "audited"
-    """`audited` splits by patient and lesion before any training and compares with held-out images;
-    `study` does as the published study did: random split, DDPMs trained on all images and compared
-    with their own training images."""
+    protocol: Literal["leak_free", "as_published"] = "leak_free"
+    """`leak_free` splits by patient and lesion before any training and compares with held-out
+    images; `as_published` does as the published study did: random split, DDPMs trained on all
+    images and compared with their own training images."""
     compute: Compute = Compute()
     data: Data = Data()
     split: Split = Split()
@@ -84,13 +84,13 @@ class Config(Section):
                 raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
         parts: dict[str, Config | HandExperiment] = {"": self, "hand.": self.hand}
         for where, part in parts.items():
-            diffusion, timesteps = part.diffusion, part.diffusion.noise.timesteps
+            diffusion, timesteps = part.diffusion, part.diffusion.schedule.timesteps
             drawn = {"sampling": part.sampling, "diffusion.preview": diffusion.preview}
             for key, sampler in drawn.items():
                 if sampler.steps > timesteps:
                     raise ValueError(
-                        f"{where}{key}.steps {sampler.steps}: {where}diffusion.noise.timesteps is "
-                        f"{timesteps}"
+                        f"{where}{key}.steps {sampler.steps}: "
+                        f"{where}diffusion.schedule.timesteps is {timesteps}"
                     )
         taken = {"hand": "section 5.1's DDPM", "all": "all classes", "mean": "a mean over classes"}
         # What is behind a cell of a table is told by the names of files and folders.
