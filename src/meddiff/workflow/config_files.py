@@ -2,7 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -13,33 +15,91 @@ from meddiff.core.settings import Section
 from meddiff.workflow.config import Config
 
 
+SHOWN = {
+    "scale": "name of this configuration, stated in every table",
+    "seed": "fixes every table bit for bit on the same machine",
+    "protocol": "audited, or study: its random split and reference",
+    "compute.device": "auto takes a GPU where torch sees one; cpu, cuda, mps",
+    "compute.threads": "CPU threads of a net; changes the last bits of a table",
+    "compute.processes": "that train a DDPM together",
+    "compute.save_minutes": "between the states that a killed job goes on from",
+    "data.source": "phantom, kaggle, isic, folder",
+    "data.classes": "the last one is the positive class",
+    "data.size": "px after the resize; every net works at this size",
+    "data.crop": "side of the centre crop in px; null: the largest square",
+    "data.editions": "of kaggle and isic",
+    "data.label_policy": "which diagnoses are malignant: melanoma, malignant",
+    "data.folder.images": "your folder, and a CSV file with one row per image",
+    "data.folder.table": "",
+    "data.folder.id_column": "the image's file name without suffix",
+    "data.folder.label_column": "",
+    "data.folder.patient_column": "images of a patient stay in one split",
+    "data.folder.lesion_column": "",
+    "data.folder.masks": "folder of lesion masks, for the U-Net",
+    "split.validation": "share of the validation set",
+    "split.test": "share of the test set; the rest is for training",
+    "undersample.counts": "images kept per class; `undersample: none` keeps all",
+    "diffusion.steps": "optimiser steps; null where epochs is given",
+    "diffusion.epochs": "",
+    "diffusion.network.channels, attention": "of each level of the U-Net",
+    "diffusion.noise.schedule, prediction": "linear; epsilon, sample",
+    "diffusion.augmentation": "none, hand, isic2016, or a mapping of amounts",
+    "diffusion.batch_size": "images per forward pass",
+    "diffusion.accumulate": "forward passes per optimiser step",
+    "diffusion.lr": "",
+    "diffusion.lr_schedule": "constant, linear, warmup_linear, plateau",
+    "diffusion.precision": "fp32, tf32, bf16, fp16",
+    "diffusion.ema": "decay of the averaged weights; null: none",
+    "diffusion.classes": "what differs for a class, and DDPMs trained elsewhere",
+    "sampling.images": "per class",
+    "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver",
+    "sampling.steps": "denoising steps",
+    "sampling.shards": "jobs that draw the images of a class",
+    "extractors.published": "inception, radimagenet, dinov2, clip",
+    "extractors.unet.steps": "",
+    "extractors.skinlesnet.steps": "",
+    "extractors.resnet50.steps, weights": "auto, imagenet, none",
+    "metrics.ssim.kernel_size": "px",
+    "metrics.ms_ssim.kernel_size": "px",
+    "metrics.replicates": "random half-samples behind each 95 % interval",
+    "cas.classifiers": "skinlesnet, resnet50; HOG and SVM always",
+    "cas.arms": "",
+    "cas.seeds": "trainings per arm",
+    "cas.steps": "optimiser steps per training",
+    "cas.dose.fractions": "shares of the real images",
+    "cas.dose.ratios": "synthetic images per real one",
+    "cas.dose.images": "synthetic images per class at most",
+}
+"""Keys of `config/config.yaml` in its order, each with a remark: those that people set."""
+
+
 def default_yaml() -> str:
-    """Return `config/config.yaml`: every key with its default, under its description."""
-    head = (
-        "# The demo's configuration. Written by `make config` from the settings in src/meddiff/.\n"
-    )
-    return head + "\n".join(_yaml_lines(Config(), 0)) + "\n"
+    """Return `config/config.yaml`: the keys that people set, with their defaults."""
+    lines = [
+        "# The demo: the keys that people set. README.md beside this file lists every key.",
+        "# Written by `make config` from the settings in src/meddiff/.",
+    ]
+    places = [key.split(".")[:-1] for key in SHOWN]
+    before: list[str] = []
+    for place, (key, remark) in zip(places, SHOWN.items(), strict=True):
+        if place[:1] != before[:1]:
+            lines += ["", f"{place[0]}:"]
+        names = key.split(".")[-1].split(", ")
+        values = {name: default_of([*place, name]) for name in names}
+        depth = len(place)
+        if depth == 2 and places.count(place) == 1:  # on one line with its section
+            depth, values = 1, {place[1]: values}
+        elif depth == 2 and place != before:
+            lines.append(f"  {place[1]}:")
+        line = "  " * depth + _dump(values)
+        lines.append(f"{line:<40}# {remark}" if remark else line)
+        before = place
+    return "\n".join(lines) + "\n"
 
 
-def _yaml_lines(section: Section, depth: int) -> Iterator[str]:
-    indent = "  " * depth
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        description = (
-            type(value).__doc__ if isinstance(value, Section) else _describe(section, name)
-        )
-        if depth == 0:
-            yield ""
-        yield from (f"{indent}# {line.strip()}" for line in (description or "").splitlines())
-        if isinstance(value, Section):
-            yield f"{indent}{name}:"
-            yield from _yaml_lines(value, depth + 1)
-        else:
-            plain = section.model_dump(mode="json")[name]
-            yield from (indent + line for line in _dump({name: plain}).splitlines())
-            if (own := _alternative(type(section).model_fields[name].annotation)) is not None:
-                lines = ["or, with any of these keys:", f"{name}:", *_yaml_lines(own, 1)]
-                yield from (f"{indent}# {line}" for line in lines)
+def default_of(path: Sequence[str]) -> Any:
+    """Return the default at a path of keys, as YAML holds it."""
+    return reduce(getitem, path, Config().model_dump(mode="json"))
 
 
 def _describe(section: Section, name: str) -> str:
@@ -53,11 +113,8 @@ def _describe(section: Section, name: str) -> str:
 
 
 def _dump(value: dict[str, Any]) -> str:
-    """Nested mappings as a block, lists and scalars on one line."""
-    [content] = value.values()
-    style = False if isinstance(content, dict) and content else None
-    text = yaml.safe_dump(value, sort_keys=False, width=1000, default_flow_style=style)
-    return text[1:].removesuffix("}\n") if text.startswith("{") else text
+    """Return keys and their values on one line."""
+    return yaml.safe_dump(value, sort_keys=False, width=1000, default_flow_style=True)[1:-2]
 
 
 def manual() -> str:
