@@ -1,13 +1,11 @@
 """AugmentationSettings against exact transforms and torchvision, and what its draws depend on."""
 
 import math
-from itertools import takewhile
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as reference
@@ -30,7 +28,7 @@ from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import AugmentationName, AugmentationSettings, DiffusionSettings
 from meddiff.diffusion.training import train_ddpm
 from meddiff.workflow.config import load_config
-from meddiff.workflow.config_files import default_yaml, manual
+from meddiff.workflow.config_files import manual
 
 KEY = (0, "augmentation", "ddpm x", 1)
 EVERYTHING = AugmentationSettings(
@@ -459,13 +457,3 @@ def test_a_fault_is_one_line_with_its_key(value, told):
     with pytest.raises(MeddiffError, match=rf"diffusion\.augmentation.*{told}") as caught:
         chosen(value)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_config_yaml_shows_every_key_of_an_own_mapping():
-    """The commented lines, uncommented, are a valid configuration."""
-    lines = default_yaml().splitlines()
-    keys = lines[lines.index("  # augmentation:") + 1 :]
-    block = [line.removeprefix("  # ") for line in takewhile(lambda k: k[:6] == "  #   ", keys)]
-    said = yaml.safe_load("\n".join(block))
-    assert set(said) == set(AugmentationSettings.model_fields)
-    assert chosen(said).augmentation == AugmentationSettings()

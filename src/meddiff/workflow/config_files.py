@@ -14,15 +14,14 @@ import yaml
 from meddiff.core.settings import Section
 from meddiff.workflow.config import Config
 
-
 SHOWN = {
     "scale": "name of this configuration, stated in every table",
     "seed": "fixes every table bit for bit on the same machine",
-    "protocol": "audited, or study: its random split and reference",
+    "protocol": "leak_free, or as_published: as the study did",
     "compute.device": "auto takes a GPU where torch sees one; cpu, cuda, mps",
     "compute.threads": "CPU threads of a net; changes the last bits of a table",
     "compute.processes": "that train a DDPM together",
-    "compute.save_minutes": "between the states that a killed job goes on from",
+    "compute.checkpoint_minutes": "between the states that a killed job goes on from",
     "data.source": "phantom, kaggle, isic, folder",
     "data.classes": "the last one is the positive class",
     "data.size": "px after the resize; every net works at this size",
@@ -41,11 +40,11 @@ SHOWN = {
     "undersample.counts": "images kept per class; `undersample: none` keeps all",
     "diffusion.steps": "optimiser steps; null where epochs is given",
     "diffusion.epochs": "",
-    "diffusion.network.channels, attention": "of each level of the U-Net",
-    "diffusion.noise.schedule, prediction": "linear; epsilon, sample",
+    "diffusion.network.channels, attention": "of each level",
+    "diffusion.schedule.betas, prediction": "linear; epsilon, sample",
     "diffusion.augmentation": "none, hand, isic2016, or a mapping of amounts",
     "diffusion.batch_size": "images per forward pass",
-    "diffusion.accumulate": "forward passes per optimiser step",
+    "diffusion.gradient_accumulation": "forward passes per optimiser step",
     "diffusion.lr": "",
     "diffusion.lr_schedule": "constant, linear, warmup_linear, plateau",
     "diffusion.precision": "fp32, tf32, bf16, fp16",
@@ -61,14 +60,14 @@ SHOWN = {
     "extractors.resnet50.steps, weights": "auto, imagenet, none",
     "metrics.ssim.kernel_size": "px",
     "metrics.ms_ssim.kernel_size": "px",
-    "metrics.replicates": "random half-samples behind each 95 % interval",
+    "metrics.n_resamples": "random half-samples behind each 95 % interval",
     "cas.classifiers": "skinlesnet, resnet50; HOG and SVM always",
     "cas.arms": "",
-    "cas.seeds": "trainings per arm",
+    "cas.n_repeats": "trainings per arm",
     "cas.steps": "optimiser steps per training",
     "cas.dose.fractions": "shares of the real images",
     "cas.dose.ratios": "synthetic images per real one",
-    "cas.dose.images": "synthetic images per class at most",
+    "cas.dose.max_synthetic_per_class": "synthetic images per class at most",
 }
 """Keys of `config/config.yaml` in its order, each with a remark: those that people set."""
 
@@ -92,7 +91,7 @@ def default_yaml() -> str:
         elif depth == 2 and place != before:
             lines.append(f"  {place[1]}:")
         line = "  " * depth + _dump(values)
-        lines.append(f"{line:<40}# {remark}" if remark else line)
+        lines.append(f"{line:<39} # {remark}" if remark else line)
         before = place
     return "\n".join(lines) + "\n"
 
@@ -122,10 +121,11 @@ def manual() -> str:
     lines = [
         "# Configuration",
         "",
-        "Written by `make config` from the settings in `src/meddiff/`. `config.yaml` holds the",
-        "demo's values; `thesis.yaml` overlays the study's. Make an overlay of your own with only",
-        "the keys that differ and pass it with `--configfile`; unknown keys and wrong values stop",
-        "the run before any job. `schema.json` gives completion in editors that read JSON schemas.",
+        "Written by `make config` from the settings in `src/meddiff/`: every key with the demo's",
+        "value. `config.yaml` holds the keys that people set; any other may be added there.",
+        "`thesis.yaml` overlays the study's values. Make an overlay of your own with only the keys",
+        "that differ and pass it with `--configfile`; unknown keys and wrong values stop the run",
+        "before any job. `schema.json` gives completion in editors that read JSON schemas.",
         "",
         "| key | default | meaning |",
         "|---|---|---|",
