@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from meddiff.core.errors import MeddiffError
 
+AFFECTS_RESULTS = False
+
 if TYPE_CHECKING:
     import pandas as pd
 

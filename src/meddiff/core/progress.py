@@ -7,6 +7,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+AFFECTS_RESULTS = False
+
 log = logging.getLogger(__name__)
 
 

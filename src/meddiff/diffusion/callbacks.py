@@ -9,6 +9,8 @@ import numpy as np
 
 from meddiff.core.errors import MeddiffError
 
+AFFECTS_RESULTS = False
+
 
 class SpeedLog:
     """A table of images a second: epoch, step, images_per_second.

@@ -13,6 +13,8 @@ from torch import Tensor
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.errors import MeddiffError
 
+AFFECTS_RESULTS = False
+
 log = logging.getLogger(__name__)
 
 WAIT = 60

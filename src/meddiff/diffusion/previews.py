@@ -13,6 +13,8 @@ from torch import nn
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import PreviewSettings
 
+AFFECTS_RESULTS = False
+
 
 def draw_previews(
     network: nn.Module,

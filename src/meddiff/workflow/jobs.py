@@ -17,6 +17,8 @@ from meddiff.core.files import refusal
 from meddiff.core.settings import Compute
 from meddiff.workflow.provenance.record import circumstances, record_outputs
 
+AFFECTS_RESULTS = False
+
 log = logging.getLogger("meddiff")
 
 

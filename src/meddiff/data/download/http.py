@@ -15,6 +15,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.data.download.transfer import ATTEMPTS, Interrupted, receive
 from meddiff.data.download.verify import Expected, Recorded
 
+AFFECTS_RESULTS = False
+
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from meddiff.core.errors import MeddiffError
 
+AFFECTS_RESULTS = False
+
 UNLOCKABLE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """What file systems answer that know no locks, as some that are mounted over a network."""
 

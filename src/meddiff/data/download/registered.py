@@ -10,6 +10,8 @@ from meddiff.data.download.transfer import ATTEMPTS
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import address_of, read_registry
 
+AFFECTS_RESULTS = False
+
 
 def fetch_registered(
     file: str,

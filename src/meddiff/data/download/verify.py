@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
 
+AFFECTS_RESULTS = False
+
 BLOCK_BYTES = 2**20
 AGAIN = "what arrived is removed: run again, and if it stays so, check the"
 

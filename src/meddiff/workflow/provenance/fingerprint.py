@@ -3,62 +3,57 @@
 import ast
 import hashlib
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from meddiff.workflow.provenance.syntax import Code, Imported, canonical_code
+
 PACKAGE = Path(__file__).parents[2]
-UNSEEN = {
-    "core/settings.py",
-    "audit/settings.py",
-    "cas/settings.py",
-    "data/settings.py",
-    "data/download/http.py",
-    "data/download/kaggle.py",
-    "data/download/part.py",
-    "data/download/registered.py",
-    "data/download/transfer.py",
-    "data/download/verify.py",
-    "diffusion/settings.py",
-    "extractors/settings.py",
-    "metrics/settings.py",
-    "core/errors.py",
-    "core/files.py",
-    "workflow/jobs.py",
-    "core/progress.py",
-    "diffusion/checkpointing.py",
-    "diffusion/callbacks.py",
-    "diffusion/previews.py",
-}
-"""Modules, by path in the package, that no result depends on: declared values reach a job as
-parameters, and the others only log, report faults, or bring bytes to their place. Editing one must
-not retrain a DDPM."""
-
-UNTOLD = {"ctx", "kind", "type_comment", "type_params"}
-"""Fields of a syntax tree that only some versions of Python have, or that say nothing of code."""
+MARKER = "AFFECTS_RESULTS = False"
+"""What a module says of itself that only logs, reports errors, or brings bytes to their place:
+editing it must not retrain a DDPM."""
 
 
-def fingerprint(script: str | Path) -> str:
-    """Return a digest of a script and of every module of this package that it uses.
+def fingerprint(script: str | Path, *modules: str | Path) -> str:
+    """Return a digest of a script, and of every module of this package that it uses.
 
-    Only the syntax tree counts: comments, docstrings and formatting change nothing. The modules of
-    UNSEEN are left out, and so are packages' `__init__`, which only hand names on.
+    Excluded are modules that say `AFFECTS_RESULTS = False`, every `settings.py`, since declared
+    values reach a job as parameters, and packages' `__init__`, which only hand names on. Comments,
+    docstrings, formatting, names of local variables and where a module lies do not count.
+
+    Args:
+        script: file of the script.
+        modules: further files that it uses without importing them by name.
+
+    Returns:
+        16 hexadecimal digits, the same under every version of Python.
     """
     digest = hashlib.sha256()
-    for path in [Path(script), *sorted(_closure(Path(script)))]:
-        digest.update(_syntax(path).encode())
+    for code, numbers in _closure(Path(script), *map(Path, modules)).values():
+        digest.update(f"{code.syntax}{numbers}".encode())
     return digest.hexdigest()[:16]
 
 
-def _closure(script: Path) -> set[Path]:
-    found: set[Path] = set()
-    waiting = list(_imports(script))
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imports(path)
-    return found
+def _closure(*files: Path) -> dict[Path, tuple[Code, list[int]]]:
+    """Return files and all that they use, with the numbers of the modules that each one uses.
+
+    Modules are numbered as they are first used: by the code, wherever they lie.
+    """
+    waiting = list(files)
+    numbers = {path: number for number, path in enumerate(files)}
+    closure: dict[Path, tuple[Code, list[int]]] = {}
+    for path in waiting:
+        code = _code(path)
+        modules = [*code.modules, *sorted(code.unused, key=lambda module: _code(module).syntax)]
+        waiting += [module for module in modules if module not in numbers]
+        used = [numbers.setdefault(module, len(numbers)) for module in modules]
+        closure[path] = code, used
+    return closure
+
+
+@cache
+def _code(path: Path) -> Code:
+    return canonical_code(_tree(path), _resolve)
 
 
 @cache
@@ -67,69 +62,30 @@ def _tree(path: Path) -> ast.Module:
 
 
 @cache
-def _syntax(path: Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [n for n in body if not _is_docstring(n)]  # type: ignore[attr-defined]
-    return repr(_shape(tree))
-
-
-def _shape(node: object) -> object:
-    """Return a syntax tree as plain lists that are the same under every version of Python.
-
-    Versions differ in the fields that they give a node and in how they print empty ones.
-    """
-    if isinstance(node, ast.AST):
-        fields = [
-            (name, _shape(value))
-            for name, value in ast.iter_fields(node)
-            if name not in UNTOLD and value is not None and value != []
-        ]
-        return (type(node).__name__, fields)
-    return [_shape(value) for value in node] if isinstance(node, list) else repr(node)
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-@cache
-def _imports(path: Path) -> frozenset[Path]:
-    """Return the files of this package that a file imports, wherever the import stands."""
-    return frozenset(
-        found
-        for node in ast.walk(_tree(path))
-        for module, name in _imported_names(node)
-        if (found := _resolve(module, name)) and found.relative_to(PACKAGE).as_posix() not in UNSEEN
-    )
-
-
-def _imported_names(node: ast.AST) -> Iterator[tuple[str, str | None]]:
-    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "meddiff":
-        yield from ((node.module or "", alias.name) for alias in node.names)
-    elif isinstance(node, ast.Import):
-        yield from ((a.name, None) for a in node.names if a.name.split(".")[0] == "meddiff")
-
-
-def _resolve(module: str, name: str | None) -> Path | None:
+def _resolve(module: str, name: str | None) -> Imported | None:
     """Find the file that defines `name`, through the `__init__` that hands it on."""
+    if module.split(".")[0] != "meddiff":
+        return None
     folder = PACKAGE.joinpath(*module.split(".")[1:])
     if name and (folder / f"{name}.py").is_file():
-        return folder / f"{name}.py"
+        return _imported(folder / f"{name}.py", None)
     if folder.with_suffix(".py").is_file():
-        return folder.with_suffix(".py")
+        return _imported(folder.with_suffix(".py"), name)
     face = folder / "__init__.py"
     if name and face.is_file():
         for node in ast.walk(_tree(face)):
-            if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
-                return _resolve(node.module or "", name)
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if name == (alias.asname or alias.name):
+                        return _resolve(node.module or "", alias.name)
     return None
+
+
+def _imported(file: Path, name: str | None) -> Imported:
+    excluded = file.name == "settings.py" or any(
+        isinstance(node, ast.Assign) and ast.unparse(node) == MARKER for node in _tree(file).body
+    )
+    return Imported(None if excluded else file, name)
 
 
 def source_digest(root: str | Path) -> str:
