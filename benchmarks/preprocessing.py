@@ -43,8 +43,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 from torchvision.transforms.functional import center_crop
 
-from meddiff.data.imageset import pack
-from meddiff.data.preprocessing import preprocess_files
+from meddiff.data.preprocessing.packing import pack
+from meddiff.data.preprocessing.transforms import preprocess_files
 
 PEER, TUNED, EXACT, FAST = "ImageFolder", "tuned", "exact", "fast"
 SMALL = 224

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data import archive as archive_module
-from meddiff.data.archive import map_members, open_archive
+from meddiff.data.readers import archive as archive_module
+from meddiff.data.readers.archive import map_members, open_archive
 from meddiff.data.sources.files import image_names
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.record import LOCAL

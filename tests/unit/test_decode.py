@@ -13,8 +13,14 @@ import tifffile
 from PIL import Image, ImageOps
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.decode import decode_grey, decode_mask, decode_rgb, decode_stored, find_deep
-from meddiff.data.depth import DeepError
+from meddiff.data.readers.decode import (
+    decode_grey,
+    decode_mask,
+    decode_rgb,
+    decode_stored,
+    find_deep,
+)
+from meddiff.data.readers.depth import DeepError
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -239,7 +245,7 @@ def test_what_the_quick_decoder_refuses_pillow_decodes(
 
     data = encode(photograph, "JPEG")
     quick = decode_stored(data, "x", grey=grey, shrink=lambda *_: factor)
-    monkeypatch.setattr("meddiff.data.decode.decode_jpeg", refuse)
+    monkeypatch.setattr("meddiff.data.readers.decode.decode_jpeg", refuse)
     slow = decode_stored(data, "x", grey=grey, shrink=lambda *_: factor)
     assert slow.pixels.shape == quick.pixels.shape and slow.shrink == factor
     assert np.abs(slow.pixels.astype(int) - quick.pixels).max() <= 1
@@ -344,7 +350,7 @@ def test_giants_are_refused_and_told_the_limit(side: int) -> None:
 def test_no_warning_of_pillow_s_reaches_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(png_of_size(10_000, 10_000))
     code = (
-        "import sys, pathlib; from meddiff.data.decode import decode_grey\n"
+        "import sys, pathlib; from meddiff.data.readers.decode import decode_grey\n"
         "try: decode_grey(pathlib.Path(sys.argv[1]).read_bytes(), 'x')\n"
         "except Exception as error: print(type(error).__name__)"
     )

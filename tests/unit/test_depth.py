@@ -15,10 +15,11 @@ from PIL import Image
 
 from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
-from meddiff.data import depth
-from meddiff.data.depth import apply_window, choose_window, windows_of
-from meddiff.data.imageset import pack
-from meddiff.data.index import build_index, read_table, write_table
+from meddiff.core.files import write_csv
+from meddiff.data.index import build_index, read_index
+from meddiff.data.preprocessing.packing import pack
+from meddiff.data.readers import depth
+from meddiff.data.readers.depth import apply_window, choose_window, windows_of
 from meddiff.data.sources import COLUMNS
 from meddiff.evaluation.evaluate import read_image_set
 from pictures import photograph
@@ -59,10 +60,10 @@ def records_of(folder: Path) -> pd.DataFrame:
 
 def packed(folder: Path, out: Path, **options: object) -> tuple[np.ndarray, pd.DataFrame]:
     """Index and pack a folder as the workflow does, through the tables on disk."""
-    write_table(build_index(records_of(folder), grey=True), out / "index.csv")
+    write_csv(build_index(records_of(folder), grey=True), out / "index.csv")
     files = {"out_array": out / "x.npy", "out_table": out / "x.csv"}
-    pack(read_table(out / "index.csv"), crop=None, size=SIDE, grey=True, **files, **options)
-    return np.load(out / "x.npy")[..., 0], read_table(out / "x.csv")
+    pack(read_index(out / "index.csv"), crop=None, size=SIDE, grey=True, **files, **options)
+    return np.load(out / "x.npy")[..., 0], read_index(out / "x.csv")
 
 
 def mark(images: list[np.ndarray], level: float = 65535) -> list[np.ndarray]:

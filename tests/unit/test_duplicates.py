@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data import duplicates
-from meddiff.data.duplicates import Duplicates, find_duplicates, near_pairs
+from meddiff.data.duplicates import search as duplicates
+from meddiff.data.duplicates.registration import Likeness, compare, view
+from meddiff.data.duplicates.search import Duplicates, find_duplicates, near_pairs
 from meddiff.data.index import build_index
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
-from meddiff.data.registration import Likeness, compare, view
 from meddiff.data.sources import COLUMNS
 
 Edit = Callable[[Image.Image], Image.Image]

@@ -15,9 +15,9 @@ import pytest
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import RECORDS
-from meddiff.data.imageset import pack
-from meddiff.data.index import build_index, read_table
-from meddiff.data.preprocessing import preprocess, preprocess_files, preprocess_mask
+from meddiff.data.index import build_index, read_index
+from meddiff.data.preprocessing.packing import pack
+from meddiff.data.preprocessing.transforms import preprocess, preprocess_files, preprocess_mask
 from meddiff.data.sources import COLUMNS
 from pictures import jpeg, photograph, png, smooth
 
@@ -63,7 +63,7 @@ class Packed(NamedTuple):
 
 
 def packed_set(out: dict[str, Path]) -> Packed:
-    return Packed(np.load(out["out_array"]), read_table(out["out_table"]))
+    return Packed(np.load(out["out_array"]), read_index(out["out_table"]))
 
 
 class TestPack:

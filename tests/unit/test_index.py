@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.index import build_index, perceptual_hash, read_table, write_table
+from meddiff.core.files import write_csv
+from meddiff.data.index import build_index, perceptual_hash, read_index
 from meddiff.data.sources import COLUMNS
 
 
@@ -196,5 +197,5 @@ def test_tables_survive_the_disk(tmp_path: Path) -> None:
     )
     types = {"width": "int64", "group": "Int64", "rank": "Int64", "selected": bool}
     table = table.astype(dict.fromkeys(table, "string") | types)
-    write_table(table, tmp_path / "table.csv")
-    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
+    write_csv(table, tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(read_index(tmp_path / "table.csv"), table)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from meddiff.data.duplicates import find_duplicates
+from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.plan import plan_editions

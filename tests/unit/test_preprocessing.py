@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, Resize, v2
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data import jpeg_scaling as reduced
-from meddiff.data import preprocessing
-from meddiff.data.preprocessing import preprocess, preprocess_files, preprocess_mask
+from meddiff.data.preprocessing import jpeg_scaling as reduced
+from meddiff.data.preprocessing import transforms as preprocessing
+from meddiff.data.preprocessing.transforms import preprocess, preprocess_files, preprocess_mask
 from pictures import jpeg, photograph, png, smooth
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.split import (
+from meddiff.data.splitting.split import (
     LEAST,
     require_images,
     split_as_published,

@@ -2,12 +2,12 @@
 
 from meddiff.audit.encoding import encoding_table
 from meddiff.core.tables import write_table
-from meddiff.data.index import read_table
+from meddiff.data.index import read_index
 from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):
-    rows = read_table(snakemake.input.split)
+    rows = read_index(snakemake.input.split)
     table = encoding_table(
         rows[rows["selected"]], **params.settings, seed=params.seed, workers=snakemake.threads
     )

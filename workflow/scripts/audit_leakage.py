@@ -2,14 +2,14 @@
 
 from meddiff.audit.leakage import leakage_table
 from meddiff.core.tables import write_table
-from meddiff.data.index import read_table
+from meddiff.data.index import read_index
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     table = leakage_table(
-        read_table(files.lesions),
-        read_table(files.segmentation) if files.segmentation else None,
+        read_index(files.lesions),
+        read_index(files.segmentation) if files.segmentation else None,
         fractions=params.fractions,
         counts=params.counts,
         seed=params.seed,

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from meddiff.data.imageset import pack
-from meddiff.data.index import read_table
+from meddiff.data.index import read_index
+from meddiff.data.preprocessing.packing import pack
 from meddiff.workflow.jobs import job
 
 wildcards = snakemake.wildcards
 with job(snakemake):
-    rows = read_table(snakemake.input.split)
+    rows = read_index(snakemake.input.split)
     wanted = (rows["split"] == wildcards.split) & (rows["label"] == wildcards.cls)
     pack(
         rows[wanted & rows["selected"]].sort_values("rank"),

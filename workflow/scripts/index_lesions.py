@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from meddiff.core.files import atomic_write
+from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
-from meddiff.data.duplicates import find_duplicates
-from meddiff.data.index import build_index, write_table
+from meddiff.data.duplicates.search import find_duplicates
+from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder
 from meddiff.data.sources import (
@@ -45,6 +45,5 @@ with job(snakemake):
         found = find_duplicates(
             index, official=official, workers=snakemake.threads, progress=progress.advance
         )
-    for path, table in ((output.index, index.join(found.images)), (output.links, found.links)):
-        with atomic_write(path) as temporary:
-            write_table(table, temporary)
+    write_csv(index.join(found.images), output.index)
+    write_csv(found.links, output.links)

@@ -1,15 +1,15 @@
 """List the images with masks that the U-Net learns from."""
 
-from meddiff.core.files import atomic_write
-from meddiff.data.index import build_index, read_table, write_table
+from meddiff.core.files import write_csv
+from meddiff.data.index import build_index, read_index
 from meddiff.data.registry import by_version
-from meddiff.data.segmentation import masked_rows, without_test_lesions
 from meddiff.data.sources import read_isic2016
+from meddiff.data.splitting.segmentation import masked_rows, without_test_lesions
 from meddiff.workflow.jobs import job
 
 archives, split = snakemake.input.archives, snakemake.input.split
 with job(snakemake):
-    lesions = read_table(split) if split else None
+    lesions = read_index(split) if split else None
     if snakemake.params.from_split:
         index = masked_rows(lesions)
     else:
@@ -17,5 +17,4 @@ with job(snakemake):
         index = build_index(read_isic2016(**files), workers=snakemake.threads)
         if lesions is not None:
             index = without_test_lesions(index, lesions)
-    with atomic_write(snakemake.output[0]) as temporary:
-        write_table(index, temporary)
+    write_csv(index, snakemake.output[0])

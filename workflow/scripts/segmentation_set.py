@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from meddiff.data.imageset import pack
-from meddiff.data.index import read_table
+from meddiff.data.index import read_index
+from meddiff.data.preprocessing.packing import pack
 from meddiff.workflow.jobs import job
 
 output, params = snakemake.output, snakemake.params
 with job(snakemake):
-    index = read_table(snakemake.input.index)
+    index = read_index(snakemake.input.index)
     arrays = (output.images, output.masks)
     for kind, array, table in zip((False, True), arrays, output.tables, strict=True):
         pack(

@@ -14,7 +14,7 @@ def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         index: table with `id`, `edition`, `image`, the digests, and `duplicate_of`.
-        links: pairs `first`, `second` of ids, and `kind`, of `meddiff.data.duplicates`.
+        links: pairs `first`, `second` of ids, and `kind`, of `meddiff.data.duplicates.search`.
 
     Returns:
         One row for each ordered pair of editions: `edition`, `other_edition`, `n_images` of the

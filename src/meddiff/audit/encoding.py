@@ -21,10 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from meddiff.core.randomness import stream, stream_seed
-from meddiff.data.archive import map_members
-from meddiff.data.decode import decode_rgb
-from meddiff.data.depth import windows_of
-from meddiff.data.preprocessing import preprocess
+from meddiff.data.preprocessing.transforms import preprocess
+from meddiff.data.readers.archive import map_members
+from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.depth import windows_of
 
 Pixels = NDArray[np.uint8]
 LEVELS = (0, 1, 5, 25, 50, 75, 95, 99, 100)

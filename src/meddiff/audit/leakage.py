@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.segmentation import is_among, official_split, without_test_lesions
 from meddiff.data.settings import Count
-from meddiff.data.split import split_as_published, split_leak_free, undersample
+from meddiff.data.splitting.segmentation import is_among, official_split, without_test_lesions
+from meddiff.data.splitting.split import split_as_published, split_leak_free, undersample
 
 SPLITTERS = {"as_published": split_as_published, "leak_free": split_leak_free}
 TRAINED_ON = {"as_published": ("train", "validation", "test"), "leak_free": ("train",)}
@@ -40,7 +40,7 @@ def leakage_table(
         index: table with `id`, `image`, `label`, `patient`, `lesion`, `group`, `duplicate_of`.
         segmentation: images that the U-Net learns from, with `image`, digests and `split`.
         fractions: split to its share.
-        counts: images kept of a class, see `meddiff.data.split.undersample`.
+        counts: images kept of a class, see `meddiff.data.splitting.split.undersample`.
         seed: seed of splits and undersampling.
         official: the U-Net's images were published apart, with a split of their own; otherwise they
             are those of the index that have masks, and each protocol splits them.

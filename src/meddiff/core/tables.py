@@ -1,8 +1,9 @@
 """Read the project's own tables: what is text stays text, whatever it looks like.
 
 A class may be called `0`, `1e3`, `True` or `NA`, and so may an id, a patient or a run. Tables that
-users bring, and the index of images, are read by `meddiff.data.sources.read_strings` and
-`meddiff.data.index.read_table` instead, to which everything is text.
+users bring are read by `meddiff.data.sources.read_strings`, and the index of images, whose numbers
+are few and fixed, by `meddiff.data.index.read_index`: adding a column of a result here reruns no
+training.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""Images from archives to packed sets: sources, index, duplicates, splits, preprocessing."""

@@ -4,8 +4,10 @@ import base64
 import hashlib
 import io
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,10 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import map_members
-from meddiff.data.decode import FORMATS, decode_grey, decode_mask, decode_rgb
-from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
-from meddiff.data.sources import read_strings, several
+from meddiff.data.readers.archive import map_members
+from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
+from meddiff.data.readers.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
+from meddiff.data.sources import several
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,11 @@ THUMBNAIL = 16
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 """What Pillow's numbers of chroma subsampling stand for."""
 
-NUMBERS = {"width": "int64", "height": "int64", "group": "Int64", "rank": "Int64"}
+NUMBERS = {
+    **{"width": "int64", "height": "int64", "group": "Int64", "rank": "Int64"},
+    "selected": "bool",
+}
+"""Columns of an index that are not text."""
 
 Progress = Callable[[int], object]
 Result = tuple[int, dict[str, object] | MeddiffError]
@@ -97,22 +103,14 @@ def perceptual_hash(grey: NDArray[np.float64]) -> str:
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of records as CSV; `read_table` gives it back."""
-    table.to_csv(path, index=False, lineterminator="\n")
+def read_index(path: str | Path) -> pd.DataFrame:
+    """Read an index, with or without splits, or the table of a packed image set.
 
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table of records with its types: digests and ids stay strings.
-
-    Raises:
-        MeddiffError: the file is missing or no table.
+    Returns:
+        Columns of NUMBERS with their types, all others as strings; empty cells are `<NA>`.
     """
-    table = read_strings(path, str(path)).reset_index(drop=True)
-    types = {name: kind for name, kind in NUMBERS.items() if name in table}
-    if "selected" in table:
-        table["selected"] = (table["selected"] == "True").astype(bool)
-    return table.astype(types)
+    types: dict[str, Any] = defaultdict(lambda: "string", NUMBERS)
+    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
 
 
 def _names(records: pd.DataFrame, member: str, archive: str) -> list[str]:

@@ -11,10 +11,10 @@ import pandas as pd
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.archive import Group, map_groups, open_archive
-from meddiff.data.depth import DeepError, Window, Windows
-from meddiff.data.imageset import judge_files
-from meddiff.data.preprocessing import Oddities, preprocess_files
+from meddiff.data.preprocessing.packing import judge_files
+from meddiff.data.preprocessing.transforms import Oddities, preprocess_files
+from meddiff.data.readers.archive import Group, map_groups, open_archive
+from meddiff.data.readers.depth import DeepError, Window, Windows
 from meddiff.data.sources.files import image_names
 from meddiff.metrics.copies import copies_row, find_copies
 from meddiff.metrics.distances import distance_rows

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import open_archive
 from meddiff.data.labels import DIAGNOSES, label_images, log_counts
+from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.files import by_stem, is_jpeg, match_stems, refuse_several, with_masks
 from meddiff.data.sources.tables import (
     COLUMNS,

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import open_archive
+from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.tables import SHOWN, several
 
 log = logging.getLogger(__name__)

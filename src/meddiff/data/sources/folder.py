@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import open_archive
+from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.files import (
     MASK_ENDINGS,
     image_names,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meddiff.data.archive import open_archive
+from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.challenge import TARGETS, describe, image_of
 from meddiff.data.sources.files import is_image, match_stems, only_file
 from meddiff.data.sources.tables import check_metadata, join, map_labels, read_strings, record_table

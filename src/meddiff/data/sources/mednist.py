@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import open_archive
+from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.files import by_stem, is_jpeg, refuse_several
 from meddiff.data.sources.tables import join, record_table
 

@@ -3,9 +3,9 @@
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from meddiff.data.archive import map_members
-from meddiff.data.decode import decode_rgb
-from meddiff.data.depth import windows_of
+from meddiff.data.readers.archive import map_members
+from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.depth import windows_of
 from meddiff.reporting.figures.grids import CAPTION, MARGIN
 
 SIDE = 128
@@ -33,7 +33,7 @@ def near_pairs_sheet(index: pd.DataFrame, links: pd.DataFrame, count: int) -> Im
 
     Args:
         index: table with `id`, `archive` and `member`.
-        links: pairs of `meddiff.data.duplicates`.
+        links: pairs of `meddiff.data.duplicates.search`.
         count: pairs shown at most.
     """
     near = links[links["kind"] == "near"].astype({"correlation": float})

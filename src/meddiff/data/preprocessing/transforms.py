@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.decode import Stored, decode_mask, decode_stored
-from meddiff.data.depth import NO_WINDOWS, Windows
-from meddiff.data.jpeg_scaling import Window, resize_reduced, shrink_for
+from meddiff.data.preprocessing.jpeg_scaling import Window, resize_reduced, shrink_for
+from meddiff.data.readers.decode import Stored, decode_mask, decode_stored
+from meddiff.data.readers.depth import NO_WINDOWS, Windows
 
 log = logging.getLogger(__name__)
 

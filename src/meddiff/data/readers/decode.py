@@ -13,7 +13,14 @@ from PIL import ExifTags, Image, ImageOps
 from simplejpeg import decode_jpeg
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.depth import NO_WINDOWS, DeepError, Windows, levels_of, to_eight_bits, type_of
+from meddiff.data.readers.depth import (
+    NO_WINDOWS,
+    DeepError,
+    Windows,
+    levels_of,
+    to_eight_bits,
+    type_of,
+)
 
 # It warns of what is refused here in one line.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -25,11 +25,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.archive import map_members
-from meddiff.data.decode import decode_rgb
-from meddiff.data.depth import windows_of
+from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, alike, view
 from meddiff.data.index import THUMBNAIL, Progress
-from meddiff.data.registration import MIN_CONTRAST, Likeness, Plane, View, alike, view
+from meddiff.data.readers.archive import map_members
+from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.depth import windows_of
 
 log = logging.getLogger(__name__)
 

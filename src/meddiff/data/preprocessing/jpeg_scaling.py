@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from meddiff.data.decode import SHRINKS, Stored
+from meddiff.data.readers.decode import SHRINKS, Stored
 
 SPARE = 1.7
 """A JPEG is decoded smaller while this many of its pixels remain for each packed pixel's side."""

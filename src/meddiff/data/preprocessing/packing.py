@@ -14,11 +14,16 @@ from threadpoolctl import threadpool_limits
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import atomic_write
-from meddiff.data.archive import Group, map_groups, map_members
-from meddiff.data.decode import find_deep
-from meddiff.data.depth import DeepError, Window, Windows, judge, windows_of
-from meddiff.data.index import Progress, write_table
-from meddiff.data.preprocessing import Decoding, Oddities, preprocess_files, preprocess_masks
+from meddiff.data.index import Progress
+from meddiff.data.preprocessing.transforms import (
+    Decoding,
+    Oddities,
+    preprocess_files,
+    preprocess_masks,
+)
+from meddiff.data.readers.archive import Group, map_groups, map_members
+from meddiff.data.readers.decode import find_deep
+from meddiff.data.readers.depth import DeepError, Window, Windows, judge, windows_of
 from meddiff.data.sources import several
 
 log = logging.getLogger(__name__)
@@ -92,7 +97,7 @@ def pack(
         # The threads that compute are ours: more from BLAS would only get in their way.
         with threadpool_limits(1):
             _write_rows(array, shape, map_groups(convert, places, workers), progress)
-        write_table(_describe(sources, decoding), table)
+        _describe(sources, decoding).to_csv(table, index=False)
     oddities.log(len(sources), size)
     labels = ", ".join(f"{n} {label}" for label, n in sources["label"].value_counts().items())
     log.info("packed %s (%s) into %s", "x".join(map(str, shape)), labels, out_array)

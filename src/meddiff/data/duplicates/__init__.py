@@ -1,0 +1,1 @@
+"""Find images that show the same photograph."""

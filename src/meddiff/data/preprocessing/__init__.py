@@ -1,0 +1,1 @@
+"""Crop, resize and pack images."""

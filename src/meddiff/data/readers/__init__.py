@@ -1,0 +1,1 @@
+"""Read raw data: archives in place, any image format, any bit depth."""

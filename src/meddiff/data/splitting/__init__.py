@@ -1,0 +1,1 @@
+"""Divide images into training, validation and test sets."""
