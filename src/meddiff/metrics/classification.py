@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from meddiff.core.randomness import stream
 from meddiff.metrics.intervals import (
@@ -26,6 +24,8 @@ def classification_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> 
         classes: class names; with two, the last is the positive class; with more, precision,
             recall and F1 are means over the classes. A score without any positive is 0.
     """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
     truth, predicted = predictions["label"], predictions["predicted"]
     binary = len(classes) == 2
     precision, recall, f1, _ = precision_recall_fscore_support(
@@ -45,6 +45,8 @@ def classification_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> 
 
 def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
     """Return the confusion matrix, rows true and columns predicted, in the order of `classes`."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(
         predictions["label"], predictions["predicted"], labels=list(classes)
     ).tolist()
@@ -107,6 +109,8 @@ def with_ends(found: Mapping[str, Estimate]) -> dict[str, float]:
 
 def _wilson(value: float, right: np.ndarray) -> Estimate:
     """Share of images with Wilson's interval; of no images all from 0 to 1."""
+    from scipy.stats import binomtest
+
     if not len(right):
         return Estimate(value, 0.0, 1.0, np.nan, 0.95)
     low, high = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")

@@ -1,4 +1,7 @@
-"""What nearest neighbours tell: fidelity, diversity, and copies of training images."""
+"""What nearest neighbours tell: fidelity, diversity, and copies of training images.
+
+scikit-learn and scipy.stats are imported where they are used: they take a second, in every job.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,10 +9,6 @@ from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import hypergeom, mannwhitneyu
-from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import gen_batches
 
 from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
@@ -71,6 +70,8 @@ def weighted_fidelity(real: Array, synthetic: Array) -> Callable[[Array, Array, 
     Scores are in the order of `Fidelity`; the third argument is its `neighbours`. All distances are
     held at once, 8 (n + m)² bytes.
     """
+    from sklearn.metrics import pairwise_distances
+
     a, b = _centred(real, synthetic)
     within_a, within_b, between = (pairwise_distances(*pair) for pair in ((a,), (b,), (a, b)))
     lengths_a, lengths_b = (np.linalg.norm(x, axis=1) for x in (a, b))
@@ -218,6 +219,8 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     Raises:
         MeddiffError: more than half of the unseen images are such.
     """
+    from scipy.stats import hypergeom, mannwhitneyu
+
     distances, baseline = synthetic.distances, np.sort(unseen.distances)
     duplicates = _duplicates(unseen)
     if duplicates > len(baseline) / 2:
@@ -274,6 +277,9 @@ def _farthest(distances: Array, lengths: Array, neighbours: int) -> Array:
 
 def _nearest(trained: Array, drawn: Array) -> tuple[npt.NDArray[np.intp], Array]:
     """Return for every row of `drawn` the places of the nearest training images, and distances."""
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.utils import gen_batches
+
     search = NearestNeighbors(n_neighbors=min(AROUND, len(trained)), algorithm="brute").fit(trained)
     places = search.kneighbors(drawn, return_distance=False)
     distances = np.empty(places.shape)
