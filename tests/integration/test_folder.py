@@ -76,7 +76,7 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     everything = planned(snakemake(tmp_path / "new", "all", "--dry-run", configs=configs).stdout)
     whole = image.read_bytes()
     image.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    del everything["imagenet_weights"]
+    del everything["pretrained_weights"]
     assert plan() == everything
     image.write_bytes(whole)
     assert plan() == {}

@@ -190,10 +190,9 @@ EDITS = {
     ),
     "extractors.published": (
         "extractors: {published: [radimagenet]}",
-        {"published_extractor": 1, "features": 5, "distances": 1, "distance_matrix": 1,
+        {"pretrained_weights": 1, "features": 5, "distances": 1, "distance_matrix": 1,
          "matrix_figures": 1, "table_5_2": 1, "all": 1},
     ),
-    "what no extractor reads": ("extractors: {files: {clip: mine.pth}}", {}),
     "cas.batch_size": (
         "cas: {batch_size: 8}",
         {"cas_arms": 1, "cas_doses": 1, "table_5_3": 1, "dose_response": 1, "cas_figures": 1,

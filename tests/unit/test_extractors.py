@@ -24,9 +24,9 @@ from meddiff.data.loading import balanced, stack
 from meddiff.data.registry import address_of, read_registry
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
-from meddiff.extractors.fetching import find_weights, required_weights
-from meddiff.extractors.pretrained import published_weights
-from meddiff.extractors.radimagenet import RadImageNet, build_radimagenet
+from meddiff.extractors.fetching import find_weights
+from meddiff.extractors.pretrained import pretrained_weights
+from meddiff.extractors.radimagenet import RadImageNet
 from meddiff.extractors.registry import PUBLISHED, TRAINED, module_of
 from meddiff.extractors.resnet50 import ResNet50, train_resnet50
 from meddiff.extractors.segmentation import (
@@ -41,7 +41,7 @@ from meddiff.extractors.settings import UNet as UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
 from meddiff.extractors.supervised import Examples, fit
 from meddiff.extractors.unet import UNet
-from meddiff.extractors.weights import IMAGENET, RADIMAGENET, Published
+from meddiff.extractors.weights import PretrainedWeights
 from plain_user import plain_user
 
 
@@ -335,7 +335,9 @@ def register(monkeypatch, server, file, sha256) -> None:
     monkeypatch.setitem(read_registry(), f"weights/{file}", here)
 
 
-NETS = Published("Weights of a net", "net.pth", "leave net out of extractors.published")
+IMAGENET = module_of("resnet50").WEIGHTS
+RADIMAGENET = module_of("radimagenet").WEIGHTS
+NETS = PretrainedWeights("Weights of a net", "net.pth", "leave net out of extractors.published")
 
 
 def named(file, which=IMAGENET):
@@ -359,13 +361,13 @@ def test_weights_come_from_a_mirror(weight_server, tmp_path):
     (tmp_path / "served/mirror").mkdir()
     (served / name).rename(tmp_path / "served/mirror" / name)
     mirrors = {f"{server.url}/models": f"{server.url}/mirror"}
-    assert find_weights(named(name), "imagenet", mirrors)[0]
+    assert find_weights(named(name), "required", mirrors)[0]
 
 
 def test_weights_go_on_where_a_connection_broke(weight_server):
     name, _, server = weight_server
     server.plan(f"/models/{name}", Break(after=2**20, times=1))
-    assert find_weights(named(name), "imagenet", {})[0]
+    assert find_weights(named(name), "required", {})[0]
     assert server.ranges(f"/models/{name}") == [None, f"bytes={2**20}-"]
 
 
@@ -376,7 +378,7 @@ def test_wrong_bytes_are_refused_and_not_kept(weight_server, monkeypatch):
     register(monkeypatch, server, wrong, "00000000")
     assert find_weights(named(wrong), "auto", {})[0] is None
     with pytest.raises(MeddiffError, match=r"00000000.*hub folder"):
-        find_weights(named(wrong), "imagenet", {})
+        find_weights(named(wrong), "required", {})
     assert hub_files() == set()
 
 
@@ -390,10 +392,10 @@ def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
     _, served, _ = weight_server
     (served / RADIMAGENET.file).write_bytes(page)
     weights, note = find_weights(RADIMAGENET, "auto", {})
-    assert weights is None and "random weights" in note and "could not be had" in note
+    assert weights is None and "random weights" in note
     assert hub_files() == set()
-    with pytest.raises(MeddiffError, match=r"RadImageNet .*hand\.weights"):
-        find_weights(RADIMAGENET, "radimagenet", {})
+    with pytest.raises(MeddiffError, match=r"RadImageNet .*extractors\.published"):
+        find_weights(RADIMAGENET, "required", {})
 
 
 @pytest.mark.parametrize("fault", [Status(404), HangUp()], ids=["no file", "no network"])
@@ -414,7 +416,7 @@ def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_se
     _, served, _ = weight_server
     first, second = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
     torch.save(first, served / NETS.file)
-    _, note = required_weights(NETS, {})
+    _, note = find_weights(NETS, "required", {})
     held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
     record = held.with_name(f"{held.name}.sha256")
     digest = hashlib.sha256(held.read_bytes()).hexdigest()
@@ -423,16 +425,16 @@ def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_se
     held.unlink()
     torch.save(second, served / NETS.file)
     with pytest.raises(MeddiffError, match=digest) as caught:
-        required_weights(NETS, {})
+        find_weights(NETS, "required", {})
     assert str(record) in str(caught.value) and not held.exists()
     # and so is another file in the hub folder, which stays where it is,
     torch.save(second, held)
     with pytest.raises(MeddiffError, match=digest):
-        required_weights(NETS, {})
+        find_weights(NETS, "required", {})
     assert held.exists()
     # until the record is taken away.
     record.unlink()
-    assert torch.equal(required_weights(NETS, {})[0]["weight"], second["weight"])
+    assert torch.equal(find_weights(NETS, "required", {})[0]["weight"], second["weight"])
     assert record.read_text().strip() != digest
 
 
@@ -440,7 +442,7 @@ def test_a_file_put_into_the_hub_folder_is_recorded_as_well(weight_server):
     held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
     held.parent.mkdir(parents=True)
     torch.save({"weight": torch.zeros(1)}, held)
-    required_weights(NETS, {})
+    find_weights(NETS, "required", {})
     assert hub_files() == {NETS.file, f"{NETS.file}.sha256"}
 
 
@@ -450,10 +452,10 @@ def test_a_hub_folder_that_is_read_only_serves_what_it_holds(weight_server):
     torch.save({"weight": torch.zeros(1)}, held)
     held.parent.chmod(0o555)
     with plain_user():
-        assert required_weights(NETS, {})[0]
+        assert find_weights(NETS, "required", {})[0]
     held.chmod(0)
     with plain_user(), pytest.raises(MeddiffError, match=r"permission.*net\.pth"):
-        required_weights(NETS, {})
+        find_weights(NETS, "required", {})
     assert hub_files() == {NETS.file}
 
 
@@ -467,7 +469,8 @@ def test_every_published_net_comes_through_the_same_downloads(name, weight_serve
     asked = f"/models/{which.file}"
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     with pytest.raises(MeddiffError, match=rf"{which.file}.*extractors\.published"):
-        published_weights(name, {address_of(f"weights/{which.file}", {}): server.url + asked})
+        mirrors = {address_of(f"weights/{which.file}", {}): server.url + asked}
+        pretrained_weights(name, "required", mirrors)
     assert len(server.asked(asked)) == 1
 
 
@@ -509,7 +512,8 @@ def test_radimagenet_from_a_served_file(weight_server):
     weights, note = find_weights(RADIMAGENET, "auto", {})
     assert RADIMAGENET.file in note
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
-    found = extractor_of(build_radimagenet(weights)).features(images)
+    network = build_network({"extractor": "radimagenet"}, weights, "here", "no")
+    found = extractor_of(network).features(images)
     assert found.shape == (3, 2048) and found.dtype == np.float32
     grey = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     batch = grey.repeat(1, 3, 1, 1) - torch.tensor([0.406, 0.456, 0.485]).reshape(3, 1, 1)
@@ -523,14 +527,30 @@ def test_radimagenet_takes_blue_first():
     assert torch.allclose(found[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
 
 
-def test_without_radimagenet_the_stand_in_is_always_the_same():
-    first, second = (build_radimagenet(None).state_dict() for _ in range(2))
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_without_published_weights_random_ones_are_always_the_same(
+    name, weight_server, tmp_path, monkeypatch
+):
+    """`auto`: the checkpoint is that of an extractor, and its metadata name the stand-in."""
+    for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
+        pytest.importorskip(package)
+    if name in ENCODERS:
+        monkeypatch.setattr(module_of(name), "MODEL", ENCODERS[name])
+    _, _, server = weight_server
+    which = module_of(name).WEIGHTS
+    mirrors = {address_of(f"weights/{which.file}", {}): f"{server.url}/models/{which.file}"}
+    (first, metadata), (second, _) = (pretrained_weights(name, "auto", mirrors) for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
+    save_checkpoint(tmp_path / "x.safetensors", first, metadata)
+    extractor = load_extractor(tmp_path / "x.safetensors")
+    assert "random weights" in extractor.weights
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    assert np.ptp(extractor.features(images), axis=0).max() > 0
 
 
-def test_weights_of_another_net_are_refused():
-    with pytest.raises(MeddiffError, match="RadImageNet weights are of another net"):
-        build_radimagenet(resnet50(weights=None).state_dict())
+def test_files_of_a_net_that_is_not_compared_are_refused():
+    with pytest.raises(ValueError, match=r"files\.clip"):
+        Extractors(published=["dinov2"], files={"clip": "mine.pth"})
 
 
 @pytest.fixture(scope="module")
@@ -644,11 +664,11 @@ def of_file(name):
 
 def test_required_weights_are_fetched_once_and_checked(weight_server):
     name, served, _ = weight_server
-    weights, note = required_weights(of_file(name), {})
+    weights, note = find_weights(of_file(name), "required", {})
     assert note == f"Weights of a net ({name})"
     assert set(weights) == set(resnet50(weights=None).state_dict())
     (served / name).unlink()
-    assert required_weights(of_file(name), {})[1] == note
+    assert find_weights(of_file(name), "required", {})[1] == note
 
 
 @pytest.mark.parametrize("harm", ["cut short", "other weights"])
@@ -661,13 +681,13 @@ def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
     else:
         torch.save({"weight": torch.zeros(1)}, held)
     with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.published"):
-        required_weights(of_file(name), {})
+        find_weights(of_file(name), "required", {})
     assert held.exists()
 
 
 def test_absent_weights_say_what_to_do(weight_server):
     with pytest.raises(MeddiffError, match=r"404.*net\.pth.*extractors\.published") as caught:
-        required_weights(NETS, {})
+        find_weights(NETS, "required", {})
     assert "\n" not in str(caught.value)
 
 
@@ -676,16 +696,16 @@ def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
     file = tmp_path / f"mine{suffix}"
     state = {"weight": torch.arange(3.0)}
     (save_file if suffix == ".safetensors" else torch.save)(state, file)
-    weights, note = required_weights(NETS, {}, file)
+    weights, note = find_weights(NETS, "required", {}, file)
     assert torch.equal(weights["weight"], state["weight"])
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     assert note == f"Weights of a net (mine{suffix}, SHA-256 {digest})"
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(MeddiffError, match="name another file or leave net out"):
-        required_weights(NETS, {}, file)
+        find_weights(NETS, "required", {}, file)
     file.unlink()
     with pytest.raises(MeddiffError, match="No such file"):
-        required_weights(NETS, {}, file)
+        find_weights(NETS, "required", {}, file)
 
 
 @pytest.mark.parametrize("name", ["inception", "radimagenet", "dinov2"])

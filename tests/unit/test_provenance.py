@@ -541,7 +541,7 @@ def test_metrics_never_reach_a_training():
 def test_features_follow_no_other_extractor():
     """The rule adds the file of its own extractor."""
     files = {f"extractors/{name}.py" for name in (*TRAINED, *PUBLISHED)}
-    assert not files & (reached("features.py") | reached("published_weights.py"))
+    assert not files & (reached("features.py") | reached("pretrained_weights.py"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "src/meddiff").rglob("__init__.py")))

@@ -47,9 +47,9 @@ NET = '''
 import torch
 from torch import nn
 
-from meddiff.extractors.weights import Published
+from meddiff.extractors.weights import PretrainedWeights
 
-WEIGHTS = Published("Weights of Tiny", "tiny.pth", "leave tiny out of extractors.published")
+WEIGHTS = PretrainedWeights("Weights of Tiny", "tiny.pth", "leave tiny out of extractors.published")
 
 
 class Tiny(nn.Module):
@@ -63,7 +63,7 @@ class Tiny(nn.Module):
         return batch.mean((2, 3))
 
 
-def build(about, weights):
+def build(metadata, weights):
     return Tiny()
 '''
 DISTANCE = '''
@@ -280,7 +280,7 @@ print(json.dumps([len(arms_table(scored)), verdict(scored, evidence)]))
 
 def test_a_published_extractor_reaches_table_and_matrices(plans):
     plan = plans["added"]
-    assert plan["models/tiny.safetensors"][0] == "published_extractor"
+    assert plan["models/pretrained/tiny.safetensors"][0] == "pretrained_weights"
     assert "metrics/distances/tiny.csv" in plan["results/table_5_2.csv"][2]
     assert "results/matrices/fid_tiny.csv" in plan
 

@@ -129,10 +129,11 @@ def features():
 def table(features):
     shifted = {name: values + 1 for name, values in features.items()}
     rows = distance_rows("resnet50", features, {"synthetic": shifted, "real": features}, **DRAWN)
+    rows["weights"] = "from scratch"
     parts = [rows] + [
         similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES
     ]
-    return table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"})
+    return table_5_2(parts, "test", {"unet": "no masks"})
 
 
 def test_fid_of_a_shift_is_its_square(table):
@@ -146,7 +147,7 @@ def test_table_5_2_counts_image_set_and_keeps_notes(table):
     rows = table.set_index(["class", "image_set", "metric", "extractor"])
     synthetic = rows.loc[("benign", "synthetic", "fid", "resnet50")]
     assert (synthetic["n_real"], synthetic["n_synthetic"]) == (30, 30)
-    assert synthetic["note"] == "from scratch" and synthetic["reference"] == "test"
+    assert synthetic["note"] == "weights: from scratch" and synthetic["reference"] == "test"
     real = rows.loc[("benign", "real", "fid", "resnet50")]
     assert (real["n_real"], real["n_synthetic"]) == (60, 0)
     ssim = rows[rows.index.get_level_values("metric") == "ssim"].iloc[0]
@@ -540,7 +541,7 @@ def test_show_prints_the_studys_shape(table, tmp_path):
     text = show(tmp_path / "table_5_2.csv")
     assert "data phantom, scale smoke, protocol leak_free" in text
     assert "0.3 ± 0.08" in text and "FID resnet50 (4-d)" in text
-    assert "unet: no masks" in text and "resnet50: from scratch" in text
+    assert "unet: no masks" in text and "resnet50: weights: from scratch" in text
     assert "NaN" not in text
 
 

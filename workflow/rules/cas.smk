@@ -26,7 +26,7 @@ rule cas_arms:
     input:
         **CAS_IMAGES,
         weights=lambda wildcards: (
-            "models/imagenet_resnet50.safetensors" if KINDS[wildcards.classifier].imagenet else []
+            "models/pretrained/resnet50.safetensors" if KINDS[wildcards.classifier].imagenet else []
         ),
     output:
         "cas/{classifier}.csv",

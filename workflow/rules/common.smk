@@ -113,6 +113,7 @@ wildcard_constraints:
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
     extractor="|".join(["unet", *CLASSIFIERS, *PUBLISHED]),
+    net=one_of(["resnet50", *registry.PUBLISHED]),
     similarity=one_of(PAIRS),
     edition=r"\w+",
     shard=r"\d+",
@@ -132,6 +133,12 @@ def code(script):
 def extractor_code(script, extractor):
     """Digest of a script and of the one extractor that it builds."""
     return [code(script), code(f"../../src/meddiff/extractors/{extractor}.py")]
+
+
+def extractor_checkpoint(wildcards):
+    """Where an extractor's weights lie."""
+    folder = "models/pretrained" if wildcards.extractor in PUBLISHED else "models"
+    return f"{folder}/{wildcards.extractor}.safetensors"
 
 
 def lesions(sets, cls="{cls}"):

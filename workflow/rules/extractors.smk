@@ -1,15 +1,24 @@
 # Nets whose features FID compares: training, what they say of test images, features of image sets.
 
 
-rule imagenet_weights:
-    """Find or fetch ImageNet's ResNet50 weights; without them the file holds none and says why."""
+rule pretrained_weights:
+    """Find or fetch the published weights of a net; without required ones the run ends here."""
+    input:
+        lambda wildcards: cfg.extractors.files.get(wildcards.net, []),
     output:
-        "models/imagenet_resnet50.safetensors",
+        "models/pretrained/{net}.safetensors",
+    # Before anything is trained.
+    priority: 1
     params:
-        which="IMAGENET",
-        weights=cfg.extractors.resnet50.weights,
+        # Those of section 5.1 are no published extractor of the configuration.
+        policy=lambda wildcards: (
+            cfg.extractors.weights_policy(wildcards.net)
+            if wildcards.net in ("resnet50", *PUBLISHED)
+            else "auto"
+        ),
+        code=lambda wildcards: extractor_code("pretrained_weights.py", wildcards.net),
     script:
-        "../scripts/published_weights.py"
+        "../scripts/pretrained_weights.py"
 
 
 rule train_unet:
@@ -59,7 +68,7 @@ rule train_skinlesnet:
 rule train_resnet50:
     """Train ResNet50's head on ImageNet features, or all of it where there are no weights."""
     input:
-        weights="models/imagenet_resnet50.safetensors",
+        weights="models/pretrained/resnet50.safetensors",
         train=lesions(["train"], CLASSES),
         validation=lesions(["validation"], CLASSES),
         test=lesions(["test"], CLASSES),
@@ -67,7 +76,6 @@ rule train_resnet50:
         checkpoint="models/resnet50.safetensors",
         history="models/resnet50_history.csv",
         predictions="predictions/resnet50.csv",
-        note="models/resnet50_weights.txt",
     threads: cfg.compute.threads
     resources:
         mem_mb=8000,
@@ -81,28 +89,10 @@ rule train_resnet50:
         "../scripts/train_resnet50.py"
 
 
-rule published_extractor:
-    """Find or fetch a published extractor's weights; stop without them."""
-    input:
-        lambda wildcards: cfg.extractors.files.get(wildcards.published, []),
-    output:
-        "models/{published}.safetensors",
-    wildcard_constraints:
-        published=one_of(PUBLISHED),
-    # What cannot be had is told before anything is trained.
-    priority: 1
-    params:
-        code=lambda wildcards: extractor_code(
-            "published_extractor.py", wildcards.published
-        ),
-    script:
-        "../scripts/published_extractor.py"
-
-
 rule features:
     """Compute the features of every class of an image set, once for all metrics."""
     input:
-        checkpoint="models/{extractor}.safetensors",
+        checkpoint=extractor_checkpoint,
         images=lesions(["{set}"], CLASSES),
     output:
         expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
@@ -120,7 +110,6 @@ rule table_5_1:
     input:
         classifiers=expand("predictions/{extractor}.csv", extractor=CLASSIFIERS),
         segmentation="predictions/unet.csv" if HAS_MASKS else [],
-        weights="models/resnet50_weights.txt",
     output:
         table=report(
             "results/table_5_1.csv",

@@ -7,21 +7,10 @@ rule hand:
         hand_outputs(),
 
 
-rule radimagenet_weights:
-    """Find or fetch RadImageNet's ResNet50 weights; without them the file holds none and says why."""
-    output:
-        "models/radimagenet_resnet50.safetensors",
-    params:
-        which="RADIMAGENET",
-        weights=cfg.hand.weights,
-    script:
-        "../scripts/published_weights.py"
-
-
 rule section_5_1:
     """FID, SSIM and MS-SSIM of synthetic hand radiographs beside the published values."""
     input:
-        weights="models/radimagenet_resnet50.safetensors",
+        weights="models/pretrained/radimagenet.safetensors",
         validation="data/hand/validation/hand.npy",
         training="data/hand/train/hand.npy",
         synthetic="data/hand/synthetic/hand.npy",
@@ -38,6 +27,7 @@ rule section_5_1:
     resources:
         gpu=GPU,
     params:
+        code=extractor_code("section_5_1.py", "radimagenet"),
         settings=cfg.hand.diffusion.model_dump(include={"augmentation"}),
         seed=cfg.seed,
         metrics=cfg.hand.metrics.model_dump(),

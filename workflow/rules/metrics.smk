@@ -27,6 +27,7 @@ rule distances:
             "features/{{extractor}}/{set}/{cls}.npy", set=REFERENCE_SETS, cls=CLASSES
         ),
         scored=expand("features/{{extractor}}/{set}/{cls}.npy", set=SCORED, cls=CLASSES),
+        checkpoint=extractor_checkpoint,
     output:
         "metrics/distances/{extractor}.csv",
     params:
@@ -63,7 +64,6 @@ rule table_5_2:
             images=["synthetic", "real"],
             cls=CLASSES,
         ),
-        weights="models/resnet50_weights.txt",
     output:
         table=report(
             "results/table_5_2.csv",

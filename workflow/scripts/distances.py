@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from meddiff.core.arrays import load_by_class
+from meddiff.core.checkpoints import load_metadata
 from meddiff.core.files import write_csv
 from meddiff.metrics.distances import distance_rows
 from meddiff.metrics.frechet import warn_if_few
@@ -29,4 +30,5 @@ with job(snakemake):
         n_resamples=params.n_resamples,
         seed=params.seed,
     )
+    rows["weights"] = load_metadata(files.checkpoint).get("weights", "")
     write_csv(rows, snakemake.output[0])

@@ -4,23 +4,17 @@ Real images are changed at random as those that the DDPM learnt from, like the s
 """
 
 from meddiff.core.arrays import load_images
-from meddiff.core.checkpoints import load_checkpoint
-from meddiff.core.files import sha256_file
 from meddiff.core.randomness import stream
 from meddiff.core.tables import write_metrics, write_table
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.extractors.extractor import Extractor
-from meddiff.extractors.radimagenet import build_radimagenet
+from meddiff.extractors.extractor import load_extractor
 from meddiff.metrics.section_5_1 import section_5_1
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
-    weights, about = load_checkpoint(files.weights)
-    name = "radimagenet" if weights else "resnet50-random"
-    network = build_radimagenet(weights or None)
-    extractor = Extractor(name, network, None, sha256_file(files.weights), about["weights"])
+    extractor = load_extractor(files.weights)
     synthetic = load_images(files.synthetic)
     augmentation = resolve_augmentation(
         DiffusionSettings.model_validate(params.settings).augmentation

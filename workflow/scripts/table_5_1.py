@@ -1,7 +1,5 @@
 """Write Table 5.1, and its numbers as metrics."""
 
-from pathlib import Path
-
 from meddiff.core.tables import read_part, write_metrics, write_table
 from meddiff.reporting.tables import table_5_1
 from meddiff.workflow.jobs import job
@@ -10,12 +8,11 @@ files, params = snakemake.input, snakemake.params
 with job(snakemake):
     predictions = dict(zip(params.names, map(read_part, files.classifiers), strict=True))
     segmentation = read_part(files.segmentation) if files.segmentation else None
-    notes = {"resnet50": Path(files.weights).read_text().strip(), **params.notes}
     table = table_5_1(
         predictions,
         segmentation,
         params.classes,
-        notes,
+        params.notes,
         n_resamples=params.n_resamples,
         seed=params.stamp["seed"],
     )

@@ -1,7 +1,5 @@
 """Write Table 5.2, and its numbers as metrics."""
 
-from pathlib import Path
-
 from meddiff.core.tables import read_part, write_metrics, write_table
 from meddiff.reporting.tables import table_5_2
 from meddiff.workflow.jobs import job
@@ -9,7 +7,6 @@ from meddiff.workflow.jobs import job
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     parts = [read_part(path) for path in [*files.similarity, *files.distances]]
-    notes = {"resnet50": Path(files.weights).read_text().strip(), **params.notes}
-    table = table_5_2(parts, params.reference, notes)
+    table = table_5_2(parts, params.reference, params.notes)
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

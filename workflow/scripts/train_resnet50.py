@@ -1,7 +1,7 @@
 """Train ResNet50 and let it classify the test images."""
 
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
-from meddiff.core.files import atomic_write, write_csv
+from meddiff.core.files import write_csv
 from meddiff.data.loading import load_balanced
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.resnet50 import train_resnet50
@@ -10,7 +10,7 @@ from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake) as device:
-    imagenet, source = load_checkpoint(snakemake.input.weights)
+    imagenet, pretrained = load_checkpoint(snakemake.input.weights)
     sets = {name: load_balanced(snakemake.input[name]) for name in ("train", "validation", "test")}
     network, history = train_resnet50(
         sets["train"],
@@ -21,15 +21,15 @@ with job(snakemake) as device:
         seed=params.seed,
         device=device,
     )
-    told = predictions(network, sets["test"], params.classes, device=device)
+    table = predictions(network, sets["test"], params.classes, device=device)
     write_csv(history, snakemake.output.history)
-    told = told.assign(n_real=len(sets["train"][0]))
-    write_csv(told, snakemake.output.predictions)
-    with atomic_write(snakemake.output.note) as temporary:
-        temporary.write_text(f"weights: {source['weights']}\n")
-    about = {
+    weights = pretrained["weights"]
+    table = table.assign(n_real=len(sets["train"][0]), weights=weights)
+    write_csv(table, snakemake.output.predictions)
+    metadata = {
         "extractor": "resnet50",
+        "weights": weights,
         "classes": len(params.classes),
         "size": sets["train"][0].shape[1],
     }
-    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), metadata)

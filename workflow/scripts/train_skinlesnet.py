@@ -19,13 +19,12 @@ with job(snakemake) as device:
         seed=params.seed,
         device=device,
     )
-    told = predictions(network, sets["test"], params.classes, device=device)
+    table = predictions(network, sets["test"], params.classes, device=device)
     write_csv(history, snakemake.output.history)
-    told = told.assign(n_real=len(sets["train"][0]))
-    write_csv(told, snakemake.output.predictions)
-    about = {
+    write_csv(table.assign(n_real=len(sets["train"][0])), snakemake.output.predictions)
+    metadata = {
         "extractor": "skinlesnet",
         "classes": len(params.classes),
         "size": sets["train"][0].shape[1],
     }
-    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), metadata)

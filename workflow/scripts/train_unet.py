@@ -18,5 +18,5 @@ with job(snakemake) as device:
     scores = segmentation_scores(network, *test, device=device)
     write_csv(history, snakemake.output.history)
     write_csv(scores.assign(n_real=len(training[0])), snakemake.output.predictions)
-    about = {"extractor": "unet", "channels": settings.channels, "size": training[0].shape[1]}
-    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), about)
+    metadata = {"extractor": "unet", "channels": settings.channels, "size": training[0].shape[1]}
+    save_checkpoint(snakemake.output.checkpoint, network.state_dict(), metadata)

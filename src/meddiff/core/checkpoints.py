@@ -1,9 +1,9 @@
-"""Weights on disk: safetensors, never pickle, with a note that tells how to build the net."""
+"""Weights on disk: safetensors, never pickle, with metadata from which the net is built."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,39 +12,50 @@ from torch import Tensor
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import atomic_write, check_readable, remedy
 
+Content = TypeVar("Content")
+
 NAME_ANOTHER = "name another file, or have it written again by whoever made it"
-"""What to do about a checkpoint that this workflow did not make."""
+"""What to do metadata a checkpoint that this workflow did not make."""
 
 
 def save_checkpoint(
     path: str | Path,
     weights: Mapping[str, Tensor],
-    about: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     *,
     quiet: bool = False,
 ) -> None:
-    """Write weights, with `about` as JSON in the file's metadata; no log if `quiet`."""
+    """Write weights, with `metadata` as JSON in the file's metadata; no log if `quiet`."""
     contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    metadata = {"meddiff": json.dumps(about, sort_keys=True)}
+    header = {"meddiff": json.dumps(metadata, sort_keys=True)}
     with atomic_write(path, quiet=quiet) as temporary:
-        save_file(contiguous, temporary, metadata=metadata)
+        save_file(contiguous, temporary, metadata=header)
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return weights and what it says of them.
+    """Return weights and their metadata.
 
     Raises:
         MeddiffError: the file is missing, may not be read, is truncated, or no checkpoint of ours.
     """
+    return _read(path, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+
+
+def load_metadata(path: str | Path) -> dict[str, Any]:
+    """Return the metadata of a checkpoint without reading its weights; errors as above."""
+    return _read(path, lambda file: None)[1]
+
+
+def _read(path: str | Path, read: Callable[[Any], Content]) -> tuple[Content, dict[str, Any]]:
     check_readable(path)
     if not Path(path).exists():
         raise MeddiffError(f"there is no checkpoint {path}: name another, or run the workflow")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["meddiff"])
-            if not isinstance(about, dict):
-                raise ValueError("its note is no JSON object")
-            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+            metadata = json.loads((file.metadata() or {})["meddiff"])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata are no JSON object")
+            return read(file), metadata
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise MeddiffError(

@@ -6,16 +6,16 @@ from typing import Any
 from torch import Tensor
 
 from meddiff.extractors.encoder import Encoder
-from meddiff.extractors.weights import Published
+from meddiff.extractors.weights import PretrainedWeights
 
 MODEL = "vit_small_patch14_dinov2.lvd142m"
-WEIGHTS = Published(
+WEIGHTS = PretrainedWeights(
     name="DINOv2 weights of ViT-S/14",
     file="dinov2_vits14_pretrain.pth",
-    otherwise="leave dinov2 out of extractors.published",
+    remedy="leave dinov2 out of extractors.published",
 )
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Encoder:
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> Encoder:
     """Return the encoder; features are the class token, (N, 384), of images at 518 px."""
     return Encoder(MODEL, weights, block=16)

@@ -16,15 +16,16 @@ class Encoder(nn.Module):
 
     Args:
         model: timm's name of net and weights.
-        weights: as timm or who trained them publishes them.
+        weights: as timm or who trained them publishes them; None leaves random ones.
         block: images that it sees at once.
     """
 
-    def __init__(self, model: str, weights: Mapping[str, Tensor], block: int) -> None:
+    def __init__(self, model: str, weights: Mapping[str, Tensor] | None, block: int) -> None:
         super().__init__()
         self.block = block
         self.trunk = timm.create_model(model, pretrained=False)
-        self.trunk.load_state_dict(checkpoint_filter_fn(dict(weights), self.trunk))
+        if weights is not None:
+            self.trunk.load_state_dict(checkpoint_filter_fn(dict(weights), self.trunk))
         self.dimension = self.trunk.num_classes or self.trunk.num_features
         stated = resolve_model_data_config(self.trunk)
         self.side = stated["input_size"][-1]
@@ -43,5 +44,5 @@ class Encoder(nn.Module):
 
     def features(self, batch: Tensor) -> Tensor:
         """Return (N, dimension)."""
-        found: Tensor = self.trunk(batch)
-        return found
+        embedding: Tensor = self.trunk(batch)
+        return embedding

@@ -12,13 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from meddiff.extractors.weights import Published
+from meddiff.extractors.weights import PretrainedWeights
 
-WEIGHTS = Published(
+WEIGHTS = PretrainedWeights(
     name="Inception weights of FID",
     file="weights-inception-2015-12-05-6726825d.pth",
-    otherwise="leave inception out of extractors.published",
+    remedy="leave inception out of extractors.published",
 )
+
+
+class _Unloaded(FeatureExtractorInceptionV3):
+    """The net as torch draws its first weights."""
+
+    def load_state_dict(self, *_: Any, **__: Any) -> None:
+        """Load nothing: the constructor loads the published weights otherwise."""
 
 
 class Inception(nn.Module):
@@ -27,13 +34,15 @@ class Inception(nn.Module):
     dimension = 2048
     block = 16
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor] | None) -> None:
         super().__init__()
         # Its constructor fetches weights, or unpickles a file: it gets one that we made ourselves.
-        held = io.BytesIO()
-        torch.save(dict(weights), held)
-        held.seek(0)
-        self.trunk = FeatureExtractorInceptionV3("inception", ["2048"], held)
+        file = io.BytesIO()
+        torch.save({}, file)
+        file.seek(0)
+        self.trunk = _Unloaded("inception", ["2048"], file)
+        if weights is not None:
+            nn.Module.load_state_dict(self.trunk, weights)
 
     @staticmethod
     def transform(images: Tensor) -> Tensor:
@@ -42,14 +51,14 @@ class Inception(nn.Module):
 
     def features(self, batch: Tensor) -> Tensor:
         """Return (N, 2048)."""
-        [found] = self.trunk(batch)
-        return found
+        [pooled] = self.trunk(batch)
+        return pooled
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits, (N, 1008), without bias as in the published Inception Scores."""
         return features @ self.trunk.fc.weight.T
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Inception:
-    """Return the net with its published weights."""
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> Inception:
+    """Return the net with its published weights, or with random ones."""
     return Inception(weights)

@@ -1,4 +1,4 @@
-"""Extractors with published weights, by name."""
+"""Nets with published weights, by name."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,53 +11,72 @@ from torch import Tensor, hub, nn
 
 from meddiff.core.errors import MeddiffError
 from meddiff.extractors.extractor import Extractor, build_network, load_extractor
-from meddiff.extractors.fetching import required_weights
+from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.registry import PUBLISHED, module_of
-from meddiff.extractors.weights import Published
+from meddiff.extractors.settings import WeightsPolicy
+from meddiff.extractors.supervised import seeded
+from meddiff.extractors.weights import PretrainedWeights
 
 
-def published_weights(
+def pretrained_weights(
     name: str,
+    policy: WeightsPolicy,
     mirrors: Mapping[str, str],
     file: str | Path | None = None,
-    otherwise: str | None = None,
-) -> tuple[dict[str, Tensor], dict[str, Any], nn.Module]:
-    """Return a published extractor's weights, what its checkpoint tells, and its net.
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return published weights and their checkpoint's metadata.
 
     Args:
-        name: its name in the registry.
+        name: a published extractor, or resnet50 for the ImageNet weights that it starts from.
+        policy: what to do without them, see `find_weights`. A published extractor takes random
+            weights then, the same every time; for resnet50 there are none.
         mirrors: beginnings of published addresses to what stands in their place.
         file: the user's own copy of the weights.
-        otherwise: what a user does without them who has no configuration.
 
     Raises:
-        MeddiffError: the weights cannot be had, or are of another net.
+        MeddiffError: the weights are required and unavailable, or those of another net.
     """
-    which: Published = module_of(name).WEIGHTS
-    which = replace(which, otherwise=otherwise or which.otherwise)
-    weights, note = required_weights(which, mirrors, file)
-    about = {"extractor": name, "weights": note}
-    network = build_network(about, weights, note, f"take those of {which.file}")
-    return weights, about, network
+    which: PretrainedWeights = module_of(name).WEIGHTS
+    retry = f"; delete models/pretrained/{name}.safetensors to try again"
+    weights, line = find_weights(which, policy, mirrors, file, retry)
+    metadata = {"weights": line}
+    if name not in PUBLISHED:
+        return weights or {}, metadata
+    metadata["extractor"] = name
+    if weights is None:
+        random: Any = seeded(lambda: module_of(name).build(metadata, None), 0, name)
+        return random.trunk.state_dict(), metadata
+    # The weights of another net fail here, before hours of training.
+    _build(name, weights, metadata, which)
+    return weights, metadata
 
 
 def find_extractor(name: str) -> Extractor:
     """Return an extractor by its published name, or by the path of a checkpoint.
 
     Raises:
-        MeddiffError: there is neither, or its weights cannot be had.
+        MeddiffError: there is neither, or its weights are unavailable.
     """
     if name in PUBLISHED:
-        otherwise = (
+        remedy = (
             "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
             f"(the folder here is {Path(hub.get_dir(), 'checkpoints')})"
         )
-        weights, about, network = published_weights(name, {}, otherwise=otherwise)
+        which: PretrainedWeights = replace(module_of(name).WEIGHTS, remedy=remedy)
+        weights, line = find_weights(which, "required", {})
+        assert weights is not None
+        network = _build(name, weights, {"extractor": name, "weights": line}, which)
         digest = hashlib.sha256(save(weights)).hexdigest()
-        return Extractor(name, network, None, digest, about["weights"])
+        return Extractor(name, network, None, digest, line)
     if not Path(name).is_file():
         raise MeddiffError(
             f"{name} is neither a published extractor ({', '.join(PUBLISHED)}) nor a file such as "
             "models/skinlesnet.safetensors"
         )
     return load_extractor(name)
+
+
+def _build(
+    name: str, weights: Mapping[str, Tensor], metadata: Mapping[str, Any], which: PretrainedWeights
+) -> nn.Module:
+    return build_network(metadata, weights, metadata["weights"], f"take those of {which.file}")

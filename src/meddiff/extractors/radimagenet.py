@@ -8,14 +8,12 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.resnet import Bottleneck
 
-from meddiff.core.errors import MeddiffError
-from meddiff.extractors.supervised import seeded
-from meddiff.extractors.weights import RADIMAGENET, Published
+from meddiff.extractors.weights import PretrainedWeights
 
-WEIGHTS = Published(
-    name=RADIMAGENET.name,
-    file=RADIMAGENET.file,
-    otherwise="leave radimagenet out of extractors.published",
+WEIGHTS = PretrainedWeights(
+    name="RadImageNet weights of ResNet50",
+    file="RadImageNet-ResNet50_notop.pth",
+    remedy="leave radimagenet out of extractors.published",
 )
 BGR_MEAN = (0.406, 0.456, 0.485)
 KERAS_EPSILON = 1.001e-5
@@ -51,31 +49,13 @@ class RadImageNet(nn.Module):
 
     def features(self, batch: Tensor) -> Tensor:
         """Return (N, 2048)."""
-        found: Tensor = self.trunk(batch)
-        return found
+        pooled: Tensor = self.trunk(batch)
+        return pooled
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> RadImageNet:
-    """Return the net with its published weights."""
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> RadImageNet:
+    """Return the net with its published weights, or with random ones."""
     network = RadImageNet()
-    network.trunk.load_state_dict(weights)
-    return network
-
-
-def build_radimagenet(weights: Mapping[str, Tensor] | None) -> RadImageNet:
-    """Return the net with its published weights, or with random ones that are always the same.
-
-    Raises:
-        MeddiffError: the weights are those of another net.
-    """
-    network = seeded(RadImageNet, 0, "radimagenet")
     if weights is not None:
-        try:
-            network.trunk.load_state_dict(dict(weights))
-        except RuntimeError as error:
-            told = " ".join(str(error).split())[:300]
-            raise MeddiffError(
-                f"the RadImageNet weights are of another net ({told}): use "
-                "RadImageNet-ResNet50_notop.pth, or set hand.weights to none"
-            ) from error
-    return network.eval()
+        network.trunk.load_state_dict(weights)
+    return network

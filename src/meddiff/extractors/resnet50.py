@@ -12,7 +12,14 @@ from torchvision.models import resnet50
 from meddiff.extractors.classification import Labelled, accuracy, examples
 from meddiff.extractors.settings import Training
 from meddiff.extractors.supervised import Examples, fit, predict, seeded
+from meddiff.extractors.weights import PretrainedWeights
 
+WEIGHTS = PretrainedWeights(
+    name="ImageNet weights of ResNet50",
+    file="resnet50-11ad3fa6.pth",
+    remedy="set extractors.resnet50.weights to auto or none",
+    fallback="trained from scratch",
+)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -107,9 +114,9 @@ def train_resnet50(
     return network, history
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ResNet50:
-    """Return a trained net; `about` holds the number of classes."""
-    network = ResNet50(about["classes"])
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ResNet50:
+    """Return a trained net; `metadata` holds the number of classes."""
+    network = ResNet50(metadata["classes"])
     network.load_state_dict(weights)
     return network
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from meddiff.core.settings import Duration, Section
 
@@ -10,6 +10,8 @@ TrainedName = Literal["unet", "skinlesnet", "resnet50"]
 """Nets that rules of the workflow train; each is a module of this package."""
 PublishedName = Literal["inception", "radimagenet", "dinov2", "clip"]
 """Nets with published weights, which `extractors.published` may name; each is a module, too."""
+WeightsPolicy = Literal["required", "auto", "none"]
+"""Published weights: a run stops without them, takes them if they are available, or never does."""
 
 
 class Optimisation(Duration):
@@ -61,7 +63,10 @@ class Extractors(Section):
     published: list[PublishedName] = []
     """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
     Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD).
-    Weights come from `files`, torch's hub folder or their publisher; a run stops without them."""
+    Weights come from `files`, torch's hub folder or their publisher."""
+    weights: Literal["required", "auto"] = "required"
+    """Of the `published` nets: a run stops without them, or takes random ones (`auto`), which
+    tables note."""
     files: dict[PublishedName, str] = {}
     """Your files of such weights, by name: .safetensors, or torch's format, from which no code is
     run."""
@@ -72,3 +77,16 @@ class Extractors(Section):
         if len(set(names)) < len(names):
             raise ValueError("names an extractor twice")
         return names
+
+    @model_validator(mode="after")
+    def _files_are_used(self) -> "Extractors":
+        for name in self.files:
+            if name not in self.published:
+                raise ValueError(f"files.{name}: name {name} in published, too, or leave it out")
+        return self
+
+    def weights_policy(self, name: str) -> WeightsPolicy:
+        """Return what a run does without the published weights of a net."""
+        if name != "resnet50":
+            return self.weights
+        return "required" if self.resnet50.weights == "imagenet" else self.resnet50.weights

@@ -82,9 +82,9 @@ def train_skinlesnet(
     return network, history
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> SkinLesNet:
-    """Return a trained net; `about` holds the number of classes and the size of its images."""
-    network = SkinLesNet(about["classes"], about["size"])
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor]) -> SkinLesNet:
+    """Return a trained net; `metadata` holds the number of classes and the size of its images."""
+    network = SkinLesNet(metadata["classes"], metadata["size"])
     network.load_state_dict(weights)
     return network
 

@@ -50,9 +50,9 @@ class UNet(nn.Module):
         return levels
 
 
-def build(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> UNet:
-    """Return a trained net; `about` holds its channels and the size of its images."""
-    network = UNet(about["channels"], about["size"])
+def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor]) -> UNet:
+    """Return a trained net; `metadata` holds its channels and the size of its images."""
+    network = UNet(metadata["channels"], metadata["size"])
     network.load_state_dict(weights)
     return network
 

@@ -34,7 +34,7 @@ def table_5_1(
         segmentation: the U-Net's scores, one row a test image, with `n_real`; None where there are
             no masks.
         classes: class names, the positive one last.
-        notes: what a reader must know about an extractor, by name.
+        notes: why an extractor has no scores, by name.
         n_resamples: random half-samples behind an interval.
         seed: seed of the run.
     """
@@ -51,13 +51,12 @@ def table_5_1(
                 **_origin(predictions),
             }
         )
-    unet: dict[str, Any] = {"extractor": "unet", "class": "lesion"}
+    unet: dict[str, Any] = {"extractor": "unet", "class": "lesion", "note": notes.get("unet", "")}
     if segmentation is not None:
         unet |= with_ends(mean_intervals(segmentation, MASK_SCORES, **drawn))
         unet |= _origin(segmentation)
     rows.append(unet)
     table = pd.DataFrame(rows)
-    table["note"] = table["extractor"].map(lambda name: notes.get(name, ""))
     scores, masks = (
         [f"{name}{end}" for name in names for end in ("", "_ci_low", "_ci_high")]
         for names in (("accuracy", "precision", "recall", "f1"), MASK_SCORES)
@@ -73,10 +72,12 @@ def positive_class(classes: Sequence[str]) -> str:
 
 
 def _origin(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Images behind the training and the test, and the file of the predictions, as they tell."""
-    told = predictions.iloc[0]
-    counts = {name: int(told.get(name, 0)) for name in ("n_real", "n_synthetic")}
-    return {**counts, "n_test": len(predictions), "source_file": told.get("source_file", "")}
+    """Return images and weights behind the training, test images, and the predictions' file."""
+    row = predictions.iloc[0]
+    counts = {name: int(row.get(name, 0)) for name in ("n_real", "n_synthetic")}
+    counts["n_test"] = len(predictions)
+    note = f"weights: {row['weights']}" if "weights" in row else ""
+    return {**counts, "source_file": row.get("source_file", ""), "note": note}
 
 
 def table_5_2(
@@ -85,10 +86,9 @@ def table_5_2(
     """Return SSIM, MS-SSIM, FID and KID of each class.
 
     Args:
-        parts: rows of `meddiff.metrics`.
+        parts: rows of `meddiff.metrics`, with `weights` of the extractor.
         reference: image sets that distances compare with.
-        notes: what a reader must know about an extractor, by name; an extractor without rows gets
-            one with its note and no value.
+        notes: why an extractor has no rows, by name; it gets one with its note and no value.
     """
     table = pd.concat(parts, ignore_index=True).fillna({"extractor": ""})
     order = {"synthetic": 0, "real": 1, "noise": 2}
@@ -98,9 +98,9 @@ def table_5_2(
         ignore_index=True,
     )
     table["reference"] = np.where(table["extractor"] != "", reference, "")
-    own = table["note"].astype(object).fillna("") if "note" in table else [""] * len(table)
-    known = table["extractor"].map(lambda name: notes.get(name, ""))
-    table["note"] = ["; ".join(filter(None, pair)) for pair in zip(own, known, strict=True)]
+    remarks = table.reindex(columns=["note", "weights"]).astype(object).fillna("")
+    remarks["weights"] = ("weights: " + remarks["weights"]).where(remarks["weights"] != "", "")
+    table["note"] = ["; ".join(filter(None, row)) for row in remarks.itertuples(index=False)]
     present = set(table["extractor"])
     missing = [
         {

@@ -34,9 +34,6 @@ class HandExperiment(Section):
 
     diffusion: DdpmSettings = DdpmSettings(steps=600, augmentation="hand")
     sampling: SamplingSettings = SamplingSettings(images=100)
-    weights: Literal["auto", "radimagenet", "none"] = "auto"
-    """`auto` takes RadImageNet's weights where they can be fetched or found and random ones
-    otherwise; `radimagenet` stops without them; `none` always takes random ones."""
     metrics: Metrics = Metrics(ssim=SsimWindow(kernel_size=2), ms_ssim=MsSsimWindow(kernel_size=2))
 
 
