@@ -90,7 +90,7 @@ class TestTables:
     def test_two_diagnoses_or_none_are_refused(self, tables, tmp_path: Path) -> None:
         text = TRUTH_2019.replace("C,0.0", "C,1.0") + "G" + ",0.0" * 9 + "\n"
         (tmp_path / "truth2019.csv").write_text(text)
-        with pytest.raises(MeddiffError, match=r"2 images without exactly one.*C \(row 3\), G"):
+        with pytest.raises(MeddiffError, match=r": C \(row 3\), G"):
             read_challenge(tables)
 
     def test_an_unknown_name_of_2020_is_refused(self, tables, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ class TestTables:
     def test_an_archive_with_two_tables_is_refused(self, tables, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "truth2018.zip", "a") as archive:
             archive.writestr("other.csv", "")
-        with pytest.raises(MeddiffError, match="holds 2 tables"):
+        with pytest.raises(MeddiffError, match=r"\.zip .*2 tables"):
             read_challenge(tables)
 
     def test_official_duplicates(self, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ class TestTables:
         path.write_text("image_name_1,image_name_2\nD,F\nA_downsampled,E\n")
         assert read_official_duplicates(path).to_numpy().tolist() == [["D", "F"], ["A", "E"]]
         path.write_text("a,b\nD,F\n")
-        with pytest.raises(MeddiffError, match="no column 'image_name_1'"):
+        with pytest.raises(MeddiffError, match="'image_name_1'"):
             read_official_duplicates(path)
 
 
@@ -130,13 +130,13 @@ class TestKaggle:
 
     def test_a_policy_that_needs_a_diagnosis_names_what_lacks_one(self, tables, tmp_path) -> None:
         path = kaggle(tmp_path / "b.zip", "0,D,IP_1,0\n1,X,IP_9,0\n2,Y,,1\n", "D X Y")
-        with pytest.raises(MeddiffError, match=r"cannot tell 1 images .*: 2020/X"):
+        with pytest.raises(MeddiffError, match=r"malignant .*: 2020/X; .*data\.label_policy"):
             read_kaggle({"2020": path}, read_challenge(tables), "malignant")
 
     def test_a_target_against_the_diagnosis_is_counted(self, tables, tmp_path, caplog) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,0\n", "A B")
         table = read_kaggle({"2018": path}, read_challenge(tables), "melanoma")
-        assert "1 images have a target against" in caplog.text
+        assert len(caplog.messages) == 1 and "1 images" in caplog.text
         assert table["label"].tolist() == ["malignant", "benign"]
 
     def test_counts_of_every_policy_are_told(self, tables, tmp_path, caplog) -> None:
@@ -164,7 +164,7 @@ class TestImages:
     def test_a_missing_image_is_named(self, tables, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "i.zip", "w") as archive:
             archive.writestr("x/C.jpg", "")
-        with pytest.raises(MeddiffError, match=r"1 rows without an image .*A_downsampled"):
+        with pytest.raises(MeddiffError, match=r": A_downsampled"):
             read_challenge_images({"2019": tmp_path / "i.zip"}, read_challenge(tables), "melanoma")
 
 
@@ -239,7 +239,7 @@ class TestPhantom:
 
 
 def test_no_other_edition_is_drawn() -> None:
-    with pytest.raises(MeddiffError, match="no edition 2017: choose of 2018, 2019, 2020"):
+    with pytest.raises(MeddiffError, match=r"2017: .*2018, 2019, 2020"):
         write_challenge_tables("2017", {}, pd.DataFrame())
 
 

@@ -19,8 +19,9 @@ from safetensors.numpy import save_file
 from fault_server import FaultServer
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
-from meddiff.core.errors import MeddiffError
-from meddiff.core.files import RECORDS, atomic_write, sha256_file, write_csv, write_text
+from meddiff.core.errors import MeddiffError, first_names, listing_error
+from meddiff.core.file_errors import RECORDS
+from meddiff.core.files import atomic_write, sha256_file, write_csv, write_text
 from meddiff.core.tables import write_metrics, write_table
 from meddiff.data.download import fetch
 from meddiff.data.phantom import write_mednist
@@ -259,3 +260,11 @@ def test_digest_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_file(tmp_path / "x") == expected
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 14])
+def test_of_many_names_the_first_are_listed_and_the_others_counted(count: int) -> None:
+    names = [f"f{number}" for number in range(count)]
+    rest = f" and {count - 5} more" if count > 5 else ""
+    assert first_names(names) == ", ".join(names[:5]) + rest
+    assert str(listing_error("lost", names, "look")) == f"lost: {first_names(names)}; look"

@@ -14,7 +14,7 @@ import pytest
 
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import RECORDS
+from meddiff.core.file_errors import RECORDS
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.packing import pack
 from meddiff.data.preprocessing.transforms import preprocess, preprocess_files, preprocess_mask

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meddiff.workflow.provenance.record import Record
-from meddiff.workflow.sharing.plan import SHOWN, Plan, Step, changes, name_some, own_differences
+from meddiff.workflow.sharing.plan import Plan, Step, changes, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
     "draw": {"code": "d1", "seed": 0},
@@ -350,12 +349,3 @@ def test_own_differences_tell_everything_at_once(records):
         "score classes: ['benign', 'malignant'] -> []",
         "the code of score changed",
     ]
-
-
-@pytest.mark.parametrize("count", [1, SHOWN, SHOWN + 1, SHOWN + 9])
-def test_of_many_files_the_first_are_named_and_the_others_counted(count):
-    paths = [f"f{number}" for number in range(count)]
-    told = name_some(paths)
-    assert told.startswith(", ".join(paths[:SHOWN]))
-    more = re.findall(r" and (\d+) more$", told)
-    assert more == ([str(count - SHOWN)] if count > SHOWN else [])

@@ -1,4 +1,4 @@
-"""NumPy arrays on disk, one file a class."""
+"""NumPy arrays on disk, one file per class."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import atomic_write, remedy
+from meddiff.core.file_errors import remedy
+from meddiff.core.files import atomic_write
 
 LONGEST_HEADER = 10_000
-SEEN = 100
-"""Images that are looked at to say how an array of them can be converted."""
+N_INSPECTED = 100
+"""Images whose range of levels is inspected to suggest a conversion."""
 
 
 def save_array(array: np.ndarray, path: str | Path) -> None:
@@ -20,10 +21,10 @@ def save_array(array: np.ndarray, path: str | Path) -> None:
 
 
 def load_array(path: str | Path) -> np.ndarray:
-    """Read an array.
+    """Read an array of any shape and dtype into memory.
 
     Raises:
-        MeddiffError: the file is truncated or no array.
+        MeddiffError: the file is truncated or not an array.
     """
     return np.array(_map(path, "array"))
 
@@ -32,7 +33,7 @@ def load_images(path: str | Path) -> np.ndarray:
     """Map an image set, uint8 (N,H,W,C) with one or three channels, read-only.
 
     Raises:
-        MeddiffError: the file is missing, truncated or no image set.
+        MeddiffError: the file is missing, truncated or not an image set.
     """
     images = _map(path, "image array")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -44,7 +45,7 @@ def load_images(path: str | Path) -> np.ndarray:
 
 
 def _conversion(images: np.ndarray) -> str:
-    """Say how an array of images becomes an image set."""
+    """Return how to convert an array of images to an image set."""
     steps = []
     if images.ndim == 3:
         steps.append("give it a last axis of one channel with images[..., None]")
@@ -59,7 +60,7 @@ def _conversion(images: np.ndarray) -> str:
     elif images.dtype.kind not in "iuf":
         steps.append("store it as uint8")
     elif images.dtype != np.uint8:
-        first = images[:SEEN]
+        first = images[:N_INSPECTED]
         low, high = (first.min(), first.max()) if first.size else (0, 0)
         if low >= 0 and high <= 1:
             scale = "x 255"
@@ -72,7 +73,7 @@ def _conversion(images: np.ndarray) -> str:
 
 
 def _map(path: str | Path, kind: str) -> np.ndarray:
-    """Map an .npy file: what its header claims is checked against the file before memory is."""
+    """Map an .npy file; its header is checked against the size of the file."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(12)
@@ -81,17 +82,17 @@ def _map(path: str | Path, kind: str) -> np.ndarray:
         if start[6] == 2 and int.from_bytes(start[8:12], "little") > LONGEST_HEADER:
             raise ValueError("its header is too long")
         return np.lib.format.open_memmap(path, mode="r")
-    # NumPy's parser of headers raises what it likes: SyntaxError, TokenError, OverflowError, …
+    # NumPy's parser of headers raises SyntaxError, TokenError, OverflowError and others.
     except Exception as error:
         reason = " ".join(str(error).split())
-        otherwise = "write it anew with numpy.save, or copy it again in full"
+        otherwise = "write it again with numpy.save, or copy it again in full"
         raise MeddiffError(
             f"{path} is not a whole {kind} ({reason}): {remedy(path, otherwise)}"
         ) from error
 
 
 def load_by_class(paths: Iterable[str | Path], classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read `<set>/<class>.npy` files; a class in several sets is put together, set after set."""
+    """Read `<set>/<class>.npy` files; a class in several sets is concatenated in their order."""
     files = [Path(path) for path in paths]
     return {
         name: np.concatenate([load_array(file) for file in files if file.stem == name])

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import atomic_write, check_readable, remedy
+from meddiff.core.file_errors import check_readable, remedy
+from meddiff.core.files import atomic_write
 
 Content = TypeVar("Content")
 

@@ -1,4 +1,4 @@
-"""What every command does with the terminal: one line for a fault, quiet when nobody reads on."""
+"""Terminal output of the commands: errors in one line, no complaints about closed pipes."""
 
 import os
 import signal
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import TextIO
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import refusal
+from meddiff.core.file_errors import permission_error
 
 INTERRUPTED = 128 + signal.SIGINT
 
 
 def say(text: str) -> None:
-    """Print a line; once the reader has gone (`| head`, `| grep -q`), print nothing more.
+    """Print a line, or nothing once the pipe is closed (`| head`, `| grep -q`).
 
-    The command goes on, so that its work is done and its exit status is true.
+    The command continues, so that its work and its exit status do not depend on the reader.
     """
     _print(text, sys.stdout)
 
@@ -23,7 +23,12 @@ def say(text: str) -> None:
 def run_command(command: Callable[[], int]) -> int:
     """Run a command and return its exit status.
 
-    That is 1 after a fault that a user can mend, which is told in one line, and 130 after Ctrl-C.
+    Args:
+        command: returns its own exit status.
+
+    Returns:
+        The command's status; 1 after a MeddiffError, which is printed in one line; 130 after
+        Ctrl-C.
     """
     try:
         return command()
@@ -31,17 +36,17 @@ def run_command(command: Callable[[], int]) -> int:
         _print("interrupted: finished files are kept", sys.stderr)
         return INTERRUPTED
     except (MeddiffError, PermissionError) as error:
-        for line in str(refusal(error) or error).splitlines():
+        for line in str(permission_error(error) or error).splitlines():
             _print(f"error: {line}", sys.stderr)
         return 1
     finally:
-        # What argparse and libraries have printed: Python would complain of it as it ends.
+        # Python would complain at exit about output of argparse and libraries to a closed pipe.
         for stream in (sys.stdout, sys.stderr):
             _print("", stream, end="")
 
 
 def printable(text: str, encoding: str) -> str:
-    """Write out what an encoding lacks, e.g. the bytes of a file's name that is no UTF-8."""
+    """Escape characters that an encoding lacks, e.g. bytes of a file name that is not UTF-8."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

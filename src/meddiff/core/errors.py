@@ -1,7 +1,20 @@
-"""The one error that a user is meant to read."""
+"""The error for faults that a user can mend, and how errors list names."""
+
+from collections.abc import Sequence
 
 AFFECTS_RESULTS = False
 
 
 class MeddiffError(Exception):
-    """Bad input or a bad environment, in one line: what is wrong, where, and what to do."""
+    """Bad input or a bad environment: one line with what is wrong, where, and what to do."""
+
+
+def first_names(names: Sequence[str], limit: int = 5) -> str:
+    """Return the first names and the number of the others, e.g. `a, b and 3 more`."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def listing_error(problem: str, names: Sequence[str], remedy: str) -> MeddiffError:
+    """Return one error for many faults of a kind, with the first names and their number."""
+    return MeddiffError(f"{problem}: {first_names(names)}; {remedy}")

@@ -1,19 +1,16 @@
-"""Files that are either whole or absent, and their digests."""
+"""Write files whole or not at all, and digest them."""
 
-import errno
 import hashlib
-import json
 import logging
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.file_errors import explain_write_error
 
 AFFECTS_RESULTS = False
 
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-RECORDS = Path(".snakemake/meddiff/records")
-"""Records of the run directory: which files a rule made here, and from what."""
-FULL_DISK_BYTES = 2**16
-"""With less free than this, an unexplained failure to write means a full disk."""
 
 
 @contextmanager
@@ -47,7 +39,7 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
         temporary.touch(0o666, exist_ok=False)
         mode = stat.S_IMODE(temporary.stat().st_mode)
     except OSError as error:
-        _explain(error, path)
+        explain_write_error(error, path)
         raise
     try:
         yield temporary
@@ -59,99 +51,10 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
         if not quiet:
             log.info("wrote %s", path)
     except Exception as error:
-        _explain(error, path)
+        explain_write_error(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _explain(error: Exception, path: Path) -> None:
-    """Raise what the user can do where the disk refused `path`; leave other errors alone."""
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT) or _hides_full_disk(error, path):
-        raise MeddiffError(
-            f"no space left on the disk while writing {path}: free some space and run the same "
-            "command again (finished files are kept)"
-        ) from error
-    if not _is_about(error, path):
-        return
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        raise MeddiffError(
-            f"cannot write {path}: the folder is read-only; make it writable or run in another "
-            "folder with --directory"
-        ) from error
-    if number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-        raise MeddiffError(
-            f"cannot write {path}: a file or folder of that name is in the way; move it"
-        ) from error
-
-
-def _hides_full_disk(error: Exception, path: Path) -> bool:
-    """Tell a full disk from the errors of safetensors and NumPy, which carry no number."""
-    if "No space left" in str(error):
-        return True
-    unnumbered = isinstance(error, OSError) and error.errno is None
-    return unnumbered and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES
-
-
-def _is_about(error: Exception, path: Path) -> bool:
-    """Tell an error of `path` or its folders from one of a file that the block reads."""
-    name = getattr(error, "filename", None)
-    if not isinstance(name, str):
-        return True
-    return Path(name).parent == path.parent or Path(name) in path.parents
-
-
-def refusal(error: BaseException) -> MeddiffError | None:
-    """Return a line for a file that this user may not read or write; None for other errors."""
-    if not isinstance(error, PermissionError) or not isinstance(error.filename, str | bytes):
-        return None
-    path = Path(os.fsdecode(error.filename))
-    return MeddiffError(
-        f"permission denied: {path}{_owned_by(path)}: ask for it to be made readable (and writable "
-        "where results are to be written) for you, or work in a copy of your own"
-    )
-
-
-def check_readable(path: str | Path) -> None:
-    """Raise a MeddiffError where a file is there but this user may not read it.
-
-    Libraries that open files by themselves tell that as missing, or as damaged.
-    """
-    try:
-        with Path(path).open("rb"):
-            pass
-    except PermissionError as error:
-        raise refusal(error) or error from None
-    except OSError:
-        pass
-
-
-def remedy(path: str | Path, otherwise: str) -> str:
-    """Return what to do about a broken file: nobody deletes what the workflow cannot make again.
-
-    Args:
-        path: the file.
-        otherwise: what to do unless a record says that a rule made it.
-    """
-    try:
-        record = json.loads((RECORDS / f"{path}.json").read_bytes())
-        made = bool(record["rule"])
-    except (OSError, ValueError, TypeError, KeyError):
-        made = False
-    return "delete it and run again" if made else otherwise
-
-
-def _owned_by(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    try:
-        owner = path.owner()
-    except (KeyError, RuntimeError):  # no such user, or a system without owners
-        owner = f"user {status.st_uid}"
-    return f" belongs to {owner}, mode {stat.S_IMODE(status.st_mode):o}"
 
 
 def sha256_file(path: str | Path) -> str:

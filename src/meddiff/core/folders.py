@@ -1,4 +1,4 @@
-"""The files below a folder, as whatever reads or digests it sees them."""
+"""List the files below a folder, for reading and for digests alike."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from meddiff.core.errors import MeddiffError
 
 SYSTEM = ("__MACOSX", "lost+found")
-"""Folders that systems make; nobody keeps images there."""
+"""Folders that operating systems create."""
 
 
 Identity = tuple[int, int]
@@ -15,58 +15,58 @@ Identity = tuple[int, int]
 
 
 class Listing(NamedTuple):
-    """What is below a folder."""
+    """The contents of a folder, at any depth."""
 
     files: dict[str, Path]
     """Regular files by their POSIX name below the folder, sorted within each folder."""
     broken: list[str]
-    """Names of links that lead nowhere, or where this user may not go."""
-    again: list[str]
-    """Names of links to what is listed all the same, and of folders that a link led to before."""
+    """Names of links that are broken, or that this user may not follow."""
+    repeated: list[str]
+    """Names of links to files or folders that are listed already."""
 
 
 def list_files(folder: str | Path) -> Listing:
-    """List the files below a folder, through links too, but for hidden ones and those of systems.
+    """List the files below a folder, following links, without hidden and system files.
 
-    What a link leads to is left out where it is listed under its own name, and so is a folder that
-    another link has led to. Links to one file elsewhere stay: a cache may hold equal files once.
+    A link is left out if its target is listed under its own name, or is a folder that another link
+    has led to. Several links to one file outside the folder stay, as in a content-addressed cache.
 
     Raises:
         MeddiffError: a folder may not be read.
     """
     listing = Listing({}, [], [])
-    seen: set[Identity] = set()
-    links = _visit(Path(folder), "", seen, listing)
+    visited: set[Identity] = set()
+    links = _visit(Path(folder), "", visited, listing)
     while links:
         name, path = links.pop(0)
         if path.is_dir():
-            links += _visit(path, f"{name}/", seen, listing)
-        elif _identity(path.stat()) in seen:
-            listing.again.append(name)
+            links += _visit(path, f"{name}/", visited, listing)
+        elif _identity(path.stat()) in visited:
+            listing.repeated.append(name)
         elif path.is_file():
             listing.files[name] = path
     return listing._replace(files=dict(sorted(listing.files.items())))
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a part of a POSIX name is hidden or a system's."""
+    """Return whether a part of a POSIX name is hidden or a system folder."""
     return any(part.startswith(".") or part in SYSTEM for part in name.split("/"))
 
 
 def _visit(
-    folder: Path, prefix: str, seen: set[Identity], listing: Listing
+    folder: Path, prefix: str, visited: set[Identity], listing: Listing
 ) -> list[tuple[str, Path]]:
-    """List what is below a folder but for links, which are returned."""
+    """Add the files below a folder to the listing; return its links, which are visited later."""
     try:
         identity = _identity(folder.stat())
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
         raise _unreadable(folder, error) from error
-    if identity in seen:
-        listing.again.append(prefix.removesuffix("/"))
+    if identity in visited:
+        listing.repeated.append(prefix.removesuffix("/"))
         return []
-    seen.add(identity)
+    visited.add(identity)
     links = []
     for entry in entries:
         name = prefix + entry.name
@@ -82,9 +82,9 @@ def _visit(
         if entry.is_symlink():
             links.append((name, Path(entry)))
         elif entry.is_dir():
-            links += _visit(Path(entry), f"{name}/", seen, listing)
+            links += _visit(Path(entry), f"{name}/", visited, listing)
         elif entry.is_file():
-            seen.add(_identity(status))
+            visited.add(_identity(status))
             listing.files[name] = Path(entry)
     return links
 

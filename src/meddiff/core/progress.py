@@ -1,4 +1,4 @@
-"""Progress for people: a bar with ETA on a terminal, plain lines in a log."""
+"""Progress: a bar with ETA on a terminal, plain lines in a log."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Count work done; show a bar where stderr is a terminal, else a line now and then.
+    """Count work done; show a bar if stderr is a terminal, else log a line at intervals.
 
     Args:
         total: units of work, e.g. optimiser steps or images.
@@ -28,7 +28,7 @@ class Progress:
     ) -> None:
         self._total, self._what, self._unit, self._every = total, what, unit, every
         self._before = self._done = done
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
         shown = sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=what, unit=unit, initial=done, disable=not shown)
 
@@ -50,8 +50,8 @@ class Progress:
         if figures:
             self._bar.set_postfix({k: f"{v:.3g}" for k, v in figures.items()}, refresh=False)
         now = time.monotonic()
-        if now - self._told >= self._every:
-            self._told = now
+        if now - self._logged >= self._every:
+            self._logged = now
             log.info(self._line(now, figures), extra={"progress": True})
 
     def reach(self, done: int) -> None:

@@ -16,11 +16,10 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.readers.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
-from meddiff.data.sources import several
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ def _collect(
     if len(failed) == 1:
         raise next(iter(failed.values()))
     if failed:
-        raise several(
+        raise listing_error(
             f"{len(failed)} files are not readable images",
             [names[position] for position in sorted(failed)],
             "replace the files, or leave them and their rows of the table out",
@@ -197,7 +196,7 @@ def _with_mask_digests(index: pd.DataFrame, workers: int) -> pd.DataFrame:
     found = dict(map_members(digest, places, workers))
     empty = [names[position] for position in range(len(rows)) if not found[position][1]]
     if empty:
-        log.warning("%d masks show no lesion: %s", len(empty), ", ".join(empty[:5]))
+        log.warning("%d masks show no lesion: %s", len(empty), first_names(empty))
     column = pd.Series(
         [found[position][0] for position in range(len(rows))], rows.index, dtype="string"
     )

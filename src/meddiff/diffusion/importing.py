@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import check_readable
+from meddiff.core.file_errors import check_readable
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.settings import DiffusionSettings
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.devices import arithmetic, check_precision, memory_errors
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import remedy
+from meddiff.core.file_errors import remedy
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream
 from meddiff.core.settings import Precision

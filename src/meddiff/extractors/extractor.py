@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import remedy, sha256_file
+from meddiff.core.file_errors import remedy
+from meddiff.core.files import sha256_file
 from meddiff.extractors.registry import module_of
 from meddiff.extractors.supervised import predict
 

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, hub
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import check_readable, sha256_file, write_text
+from meddiff.core.file_errors import check_readable
+from meddiff.core.files import sha256_file, write_text
 from meddiff.data.download import Recorded, fetch_registered
 from meddiff.data.registry import read_registry
 from meddiff.extractors.settings import WeightsPolicy

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from meddiff.core.console import INTERRUPTED
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import refusal
+from meddiff.core.file_errors import permission_error
 from meddiff.core.settings import Compute
 from meddiff.workflow.provenance.record import circumstances, record_outputs
 
@@ -47,7 +47,7 @@ def job(snakemake: Any) -> Iterator[str]:
             yield device
         record_outputs(snakemake, known)
     except Exception as error:
-        fault = refusal(error) or error
+        fault = permission_error(error) or error
         if isinstance(fault, MeddiffError):
             for line in str(fault).splitlines():
                 log.error("error: %s", line)

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.core.files import atomic_write
 from meddiff.data.index import Progress
 from meddiff.data.preprocessing.transforms import (
@@ -24,7 +24,6 @@ from meddiff.data.preprocessing.transforms import (
 from meddiff.data.readers.archive import Group, map_groups, map_members
 from meddiff.data.readers.decode import find_deep
 from meddiff.data.readers.depth import DeepError, Window, Windows, judge, windows_of
-from meddiff.data.sources import several
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
     lacking = records["id"][found.isna()]
     if len(lacking):
         remedy = "add the masks and index again"
-        raise several(f"{len(lacking)} images have no mask", list(lacking), remedy)
+        raise listing_error(f"{len(lacking)} images have no mask", list(lacking), remedy)
     return records.drop(columns="window", errors="ignore").assign(
         archive=records["mask_archive"],
         member=records["mask_member"],

@@ -25,7 +25,7 @@ from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import remedy
+from meddiff.core.file_errors import remedy
 from meddiff.core.folders import is_hidden, list_files
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.data.labels import DIAGNOSES, label_images, log_counts
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.files import by_stem, is_jpeg, match_stems, refuse_several, with_masks
+from meddiff.data.sources.files import by_stem, check_one_file, is_jpeg, match_stems, with_masks
 from meddiff.data.sources.tables import (
     COLUMNS,
     check_metadata,
@@ -19,12 +19,11 @@ from meddiff.data.sources.tables import (
     read_strings,
     record_table,
     require_columns,
-    several,
 )
 
 log = logging.getLogger(__name__)
 
-TOLD = ("name", "image", "edition", "diagnosis", "target", "patient", "lesion")
+COLUMNS_OF_CHALLENGE = ("name", "image", "edition", "diagnosis", "target", "patient", "lesion")
 NAMES = {
     "AKIEC": "AK",
     "melanoma": "MEL",
@@ -48,27 +47,27 @@ def image_of(names: pd.Series) -> pd.Series:
 
 
 def read_challenge(tables: Mapping[str, Mapping[str, str | Path]]) -> pd.DataFrame:
-    """Read what the challenge tells of its images.
+    """Read the challenge's metadata of its images.
 
     Args:
         tables: edition to its tables by role: `diagnoses` and, if published apart, `lesions`.
 
     Returns:
-        Strings, one row an image and edition: `name` of the file without suffix, `image` (ISIC
+        Strings, one row per image and edition: `name` of the file without suffix, `image` (ISIC
         id), `edition`, `diagnosis` (one of `meddiff.data.labels.DIAGNOSES`), `target` ("1" for
         melanoma, else "0"), `patient` and `lesion`.
 
     Raises:
-        MeddiffError: a table lacks a column, repeats an image, or tells an unknown diagnosis.
+        MeddiffError: a table lacks a column, repeats an image, or has an unknown diagnosis.
     """
     parts = [_read_edition(edition, **files) for edition, files in tables.items()]
-    return pd.concat([pd.DataFrame(columns=list(TOLD), dtype="string"), *parts])
+    return pd.concat([pd.DataFrame(columns=list(COLUMNS_OF_CHALLENGE), dtype="string"), *parts])
 
 
 def read_challenge_images(
     archives: Mapping[str, str | Path], challenge: pd.DataFrame, policy: str
 ) -> pd.DataFrame:
-    """Read the challenge's images at full resolution, one archive or folder an edition.
+    """Read the challenge's images at full resolution, one archive or folder per edition.
 
     Layout: `<folder>/<name>.jpg`. The id is `<edition>/<name>`.
 
@@ -88,31 +87,31 @@ def read_challenge_images(
 
 
 def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Add what the challenge tells of each image, and its label under a policy.
+    """Add the challenge's metadata of each image, and its label under a policy.
 
-    What the records tell themselves stays. Counts under every policy are logged.
+    Values of the records themselves take precedence. Counts under every policy are logged.
 
     Args:
-        records: table with `id`, `edition`, `image` and, if known, `target`.
+        records: table with `id`, `edition`, `image`, and possibly `target`, `patient`, `lesion`.
         challenge: table of `read_challenge`.
         policy: name of a label policy.
 
     Raises:
         MeddiffError: an image cannot be labelled by the policy.
     """
-    told = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
-    told = told.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))
+    metadata = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
+    metadata = metadata.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))
     table = records.copy()
     for name in ("diagnosis", "target", "patient", "lesion"):
-        known = pd.Series(told[name].to_numpy(), records.index, dtype="string")
-        table[name] = table[name].fillna(known) if name in table else known
-    _warn_of_contradictions(table)
+        column = pd.Series(metadata[name].to_numpy(), records.index, dtype="string")
+        table[name] = table[name].fillna(column) if name in table else column
+    _warn_contradictions(table)
     log_counts(table, policy)
     table["label"] = label_images(table, policy)
-    if (unknown := table["label"].isna()).any():
-        raise several(
-            f"the label policy {policy} cannot tell {unknown.sum()} images without a diagnosis",
-            list(table.loc[unknown, "id"]),
+    if (unlabelled := table["label"].isna()).any():
+        raise listing_error(
+            f"the label policy {policy} needs a diagnosis, which {unlabelled.sum()} images lack",
+            list(table.loc[unlabelled, "id"]),
             "set data.label_policy to melanoma, or leave their edition out of data.editions",
         )
     return table[list(COLUMNS)]
@@ -147,7 +146,7 @@ def read_isic2016(
     train = _read_isic2016_split("train", train_images, train_masks)
     test = _read_isic2016_split("test", test_images, test_masks)
     if both := sorted(set(train["id"]) & set(test["id"])):
-        raise several(
+        raise listing_error(
             f"{len(both)} images are in {train_images} and in {test_images}",
             both,
             "use the archives of the two splits as published",
@@ -159,21 +158,21 @@ def _read_edition(
     edition: str, diagnoses: str | Path, lesions: str | Path | None = None
 ) -> pd.DataFrame:
     table, where = _open_table(diagnoses)
-    told = _read_2020(table, where) if "image_name" in table else _read_one_hot(table, where)
+    metadata = _read_2020(table, where) if "image_name" in table else _read_one_hot(table, where)
     if lesions:
-        told["lesion"] = told["name"].map(_read_lesions(lesions))
-    told = told.assign(edition=edition, image=image_of(told["name"]))
-    return told.reindex(columns=list(TOLD)).astype("string")
+        metadata["lesion"] = metadata["name"].map(_read_lesions(lesions))
+    metadata = metadata.assign(edition=edition, image=image_of(metadata["name"]))
+    return metadata.reindex(columns=list(COLUMNS_OF_CHALLENGE)).astype("string")
 
 
 def _read_one_hot(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Read the ground truth of 2018 (Task 3) or 2019: one column a diagnosis."""
+    """Read the ground truth of 2018 (Task 3) or 2019: one column per diagnosis."""
     check_metadata(table, "image", ["MEL"], where)
     columns = {name: NAMES.get(name, name) for name in map(str, table)}
     marks = table[[name for name, diagnosis in columns.items() if diagnosis in DIAGNOSES]]
     chosen = marks.apply(pd.to_numeric, errors="coerce").eq(1)
     if (unclear := chosen.sum(axis=1) != 1).any():
-        raise several(
+        raise listing_error(
             f"{where} has {unclear.sum()} images without exactly one diagnosis",
             [f"{name} (row {line})" for line, name in table.loc[unclear, "image"].items()],
             "use the table as published",
@@ -216,45 +215,45 @@ def _open_table(path: str | Path) -> tuple[pd.DataFrame, str]:
         return read_strings(io.BytesIO(archive.read(tables[0])), where), where
 
 
-def _match_images(path: str | Path, told: pd.DataFrame, edition: str) -> pd.DataFrame:
+def _match_images(path: str | Path, metadata: pd.DataFrame, edition: str) -> pd.DataFrame:
     """Find the file of each image that the ground truth of an edition names."""
     with open_archive(path) as archive:
         files = [name for name in archive.names() if is_jpeg(PurePosixPath(name))]
     return record_table(
-        id=f"{edition}/" + told["name"],
+        id=f"{edition}/" + metadata["name"],
         edition=edition,
-        image=told["image"],
+        image=metadata["image"],
         archive=str(path),
-        member=match_stems(told["name"], files, f"the ground truth of {edition}", str(path)),
+        member=match_stems(metadata["name"], files, f"the ground truth of {edition}", str(path)),
     )
 
 
-def _warn_of_contradictions(table: pd.DataFrame) -> None:
-    """Count images that a source calls melanoma and the archive does not, or the reverse."""
+def _warn_contradictions(table: pd.DataFrame) -> None:
+    """Log how many images are melanoma by target and not by diagnosis, or the reverse."""
     both = table["diagnosis"].notna() & table["target"].notna()
     against = table["diagnosis"].eq("MEL") != table["target"].eq("1")
     if number := int((both & against).sum()):
-        log.warning("%d images have a target against their diagnosis in the archive", number)
+        log.warning("%d images have a target that contradicts their diagnosis", number)
 
 
 def _read_isic2016_split(split: str, images: str | Path, masks: str | Path) -> pd.DataFrame:
     with open_archive(images) as archive:
-        found = by_stem(name for name in archive.names() if is_jpeg(PurePosixPath(name)))
-    if not found:
+        stems = by_stem(name for name in archive.names() if is_jpeg(PurePosixPath(name)))
+    if not stems:
         raise MeddiffError(f"{images} holds no <isic_id>.jpg: use the archive as published")
-    refuse_several(found, found.values(), str(images))
+    check_one_file(stems, stems.values(), str(images))
     table = record_table(
-        id=[f"2016/{stem}" for stem in found],
+        id=[f"2016/{stem}" for stem in stems],
         edition="2016",
-        image=list(found),
+        image=list(stems),
         archive=str(images),
-        member=[files[0] for files in found.values()],
+        member=[files[0] for files in stems.values()],
         label="lesion",
         split=split,
     )
     table = with_masks(table, masks)
     if (lacking := table["mask_member"].isna()).any():
-        raise several(
+        raise listing_error(
             f"{masks} lacks the masks of {lacking.sum()} of {len(table)} images in {images}",
             [f"{PurePosixPath(key).name}_Segmentation.png" for key in table.loc[lacking, "id"]],
             "the archives must be of one split; download the right one",

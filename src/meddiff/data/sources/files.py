@@ -7,9 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.tables import SHOWN, several
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ IMAGE_SUFFIXES = (
     *(".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k"),
 )
 MASK_ENDINGS = ("_segmentation", "_mask")
-"""What a mask's name may have after the id, in any case; nothing is as good."""
+"""Optional endings of a mask's name after the id, in any case."""
 
 
 def is_image(name: str) -> bool:
@@ -33,34 +32,33 @@ def is_jpeg(path: PurePosixPath) -> bool:
 
 
 def image_names(names: Sequence[str], folder: str | Path) -> list[str]:
-    """Return the names that end as an image's; how many others there are is logged by suffix."""
+    """Return the names that end as an image's; log the number of the others by suffix."""
     images = [name for name in names if is_image(name)]
     others = Counter(PurePosixPath(name).suffix.lower() for name in names if not is_image(name))
     if others:
         log.warning(
-            "%s: left out %d of %d files, which are no images by their names: %s",
+            "%s: skipped %d of %d files, not images by their names: %s",
             folder,
             others.total(),
             len(names),
-            ", ".join(
-                f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common(SHOWN)
-            )
-            + (", …" if len(others) > SHOWN else ""),
+            first_names(
+                [f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common()]
+            ),
         )
     return images
 
 
 def only_file(names: Iterable[str], ending: str, path: str | Path) -> str:
-    """Return the one member of that file name, wherever it stands."""
-    found = [name for name in names if PurePosixPath(name).name == ending]
-    if len(found) != 1:
-        what = f"{len(found)} files" if found else "no file"
+    """Return the one member of that file name, in any folder."""
+    matches = [name for name in names if PurePosixPath(name).name == ending]
+    if len(matches) != 1:
+        what = f"{len(matches)} files" if matches else "no file"
         raise MeddiffError(f"{path} holds {what} {ending}: use the data set as published")
-    return found[0]
+    return matches[0]
 
 
 def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Sort names of files by their name without folder and suffix."""
+    """Group names of files by their name without folder and suffix."""
     stems: dict[str, list[str]] = defaultdict(list)
     for name in names:
         stems[PurePosixPath(name).stem].append(name)
@@ -68,53 +66,62 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def match_stems(keys: pd.Series, names: Iterable[str], where: str, folder: str) -> list[str]:
-    """Return the one image of each id."""
+    """Return the file of each id, by its name without folder and suffix.
+
+    Args:
+        keys: ids; the index holds line numbers of the table.
+        names: of the images in the folder.
+        where: name of the table, for errors.
+        folder: name of the folder, for errors.
+
+    Raises:
+        MeddiffError: an id has no file or several.
+    """
     stems = by_stem(names)
-    found = [stems.get(key, []) for key in keys]
-    refuse_missing(keys, [not files for files in found], where, folder)
-    refuse_several(keys, found, folder)
-    log_ignored(sum(map(len, stems.values())) - len(found), where, folder)
-    return [files[0] for files in found]
+    matches = [stems.get(key, []) for key in keys]
+    _check_present(keys, [not files for files in matches], where, folder)
+    check_one_file(keys, matches, folder)
+    _log_ignored(sum(map(len, stems.values())) - len(matches), where, folder)
+    return [files[0] for files in matches]
 
 
 def match_paths(paths: pd.Series, names: Iterable[str], where: str, folder: str) -> list[str]:
-    """Return the image at each path, written the archive's way."""
-    known = set(names)
+    """Return each path as the archive spells it; else as `match_stems`."""
+    existing = set(names)
     members = [
         "" if pd.isna(path) else PurePosixPath(path.replace("\\", "/")).as_posix() for path in paths
     ]
-    refuse_missing(paths.fillna("no path"), [m not in known for m in members], where, folder)
-    log_ignored(len(known.difference(members)), where, folder)
+    _check_present(paths.fillna("no path"), [m not in existing for m in members], where, folder)
+    _log_ignored(len(existing.difference(members)), where, folder)
     return members
 
 
 def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
-    """Add where each image's mask is, `<NA>` where there is none.
+    """Add `mask_archive` and `mask_member` of each image, `<NA>` where it has no mask.
+
+    Args:
+        table: table with `id`, `archive` and `member`.
+        masks: folder or archive of masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`.
 
     Raises:
         MeddiffError: no image has a mask, one has several, or several have the same.
     """
     with open_archive(masks) as archive:
         names = archive.names()
-    files = [name for name in names if name.lower().endswith(".png")]
-    found = _found(table["id"], files)
-    if not any(found):
+    matches = _match_masks(table["id"], [name for name in names if name.lower().endswith(".png")])
+    if not any(matches):
         images = table.loc[table["archive"] == str(masks), "member"]
-        others = sorted(set(names).difference(images))
-        raise _no_masks(masks, list(table["id"]), names, others)
-    refuse_several(table["id"], found, str(masks))
-    claims = Counter(name for names in found for name in names)
-    if shared := [name for name, count in claims.items() if count > 1]:
-        remedy = "lay masks out in folders as the images are"
-        raise several(f"{masks}: {len(shared)} masks fit more than one image", shared, remedy)
-    members = pd.Series([files[0] if files else pd.NA for files in found], dtype="string")
+        raise _no_masks(str(masks), list(table["id"]), names, sorted({*names}.difference(images)))
+    check_one_file(table["id"], matches, str(masks))
+    _check_unshared(matches, str(masks))
+    members = pd.Series([files[0] if files else pd.NA for files in matches], dtype="string")
     log.info("%s: %d of %d images have a mask", masks, members.notna().sum(), len(table))
     archives = members.where(members.isna(), str(masks))
     return table.assign(mask_archive=archives, mask_member=members)
 
 
-def _found(ids: Sequence[str] | pd.Series, files: Sequence[str]) -> list[list[str]]:
-    """Return the files that each id may have as its mask."""
+def _match_masks(ids: Sequence[str] | pd.Series, files: Sequence[str]) -> list[list[str]]:
+    """Return the files that may be the mask of each id."""
     paths = _by_id(files)
     exact = [paths.get(key, []) for key in ids]
     # An id may be longer than the name of its mask: ISIC's carry their edition.
@@ -124,7 +131,7 @@ def _found(ids: Sequence[str] | pd.Series, files: Sequence[str]) -> list[list[st
 
 
 def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
-    """Sort masks by each id that they may be of: their name with and without its ending.
+    """Group masks by each id that they may be of: their name with and without its ending.
 
     Args:
         files: their names.
@@ -141,49 +148,69 @@ def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
     return masks
 
 
-def _no_masks(
-    masks: str | Path, keys: Sequence[str], names: Sequence[str], others: Sequence[str]
-) -> MeddiffError:
-    if named := sum(map(bool, _found(keys, [name for name in others if is_image(name)]))):
-        return MeddiffError(
-            f"{masks} holds masks of {named} of {len(keys)} images by their names, and none is a "
-            "PNG: masks must be PNG, in which levels are exact; convert them"
+def _check_unshared(matches: Iterable[list[str]], folder: str) -> None:
+    """Raise a MeddiffError if several images have the same mask."""
+    counts = Counter(name for names in matches for name in names)
+    if shared := [name for name, count in counts.items() if count > 1]:
+        remedy = "arrange the masks in folders as the images are"
+        raise listing_error(
+            f"{folder}: {len(shared)} masks fit more than one image", shared, remedy
         )
-    expected = ", ".join(
+
+
+def _no_masks(
+    masks: str, keys: Sequence[str], names: Sequence[str], others: Sequence[str]
+) -> MeddiffError:
+    """Return the error for a folder without any mask: of another format, or of other names.
+
+    Args:
+        masks: the folder.
+        keys: ids of the images.
+        names: of all files in the folder.
+        others: those that are not images of the table.
+    """
+    matches = _match_masks(keys, [name for name in others if is_image(name)])
+    if count := sum(map(bool, matches)):
+        return MeddiffError(
+            f"{masks} has masks of {count} of {len(keys)} images by their names, and none is a "
+            "PNG: masks must be PNG, a lossless format; convert them"
+        )
+    expected = " or ".join(
         f"{PurePosixPath(keys[0]).name}{ending}.png" for ending in ("", *MASK_ENDINGS)
     )
-    there = ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
+    contents = f"its {len(names)} files are {first_names(names, 2)}" if names else "it is empty"
     return MeddiffError(
-        f"{masks} holds no mask of any of {len(keys)} images: a mask is called {expected} (endings "
-        f"in any case), and there {f'are {len(names)} files: {there}' if names else 'is no file'}; "
-        "rename the masks after their images' ids, or name the folder that holds them"
+        f"{masks} has no mask of any of {len(keys)} images, e.g. {expected} (endings in any case); "
+        f"{contents}: rename the masks after their images' ids, or name the folder with the masks"
     )
 
 
-def refuse_several(keys: Iterable[str], found: Iterable[list[str]], folder: str) -> None:
-    """Refuse ids that more than one file answers to."""
-    twice = [
+def check_one_file(keys: Iterable[str], matches: Iterable[list[str]], folder: str) -> None:
+    """Raise a MeddiffError if an id has more than one file."""
+    repeated = [
         f"{key} ({', '.join(files)})"
-        for key, files in zip(keys, found, strict=True)
+        for key, files in zip(keys, matches, strict=True)
         if len(files) > 1
     ]
-    if twice:
+    if repeated:
         remedy = "keep one of each, or name the image in a column of its own"
-        raise several(f"{folder} has more than one file for {len(twice)} ids", twice, remedy)
+        raise listing_error(
+            f"{folder} has more than one file for {len(repeated)} ids", repeated, remedy
+        )
 
 
-def refuse_missing(keys: pd.Series, missing: Sequence[bool], where: str, folder: str) -> None:
-    """Refuse rows of a table whose image is not there."""
+def _check_present(keys: pd.Series, missing: Sequence[bool], where: str, folder: str) -> None:
+    """Raise a MeddiffError if rows of a table have no image."""
     lacking = keys[list(missing)]
     if len(lacking):
-        raise several(
+        raise listing_error(
             f"{where} has {len(lacking)} rows without an image in {folder}",
             [f"{key} (row {line})" for line, key in lacking.items()],
             "add the images or remove the rows",
         )
 
 
-def log_ignored(count: int, where: str, folder: str) -> None:
-    """Log how many images no row speaks of."""
+def _log_ignored(count: int, where: str, folder: str) -> None:
+    """Log how many images have no row."""
     if count:
         log.info("ignored %d images of %s without a row in %s", count, folder, where)

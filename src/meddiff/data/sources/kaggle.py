@@ -15,16 +15,16 @@ from meddiff.data.sources.tables import check_metadata, join, map_labels, read_s
 def read_kaggle(
     archives: Mapping[str, str | Path], challenge: pd.DataFrame, policy: str
 ) -> pd.DataFrame:
-    """Read the study's Kaggle data sets, one archive or folder an edition.
+    """Read the study's Kaggle data sets, one archive or folder per edition.
 
     Layout: `train-image/image/<isic_id>.jpg` and `train-metadata.csv` (isic_id, patient_id,
-    target, and lesion_id if known). The id is `<edition>/<isic_id>`, since an image may be in
+    target, and lesion_id if any). The id is `<edition>/<isic_id>`, since an image may be in
     several editions.
 
     Args:
         archives: edition (e.g. "2019") to path.
-        challenge: what the ISIC challenge tells of its images, from `read_challenge`; diagnosis,
-            patient and lesion are taken from there where Kaggle's own metadata lack them.
+        challenge: table of `read_challenge`; it supplies diagnosis, patient and lesion where
+            Kaggle's own metadata lack them.
         policy: name of a label policy, see `meddiff.data.labels`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The lesion images of the ISIC challenge's editions, with what the challenge tells of them."""
+"""The images of the ISIC challenge's editions, with the challenge's metadata."""
 
 from collections.abc import Mapping
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.files import by_stem, is_jpeg, refuse_several
+from meddiff.data.sources.files import by_stem, check_one_file, is_jpeg
 from meddiff.data.sources.tables import join, record_table
 
 
@@ -17,12 +17,12 @@ def read_mednist_hand(archive: str | Path) -> pd.DataFrame:
         MeddiffError: the archive holds no such file.
     """
     with open_archive(archive) as opened:
-        found = by_stem(name for name in opened.names() if _is_hand(PurePosixPath(name)))
-    if not found:
+        stems = by_stem(name for name in opened.names() if _is_hand(PurePosixPath(name)))
+    if not stems:
         raise MeddiffError(f"{archive} holds no MedNIST/Hand/*.jpeg: use the published archive")
-    refuse_several(found, found.values(), str(archive))
-    ids = [f"mednist/{stem}" for stem in found]
-    members = [files[0] for files in found.values()]
+    check_one_file(stems, stems.values(), str(archive))
+    ids = [f"mednist/{stem}" for stem in stems]
+    members = [files[0] for files in stems.values()]
     return join(
         [
             record_table(

@@ -1,25 +1,28 @@
-"""Tables of metadata as sources publish them, and the one table that readers make of them."""
+"""Read tables of metadata as published, and build the one table that all readers return."""
 
 import io
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, listing_error
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("id", "edition", "image", "archive", "member", "label", "diagnosis", "patient", "lesion")
-SHOWN = 5
 
 
 def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
-    """Read a CSV as strings, empty fields as `<NA>`; the index holds line numbers of the file.
+    """Read a CSV as stripped strings, empty fields as `<NA>`; the index holds line numbers.
+
+    Args:
+        source: the file or its bytes.
+        name: of the table, for errors.
 
     Raises:
-        MeddiffError: the file is missing, empty, not UTF-8 or not a table.
+        MeddiffError: the file is missing, empty, not UTF-8 or not a CSV.
     """
     try:
         table = pd.read_csv(
@@ -46,26 +49,25 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
     return table.dropna(how="all")
 
 
-def several(problem: str, items: Sequence[str], remedy: str) -> MeddiffError:
-    """Return the error for many faults of a kind: the first few by name, and how many there are."""
-    shown = ", ".join(items[:SHOWN])
-    total = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return MeddiffError(f"{problem}: {shown}{total}; {remedy}")
-
-
 def check_metadata(metadata: pd.DataFrame, key: str, others: list[str], where: str) -> None:
-    """Refuse a table without rows or columns, or whose key is missing or repeated."""
+    """Check that a table has rows and columns, and that its key is unique and never missing.
+
+    Raises:
+        MeddiffError: names the rows at fault.
+    """
     require_columns(metadata, [key, *others], where)
     if metadata.empty:
-        raise MeddiffError(f"{where} has a header but no rows: add one row an image")
+        raise MeddiffError(f"{where} has a header but no rows: add one row per image")
     if (lacking := metadata[key].isna()).any():
         rows = [f"row {line}" for line in metadata.index[lacking]]
-        raise several(f"{where} has {len(rows)} rows without {key}", rows, "fill in or remove them")
-    refuse_repeated(metadata[key], where, "keep one row an image")
+        raise listing_error(
+            f"{where} has {len(rows)} rows without {key}", rows, "fill in or remove them"
+        )
+    _check_unique(metadata[key], where)
 
 
 def require_columns(metadata: pd.DataFrame, columns: Iterable[str], where: str) -> None:
-    """Refuse a table that lacks a column."""
+    """Raise a MeddiffError if a table lacks a column."""
     for column in columns:
         if column not in metadata:
             raise MeddiffError(
@@ -74,21 +76,33 @@ def require_columns(metadata: pd.DataFrame, columns: Iterable[str], where: str) 
             )
 
 
-def refuse_repeated(keys: pd.Series, where: str, remedy: str) -> None:
-    """Refuse ids that stand in several rows."""
-    again = keys[keys.duplicated(keep=False)]
+def _check_unique(keys: pd.Series, where: str) -> None:
+    repeated = keys[keys.duplicated(keep=False)]
     rows = [
         f"{key} (rows {', '.join(map(str, lines))})"
-        for key, lines in again.groupby(again, sort=False).groups.items()
+        for key, lines in repeated.groupby(repeated, sort=False).groups.items()
     ]
     if rows:
-        raise several(f"{where} lists {len(rows)} ids more than once", rows, remedy)
+        raise listing_error(
+            f"{where} lists {len(rows)} ids more than once", rows, "keep one row per image"
+        )
 
 
 def map_labels(
     metadata: pd.DataFrame, column: str, names: Mapping[str, str], keys: pd.Series, where: str
 ) -> pd.Series:
-    """Translate a column; values without a name are refused, with their rows."""
+    """Translate the values of a column.
+
+    Args:
+        metadata: table of `read_strings`.
+        column: its name.
+        names: value to its translation.
+        keys: ids of the rows, for errors.
+        where: name of the table, for errors.
+
+    Raises:
+        MeddiffError: values are missing or have no translation.
+    """
     labels = metadata[column].map(dict(names)).astype("string")
     if (unknown := labels.isna()).any():
         rows = [
@@ -97,7 +111,7 @@ def map_labels(
                 metadata.index[unknown], keys[unknown], metadata.loc[unknown, column], strict=True
             )
         ]
-        raise several(
+        raise listing_error(
             f"{where} has {len(rows)} labels in column {column!r} that are missing or unknown",
             rows,
             f"allowed are {', '.join(names)}",
@@ -106,7 +120,7 @@ def map_labels(
 
 
 def record_table(**columns: object) -> pd.DataFrame:
-    """Return a table with all of COLUMNS, as strings, numbered from 0."""
+    """Return a table of strings with all of COLUMNS; columns that are not passed are `<NA>`."""
     plain = {
         name: list(values) if isinstance(values, pd.Series) else values
         for name, values in columns.items()
@@ -116,30 +130,29 @@ def record_table(**columns: object) -> pd.DataFrame:
 
 
 def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables of several editions together."""
+    """Concatenate tables and log the images of each edition."""
     table = pd.concat(list(tables), ignore_index=True)
     for edition, count in table["edition"].value_counts(sort=False).items():
         log.info("edition %s: %d images", edition, count)
     return table
 
 
-def refuse_absent(records: pd.DataFrame, classes: Iterable[str]) -> None:
-    """Refuse classes that no image is of."""
+def require_classes(records: pd.DataFrame, classes: Iterable[str]) -> None:
+    """Raise a MeddiffError if a class has no image."""
     if absent := [name for name in classes if not records["label"].eq(name).any()]:
         raise MeddiffError(
-            f"data.classes names {', '.join(absent)}, of which there is no image: add images, take "
-            "the name out, or (data.source: folder) say in data.folder.labels what the table calls "
-            "it"
+            f"data.classes: no image of {', '.join(absent)}; add images, remove the class, or "
+            "(data.source: folder) map the table's name of it to the class in data.folder.labels"
         )
 
 
-def warn_of_strangers(records: pd.DataFrame) -> None:
-    """Log how many images name neither a patient nor a lesion, as no split can keep them apart."""
-    strangers = (records["patient"].isna() & records["lesion"].isna()).sum()
-    if strangers:
+def warn_ungrouped(records: pd.DataFrame) -> None:
+    """Log how many images have neither a patient nor a lesion to group them by."""
+    ungrouped = (records["patient"].isna() & records["lesion"].isna()).sum()
+    if ungrouped:
         log.warning(
-            "%d of %d images name neither a patient nor a lesion: only duplicates of them are kept "
+            "%d of %d images have neither a patient nor a lesion: only their duplicates are kept "
             "in one split",
-            strangers,
+            ungrouped,
             len(records),
         )

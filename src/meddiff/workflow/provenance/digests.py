@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import atomic_write, refusal
+from meddiff.core.file_errors import permission_error
+from meddiff.core.files import atomic_write
 from meddiff.core.folders import list_files
 
 CACHE = Path(".snakemake/meddiff/digests")
@@ -57,7 +58,7 @@ def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
             return folder_digest(path)
         return digest(path, full=full).sha256
     except PermissionError as error:
-        raise refusal(error) or error from None
+        raise permission_error(error) or error from None
     except OSError:
         return None
 

@@ -27,7 +27,8 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import RECORDS, atomic_write
+from meddiff.core.file_errors import RECORDS
+from meddiff.core.files import atomic_write
 from meddiff.workflow.provenance.digests import digest, sha256_here
 from meddiff.workflow.provenance.fingerprint import git_commit, source_digest
 

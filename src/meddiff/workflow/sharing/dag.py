@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import refusal
+from meddiff.core.file_errors import permission_error
 from meddiff.workflow.provenance.record import plain
 from meddiff.workflow.sharing.options import check_options, parse_options
 from meddiff.workflow.sharing.plan import Plan, Step
@@ -120,7 +120,7 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
         except MeddiffError:
             raise
         except Exception as error:
-            raise refusal(error) or MeddiffError(_explain(error)) from None
+            raise permission_error(error) or MeddiffError(_explain(error)) from None
         yield plan
 
 

@@ -1,14 +1,12 @@
 """What a workflow would do, as plain data: its steps, and which of them shared records cover."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from meddiff.workflow.provenance.record import Record, Records
-
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -149,9 +147,3 @@ def changes(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]
                 yield below, old.get(name), new.get(name)
     elif old != new:
         yield key, old, new
-
-
-def name_some(paths: Sequence[str]) -> str:
-    """Name the first few of some files and count the rest."""
-    more = len(paths) - SHOWN
-    return ", ".join(paths[:SHOWN]) + (f" and {more} more" if more > 0 else "")

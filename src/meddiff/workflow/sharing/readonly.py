@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import RECORDS, refusal
+from meddiff.core.file_errors import RECORDS, permission_error
 from meddiff.workflow.preflight import FOLDERS
 from meddiff.workflow.sharing.adoption import INCOMPLETE
 
@@ -90,4 +90,4 @@ def _copy(source: Path, target: Path) -> None:
             elif INCOMPLETE.name in entry.parts:
                 (target / entry.name).write_text("{}")
     except PermissionError as error:
-        raise refusal(error) or error from None
+        raise permission_error(error) or error from None

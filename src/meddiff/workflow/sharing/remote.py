@@ -12,11 +12,10 @@ from typing import IO
 
 import yaml
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.files import atomic_write
 from meddiff.workflow.provenance.digests import BLOCK
 from meddiff.workflow.provenance.record import Record, Records
-from meddiff.workflow.sharing.plan import name_some
 
 ARTEFACTS = "artefacts.dvc"
 STORED = "files/md5"
@@ -70,7 +69,7 @@ def push(staged: dict[str, list[str]], run: Path, remote: str | None) -> None:
     told = json.loads(_dvc(["status", "--cloud", "--json", *_remote(remote), ARTEFACTS], run))
     if lacking := [path for path, state in told.items() if state in ("missing", "new")]:
         raise MeddiffError(
-            f"{_name(remote)} lacks {name_some(sorted(map(str, lacking)))}, and DVC has no copy "
+            f"{_name(remote)} lacks {first_names(sorted(map(str, lacking)))}, and DVC has no copy "
             "here: fetch them first with meddiff restore --everything"
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.workflow.provenance.digests import digest
 from meddiff.workflow.provenance.record import (
     LOCAL,
@@ -17,7 +17,7 @@ from meddiff.workflow.provenance.record import (
     write_record,
 )
 from meddiff.workflow.sharing import remote
-from meddiff.workflow.sharing.plan import Plan, name_some
+from meddiff.workflow.sharing.plan import Plan
 
 RAW = "data/raw/"
 
@@ -42,8 +42,8 @@ def share(
     if plan.planned:
         rules = sorted({step.rule for step in plan.planned})
         raise MeddiffError(
-            f"{len(plan.planned)} jobs are still planned ({name_some(rules)}): run snakemake with "
-            "the same targets and options first, then share"
+            f"{len(plan.planned)} jobs are still planned ({first_names(rules)}): run snakemake "
+            "with the same targets and options first, then share"
         )
     before = read_records(SHARED)
     remote.check_remote(plan.run, to, needs="." if before and to is None else "..")

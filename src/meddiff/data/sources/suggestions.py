@@ -1,4 +1,4 @@
-"""What a table probably means where it names no image: a file's name, lost zeros, other case."""
+"""Suggest the file that a misspelt row means: an added suffix, lost zeros, another case."""
 
 import re
 import unicodedata
@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from meddiff.core.errors import listing_error
 from meddiff.data.sources.files import by_stem, is_image
-from meddiff.data.sources.tables import several
 
 
-def refuse_misnamed(
+def check_names(
     named: pd.Series, files: Collection[str], where: str, folder: str, *, paths: bool
 ) -> None:
-    """Refuse rows without an image whose image is there under a name that is nearly theirs.
+    """Raise if rows without an image have one under nearly the same name.
 
     Args:
         named: ids, or paths below the folder; the index holds line numbers.
@@ -25,34 +25,34 @@ def refuse_misnamed(
         paths: whether `named` holds paths.
 
     Raises:
-        MeddiffError: the first such rows with the likely match, and what to write instead.
+        MeddiffError: lists the rows with their likely files, and says what to write instead.
     """
-    known = set(files) if paths else set(by_stem(files))
+    names = set(files) if paths else set(by_stem(files))
     written = named.dropna().map(lambda name: _path(name).as_posix()) if paths else named
-    lacking = written[~written.isin(known)]
+    lacking = written[~written.isin(names)]
     if lacking.empty:
         return
     alike: dict[str, list[str]] = {}
     for file in files:
         alike.setdefault(_bare(file), []).append(file)
-    told = dict(zip(named.index, named, strict=True))
-    rows = [(line, told[line], alike.get(_bare(name), [])) for line, name in lacking.items()]
-    found = [(line, name, one[0]) for line, name, one in rows if len(one) == 1]
-    if not found:
+    spelled = named.to_dict()
+    rows = [(line, spelled[line], alike.get(_bare(name), [])) for line, name in lacking.items()]
+    matches = [(line, name, files[0]) for line, name, files in rows if len(files) == 1]
+    if not matches:
         return
-    names = all(name == file for _, name, file in found)
-    raise several(
+    are_file_names = all(name == file for _, name, file in matches)
+    raise listing_error(
         f"{where} has {len(lacking)} rows without an image in {folder}, but images of nearly the "
-        f"same name as {len(found)} of them",
-        [f"{name} (row {line}) is perhaps {file}" for line, name, file in found],
-        _remedy(str(named.name), paths, names),
+        f"same name as {len(matches)} of them",
+        [f"{name} (row {line}) is perhaps {file}" for line, name, file in matches],
+        _remedy(str(named.name), paths, are_file_names),
     )
 
 
-def _remedy(column: str, paths: bool, names: bool) -> str:
+def _remedy(column: str, paths: bool, are_file_names: bool) -> str:
     if paths:
         return f"write column {column!r} as the files lie below the folder"
-    if names:
+    if are_file_names:
         return f"the ids are file names, so set data.folder.file_column: {column}"
     return (
         f"write column {column!r} as the files are called, without suffix (spreadsheets drop "
