@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.core.randomness import stream
-from meddiff.metrics.distances import distance_rows
+from meddiff.evaluation.distances import distance_rows
 
 COVER = ("precision", "recall", "density", "coverage")
 NUMBERS = {

@@ -132,7 +132,9 @@ def _verify(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.core.devices import choose_device
-    from meddiff.evaluation.evaluate import as_text, evaluate, read_image_set
+    from meddiff.evaluation.evaluate import evaluate
+    from meddiff.evaluation.image_sets import read_image_set
+    from meddiff.evaluation.text import as_text
     from meddiff.extractors.pretrained import find_extractor
 
     if rest:
@@ -146,36 +148,28 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         if value is not None and value < least:
             raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
     device = choose_device(options.device)
-    names = [name for name in options.extractor or ["inception"] if name != "none"]
-    extractors = {}
-    for name in names:
-        found = find_extractor(name)
-        extractors[name if found.name in extractors else found.name] = found
+    extractors: dict[str, Extractor] = {}
+    for name in options.extractor or ["inception"]:
+        if name != "none":
+            extractor = find_extractor(name)
+            extractors[name if extractor.name in extractors else extractor.name] = extractor
     size = _size(options.size, extractors)
     windows: dict[str, tuple[float, float]] = {}
     sets = {
         name: read_image_set(path, crop=options.crop, size=size, windows=windows)
         for name, path in paths.items()
     }
-    scores = evaluate(
+    evaluation = evaluate(
         **sets,
-        extractors={
-            name: partial(extractor.features, device=device)
-            for name, extractor in extractors.items()
-        },
-        # Other nets' classes are not those of the published scores.
-        probabilities={
-            name: partial(extractor.probabilities, device=device)
-            for name, extractor in extractors.items()
-            if name == "inception"
-        },
-        most=options.pairs,
+        extractors=extractors,
+        ssim_images=options.pairs,
         n_resamples=options.n_resamples,
         seed=options.seed,
+        device=device,
     )
     about = {
         "sets": {
-            name: {"path": printable(str(paths[name]), "utf-8"), "images": len(images)}
+            name: {"path": printable(str(paths[name]), "utf-8"), "n_images": len(images)}
             for name, images in sets.items()
         },
         "pixels": list(sets["real"].shape[1:]),
@@ -183,7 +177,10 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
         "extractors": {name: {"weights": e.weights, "digest": e.digest}
                        for name, e in extractors.items()},
     }  # fmt: skip
-    say(json.dumps(about | scores, indent=1) if options.json else as_text(about, scores))
+    if options.json:
+        say(json.dumps(about | evaluation.to_dict(), indent=1))
+    else:
+        say(as_text(about, evaluation))
     return 0
 
 

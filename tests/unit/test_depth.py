@@ -21,7 +21,7 @@ from meddiff.data.preprocessing.packing import pack
 from meddiff.data.readers import depth
 from meddiff.data.readers.depth import apply_window, choose_window, windows_of
 from meddiff.data.sources import COLUMNS
-from meddiff.evaluation.evaluate import read_image_set
+from meddiff.evaluation.image_sets import read_image_set
 from pictures import photograph
 
 COUNT, SIDE = 24, 48

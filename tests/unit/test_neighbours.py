@@ -9,15 +9,16 @@ from scipy.stats import norm, rankdata
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from meddiff.core.errors import MeddiffError
-from meddiff.metrics import fidelity, memorisation
-from meddiff.metrics.neighbours import Nearest, judge_copies, nearest_training, weighted_fidelity
+from meddiff.metrics import memorisation, prdc
+from meddiff.metrics.copies import Nearest, judge_copies, nearest_training
+from meddiff.metrics.precision_recall import weighted_prdc
 
 
 def features(seed, n, d, shift=0.0, scale=1.0):
     return scale * np.random.default_rng(seed).normal(size=(n, d)) + shift
 
 
-def looped_fidelity(real, synthetic, k):
+def looped_prdc(real, synthetic, k):
     """Kynkäänniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 4 and 5."""
 
     def distance(x, y):
@@ -46,17 +47,17 @@ def values(result):
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
-def test_fidelity_equals_loops_on_sets_of_different_size(k):
+def test_prdc_equals_loops_on_sets_of_different_size(k):
     real, synthetic = features(1, 30, 3), features(2, 22, 3, 0.8)
-    expected = looped_fidelity(real, synthetic, k)
-    assert values(fidelity(real, synthetic, neighbours=k)) == pytest.approx(expected)
+    expected = looped_prdc(real, synthetic, k)
+    assert values(prdc(real, synthetic, neighbours=k)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("d", [2, 64])
 def test_precision_and_recall_equal_torch_fidelity(d):
     real, synthetic = features(1, 150, d), features(2, 120, d, 0.3, 0.8)
     expected = calculate_precision_recall_full(torch.tensor(synthetic), torch.tensor(real), 3)
-    result = fidelity(real, synthetic, neighbours=3)
+    result = prdc(real, synthetic, neighbours=3)
     assert (result.precision, result.recall) == pytest.approx(expected, rel=1e-6)
 
 
@@ -64,8 +65,7 @@ def test_density_and_coverage_of_one_distribution_have_closed_forms():
     """Ranks alone decide, whatever the distribution: Naeem et al. 2020, lemma 2 for coverage."""
     n, m, k, repeats = 30, 20, 3, 400
     results = [
-        fidelity(features(2 * s, n, 4), features(2 * s + 1, m, 4), neighbours=k)
-        for s in range(repeats)
+        prdc(features(2 * s, n, 4), features(2 * s + 1, m, 4), neighbours=k) for s in range(repeats)
     ]
     density = np.array([r.density for r in results])
     coverage = np.array([r.coverage for r in results])
@@ -76,41 +76,41 @@ def test_density_and_coverage_of_one_distribution_have_closed_forms():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(4, 20), st.integers(4, 20), st.integers(1, 6))
-def test_fidelity_is_in_range_blind_to_order_and_mirrored_by_swapping(seed, n, m, d):
+def test_prdc_is_in_range_blind_to_order_and_mirrored_by_swapping(seed, n, m, d):
     real, synthetic = features(seed, n, d), features(seed + 1, m, d, 0.5)
     result, swapped = (
-        fidelity(real, synthetic, neighbours=3),
-        fidelity(synthetic, real, neighbours=3),
+        prdc(real, synthetic, neighbours=3),
+        prdc(synthetic, real, neighbours=3),
     )
     assert all(0 <= value <= 1 for value in (result.precision, result.recall, result.coverage))
     assert result.density >= 0
     assert (result.precision, result.recall) == (swapped.recall, swapped.precision)
-    assert fidelity(real[::-1], synthetic[::-1], neighbours=3) == result
-    assert fidelity(real + 5, synthetic + 5, neighbours=3) == result
+    assert prdc(real[::-1], synthetic[::-1], neighbours=3) == result
+    assert prdc(real + 5, synthetic + 5, neighbours=3) == result
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
 def test_identical_sets_are_wholly_within_reach_to_the_last_neighbour(offset):
     """Every image lies in its own ball and, without ties, in k others on average."""
     real = features(1, 60, 30) + offset
-    assert values(fidelity(real, real[::-1].copy())) == (1, 1, pytest.approx(6 / 5), 1)
+    assert values(prdc(real, real[::-1].copy())) == (1, 1, pytest.approx(6 / 5), 1)
 
 
 @pytest.mark.parametrize("level", [0.0, 3.3, 1e6 / 7])
 def test_constant_features_are_within_reach_of_each_other(level):
     constant = np.full((8, 50), level)
-    assert values(fidelity(constant, constant[:7])) == (1, 1, 8 / 5, 1)
+    assert values(prdc(constant, constant[:7])) == (1, 1, 8 / 5, 1)
 
 
 def test_distant_sets_share_nothing():
-    assert values(fidelity(features(1, 30, 5), features(2, 30, 5, 100))) == (0, 0, 0, 0)
+    assert values(prdc(features(1, 30, 5), features(2, 30, 5, 100))) == (0, 0, 0, 0)
 
 
 def test_mode_collapse_lowers_recall_and_coverage_but_not_precision():
     modes = np.repeat(10 * np.eye(4), 50, axis=0)
     real, varied = modes + features(1, 200, 4), modes + features(2, 200, 4)
     collapsed = modes[0] + features(3, 200, 4)
-    good, poor = fidelity(real, varied), fidelity(real, collapsed)
+    good, poor = prdc(real, varied), prdc(real, collapsed)
     assert good.recall > 0.8 and good.coverage > 0.8
     assert poor.recall < 0.4 and poor.coverage < 0.4
     assert poor.precision > 0.8
@@ -118,7 +118,7 @@ def test_mode_collapse_lowers_recall_and_coverage_but_not_precision():
 
 def test_noise_lowers_precision_and_density_but_not_recall():
     real = features(1, 200, 4)
-    good, noisy = fidelity(real, features(2, 200, 4)), fidelity(real, features(3, 200, 4, scale=6))
+    good, noisy = prdc(real, features(2, 200, 4)), prdc(real, features(3, 200, 4, scale=6))
     assert noisy.precision < good.precision - 0.4
     assert noisy.density < good.density - 0.4
     assert noisy.recall > 0.8
@@ -128,18 +128,18 @@ def test_scores_of_weighted_images_are_those_of_the_images():
     real, synthetic = features(1, 40, 6), features(2, 50, 6, 0.3)
     chance = np.random.default_rng(0)
     rows, columns = (chance.integers(0, 2, (5, n)) for n in (40, 50))
-    found = weighted_fidelity(real, synthetic)(rows, columns, 4)
+    found = weighted_prdc(real, synthetic)(rows, columns, 4)
     for place in range(5):
         one, other = real[rows[place] > 0], synthetic[columns[place] > 0]
-        assert found[:, place] == pytest.approx(values(fidelity(one, other, neighbours=4)))
+        assert found[:, place] == pytest.approx(values(prdc(one, other, neighbours=4)))
 
 
 @pytest.mark.parametrize("neighbours", [0, -1, 10, 99])
 def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
     with pytest.raises(MeddiffError, match=r"neighbours is -?\d+, .* use from 1 to"):
-        fidelity(np.eye(20), np.eye(20)[:10], neighbours=neighbours)
+        prdc(np.eye(20), np.eye(20)[:10], neighbours=neighbours)
     with pytest.raises(MeddiffError, match=r"neighbours is 2.5"):
-        fidelity(np.eye(20), np.eye(20), neighbours=2.5)
+        prdc(np.eye(20), np.eye(20), neighbours=2.5)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
 def test_bad_features_are_named(bad, message):
     good = features(1, 12, 4)
     with pytest.raises(MeddiffError, match=message):
-        fidelity(good, bad)
+        prdc(good, bad)
     with pytest.raises(MeddiffError, match=message):
         memorisation(good, bad, good)
     with pytest.raises(MeddiffError, match=message.replace("synthetic", "unseen")):

@@ -15,8 +15,8 @@ from meddiff.cas.verdict import Evidence, verdict
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
-from meddiff.metrics.distances import distance_matrix, distance_rows
-from meddiff.metrics.similarity import similarity_rows
+from meddiff.evaluation.distances import distance_matrix, distance_rows
+from meddiff.evaluation.similarity import similarity_rows
 from meddiff.reporting.figures.matrices import heat_map
 from meddiff.reporting.show import show
 from meddiff.reporting.tables import table_5_1, table_5_2

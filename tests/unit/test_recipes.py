@@ -174,8 +174,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Metrics, of features and of pairs of images.
     (package / "metrics/means.py").write_text(DISTANCE)
     distances = package / "metrics/distances.py"
-    insert(distances, "from meddiff.core.randomness", "from meddiff.metrics.means import *\n")
-    insert(distances, '    "cmmd": ', '    "means": _Measure(means_distance, weighted_means, 0),\n')
+    insert(distances, "from meddiff.metrics.features", "from meddiff.metrics.means import *\n")
+    insert(distances, '    "cmmd": ', '    "means": Measure(means_distance, weighted_means, 0),\n')
     (package / "metrics/mad.py").write_text(PAIR)
     similarity = package / "metrics/similarity.py"
     insert(similarity, "PAIRS: ", "from meddiff.metrics.mad import mad_between, mad_pairs\n\n")
@@ -303,8 +303,9 @@ def test_a_metric_has_a_matrix_and_its_picture(plans, metric):
 def test_a_metric_has_floor_ceiling_interval_and_score_and_fills_its_matrix(run):
     rows, matrix, pairs, between = run("""
 import json, numpy as np
-from meddiff.metrics.distances import distance_matrix, distance_rows
-from meddiff.metrics.similarity import PAIRS, similarity_matrix, similarity_rows
+from meddiff.evaluation.distances import distance_matrix, distance_rows
+from meddiff.evaluation.similarity import similarity_matrix, similarity_rows
+from meddiff.metrics.similarity import PAIRS
 from meddiff.reporting.tables import table_5_2
 
 chance = np.random.default_rng(0)

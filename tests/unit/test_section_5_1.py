@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from meddiff.evaluation.section_5_1 import has_black_background, section_5_1
 from meddiff.metrics.frechet import fid
-from meddiff.metrics.section_5_1 import has_black_background, section_5_1
 from meddiff.metrics.structural import ms_ssim_pairs, ssim_pairs
 from meddiff.reporting.show import show
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meddiff.core.arrays import load_array
 from meddiff.core.tables import write_table
-from meddiff.metrics.distances import distance_matrix
+from meddiff.evaluation.distances import distance_matrix
 from meddiff.metrics.frechet import warn_if_few
 from meddiff.workflow.jobs import job
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from meddiff.core.arrays import load_by_class
 from meddiff.core.checkpoints import load_metadata
 from meddiff.core.files import write_csv
-from meddiff.metrics.distances import distance_rows
+from meddiff.evaluation.distances import distance_rows
+from meddiff.extractors.registry import METRICS_OF
 from meddiff.metrics.frechet import warn_if_few
 from meddiff.workflow.jobs import job
 
@@ -27,6 +28,7 @@ with job(snakemake):
         snakemake.wildcards.extractor,
         reference,
         scored,
+        metrics=METRICS_OF.get(snakemake.wildcards.extractor, ()),
         n_resamples=params.n_resamples,
         seed=params.seed,
     )

@@ -5,7 +5,8 @@ import pandas as pd
 
 from meddiff.core.arrays import load_by_class
 from meddiff.core.tables import write_table
-from meddiff.metrics.copies import copies_row, find_copies
+from meddiff.evaluation.rows import memorisation_row
+from meddiff.metrics.copies import find_copies
 from meddiff.reporting.figures.grids import contact_sheet, save_picture, titled_sheets
 from meddiff.workflow.jobs import job
 
@@ -24,6 +25,8 @@ with job(snakemake):
             training[name][found.nearest[closest]]
         )
         sizes = {"n_training": len(training[name]), "n_synthetic": len(synthetic[name])}
-        rows.append({"class": name, **copies_row(found), **sizes, "n_unseen": len(unseen[name])})
+        rows.append(
+            {"class": name, **memorisation_row(found), **sizes, "n_unseen": len(unseen[name])}
+        )
     write_table(pd.DataFrame(rows), snakemake.output.table, params.stamp)
     save_picture(titled_sheets(sheets), snakemake.output.figure)

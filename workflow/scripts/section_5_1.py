@@ -8,8 +8,8 @@ from meddiff.core.randomness import stream
 from meddiff.core.tables import write_metrics, write_table
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.evaluation.section_5_1 import section_5_1
 from meddiff.extractors.extractor import load_extractor
-from meddiff.metrics.section_5_1 import section_5_1
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params

@@ -5,7 +5,8 @@ import numpy as np
 from meddiff.core.arrays import load_images
 from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
-from meddiff.metrics.similarity import PAIRS, pairs_of, similarity_rows
+from meddiff.evaluation.similarity import similarity_rows
+from meddiff.metrics.similarity import PAIRS, pairs_of
 from meddiff.workflow.jobs import job
 
 params, wildcards = snakemake.params, snakemake.wildcards

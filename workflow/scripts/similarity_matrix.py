@@ -5,7 +5,7 @@ from pathlib import Path
 from meddiff.core.arrays import load_images
 from meddiff.core.progress import Progress
 from meddiff.core.tables import write_table
-from meddiff.metrics.similarity import similarity_matrix
+from meddiff.evaluation.similarity import similarity_matrix
 from meddiff.workflow.jobs import job
 
 params, metric = snakemake.params, snakemake.wildcards.similarity

@@ -18,6 +18,8 @@ from meddiff.core.files import atomic_write
 Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
 
+OVER_CLASSES = "mean"
+"""Stands for the class where a number is the mean over classes."""
 FLOAT_FORMAT = "%.6g"
 KEYS = ("extractor", "classifier", "arm", "fraction", "ratio", "class", "image_set", "metric")
 """Columns that say what a row speaks of."""

@@ -22,7 +22,7 @@ from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import sha256_file
-from meddiff.extractors.registry import module_of
+from meddiff.extractors.registry import METRICS_OF, module_of
 from meddiff.extractors.supervised import predict
 
 BLOCK = 64
@@ -57,6 +57,11 @@ class Extractor:
         """Number of features of an image."""
         network: Any = self.network
         return int(network.dimension)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that are defined for this net alone, e.g. `cmmd` of CLIP."""
+        return METRICS_OF.get(self.name, ())
 
     def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return float32 (N, dimension) of uint8 images (N,H,W,3), or grey ones (N,H,W,1).

@@ -6,6 +6,7 @@ returns its net with those weights, from the metadata of a checkpoint; published
 as well.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import get_args
@@ -15,6 +16,8 @@ from meddiff.extractors.settings import PublishedName, TrainedName
 
 TRAINED: tuple[str, ...] = get_args(TrainedName)
 PUBLISHED: tuple[str, ...] = get_args(PublishedName)
+METRICS_OF: Mapping[str, tuple[str, ...]] = {"clip": ("cmmd",), "inception": ("inception_score",)}
+"""Metrics that are defined for one net alone."""
 
 
 def module_of(name: str) -> ModuleType:

@@ -1,29 +1,33 @@
 """Metrics of image sets: arrays in, numbers out."""
 
-from meddiff.metrics.frechet import cafd, fid, fid_infinity, fid_interval
-from meddiff.metrics.inception import inception_score
-from meddiff.metrics.intervals import Estimate, pairs_interval
-from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
-from meddiff.metrics.neighbours import Fidelity, Memorisation, fidelity, memorisation
-from meddiff.metrics.pixels import psnr_between, psnr_pairs
-from meddiff.metrics.structural import (
-    ms_ssim_between,
-    ms_ssim_pairs,
-    ssim_between,
-    ssim_pairs,
-)
+from typing import TYPE_CHECKING
+
+from meddiff.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from meddiff.metrics.copies import Memorisation, memorisation
+    from meddiff.metrics.frechet import cafd, fid, fid_infinity, fid_interval
+    from meddiff.metrics.inception import inception_score
+    from meddiff.metrics.intervals import Estimate, pairs_interval
+    from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
+    from meddiff.metrics.precision_recall import Prdc, prdc
+    from meddiff.metrics.structural import (
+        ms_ssim_between,
+        ms_ssim_pairs,
+        ssim_between,
+        ssim_pairs,
+    )
 
 __all__ = [
     "Estimate",
-    "Fidelity",
     "Memorisation",
+    "Prdc",
     "cafd",
     "cmmd",
     "cmmd_interval",
     "fid",
     "fid_infinity",
     "fid_interval",
-    "fidelity",
     "inception_score",
     "kid",
     "kid_interval",
@@ -31,8 +35,21 @@ __all__ = [
     "ms_ssim_between",
     "ms_ssim_pairs",
     "pairs_interval",
-    "psnr_between",
-    "psnr_pairs",
+    "prdc",
     "ssim_between",
     "ssim_pairs",
 ]
+
+_DEFINED_IN = {
+    "copies": ("Memorisation", "memorisation"),
+    "frechet": ("cafd", "fid", "fid_infinity", "fid_interval"),
+    "inception": ("inception_score",),
+    "intervals": ("Estimate", "pairs_interval"),
+    "kernel": ("cmmd", "cmmd_interval", "kid", "kid_interval"),
+    "precision_recall": ("Prdc", "prdc"),
+    "structural": ("ms_ssim_between", "ms_ssim_pairs", "ssim_between", "ssim_pairs"),
+}
+__getattr__ = lazy_names(
+    __name__,
+    {name: f"{__name__}.{module}" for module, names in _DEFINED_IN.items() for name in names},
+)

@@ -1,47 +1,224 @@
-"""Synthetic images that copy training images, as rows of a table."""
+"""Copies of training images among synthetic ones, seen by their nearest training images."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from meddiff.metrics.neighbours import Memorisation, Nearest, judge_copies, nearest_training
+from meddiff.core.errors import MeddiffError
+from meddiff.metrics.features import Array, centred, checked_pair
+from meddiff.metrics.images import Images
 
-SCORES = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p",
-          "identical", "verdict")  # fmt: skip
+COPY = 1 / 3
+"""A copy is within this part of the distance of the closest unseen image, and of `AROUND`."""
+AROUND = 5
+"""Nearest training images, the farthest of which gives the distance of the surroundings."""
 
 
-def find_copies(training: np.ndarray, synthetic: np.ndarray, unseen: np.ndarray) -> Memorisation:
+@dataclass(frozen=True)
+class Memorisation:
+    """How close synthetic images come to training images, beside unseen real ones.
+
+    Attributes:
+        synthetic: median distance of a synthetic image to the nearest training image.
+        unseen: the same of unseen real images.
+        duplicates: unseen images that are training images, or nearly so; nothing else counts them.
+        closer: chance that a synthetic image lies closer than an unseen one; 0.5 without copying.
+        p_value: of a synthetic set this close or closer, if it were as far as unseen images.
+        suspects: synthetic images that are closer than all unseen ones but the closest 1 %.
+        suspects_p: of as many suspects or more, if synthetic images were as far as unseen ones.
+        identical: suspects at less than a third of that distance that are near a training image for
+            their surroundings, too (`Nearest.near`).
+        nearest: for every synthetic image the place of its nearest training image, int (m,).
+        distances: that distance, float64 (m,).
+    """
+
+    synthetic: float
+    unseen: float
+    duplicates: int
+    closer: float
+    p_value: float
+    suspects: int
+    suspects_p: float
+    identical: int
+    nearest: npt.NDArray[np.intp]
+    distances: Array
+
+    @property
+    def verdict(self) -> str:
+        """`copies` if one image is nearly a training image; `closer than unseen images` if they all
+        are, or more of them suspects, than chance allows (p < 0.01); else `no copies`.
+
+        Images that are closer may be changed copies, or those of a net that draws no details.
+        """
+        if self.identical:
+            return "copies"
+        closer = min(self.p_value, self.suspects_p) < 0.01
+        return "closer than unseen images" if closer else "no copies"
+
+
+def memorisation(
+    training: npt.ArrayLike, synthetic: npt.ArrayLike, unseen: npt.ArrayLike
+) -> Memorisation:
+    """Compare the nearest training image of synthetic images with that of unseen real images.
+
+    The test of Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in
+    generative models" (AISTATS 2020), section 3, over the whole space: a one-sided Mann-Whitney
+    test of the two sets of distances. It sees a shift of all images; a few copies are seen by their
+    rank among the unseen ones, which is as exact.
+
+    Args:
+        training: features (n, d) of the images that the model was trained on, e.g. their pixels.
+        synthetic: features (m, d) of its images.
+        unseen: features (k, d) of real images that it was not trained on.
+
+    Raises:
+        MeddiffError: as `fid` does, or most unseen images are training images.
+    """
+    synthetic_nearest = nearest_training(training, [synthetic])
+    return judge_copies(synthetic_nearest, nearest_training(training, [unseen], name="unseen"))
+
+
+def find_copies(training: Images, synthetic: Images, unseen: Images) -> Memorisation:
     """Compare nearest training images by the RMSE of pixels, in grey levels.
 
-    Every image is looked for turned and mirrored as well, since a net that learns from augmented
+    Every image is compared turned and mirrored as well, since a net that learns from augmented
     images may copy them so.
 
     Args:
-        training: uint8 (n,H,W,C) that the model learnt from.
+        training: uint8 (n,H,W,C), images that the generator was trained on.
         synthetic: uint8 (m,H,W,C).
-        unseen: uint8 (k,H,W,C), real images that it has not learnt from.
+        unseen: uint8 (k,H,W,C), real images that it was not trained on.
 
     Raises:
         MeddiffError: most unseen images are training images.
     """
-    drawn, baseline = (
-        _nearest(training, images, name)
+    pixels = _flat(training)
+    nearest = (
+        nearest_training(pixels, map(_flat, _orientations(images)), name=name)
         for images, name in ((synthetic, "synthetic"), (unseen, "unseen"))
     )
-    return judge_copies(drawn, baseline)
+    return judge_copies(*nearest)
 
 
-def copies_row(found: Memorisation) -> dict[str, Any]:
-    """Return the scores by name, and the verdict."""
-    return {name: getattr(found, name) for name in SCORES}
+@dataclass(frozen=True)
+class Nearest:
+    """What lies nearest to each of m images among those of training.
+
+    Attributes:
+        places: place of the nearest training image, int (m,).
+        distances: its distance, float64 (m,).
+        around: distance of the 5th nearest training image, or of the farthest of fewer, (m,).
+    """
+
+    places: npt.NDArray[np.intp]
+    distances: Array
+    around: Array
+
+    @property
+    def near(self) -> npt.NDArray[np.bool_]:
+        """Which images are equal to a training image or at less than a third of `around`, (m,).
+
+        After Carlini et al., "Extracting training data from diffusion models" (USENIX Security
+        2023), section 4: images of a homogeneous kind are close to each other, and are no copies.
+        """
+        return (self.distances < self.around * COPY) | (self.distances == 0)
 
 
-def _nearest(training: np.ndarray, images: np.ndarray, name: str) -> Nearest:
-    return nearest_training(_flat(training), map(_flat, _turned(images)), name=name)
+def nearest_training(
+    training: npt.ArrayLike, views: Iterable[npt.ArrayLike], *, name: str = "synthetic"
+) -> Nearest:
+    """Return what is nearest to each of m images among `training` (n, d).
+
+    `views` holds the images as features (m, d), once or more, e.g. turned: the view counts that
+    comes nearest to a training image. `name` is what errors call them.
+    """
+    names = ("training", name)
+    pairs = (
+        checked_pair("memorisation", training, view, names=names, at_least=1) for view in views
+    )
+    neighbours = [_nearest(*centred(*pair)) for pair in pairs]
+    places, distances = (np.concatenate(parts, axis=1) for parts in zip(*neighbours, strict=True))
+    around = np.empty(len(places))
+    for row, (place, apart) in enumerate(zip(places, distances, strict=True)):
+        # Each training image by its best view.
+        best = np.full(len(place), np.inf)
+        np.minimum.at(best, np.unique(place, return_inverse=True)[1], apart)
+        best.sort()
+        around[row] = best[np.isfinite(best)][:AROUND][-1]
+    rows, best_view = np.arange(len(places)), distances.argmin(axis=1)
+    return Nearest(places[rows, best_view], distances[rows, best_view], around)
 
 
-def _turned(images: np.ndarray) -> Iterator[np.ndarray]:
+def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
+    """Compare the distances of m synthetic images with those of k unseen ones.
+
+    Unseen images that are training images, as they are or encoded anew, would set the limit below
+    which a copy lies. They are left out, by the rule for synthetic images: from the closest one up,
+    those that are near, and closer than a third of the distance of the closest of the others.
+
+    Raises:
+        MeddiffError: more than half of the unseen images are such.
+    """
+    from scipy.stats import hypergeom, mannwhitneyu
+
+    distances, baseline = synthetic.distances, np.sort(unseen.distances)
+    duplicates = _duplicates(unseen)
+    if duplicates > len(baseline) / 2:
+        raise MeddiffError(
+            f"memorisation: {duplicates} of {len(baseline)} unseen images are training images, or "
+            "nearly so: give images that the model was not trained on (protocol: leak_free keeps "
+            "some)"
+        )
+    baseline = baseline[duplicates:]
+    test = mannwhitneyu(baseline, distances, alternative="greater")
+    rank = max(1, len(baseline) // 100)
+    limit = baseline[rank - 1]
+    suspects = int((distances < limit).sum())
+    # At most rank - 1 of the images in front of the limit, suspects among them, are unseen.
+    chance = hypergeom(len(distances) + len(baseline), len(baseline), suspects + rank - 1)
+    return Memorisation(
+        synthetic=float(np.median(distances)),
+        unseen=float(np.median(baseline)),
+        duplicates=duplicates,
+        closer=float(test.statistic / (len(distances) * len(baseline))),
+        p_value=float(test.pvalue),
+        suspects=suspects,
+        suspects_p=float(chance.cdf(rank - 1)),
+        identical=int((synthetic.near & (distances < limit * COPY)).sum()),
+        nearest=synthetic.places,
+        distances=distances,
+    )
+
+
+def _duplicates(unseen: Nearest) -> int:
+    """Count the closest images, all of them near, below the last gap that a copy would leave."""
+    order = unseen.distances.argsort(kind="stable")
+    ordered = np.append(unseen.distances[order], np.inf)
+    run = int(np.append(unseen.near[order], False).argmin())
+    gaps = np.flatnonzero(ordered[:run] < ordered[1 : run + 1] * COPY)
+    return int(gaps[-1]) + 1 if len(gaps) else 0
+
+
+def _nearest(training: Array, images: Array) -> tuple[npt.NDArray[np.intp], Array]:
+    """Return for every image the places of the nearest training images, and distances."""
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.utils import gen_batches
+
+    search = NearestNeighbors(n_neighbors=min(AROUND, len(training)), algorithm="brute").fit(
+        training
+    )
+    places = search.kneighbors(images, return_distance=False)
+    distances = np.empty(places.shape)
+    # Anew, so that a copy's distance is 0 to the last digit.
+    for rows in gen_batches(len(images), 1024):
+        for rank, nearest in enumerate(places[rows].T):
+            distances[rows, rank] = np.linalg.norm(images[rows] - training[nearest], axis=1)
+    return places, distances
+
+
+def _orientations(images: Images) -> Iterator[Images]:
     """Yield the eight orientations of square images, the four of others."""
     square = images.shape[1] == images.shape[2]
     for turns in range(0, 4, 1 if square else 2):
@@ -50,6 +227,7 @@ def _turned(images: np.ndarray) -> Iterator[np.ndarray]:
         yield turned[:, :, ::-1]
 
 
-def _flat(images: np.ndarray) -> np.ndarray:
+def _flat(images: Images) -> Array:
+    """Return features (n, h w c) whose Euclidean distance is the RMSE of pixels."""
     pixels = images.reshape(len(images), -1)
     return pixels / pixels.shape[1] ** 0.5

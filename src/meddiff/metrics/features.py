@@ -62,3 +62,9 @@ def checked_pair(
             "use the same extractor for both sets"
         )
     return a, b
+
+
+def centred(a: Array, b: Array) -> tuple[Array, Array]:
+    """Shift both sets alike: distances of short vectors lose fewer digits."""
+    centre = a.mean(axis=0)
+    return a - centre, b - centre

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from meddiff.core.errors import MeddiffError
 
 Images = npt.NDArray[np.uint8]
+SMALLEST_WINDOW = 2
+"""Px: one pixel has no variance, and any two images would come out alike."""
 
 
 def checked(metric: object, name: str, images: Images, *, at_least: int) -> Images:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from meddiff.core.randomness import stream
+from meddiff.metrics.features import Array
 from meddiff.metrics.intervals import LEAST, half_samples
 
-Array = npt.NDArray[np.float64]
 Weights = Mapping[str, Array]
 """By set, 1 for the images that count and 0 for the others, (r, n)."""
 
@@ -58,21 +58,21 @@ def draw_parts(
         n_resamples: half-samples, and thinner sets.
         seed: fixes what is drawn.
     """
-    chance = stream(seed, "parts of image sets")
+    generator = stream(seed, "parts of image sets")
     images = [n for n, _ in sizes.values()]
     fixed = rest is None and all(n == size for n, size in sizes.values())
     again = 1 if fixed else PARTS_AGAIN
 
     def taken(members: Sequence[Array], share: Callable[[int], Sequence[int]]) -> Weights:
-        found = {}
-        for (key, (_, size)), held in zip(sizes.items(), members, strict=True):
-            found[key] = _part(held, np.resize(share(size), len(held)), chance)
+        weights = {}
+        for (key, (_, size)), candidates in zip(sizes.items(), members, strict=True):
+            weights[key] = _part(candidates, np.resize(share(size), len(candidates)), generator)
         if rest is not None:
-            found[rest] = members[-1] - found[key]
-        return found
+            weights[rest] = members[-1] - weights[key]
+        return weights
 
     def repeated(members: Iterable[Array]) -> list[Array]:
-        return [np.repeat(held, again, axis=0) for held in members]
+        return [np.repeat(candidates, again, axis=0) for candidates in members]
 
     whole = taken([np.ones((1 if fixed else PARTS, n)) for n in images], lambda size: [size])
     counted = {key: int(weights[0].sum()) for key, weights in whole.items()}
@@ -82,14 +82,37 @@ def draw_parts(
     # Halves of an odd number differ by one, and so do their parts.
     halved = taken(repeated(halves), lambda size: [size // 2] * again + [size - size // 2] * again)
     thinner = [
-        _part(np.ones((n_resamples, n)), np.full(n_resamples, round(THINNED * n)), chance)
+        _part(np.ones((n_resamples, n)), np.full(n_resamples, round(THINNED * n)), generator)
         for n in images
     ]
     thinned = taken(repeated(thinner), lambda size: [round(THINNED * size)])
     return Parts(counted, whole, halved, thinned, again)
 
 
-def _part(members: Array, sizes: npt.NDArray[np.intp], chance: np.random.Generator) -> Array:
+def match_sizes(sets: Mapping[str, int], reference: int, *, n_resamples: int, seed: int) -> Parts:
+    """Draw parts of one size of all sets, compared with the reference.
+
+    Args:
+        sets: number of images of each set, "real" among them if unseen real images are at hand;
+            else random parts of the reference, half of it at most, stand for them, and the others
+            are compared with the rest.
+        reference: number of images of the reference.
+        n_resamples: half-samples, and thinner sets.
+        seed: fixes what is drawn.
+
+    Returns:
+        Parts of all sets, "reference" and, unless it has fewer than `LEAST` images, "real".
+    """
+    size = min(sets.values())
+    if "real" in sets or reference < LEAST:
+        sizes = {**{key: (n, size) for key, n in sets.items()}, "reference": (reference, reference)}
+        return draw_parts(sizes, n_resamples=n_resamples, seed=seed)
+    size = min(size, reference // 2)
+    sizes = {**{key: (n, size) for key, n in sets.items()}, "real": (reference, size)}
+    return draw_parts(sizes, rest="reference", n_resamples=n_resamples, seed=seed)
+
+
+def _part(members: Array, sizes: npt.NDArray[np.intp], generator: np.random.Generator) -> Array:
     """Draw so many of the images that are members, row by row."""
-    lots = np.where(members > 0, chance.random(members.shape), 2.0)
+    lots = np.where(members > 0, generator.random(members.shape), 2.0)
     return (lots.argsort(axis=1).argsort(axis=1) < sizes[:, None]).astype(np.float64)

@@ -3,9 +3,7 @@
 from pydantic import Field, PositiveFloat
 
 from meddiff.core.settings import Section
-
-SMALLEST_WINDOW = 2
-"""Px: one pixel has no variance, and any two images would come out alike."""
+from meddiff.metrics.images import SMALLEST_WINDOW
 
 
 class SsimWindow(Section):

@@ -27,10 +27,9 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from meddiff.core.errors import MeddiffError
-from meddiff.metrics.images import Images, check_same_shape, checked
-from meddiff.metrics.settings import SMALLEST_WINDOW
+from meddiff.metrics.features import Array
+from meddiff.metrics.images import SMALLEST_WINDOW, Images, check_same_shape, checked
 
-Array = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
 
 # Window positions in one matrix product, at least: more multiply zeros, fewer leave BLAS idle.

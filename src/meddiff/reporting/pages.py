@@ -1,5 +1,7 @@
 """Markdown as a web page that stands alone."""
 
+from html import escape
+
 from markdown_it import MarkdownIt
 
 STYLE = """
@@ -20,6 +22,6 @@ def page(markdown: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{reader.render(markdown)}</body>\n</html>\n"
     )

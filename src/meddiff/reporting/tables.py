@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.core.tables import OVER_CLASSES
 from meddiff.metrics.classification import (
     classification_intervals,
     confusion,
     mean_intervals,
     with_ends,
 )
-from meddiff.metrics.distances import OVER_CLASSES
 
 MASK_SCORES = ("dice", "iou", "mse")
 COUNTS = ("n_real", "n_synthetic", "n_test")

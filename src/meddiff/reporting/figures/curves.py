@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,8 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from meddiff.core.files import atomic_write
-
-matplotlib.use("Agg")
 
 
 def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "validation") -> Figure:

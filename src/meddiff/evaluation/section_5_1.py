@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.evaluation.rows import interval
 from meddiff.metrics.distances import distance
-from meddiff.metrics.rows import interval, mean_of_pairs
-from meddiff.metrics.similarity import PAIRS, too_small
+from meddiff.metrics.similarity import PAIRS, mean_of_pairs, too_small
 
 COLUMNS = ["class", "image_set", "metric", "extractor", "value", "std", "ci_low", "ci_high",
            "published", "published_std", "n_real", "n_synthetic", "dimension", "reference",

@@ -1,0 +1,294 @@
+"""Distances of image sets between floor and ceiling, as rows of Table 5.2, and as matrices."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.core.randomness import stream
+from meddiff.core.tables import OVER_CLASSES
+from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
+from meddiff.metrics.distances import (
+    Distance,
+    distance_at,
+    distance_of_parts,
+    distances_among,
+    score_between,
+)
+from meddiff.metrics.features import Array, checked
+from meddiff.metrics.frechet import fid_infinity
+from meddiff.metrics.intervals import (
+    Estimate,
+    luck,
+    rows_by_contents,
+    thinned_variance,
+    within_bounds,
+    without_interval,
+)
+from meddiff.metrics.parts import PARTS, THINNED, Parts, match_sizes
+from meddiff.metrics.precision_recall import Prdc, weighted_prdc
+
+FeaturesByClass = Mapping[str, np.ndarray]
+"""Features (n, d) by class."""
+Progress = Callable[[], None]
+
+NEIGHBOURS = 5
+MAX_FOR_NEIGHBOURS = 4000
+"""Images of a set among which neighbours are searched: all distances are in memory at once."""
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """The image sets of one class and their reference, features (n, d), and parts of one size."""
+
+    sets: Mapping[str, Array]
+    reference: Array
+    parts: Parts
+
+    @classmethod
+    def matched(
+        cls, sets: Mapping[str, Array], reference: Array, n_resamples: int, seed: int
+    ) -> "_Sets":
+        sizes = {key: len(features) for key, features in sets.items()}
+        parts = match_sizes(sizes, len(reference), n_resamples=n_resamples, seed=seed)
+        return cls(sets, reference, parts)
+
+    def sizes(self, image_set: str) -> tuple[int, int]:
+        """Images of a part of a set, and of the reference that it is compared with."""
+        return self.parts.sizes[image_set], self.parts.sizes["reference"]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The distance of an image set, the images that it is of, and columns of its score."""
+
+    image_set: str
+    distance: Distance
+    sizes: tuple[int, int]
+    score: dict[str, Any]
+
+    def row(self, name: str, metric: str) -> dict[str, Any]:
+        return (
+            _row(name, self.image_set, metric, self.distance.estimate(), *self.sizes) | self.score
+        )
+
+
+def distance_rows(
+    extractor: str,
+    reference: FeaturesByClass,
+    scored: Mapping[str, FeaturesByClass],
+    *,
+    metrics: Collection[str] = (),
+    n_resamples: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return the distances of image sets to each class's reference, and how they cover it.
+
+    Distances depend on the numbers of images. The value of synthetic images is the distance of all
+    of them to all of the reference. What it is compared with, the distances of real images and of
+    noise and their own `matched` one, are of one number of images to one other; so are precision,
+    recall, density and coverage. Those are means over random parts of the sets, and so is the
+    `score`: where between real images (1) and noise (0) the synthetic ones lie. Where the two ends
+    cannot be told apart there is none, and the row has a `note`. The order of images changes
+    nothing beyond rounding.
+
+    Args:
+        extractor: name of the extractor.
+        reference: features (n, d) of real images by class.
+        scored: features (m, d) by image set and class: "synthetic", "noise", and "real" images that
+            no net was trained on. Without "real" ones random parts of the reference, half of it at
+            most, stand for them, and all sets are matched with the rest.
+        metrics: those defined for this extractor alone, e.g. "cmmd".
+        n_resamples: random half-samples behind an interval.
+        seed: seed of the run.
+        progress: called after each distance.
+
+    Returns:
+        One row per class, image set and metric: FID, KID, those of `metrics`; precision, recall,
+        density and coverage; FID-infinity where there are enough images; CAFD, whose class is
+        `mean`.
+
+    Raises:
+        MeddiffError: features are no real array (n, d), or not finite.
+    """
+    rows: list[dict[str, Any]] = []
+    fids: dict[str, list[_Cell]] = {}
+    for name, features in reference.items():
+        known = rows_by_contents(checked("distances", f"reference of {name}", features))
+        sets = {
+            key: rows_by_contents(checked("distances", f"{key} images of {name}", by_class[name]))
+            for key, by_class in scored.items()
+            if len(by_class[name]) > 1
+        }
+        matched = _Sets.matched(sets, known, n_resamples, seed)
+        for metric in distances_among(metrics):
+            cells = list(_distances(metric, matched, n_resamples, seed, progress))
+            rows += [cell.row(name, metric) for cell in cells]
+            if metric == "fid":
+                for cell in cells:
+                    fids.setdefault(cell.image_set, []).append(cell)
+        rows += _prdc_rows(name, matched, n_resamples, seed)
+        rows += _fid_infinity_rows(name, sets["synthetic"], known, seed)
+    if len(reference) > 1:
+        rows += [_class_aware(cells) for cells in fids.values()]
+    dimension = next(iter(reference.values())).shape[1]
+    return pd.DataFrame(rows).assign(extractor=extractor, dimension=dimension)
+
+
+def distance_matrix(
+    sets: Mapping[Set, np.ndarray], metric: str, *, most: int, n_resamples: int, seed: int
+) -> pd.DataFrame:
+    """Return FID or KID of every two of several image sets, at the same number of images.
+
+    Args:
+        sets: features (n, d) by image set and class.
+        metric: "fid" or "kid".
+        most: images taken of each set, unless the smallest has fewer; distances are means over
+            random parts of as many.
+        n_resamples: random half-samples behind an interval.
+        seed: seed of the run.
+
+    Returns:
+        One row per ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low,
+        ci_high, n_a, n_b. The distance of a set to itself is 0.
+    """
+    size = min(most, *map(len, sets.values()))
+    zero = Estimate(0.0, 0.0, 0.0, 0.0, 0.95)
+    cells = {(key, key): zero for key in sets}
+    for one, other in combinations(sets, 2):
+        distance = distance_at(metric, sets[one], sets[other], (size, size), n_resamples, seed)
+        cells[one, other] = cells[other, one] = distance.estimate()
+    return matrix_rows(cells, list(sets), dict.fromkeys(sets, size))
+
+
+def _distances(
+    metric: str, matched: _Sets, n_resamples: int, seed: int, progress: Progress | None
+) -> Iterator[_Cell]:
+    """Yield the distance of every set; that of the synthetic one is of all images, with a score."""
+    sets = dict(matched.sets)
+    if "real" in matched.parts.sizes:
+        sets.setdefault("real", matched.reference)
+    distances = {}
+    for key, features in sets.items():
+        distances[key] = distance_of_parts(metric, features, matched.reference, matched.parts, key)
+        if progress is not None:
+            progress()
+    for key, distance in distances.items():
+        sizes, score = matched.sizes(key), {}
+        if key == "synthetic":
+            score = _score_columns(distances)
+            whole = len(sets[key]), len(matched.reference)
+            if sizes != whole:
+                features, sizes = sets[key], whole
+                distance = distance_at(
+                    metric, features, matched.reference, whole, n_resamples, seed
+                )
+        yield _Cell(key, distance, sizes, score)
+
+
+def _score_columns(distances: Mapping[str, Distance]) -> dict[str, Any]:
+    """Columns of the matched distance and of the score, if there are a floor and a ceiling."""
+    if not {"real", "noise"} <= distances.keys():
+        return {}
+    matched = distances["synthetic"].estimate()
+    columns: dict[str, Any] = {
+        "matched": matched.value,
+        "matched_ci_low": matched.low,
+        "matched_ci_high": matched.high,
+    }
+    score = score_between(distances["noise"], distances["synthetic"], distances["real"])
+    if score.reason:
+        return columns | {"note": score.reason}
+    return columns | {
+        "score": score.value,
+        "score_ci_low": score.low,
+        "score_ci_high": score.high,
+    }
+
+
+def _prdc_rows(name: str, matched: _Sets, n_resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of precision, recall, density and coverage; of too few images none."""
+    if min(matched.parts.sizes.values()) <= NEIGHBOURS:
+        return []
+    sets, reference, parts = dict(matched.sets), matched.reference, matched.parts
+    if max(map(len, (reference, *sets.values()))) > MAX_FOR_NEIGHBOURS:
+        reference = _subset(reference, seed)
+        sets = {key: _subset(x, seed) for key, x in sets.items() if key != "noise"}
+        parts = _Sets.matched(sets, reference, n_resamples, seed).parts
+    rows = []
+    for key in ("synthetic", "real"):
+        if key in parts.sizes:
+            sizes = parts.sizes[key], parts.sizes["reference"]
+            scores = _prdc_of_parts(sets.get(key, reference), reference, parts, key)
+            rows += [_row(name, key, metric, score, *sizes) for metric, score in scores.items()]
+    return rows
+
+
+def _prdc_of_parts(
+    features: Array, reference: Array, parts: Parts, key: str
+) -> dict[str, Estimate]:
+    """Return precision, recall, density and coverage over parts of a set and of the reference."""
+    sizes = parts.sizes[key], parts.sizes["reference"]
+    scores = weighted_prdc(reference, features)
+    whole = scores(parts.whole["reference"], parts.whole[key], NEIGHBOURS)
+    thinned = None
+    if parts.thinned and min(sizes) * THINNED > NEIGHBOURS + 1:
+        values = scores(parts.thinned["reference"], parts.thinned[key], NEIGHBOURS)
+        thinned = values.reshape(len(values), -1, parts.again)
+    estimates = {}
+    for place, field in enumerate(fields(Prdc)):
+        value = float(whole[place].mean())
+        estimates[field.name] = without_interval(value)
+        if thinned is not None:
+            # None that fail of some images are no proof of none: one image may.
+            variance = thinned_variance(thinned[place], THINNED) + (sizes[0] + 2) ** -2.0
+            error = float(variance + luck(whole[place, None, None])[0, 0]) ** 0.5
+            most = np.inf if field.name == "density" else 1.0
+            estimates[field.name] = within_bounds(value, error, least=0, most=most)
+    return estimates
+
+
+def _subset(features: Array, seed: int) -> Array:
+    """Return as many random rows as neighbours are searched among."""
+    chosen = stream(seed, "among neighbours").permutation(len(features))[:MAX_FOR_NEIGHBOURS]
+    return features[np.sort(chosen)]
+
+
+def _fid_infinity_rows(
+    name: str, synthetic: Array, reference: Array, seed: int
+) -> list[dict[str, Any]]:
+    """Row of FID-infinity where a quarter of the images is more than the dimensions."""
+    sizes = len(synthetic), len(reference)
+    if min(sizes) // 4 <= reference.shape[1]:
+        return []
+    value = without_interval(fid_infinity(synthetic, reference, seed=seed))
+    return [_row(name, "synthetic", "fid_infinity", value, *sizes)]
+
+
+def _class_aware(fids: list[_Cell]) -> dict[str, Any]:
+    """Row of CAFD, the mean of the classes' FIDs of one image set."""
+    distances = [cell.distance for cell in fids]
+    halves = [distance.halves for distance in distances if distance.halves is not None]
+    mean = Distance(
+        np.mean([np.resize(distance.values, PARTS) for distance in distances], axis=0),
+        np.mean(halves, axis=0) if len(halves) == len(distances) else None,
+        0,
+    )
+    scored, reference = (sum(sizes) for sizes in zip(*(cell.sizes for cell in fids), strict=True))
+    return _row(OVER_CLASSES, fids[0].image_set, "cafd", mean.estimate(), scored, reference)
+
+
+def _row(
+    name: str, image_set: str, metric: str, value: Estimate, scored: int, reference: int
+) -> dict[str, Any]:
+    return {
+        "class": name,
+        "image_set": image_set,
+        "metric": metric,
+        **interval(value),
+        **counts(image_set, scored, reference),
+    }

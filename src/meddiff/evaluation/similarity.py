@@ -1,0 +1,94 @@
+"""Similarity of images, SSIM and MS-SSIM, as rows of Table 5.2 and as matrices."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
+from meddiff.metrics.images import places_by_contents
+from meddiff.metrics.intervals import Estimate, without_interval
+from meddiff.metrics.similarity import mean_of_pairs, mean_similarity, too_small
+
+Progress = Callable[[int], None]
+
+
+def similarity_rows(
+    name: str,
+    image_set: str,
+    pairs: Mapping[str, np.ndarray],
+    count: int,
+    *,
+    size: int,
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return mean and standard deviation over all pairs of one image set.
+
+    Args:
+        name: class.
+        image_set: "synthetic" or "real".
+        pairs: values of each pair by metric ("ssim", "ms_ssim"); none where images are too small,
+            whose row has a `note` in place of a value.
+        count: number of images in the set.
+        size: their shorter side in px.
+        n_resamples: random half-samples behind an interval.
+        seed: seed of the run.
+    """
+    return pd.DataFrame(
+        {
+            "class": name,
+            "image_set": image_set,
+            "metric": metric,
+            "extractor": "",
+            **_over_pairs(values, n_resamples, seed),
+            **counts(image_set, count, 0),
+            "dimension": pd.NA,
+            "note": too_small(metric, size),
+        }
+        for metric, values in pairs.items()
+    )
+
+
+def similarity_matrix(
+    sets: Mapping[Set, np.ndarray],
+    metric: str,
+    window: Mapping[str, Any],
+    *,
+    most: int,
+    n_resamples: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return the mean SSIM or MS-SSIM between every two of several image sets, and within each.
+
+    Args:
+        sets: uint8 (N,H,W,C) by image set and class.
+        metric: "ssim" or "ms_ssim".
+        window: kernel_size and sigma.
+        most: images taken of each set, at random by their pixels alone.
+        n_resamples: random half-samples behind an interval.
+        seed: seed of the run.
+        progress: called with the number of cells done.
+
+    Returns:
+        One row per ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low,
+        ci_high, n_a, n_b; values are empty where images are too small.
+    """
+    chosen = {key: images[places_by_contents(images, seed)[:most]] for key, images in sets.items()}
+    cells: dict[tuple[Set, Set], Estimate] = {}
+    for done, (one, other) in enumerate(combinations_with_replacement(chosen, 2), start=1):
+        between = None if one == other else chosen[other]
+        value = mean_similarity(metric, chosen[one], between, window, n_resamples, seed)
+        cells[one, other] = cells[other, one] = value
+        if progress is not None:
+            progress(done)
+    return matrix_rows(cells, list(sets), {key: len(images) for key, images in chosen.items()})
+
+
+def _over_pairs(values: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
+    if not len(values):
+        return interval(without_interval(np.nan))
+    return {**interval(mean_of_pairs(values, n_resamples, seed)), "std": float(values.std())}

@@ -1,0 +1,83 @@
+"""What `evaluate` returns, as a table for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from meddiff.evaluation.evaluate import ENDS, Evaluation
+from meddiff.evaluation.rows import memorisation_row
+
+
+def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """Return scores and notes as text, under a line that says of what.
+
+    Args:
+        about: `sets` (by name, their `path` and `n_images`), `pixels` (height, width, channels),
+            `seed`, and `extractors` (by name, their `weights`).
+        evaluation: the scores.
+    """
+    sets = ", ".join(
+        f"{entry['n_images']} {name} ({entry['path']})" for name, entry in about["sets"].items()
+    )
+    height, width, _ = about["pixels"]
+    scores = evaluation.scores
+    lines = [f"{sets}; {width}x{height} px, seed {about['seed']}; [95 % interval]", ""]
+    lines += [_cells(scores).to_string(index=False), ""]
+    lines += [f"{name}: {entry['weights']}" for name, entry in about["extractors"].items()]
+    lines += evaluation.left_out.values()
+    noted = scores.dropna(subset=["note"])
+    lines += [f"{row.metric} {row.extractor}: {row.note}" for row in noted.itertuples()]
+    if (scores[["n_real", "n_synthetic"]].min(axis=1) <= scores["dimension"]).any():
+        lines.append(
+            "fewer images than dimensions: FID is mostly bias, and less of it for images that vary "
+            "less; look at KID, recall and coverage"
+        )
+    return "\n".join([*lines, *_copies(evaluation, about["sets"]["synthetic"]["n_images"])])
+
+
+def _cells(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the table's cells as text, without empty columns."""
+    table = (
+        scores[["metric", "extractor"]]
+        .astype(object)
+        .assign(
+            value=_with_ends(scores, "value", "ci_low", "ci_high"),
+            **{
+                name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))
+                for name in ("floor", "ceiling", "matched", "score")
+            },
+            dimension=scores["dimension"].map(_number),
+        )
+    )
+    return table.fillna("").loc[:, lambda cells: (cells != "").any()]
+
+
+def _copies(evaluation: Evaluation, count: int) -> list[str]:
+    """Return what was found of copies, among `count` synthetic images."""
+    if evaluation.memorisation is None:
+        return ["copies of training images: not searched for, give --unseen"]
+    row = memorisation_row(evaluation.memorisation)
+    lines = [
+        f"{row['verdict']}: {row['suspects']} of {count} synthetic images are closer to a training "
+        f"image than the unseen ones (p {row['suspects_p']:.2g}), {row['identical']} much closer; "
+        f"in the median {row['synthetic']:.3g} grey levels (RMSE), unseen images "
+        f"{row['unseen']:.3g}"
+    ]
+    if row["duplicates"]:
+        lines.append(
+            "unseen images that are training images, or nearly so, left out of this: "
+            f"{row['duplicates']}"
+        )
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if pd.isna(value) else f"{value:.4g}"
+
+
+def _with_ends(scores: pd.DataFrame, *columns: str) -> list[str]:
+    return [
+        _number(value) + ("" if pd.isna(low) else f" [{low:.3g}, {high:.3g}]")
+        for value, low, high in scores[list(columns)].astype(float).to_numpy()
+    ]
