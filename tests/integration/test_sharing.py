@@ -184,7 +184,7 @@ EDITS = {
     ),
     "extractors.skinlesnet": (
         "extractors: {skinlesnet: {lr: 0.002}}",
-        {"train_skinlesnet": 1, "features": 5, "distances": 1, "distance_matrix": 1,
+        {"train_classifier": 1, "features": 5, "distances": 1, "distance_matrix": 1,
          "matrix_figures": 1, "table_5_1": 1, "table_5_2": 1,
          "extractor_curves": 1, "all": 1},
     ),

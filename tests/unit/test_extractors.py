@@ -28,7 +28,8 @@ from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.pretrained import pretrained_weights
 from meddiff.extractors.radimagenet import RadImageNet
 from meddiff.extractors.registry import PUBLISHED, TRAINED, module_of
-from meddiff.extractors.resnet50 import ResNet50, train_resnet50
+from meddiff.extractors.resnet50 import ResNet50
+from meddiff.extractors.resnet50 import train_classifier as train_resnet50
 from meddiff.extractors.segmentation import (
     lesion_maps,
     map_scores,
@@ -38,7 +39,8 @@ from meddiff.extractors.segmentation import (
 )
 from meddiff.extractors.settings import Extractors, Training
 from meddiff.extractors.settings import UNet as UNetSettings
-from meddiff.extractors.skinlesnet import SkinLesNet, train_skinlesnet
+from meddiff.extractors.skinlesnet import SkinLesNet
+from meddiff.extractors.skinlesnet import train_classifier as train_skinlesnet
 from meddiff.extractors.supervised import Examples, fit
 from meddiff.extractors.unet import UNet
 from meddiff.extractors.weights import PretrainedWeights
@@ -152,7 +154,7 @@ def test_a_classifiers_history_tells_the_validation_images_scores(kind, imagenet
         network, history = train_skinlesnet(*sets, seed=0)
     else:
         weights = imagenet if kind.startswith("frozen") else None
-        network, history = train_resnet50(*sets, imagenet=weights, seed=0)
+        network, history = train_resnet50(*sets, pretrained=weights, seed=0)
     assert list(history.columns) == [*BASE, "validation_accuracy"]
     assert history["validation_accuracy"].notna().tolist() == [False, True, True]
     assert history["validation_loss"].notna().tolist() == [False, True, True]
@@ -187,16 +189,16 @@ def test_without_validation_images_a_history_has_its_columns():
 
 def test_a_frozen_trunk_stays_and_its_head_learns(imagenet):
     settings = Training.model_validate({"steps": 3, "batch_size": 4})
-    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=imagenet, seed=0)
+    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=imagenet, seed=0)
     trunk = network.trunk.state_dict()
     assert all(torch.equal(trunk[key], imagenet[key]) for key in trunk)
-    fresh, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=imagenet, seed=1)
+    fresh, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=imagenet, seed=1)
     assert not torch.equal(network.head[0].weight, fresh.head[0].weight)
 
 
 def test_without_weights_the_whole_net_is_trained():
     settings = Training.model_validate({"steps": 1, "batch_size": 4})
-    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, imagenet=None, seed=0)
+    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=None, seed=0)
     torch.manual_seed(0)
     assert all(p.requires_grad for p in network.parameters())
 

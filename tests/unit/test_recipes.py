@@ -106,20 +106,6 @@ from meddiff.data.sources.tables import record_table
 def read_atlas(files, policy):
     return record_table(id=["a"], edition="1", image=["a"], archive=files["images"], member=["a"])
 """
-RULE = """
-
-rule train_small:
-    input:
-        train=lesions(["train"], CLASSES),
-    output:
-        checkpoint="models/small.safetensors",
-        history="models/small_history.csv",
-        predictions="predictions/small.csv",
-    params:
-        code=code("train_skinlesnet.py"),
-    script:
-        "../scripts/train_skinlesnet.py"
-"""
 
 
 def insert(file: Path, before: str, text: str) -> None:
@@ -163,7 +149,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = nets.read_text()
         assert f'Literal["{other}"' in text
         nets.write_text(text.replace(f'Literal["{other}"', f'Literal["{name}", "{other}"'))
-    insert(root / "workflow/rules/extractors.smk", "\n\nrule train_unet:", RULE)
+    insert(nets, "    published: list[PublishedName]", "    small: Training = Training()\n")
     rows = package / "data/registry.csv"
     rows.write_text(
         rows.read_text()
@@ -287,7 +273,7 @@ def test_a_published_extractor_reaches_table_and_matrices(plans):
 
 def test_a_trained_extractor_reaches_both_tables_and_its_figure(plans):
     plan = plans["added"]
-    assert plan["models/small.safetensors"][0] == "train_small"
+    assert plan["models/small.safetensors"][0] == "train_classifier"
     assert "predictions/small.csv" in plan["results/table_5_1.csv"][2]
     assert "metrics/distances/small.csv" in plan["results/table_5_2.csv"][2]
     assert "results/figures/extractors/small_curves.png" in plan

@@ -135,6 +135,11 @@ def extractor_code(script, extractor):
     return [code(script), code(f"../../src/meddiff/extractors/{extractor}.py")]
 
 
+def extractor_settings(wildcards):
+    """How an extractor is trained."""
+    return getattr(cfg.extractors, wildcards.extractor)
+
+
 def extractor_checkpoint(wildcards):
     """Where an extractor's weights lie."""
     folder = "models/pretrained" if wildcards.extractor in PUBLISHED else "models"

@@ -43,50 +43,35 @@ rule train_unet:
         "../scripts/train_unet.py"
 
 
-rule train_skinlesnet:
-    """Train SkinLesNet on real images and let it classify the test images."""
+rule train_classifier:
+    """Train SkinLesNet, or ResNet50 from ImageNet's weights, and let it classify the test images."""
     input:
+        weights=lambda wildcards: (
+            "models/pretrained/{extractor}.safetensors"
+            if hasattr(extractor_settings(wildcards), "weights")
+            else []
+        ),
         train=lesions(["train"], CLASSES),
         validation=lesions(["validation"], CLASSES),
         test=lesions(["test"], CLASSES),
     output:
-        checkpoint="models/skinlesnet.safetensors",
-        history="models/skinlesnet_history.csv",
-        predictions="predictions/skinlesnet.csv",
-    threads: cfg.compute.threads
-    resources:
-        runtime="12h",
-        gpu=GPU,
-    params:
-        settings=cfg.extractors.skinlesnet.model_dump(),
-        classes=CLASSES,
-        seed=cfg.seed,
-    script:
-        "../scripts/train_skinlesnet.py"
-
-
-rule train_resnet50:
-    """Train ResNet50's head on ImageNet features, or all of it where there are no weights."""
-    input:
-        weights="models/pretrained/resnet50.safetensors",
-        train=lesions(["train"], CLASSES),
-        validation=lesions(["validation"], CLASSES),
-        test=lesions(["test"], CLASSES),
-    output:
-        checkpoint="models/resnet50.safetensors",
-        history="models/resnet50_history.csv",
-        predictions="predictions/resnet50.csv",
+        checkpoint="models/{extractor}.safetensors",
+        history="models/{extractor}_history.csv",
+        predictions="predictions/{extractor}.csv",
+    wildcard_constraints:
+        extractor=one_of(CLASSIFIERS),
     threads: cfg.compute.threads
     resources:
         mem_mb=8000,
         runtime="12h",
         gpu=GPU,
     params:
-        settings=cfg.extractors.resnet50.model_dump(exclude={"weights"}),
+        settings=lambda wildcards: extractor_settings(wildcards).model_dump(exclude={"weights"}),
         classes=CLASSES,
         seed=cfg.seed,
+        code=lambda wildcards: extractor_code("train_classifier.py", wildcards.extractor),
     script:
-        "../scripts/train_resnet50.py"
+        "../scripts/train_classifier.py"
 
 
 rule features:
@@ -111,14 +96,7 @@ rule table_5_1:
         classifiers=expand("predictions/{extractor}.csv", extractor=CLASSIFIERS),
         segmentation="predictions/unet.csv" if HAS_MASKS else [],
     output:
-        table=report(
-            "results/table_5_1.csv",
-            caption="../report/table_5_1.rst",
-            category="Tables",
-            labels={"table": "5.1", "shows": "extractors on test images"},
-        ),
-        metrics="results/metrics/table_5_1.json",
-        record="results/table_5_1.json",
+        **result("table_5_1", "5.1", "extractors on test images"),
     params:
         classes=CLASSES,
         names=CLASSIFIERS,

@@ -73,14 +73,14 @@ class ResNet50(nn.Module):
         return self.head(self.trunk(batch))
 
 
-def train_resnet50(
+def train_classifier(
     training: Labelled,
     validation: Labelled,
     classes: int,
     settings: Training,
     *,
-    imagenet: dict[str, Tensor] | None,
     seed: int,
+    pretrained: dict[str, Tensor] | None = None,
     name: str = "resnet50",
     device: str = "cpu",
 ) -> tuple[ResNet50, pd.DataFrame]:
@@ -88,7 +88,7 @@ def train_resnet50(
 
     A frozen trunk gives the same features in every epoch, so they are computed once.
     """
-    network = seeded(lambda: ResNet50(classes, imagenet), seed, name)
+    network = seeded(lambda: ResNet50(classes, pretrained), seed, name)
     sets = [examples(training), examples(validation)]
     trained: nn.Module = network
     transform: Callable[[Tensor], Tensor] = ResNet50.transform

@@ -44,13 +44,14 @@ class SkinLesNet(nn.Module):
         return self.classifier(self.features(batch))
 
 
-def train_skinlesnet(
+def train_classifier(
     training: Labelled,
     validation: Labelled,
     classes: int,
     settings: Training,
     *,
     seed: int,
+    pretrained: None = None,
     name: str = "skinlesnet",
     device: str = "cpu",
 ) -> tuple[SkinLesNet, pd.DataFrame]:
@@ -62,6 +63,7 @@ def train_skinlesnet(
         classes: number of classes.
         settings: length, batch size, learning rate.
         seed: fixes weights, order and dropout.
+        pretrained: no weights of this net are published.
         name: name of this training.
         device: torch device.
     """
