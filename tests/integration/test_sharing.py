@@ -523,7 +523,7 @@ class TestMishaps:
         rewrite(stored, stored.read_bytes()[::-1])
         bob.run("dvc", "pull", TABLE)
         done = bob.snakemake(TABLE, check=False)
-        assert done.returncode != 0 and f"{TABLE} holds other bytes" in done.stdout
+        assert done.returncode != 0 and f"{TABLE} has other bytes" in done.stdout
 
     @slow
     def test_an_object_that_is_not_there_is_named(self, bob):
@@ -575,7 +575,7 @@ class TestMishaps:
         file.write_bytes(harm(good))
         done = whole.snakemake("--dry-run", check=False)
         assert done.returncode != 0
-        assert f"{path} holds other bytes" in done.stdout and "Traceback" not in done.stdout
+        assert f"{path} has other bytes" in done.stdout and "Traceback" not in done.stdout
         assert path in whole.fails("restore", TABLE)
         told = whole.meddiff("restore", "--replace", path).stdout
         assert "set aside" in told and file.read_bytes() == good

@@ -16,7 +16,7 @@ from meddiff.data.readers import archive as archive_module
 from meddiff.data.readers.archive import map_members, open_archive
 from meddiff.data.sources.files import image_names
 from meddiff.workflow.provenance.digests import folder_digest
-from meddiff.workflow.provenance.record import LOCAL
+from meddiff.workflow.provenance.store import LOCAL
 from pictures import png, smooth
 
 Writer = Callable[[Path, dict[str, bytes]], Path]

@@ -29,7 +29,8 @@ from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.reporting.figures.curves import save_figure
 from meddiff.workflow.provenance.digests import sha256_here
-from meddiff.workflow.provenance.record import describe_file, write_record
+from meddiff.workflow.provenance.recording import describe_file
+from meddiff.workflow.provenance.store import write_record
 from plain_user import plain_user
 
 

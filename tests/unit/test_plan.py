@@ -81,7 +81,7 @@ def records():
 
 
 def covered(plan: Plan, records: dict[str, Record]) -> list[str]:
-    return [step.rule for step in plan.steps if plan.covered(step, records)]
+    return [step.rule for step in plan.steps if plan.is_shared(step, records)]
 
 
 def reasons(plan: Plan, records: dict[str, Record], rule: str) -> list[str]:
@@ -211,7 +211,7 @@ def test_each_output_of_a_step_must_be_recorded(records, path):
     plan = make_plan()
     step = plan.producers[path]
     assert f"{path} has no record" in plan.differences(step, records)
-    assert set(plan.needed([path], records)) <= set(records)
+    assert set(plan.required_files([path], records)) <= set(records)
 
 
 def test_each_output_of_a_step_must_be_of_its_present_parameters(records):
@@ -231,22 +231,22 @@ def test_an_answer_holds_for_its_own_records_only(records):
 def test_a_step_without_outputs_is_never_covered(records):
     step = Step("all", ("table.csv",), (), {}, planned=True)
     plan = replace(make_plan(), steps=(*make_plan().steps, step))
-    assert not plan.covered(step, records)
+    assert not plan.is_shared(step, records)
     assert step not in plan.planned
 
 
 def test_steps_behind_a_target_come_in_order():
     plan = make_plan()
-    assert [step.rule for step in plan.behind(["table.csv"])] == list(LINKS)
-    assert [step.rule for step in plan.behind(["history.csv"])] == ["draw", "pack", "train"]
-    assert plan.behind(["README.md"]) == []
+    assert [step.rule for step in plan.upstream(["table.csv"])] == list(LINKS)
+    assert [step.rule for step in plan.upstream(["history.csv"])] == ["draw", "pack", "train"]
+    assert plan.upstream(["README.md"]) == []
 
 
 def test_a_covered_target_alone_is_needed(records):
     plan = make_plan()
     for path in records:
-        assert plan.needed([path], records) == [path]
-    assert plan.needed(["table.csv", "table.json"], records) == ["table.csv", "table.json"]
+        assert plan.required_files([path], records) == [path]
+    assert plan.required_files(["table.csv", "table.json"], records) == ["table.csv", "table.json"]
 
 
 @pytest.mark.parametrize(
@@ -261,25 +261,25 @@ def test_a_covered_target_alone_is_needed(records):
 )
 def test_after_a_change_exactly_the_inputs_of_what_is_built_are_needed(records, rule, needed):
     plan = make_plan(with_param(rule, "code", value="new"))
-    assert sorted(plan.needed(["table.csv"], records)) == needed
+    assert sorted(plan.required_files(["table.csv"], records)) == needed
 
 
 def test_what_is_finished_here_needs_nothing(records):
     """An own table of other settings is there already; nothing is fetched behind it."""
     changed = replace(with_param("score", "code", value="new"), planned=False)
     plan = make_plan(changed, planned=False)
-    assert plan.needed(["table.csv"], records) == []
+    assert plan.required_files(["table.csv"], records) == []
 
 
 def test_behind_a_finished_step_nothing_is_needed(records):
     """Only the table is to be built: its score is finished here, so no model is fetched."""
     changed = replace(with_param("score", "code", value="new"), planned=False)
     plan = make_plan(changed, make_step("table"), planned=False)
-    assert plan.needed(["table.csv"], records) == []
+    assert plan.required_files(["table.csv"], records) == []
 
 
 def test_what_no_step_makes_is_not_needed(records):
-    assert make_plan().needed(["README.md"], records) == []
+    assert make_plan().required_files(["README.md"], records) == []
 
 
 @settings(deadline=None)
@@ -300,14 +300,16 @@ def test_with_what_is_needed_here_each_job_finds_its_inputs(data):
             told = make_record(name, "draw", sorted(inputs))
             shared[name] = told.model_copy(update={"rule": name, "params": {"code": "old"}})
     plan = Plan(Path("/p"), Path("/p"), tuple(steps), (names[-1],), {}, overlays=False)
-    here = set(plan.needed(plan.targets, shared))
-    assert here <= set(shared) and all(plan.covered(plan.producers[path], shared) for path in here)
+    here = set(plan.required_files(plan.targets, shared))
+    assert here <= set(shared) and all(
+        plan.is_shared(plan.producers[path], shared) for path in here
+    )
     here |= {step.outputs[0] for step in steps if not step.planned}
 
     def build(path: str) -> None:
         if path not in here:
             step = plan.producers[path]
-            assert not plan.covered(step, shared), "what is shared would be computed again"
+            assert not plan.is_shared(step, shared), "what is shared would be computed again"
             for file in step.inputs:
                 build(file)
             here.add(path)

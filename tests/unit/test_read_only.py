@@ -11,10 +11,11 @@ import pytest
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
 from meddiff.workflow.provenance.digests import folder_digest, sha256_here
-from meddiff.workflow.provenance.record import LOCAL, describe_file, write_record
-from meddiff.workflow.sharing.adoption import INCOMPLETE, METADATA, metadata_file
+from meddiff.workflow.provenance.recording import describe_file
+from meddiff.workflow.provenance.store import LOCAL, write_record
 from meddiff.workflow.sharing.dag import open_plan
-from meddiff.workflow.sharing.options import check_options, only_looks, parse_options
+from meddiff.workflow.sharing.metadata import NOTES
+from meddiff.workflow.sharing.options import check_options, is_dry, parse_options
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 from meddiff.workflow.sharing.verify import verify
 from plain_user import become_plain_user, plain_user
@@ -142,14 +143,15 @@ def test_records_that_cannot_be_read_are_named(theirs):
 
 def test_notes_of_snakemake_that_cannot_be_read_are_told_by_the_records(theirs):
     """Snakemake writes them for their owner alone."""
-    for note in (metadata_file(RAW, theirs / METADATA), metadata_file("b", theirs / INCOMPLETE)):
+    metadata, marker = NOTES / "metadata/a", NOTES / "incomplete/b"
+    for note in (theirs / metadata, theirs / marker):
         note.parent.mkdir(exist_ok=True)
         note.write_text('{"endtime": 1.0}')
         note.chmod(0o600)
     give_away(theirs)
     with plain_user():
         enter_stand_in(theirs, planning=True)
-    assert not metadata_file(RAW).exists() and metadata_file("b", INCOMPLETE).exists()
+    assert not metadata.exists() and marker.exists()
 
 
 def test_digests_are_computed_where_they_cannot_be_noted(theirs):
@@ -193,8 +195,8 @@ def test_our_own_profiles_and_usual_options_are_not(profile, monkeypatch):
 )
 def test_what_runs_nothing_is_known(options, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert only_looks(parse_options(options.split()))
-    assert not only_looks(parse_options(["--cores", "1"])) and not only_looks(None)
+    assert is_dry(parse_options(options.split()))
+    assert not is_dry(parse_options(["--cores", "1"])) and not is_dry(None)
 
 
 def test_snakemake_itself_refuses_them(tmp_path, snakemake):

@@ -21,25 +21,25 @@ from snakemake.iocontainers import InputFiles, OutputFiles, Params
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import atomic_write, sha256_file
-from meddiff.workflow.provenance.fingerprint import source_digest
-from meddiff.workflow.provenance.record import (
+from meddiff.workflow.provenance.environment import source_digest
+from meddiff.workflow.provenance.lineage import changed_inputs, lineage
+from meddiff.workflow.provenance.record import Machine, Record
+from meddiff.workflow.provenance.recording import (
+    PACKAGES,
+    describe_file,
+    job_metadata,
+    plain_params,
+    record_outputs,
+)
+from meddiff.workflow.provenance.store import (
     LARGEST,
     LOCAL,
-    PACKAGES,
     SHARED,
-    Machine,
-    Record,
     _seal,
-    broken_links,
-    circumstances,
-    describe_file,
     is_inside,
-    lineage,
-    plain,
     read_effective,
     read_record,
     read_records,
-    record_outputs,
     recorded_params,
     write_record,
 )
@@ -100,7 +100,7 @@ def run_job(
         params=Params(fromdict=params or {}),
         scriptdir=str(ROOT / "workflow/scripts"),
     )
-    known = circumstances(job, threads=2, device="cpu")
+    known = job_metadata(job, threads=2, device="cpu")
     work()
     record_outputs(job, known)
 
@@ -171,7 +171,7 @@ def test_an_input_that_changes_meanwhile_is_recorded_as_the_job_found_it():
 
 def test_a_job_started_when_its_circumstances_were_taken(monkeypatch):
     times = iter(["first", "last"])
-    monkeypatch.setattr("meddiff.workflow.provenance.record._now", lambda: next(times, "other"))
+    monkeypatch.setattr("meddiff.workflow.provenance.recording._now", lambda: next(times, "other"))
     run_job("make", [], {"c": "c.csv"}, work=lambda: write("c.csv"))
     record = read_records(LOCAL)["c.csv"]
     assert (record.started, record.finished) == ("first", "last")
@@ -203,7 +203,7 @@ def test_a_user_without_git_and_without_a_name_has_records_too(monkeypatch):
 
 def test_parameters_are_told_as_json_holds_them():
     params = Params(fromdict={"path": Path("x"), "pair": (1, 2), "by": {1: None}})
-    assert plain(params) == {"path": repr(Path("x")), "pair": [1, 2], "by": {"1": None}}
+    assert plain_params(params) == {"path": repr(Path("x")), "pair": [1, 2], "by": {"1": None}}
 
 
 @st.composite
@@ -256,8 +256,8 @@ def test_a_link_is_broken_where_an_input_is_recorded_with_other_bytes():
     records = {"a": make_record("a", "old"), "b": make_record("b", "same")}
     inputs = {"a": make_record("a", "new").sha256, "b": records["b"].sha256, "raw": "0" * 64}
     made = make_record("made", inputs=inputs)
-    assert broken_links(made, records) == ["a"]
-    assert broken_links(make_record("alone"), records) == []
+    assert changed_inputs(made, records) == ["a"]
+    assert changed_inputs(make_record("alone"), records) == []
 
 
 json_values = st.recursive(

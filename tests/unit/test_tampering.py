@@ -31,20 +31,20 @@ from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file
 from meddiff.workflow.provenance.digests import CACHE
-from meddiff.workflow.provenance.record import (
+from meddiff.workflow.provenance.lineage import changed_inputs, lineage
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.provenance.recording import describe_file
+from meddiff.workflow.provenance.store import (
     LOCAL,
     SHARED,
-    Record,
     _seal,
-    broken_links,
-    describe_file,
-    lineage,
     read_effective,
     read_record,
     write_record,
 )
-from meddiff.workflow.sharing.adoption import adopt, read_metadata
+from meddiff.workflow.sharing.metadata import MetadataStore
 from meddiff.workflow.sharing.plan import Plan
+from meddiff.workflow.sharing.sync import sync_metadata
 from meddiff.workflow.sharing.verify import verify
 
 FEW_BYTES = 16 * 2**20
@@ -54,7 +54,7 @@ fewer = settings(max_examples=60, deadline=None)
 
 
 EDITED = re.compile(
-    r"([^\n]+ holds other bytes than those that were recorded\n)+"
+    r"([^\n]+ has other bytes than were recorded\n)+"
     r"(`meddiff restore --replace [^\n]+` brings shared bytes back(\n|$))?"
     r"(move away what is to be made again: [^\n]+)?"
 )
@@ -446,10 +446,10 @@ def contents() -> dict[Path, bytes]:
 
 def read_folder() -> None:
     """Do with the records what every run does, and what a proof does."""
-    adopt()
+    sync_metadata()
     records = read_effective()
     for record in records.values():
-        broken_links(record, records)
+        changed_inputs(record, records)
     lineage(TARGET, records)
 
 
@@ -485,7 +485,7 @@ def test_a_proof_sees_bytes_that_were_changed_behind_the_caches_back(shared_run)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert prove()[:2] == [
             f"{TARGET}: NOT PROVEN",
-            "  features/a.npy holds other bytes than its record says",
+            "  features/a.npy has other bytes than its record says",
         ]
 
 
@@ -584,7 +584,7 @@ def test_a_record_whose_seal_is_not_its_own_is_refused(shared_run):
     with copy_of(shared_run):
         file = SHARED / "models/a.bin.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), "author": "B <b@b.c>"}))
-        for read in (adopt, prove):
+        for read in (sync_metadata, prove):
             with pytest.raises(MeddiffError, match=r"a\.bin\.json: changed since it was written"):
                 read()
 
@@ -609,8 +609,8 @@ def test_what_snakemake_is_told_it_can_read(shared_run, told):
     """Else it ends with a traceback that names neither the record nor a remedy."""
     with copy_of(shared_run):
         edit_record("models/a.bin", snakemake=told)
-        attempt(adopt)
-        if (found := read_metadata("models/a.bin")) is not None:
+        attempt(sync_metadata)
+        if (found := MetadataStore().read("models/a.bin")) is not None:
             MetadataRecord.model_validate(found)
 
 

@@ -19,14 +19,14 @@ from meddiff.workflow.conventions import complete, result, shown
 from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import fingerprint
-from meddiff.workflow.provenance.record import recorded_params
+from meddiff.workflow.provenance.store import recorded_params
 from meddiff.reporting.reported import read_published
-from meddiff.workflow.sharing.adoption import adopt, keep_metadata
+from meddiff.workflow.sharing.sync import sync_metadata, keep_metadata
 from meddiff.workflow.sharing.dag import plan_of
 from meddiff.workflow.sharing.guard import check_rebuild
 from meddiff.workflow.sharing.options import (
     check_options,
-    only_looks,
+    is_dry,
     options_of_this_run,
 )
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
@@ -47,8 +47,8 @@ try:
         if options := options_of_this_run(ROOT):
             check_options(options)
         if is_read_only(RUN):
-            enter_stand_in(RUN, planning=only_looks(options))
-    SHARED = adopt() if MAIN else {}
+            enter_stand_in(RUN, planning=is_dry(options))
+    SHARED = sync_metadata() if MAIN else {}
 except MeddiffError as error:
     raise WorkflowError(str(error))
 

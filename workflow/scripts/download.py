@@ -3,7 +3,7 @@
 from meddiff.data.download import Recorded, fetch_registered
 from meddiff.data.settings import Data
 from meddiff.workflow.jobs import job
-from meddiff.workflow.provenance.record import recorded_sha256
+from meddiff.workflow.provenance.store import recorded_sha256
 
 with job(snakemake):
     path = snakemake.output[0]

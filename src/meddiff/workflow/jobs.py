@@ -15,7 +15,7 @@ from meddiff.core.console import INTERRUPTED
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
 from meddiff.core.settings import Compute
-from meddiff.workflow.provenance.record import circumstances, record_outputs
+from meddiff.workflow.provenance.recording import job_metadata, record_outputs
 
 AFFECTS_RESULTS = False
 
@@ -39,13 +39,13 @@ def job(snakemake: Any) -> Iterator[str]:
     threads = compute.threads if nets else 1
     try:
         device = _choose_device(compute.device) if nets else "cpu"
-        known = circumstances(snakemake, threads=threads, device=device)
+        metadata = job_metadata(snakemake, threads=threads, device=device)
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
             if nets:
                 _limit_threads(threads)
             yield device
-        record_outputs(snakemake, known)
+        record_outputs(snakemake, metadata)
     except Exception as error:
         fault = permission_error(error) or error
         if isinstance(fault, MeddiffError):

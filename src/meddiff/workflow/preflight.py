@@ -8,7 +8,11 @@ from pathlib import Path
 from meddiff.core.errors import MeddiffError
 from meddiff.data.registry import address_of, read_registry
 
-FOLDERS = ("data", "models", "predictions", "features", "metrics", "cas", "results", "logs")
+OUTPUT_FOLDERS = ("data/images", "data/segmentation", "data/hand", "models", "predictions",
+                  "features", "metrics", "cas", "results")  # fmt: skip
+"""Folders of the run directory that only rules write to."""
+FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs")
+"""Folders of the run directory that a run writes to."""
 
 
 def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:

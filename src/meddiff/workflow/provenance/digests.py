@@ -26,10 +26,10 @@ class Digest(NamedTuple):
 
 
 def digest(path: str | Path, *, full: bool = False) -> Digest:
-    """Return the digests of a file, from the working directory's cache where they are known.
+    """Return the digests of a file, from the working directory's cache where they are in it.
 
     Args:
-        path: the file; only files below the working directory are remembered.
+        path: the file; only files below the working directory are cached.
         full: read the bytes whatever the cache says. Only this sees bytes that changed while the
             file's size, modification time and inode stayed the same.
     """
@@ -37,15 +37,15 @@ def digest(path: str | Path, *, full: bool = False) -> Digest:
     entry, state = _entry(path), _state(path)
     if entry and not full:
         try:
-            known = json.loads(entry.read_text())
-            if known["state"] == state:
-                return Digest(*known["digest"])
+            cached = json.loads(entry.read_text())
+            if cached["state"] == state:
+                return Digest(*cached["digest"])
         except (OSError, ValueError, TypeError, KeyError):
             pass
-    found = _read(path)
+    computed = _read(path)
     if entry and _state(path) == state:
-        remember(path, found)
-    return found
+        remember(path, computed)
+    return computed
 
 
 def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
@@ -63,11 +63,11 @@ def sha256_here(path: str | Path, *, full: bool = False) -> str | None:
         return None
 
 
-def remember(path: str | Path, found: Digest) -> None:
-    """Note the digests of a file in its present state, e.g. after a change of its time."""
+def remember(path: str | Path, digests: Digest) -> None:
+    """Cache the digests of a file in its present state, e.g. after a change of its time."""
     entry = _entry(Path(path))
     if entry:
-        _note(entry, {"state": _state(Path(path)), "digest": found})
+        _write_cache(entry, {"state": _state(Path(path)), "digest": digests})
 
 
 def folder_digest(folder: str | Path) -> str | None:
@@ -84,22 +84,22 @@ def folder_digest(folder: str | Path) -> str | None:
         return None
     cache = FOLDERS / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
     try:
-        known = dict(json.loads(cache.read_text()))
+        cached = dict(json.loads(cache.read_text()))
     except (OSError, ValueError, TypeError):
-        known = {}
+        cached = {}
     files = list_files(root).files if root.is_dir() else {".": root}
-    found = {}
+    entries = {}
     for name, file in files.items():
-        state, old = _state(file), known.get(name)
-        found[name] = old if old and old[0] == state else [state, _read(file).sha256]
-    if found != known:
-        _note(cache, found)
-    contents = "".join(f"{name}\0{sha256}\n" for name, (_, sha256) in sorted(found.items()))
+        state, old = _state(file), cached.get(name)
+        entries[name] = old if old and old[0] == state else [state, _read(file).sha256]
+    if entries != cached:
+        _write_cache(cache, entries)
+    contents = "".join(f"{name}\0{sha256}\n" for name, (_, sha256) in sorted(entries.items()))
     return hashlib.sha256(os.fsencode(contents)).hexdigest()
 
 
-def _note(file: Path, content: object) -> None:
-    """Write a note, where that is possible: without it bytes are read again."""
+def _write_cache(file: Path, content: object) -> None:
+    """Write a cache file, where that is possible: without it bytes are read again."""
     with contextlib.suppress(MeddiffError), atomic_write(file, quiet=True) as temporary:
         temporary.write_text(json.dumps(content))
 

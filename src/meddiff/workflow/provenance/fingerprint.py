@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -86,23 +85,3 @@ def _imported(file: Path, name: str | None) -> Imported:
         isinstance(node, ast.Assign) and ast.unparse(node) == MARKER for node in _tree(file).body
     )
     return Imported(None if excluded else file, name)
-
-
-def source_digest(root: str | Path) -> str:
-    """Return the SHA-256 over the names and bytes of the library and the workflow."""
-    digest = hashlib.sha256()
-    root = Path(root)
-    for file in sorted([*PACKAGE.rglob("*.py"), *(root / "workflow").rglob("*.*")]):
-        if file.suffix in (".py", ".smk"):
-            digest.update(f"{file.parent.name}/{file.name}\0".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def git_commit() -> str | None:
-    """Return the commit of the working tree, with "-dirty" where it differs; None without git."""
-    command = ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.strip()

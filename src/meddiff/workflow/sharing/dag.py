@@ -1,16 +1,16 @@
-"""Snakemake's DAG as a plan: what is asked of Snakemake's Python objects, public or not.
-
-Its files in `.snakemake` are the business of `adoption.py`.
-"""
+"""Snakemake's DAG as a plan, of a command line or of a run that is about to start."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
-from meddiff.workflow.provenance.record import plain
+from meddiff.workflow.provenance.recording import plain_params
 from meddiff.workflow.sharing.options import check_options, parse_options
 from meddiff.workflow.sharing.plan import Plan, Step
 
@@ -29,7 +29,7 @@ def plan_of(
     Args:
         dag: `workflow.dag`.
         root: the project's root.
-        targets: files asked for; without any, what the target jobs make or, like `all`, take.
+        targets: requested files; without any, what the target jobs make or, like `all`, take.
         config: the merged configuration.
         overlays: whether it is more than config/config.yaml.
     """
@@ -40,13 +40,13 @@ def plan_of(
             rule=job.rule.name,
             inputs=tuple(map(str, job.input)),
             outputs=tuple(map(str, job.output)),
-            params=plain(job.params),
+            params=plain_params(job.params),
             planned=job in planned,
         )
         for job in jobs
     )
-    asked = targets or [str(path) for job in dag.targetjobs for path in (job.output or job.input)]
-    return Plan(root, Path.cwd(), steps, tuple(asked), dict(config or {}), overlays)
+    files = targets or [str(path) for job in dag.targetjobs for path in (job.output or job.input)]
+    return Plan(root, Path.cwd(), steps, tuple(files), dict(config or {}), overlays)
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
 
     Args:
         arguments: what would follow `snakemake`: targets, `--profile`, `--configfile`,
-            `--directory`, `--config`.
+            `--directory`, `--config`. Targets in runs/<name>/ stand for that run's options.
         reading: write nothing, so that a user who may only read the run gets its steps too;
             which of them are planned is not known then.
 
@@ -64,63 +64,24 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
             a target.
     """
     from snakemake.api import SnakemakeApi
-    from snakemake.cli import parse_config
     from snakemake.settings.enums import Quietness
-    from snakemake.settings.types import (
-        ConfigSettings,
-        DAGSettings,
-        ExecMode,
-        OutputSettings,
-        ResourceSettings,
-        SharedFSUsage,
-        StorageSettings,
-        WorkflowSettings,
-    )
+    from snakemake.settings.types import OutputSettings
 
-    args = parse_options(arguments)
+    args = _options_of_run(arguments)
     check_options(args)
     for option in ("until", "omit_from", "forcerun", "forceall"):
         if getattr(args, option):
             name = option.replace("_", "-")
             raise MeddiffError(f"--{name} is not for this command: name the targets themselves")
-    # Snakemake's cache of sources would need a home directory, its notes the run directory. A
-    # process that is not the main one takes them elsewhere, and adopts nothing.
-    own = {SharedFSUsage.SOURCE_CACHE, *([SharedFSUsage.PERSISTENCE] if reading else [])}
-    mode = ExecMode.REMOTE if reading else ExecMode.DEFAULT
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-        try:
-            workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(
-                    config=parse_config(args.config),
-                    configfiles=args.configfile,
-                    config_args=args.config,
-                ),
-                storage_settings=StorageSettings(shared_fs_usage=SharedFSUsage.all() - own),
-                workflow_settings=WorkflowSettings(exec_mode=mode),
-                snakefile=args.snakefile,
-                workdir=args.directory,
-            )
-            graph = workflow.dag(
-                dag_settings=DAGSettings(
-                    targets=args.targets,
-                    force_incomplete=True,
-                    rerun_triggers=args.rerun_triggers,
-                    max_checksum_file_size=args.max_checksum_file_size,
-                )
-            )
-            inner = graph.workflow_api._workflow
-            inner._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
-            inner._build_dag()
-            files = [target for target in args.targets if not inner.is_rule(target)]
+        with _explained():
+            workflow = _build(api, args, reading)
+            files = [target for target in args.targets if not workflow.is_rule(target)]
             targets = files if len(files) == len(args.targets) else []
             overlays = bool(args.configfile or args.config)
-            plan = plan_of(inner.dag, Path(inner.basedir), targets, inner.config, overlays)
+            root = Path(workflow.basedir)
+            plan = plan_of(workflow.dag, root, targets, workflow.config, overlays)
             check_lock()
-        except MeddiffError:
-            raise
-        except Exception as error:
-            raise permission_error(error) or MeddiffError(_explain(error)) from None
         yield plan
 
 
@@ -136,12 +97,93 @@ def check_lock() -> None:
 @contextlib.contextmanager
 def in_run_directory(arguments: Sequence[str]) -> Iterator[tuple[Path, Path, list[str]]]:
     """Enter the run directory of a command line; yield the project's root, it, and the targets."""
-    args = parse_options(arguments)
+    args = _options_of_run(arguments)
     root = Path(args.snakefile).resolve().parent if args.snakefile else Path.cwd()
     with contextlib.chdir(args.directory or "."):
         yield root, Path.cwd(), list(args.targets)
 
 
-def _explain(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "\n".join(lines) or f"Snakemake cannot plan: {type(error).__name__}"
+def _options_of_run(arguments: Sequence[str]) -> Any:
+    """Return the options of a command line; for targets in runs/<name>/, those of that run.
+
+    They are the profile that names the directory, or the directory alone.
+    """
+    args = parse_options(arguments)
+    runs = {Path(*Path(target).parts[:2]) for target in args.targets}
+    if args.directory or len(runs) != 1 or not (run := runs.pop()).is_dir():
+        return args
+    if run.parent != Path("runs"):
+        return args
+    profiles = [
+        file.parent
+        for file in sorted(Path("profiles").glob("*/config.yaml"))
+        if yaml.safe_load(file.read_text()).get("directory") == run.as_posix()
+    ]
+    option = ["--profile", str(profiles[0])] if profiles else ["--directory", str(run)]
+    args = parse_options([*arguments, *option])
+    args.targets = [Path(target).relative_to(run).as_posix() for target in args.targets]
+    return args
+
+
+def _build(api: Any, args: Any, reading: bool) -> Any:
+    """Return Snakemake's workflow of a command line, with its DAG.
+
+    Snakemake's API runs, prints and summarises a DAG but does not hand it out. The private names
+    below are one reason for the pin snakemake>=9.27,<10; they stand nowhere else.
+    """
+    from snakemake.cli import parse_config
+    from snakemake.settings.types import (
+        ConfigSettings,
+        DAGSettings,
+        ExecMode,
+        ResourceSettings,
+        SharedFSUsage,
+        StorageSettings,
+        WorkflowSettings,
+    )
+
+    # Snakemake's cache of sources would need a home directory, its metadata the run directory. A
+    # process that is not the main one has them elsewhere, and synchronises no metadata.
+    own = {SharedFSUsage.SOURCE_CACHE, *([SharedFSUsage.PERSISTENCE] if reading else [])}
+    mode = ExecMode.REMOTE if reading else ExecMode.DEFAULT
+    graph = api.workflow(
+        resource_settings=ResourceSettings(cores=1),
+        config_settings=ConfigSettings(
+            config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
+        ),
+        storage_settings=StorageSettings(shared_fs_usage=SharedFSUsage.all() - own),
+        workflow_settings=WorkflowSettings(exec_mode=mode),
+        snakefile=args.snakefile,
+        workdir=args.directory,
+    ).dag(
+        dag_settings=DAGSettings(
+            targets=args.targets,
+            force_incomplete=True,
+            rerun_triggers=args.rerun_triggers,
+            max_checksum_file_size=args.max_checksum_file_size,
+        )
+    )
+    workflow = graph.workflow_api._workflow
+    workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
+    workflow._build_dag()
+    return workflow
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what Snakemake reports to users into a MeddiffError.
+
+    Anything else is a bug, of a rule or of what stands here on Snakemake's private names: it keeps
+    its traceback.
+    """
+    from snakemake.exceptions import CliException, RuleException
+    from snakemake_interface_common.exceptions import ApiError, WorkflowError
+
+    try:
+        yield
+    except (ApiError, CliException, RuleException, WorkflowError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise MeddiffError("\n".join(lines) or type(error).__name__) from error
+    except Exception as error:
+        error.add_note(f"while Snakemake {version('snakemake')} planned; meddiff needs 9.27 to 9.x")
+        raise permission_error(error) or error from None

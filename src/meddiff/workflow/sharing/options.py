@@ -1,4 +1,4 @@
-"""Options of Snakemake under which records would not say what a file is: refused in one line."""
+"""Options of Snakemake with which records could not tell what a file is: refused in one line."""
 
 import contextlib
 import io
@@ -15,9 +15,9 @@ NEEDED_TRIGGERS = {"mtime", "params", "input"}
 NEEDED_SHARED = {"persistence", "input-output"}
 """What all jobs must have in common, wherever they run."""
 
-LOOKING = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_summary", "list_rules",
-           "list_target_rules", "list_changes", "list_input_changes", "list_params_changes",
-           "list_untracked", "lint")  # fmt: skip
+DRY_OPTIONS = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_summary",
+               "list_rules", "list_target_rules", "list_changes", "list_input_changes",
+               "list_params_changes", "list_untracked", "lint")  # fmt: skip
 """Options of commands that run nothing."""
 
 
@@ -32,13 +32,21 @@ def check_options(args: Any) -> None:
     """
     if refused := list(_refused(args)):
         raise MeddiffError("\n".join(refused))
+    changed = args.configfile or any(not each.startswith("rebuild=") for each in args.config or ())
+    if changed and Path("Snakefile").is_file():
+        from snakemake.logging import logger
+
+        logger.warning(
+            "another configuration in the project's root: its results would replace those of "
+            "config/config.yaml; give it a run of its own with --directory runs/<name>"
+        )
 
 
 def options_of_this_run(root: Path) -> Any | None:
     """Return the options of the `snakemake` command that this process runs; None if it is none.
 
-    Snakemake has entered the run directory by now and tells nobody where it came from, though
-    `--profile` and `--directory` may be relative to that folder.
+    Snakemake has entered the run directory by now and does not say from where, though `--profile`
+    and `--directory` may be relative to that folder.
 
     Args:
         root: the project's root.
@@ -70,9 +78,9 @@ def parse_options(arguments: Sequence[str]) -> Any:
         raise MeddiffError(printed.getvalue().strip().splitlines()[-1]) from None
 
 
-def only_looks(args: Any) -> bool:
-    """Tell whether a command plans or shows the workflow and runs nothing."""
-    return any(getattr(args, name, None) for name in LOOKING)
+def is_dry(args: Any) -> bool:
+    """Return whether a command plans or shows the workflow and runs nothing."""
+    return any(getattr(args, name, None) for name in DRY_OPTIONS)
 
 
 def _refused(args: Any) -> Iterator[str]:
@@ -96,7 +104,7 @@ def _refused(args: Any) -> Iterator[str]:
     triggers = {trigger.item_to_choice() for trigger in args.rerun_triggers}
     if lacking := sorted(NEEDED_TRIGGERS - triggers):
         yield (
-            f"--rerun-triggers without {', '.join(lacking)} would leave stale results unseen: "
+            f"--rerun-triggers without {', '.join(lacking)} would miss stale results: "
             "leave the option out"
         )
     shared = {usage.item_to_choice() for usage in args.shared_fs_usage}

@@ -1,4 +1,4 @@
-"""What a workflow would do, as plain data: its steps, and which of them shared records cover."""
+"""What a workflow would do, as plain data: its steps, and which of them are shared already."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Plan:
     """The merged configuration."""
     overlays: bool
     """Whether it is more than config/config.yaml."""
-    _known: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
+    _shared: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def producers(self) -> dict[str, Step]:
@@ -47,21 +47,21 @@ class Plan:
         """The steps that Snakemake would run and that make something."""
         return [step for step in self.steps if step.planned and step.outputs]
 
-    def covered(self, step: Step, records: Records) -> bool:
-        """Tell whether running a step today would make what the records speak of.
+    def is_shared(self, step: Step, records: Records) -> bool:
+        """Return whether a step's outputs are recorded and up to date.
 
         That is so where rule, inputs and parameters are those of the records, and the same holds of
         each step before it.
         """
-        # The records are kept with the answers: their id may otherwise be another's later.
-        _, known = self._known.setdefault(id(records), (records, {}))
+        # The records are kept with the results: their id may otherwise be another's later.
+        _, results = self._shared.setdefault(id(records), (records, {}))
         key = step.outputs[0] if step.outputs else step.rule
-        if key not in known:
-            known[key] = bool(step.outputs) and not any(self.differences(step, records))
-        return known[key]
+        if key not in results:
+            results[key] = bool(step.outputs) and not any(self.differences(step, records))
+        return results[key]
 
     def differences(self, step: Step, records: Records) -> Iterator[str]:
-        """Tell why a step is not covered, in a few words a reason."""
+        """Yield why a step is not shared, in a few words per reason."""
         if missing := [path for path in step.outputs if path not in records]:
             yield f"{', '.join(missing)} has no record"
             return
@@ -73,7 +73,7 @@ class Plan:
 
     def _record_differences(self, step: Step, record: Record, records: Records) -> Iterator[str]:
         if record.rule is None:
-            return  # put there by hand: no rule would make the same
+            return  # added by hand: no rule would make the same
         yield from own_differences(step, record)
         for file in step.inputs:
             if file in record.inputs and file in self.producers:
@@ -82,10 +82,10 @@ class Plan:
     def _input_differences(self, file: str, record: Record, records: Records) -> Iterator[str]:
         if file in records and records[file].sha256 != record.inputs[file]:
             yield f"made from another {file}"
-        elif not self.covered(self.producers[file], records):
+        elif not self.is_shared(self.producers[file], records):
             yield f"{file} would be made anew"
 
-    def behind(self, targets: Iterable[str]) -> list[Step]:
+    def upstream(self, targets: Iterable[str]) -> list[Step]:
         """Return the steps that make the targets and all before them, first ones first."""
         wanted: set[str] = set()
         waiting = list(targets)
@@ -96,29 +96,29 @@ class Plan:
                 waiting += step.inputs
         return [step for step in self.steps if step.outputs and step.outputs[0] in wanted]
 
-    def needed(self, targets: Iterable[str], shared: Records) -> list[str]:
+    def required_files(self, targets: Iterable[str], shared: Records) -> list[str]:
         """Return the shared files that have to be here before Snakemake builds the targets.
 
-        A covered target is needed itself. One that has to be built needs its inputs, and so on.
+        A shared target is required itself. One that has to be built requires its inputs, and so on.
         """
-        found: dict[str, None] = {}
-        seen: set[str] = set()
+        required: dict[str, None] = {}
+        visited: set[str] = set()
         waiting = sorted(targets, reverse=True)
         while waiting:
             path = waiting.pop()
             step = self.producers.get(path)
-            if path in seen or step is None:
+            if path in visited or step is None:
                 continue
-            seen.add(path)
-            if self.covered(step, shared):
-                found[path] = None
+            visited.add(path)
+            if self.is_shared(step, shared):
+                required[path] = None
             elif step.planned:
                 waiting += sorted(step.inputs, reverse=True)
-        return list(found)
+        return list(required)
 
 
 def own_differences(step: Step, record: Record) -> Iterator[str]:
-    """Tell how a step's rule, set of inputs and parameters differ from those of a record."""
+    """Yield how a step's rule, set of inputs and parameters differ from those of a record."""
     if record.rule != step.rule:
         yield f"rule {record.rule} is now {step.rule}"
         return

@@ -9,9 +9,8 @@ from pathlib import Path
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import RECORDS, permission_error
 from meddiff.workflow.preflight import FOLDERS
-from meddiff.workflow.sharing.adoption import INCOMPLETE
+from meddiff.workflow.sharing.metadata import NOTES
 
-NOTES = Path(".snakemake")
 WRITTEN = ("auxiliary", "conda", "conda-archive", "incomplete", "iocache", "locks", "meddiff",
            "metadata", "shadow", "singularity")  # fmt: skip
 """Folders of `NOTES` that Snakemake or the records make for themselves or write to."""
@@ -45,9 +44,9 @@ def enter_stand_in(run: Path, *, planning: bool) -> None:
             f"cannot write to {run}, which you may only read: plan with `snakemake -n`, prove with "
             "`meddiff verify`, and run in a copy of your own (git clone, then meddiff restore)"
         )
-    held = tempfile.TemporaryDirectory(prefix="meddiff-", ignore_cleanup_errors=True)
-    atexit.register(held.cleanup)
-    stand_in = Path(held.name)
+    folder = tempfile.TemporaryDirectory(prefix="meddiff-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    stand_in = Path(folder.name)
     for entry in run.iterdir():
         if entry.name in FOLDERS:
             _mirror(entry, stand_in / entry.name)
@@ -79,7 +78,7 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy notes: those of Snakemake's that cannot be read are told by the records."""
+    """Copy notes; the records replace those of Snakemake that cannot be read."""
     target.mkdir(parents=True, exist_ok=True)
     try:
         for entry in source.iterdir():
@@ -87,7 +86,7 @@ def _copy(source: Path, target: Path) -> None:
                 _copy(entry, target / entry.name)
             elif _may(entry, os.R_OK) or RECORDS.name in entry.parts:
                 shutil.copyfile(entry, target / entry.name)
-            elif INCOMPLETE.name in entry.parts:
+            elif "incomplete" in entry.parts:
                 (target / entry.name).write_text("{}")
     except PermissionError as error:
         raise permission_error(error) or error from None

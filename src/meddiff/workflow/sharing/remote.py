@@ -34,7 +34,7 @@ def stages(root: Path, run: Path) -> dict[str, list[str]]:
     }
 
 
-def keep(records: Records, checked: Records, staged: dict[str, list[str]], run: Path) -> None:
+def commit(records: Records, checked: Records, staged: dict[str, list[str]], run: Path) -> None:
     """Put files into DVC's cache, and write `artefacts.dvc` and the stages of `dvc.lock`.
 
     Args:
@@ -59,23 +59,23 @@ def keep(records: Records, checked: Records, staged: dict[str, list[str]], run: 
 
 
 def push(staged: dict[str, list[str]], run: Path, remote: str | None) -> None:
-    """Upload what the remote lacks, and see that it then lacks nothing.
+    """Upload what the remote lacks, and check that nothing is missing then.
 
     Raises:
         MeddiffError: DVC fails, or a file is neither here nor in the remote.
     """
     names = list(staged) if (run / "dvc.lock").is_file() else []
     _dvc(["push", *_remote(remote), ARTEFACTS, *names], run)
-    told = json.loads(_dvc(["status", "--cloud", "--json", *_remote(remote), ARTEFACTS], run))
-    if lacking := [path for path, state in told.items() if state in ("missing", "new")]:
+    status = json.loads(_dvc(["status", "--cloud", "--json", *_remote(remote), ARTEFACTS], run))
+    if missing := [path for path, state in status.items() if state in ("missing", "new")]:
         raise MeddiffError(
-            f"{_name(remote)} lacks {first_names(sorted(map(str, lacking)))}, and DVC has no copy "
+            f"{_name(remote)} lacks {first_names(sorted(map(str, missing)))}, and DVC has no copy "
             "here: fetch them first with meddiff restore --everything"
         )
 
 
 def fetch(
-    wanted: Iterable[Record], root: Path, run: Path, remote: str | None, into: Path | None = None
+    records: Iterable[Record], root: Path, run: Path, remote: str | None, into: Path | None = None
 ) -> Iterator[Record]:
     """Bring files from the remote to the run directory, or below `into` as git's HEAD has them.
 
@@ -92,10 +92,10 @@ def fetch(
     # Without a revision, DVC would hand out the file of the run directory where there is one.
     rev = "HEAD" if into else None
     files = DVCFileSystem(str(root), rev=rev, remote=remote, skip_instance_cache=True)
-    for record in wanted:
+    for record in records:
         place = "/" + (run / record.path).relative_to(root).as_posix()
         with _explained(record, remote):
-            _check_step(files.info(place).get("md5"), record)
+            _check_md5(files.info(place).get("md5"), record)
         with (
             _explained(record, remote),
             files.open(place, "rb") as source,
@@ -106,7 +106,7 @@ def fetch(
         yield record
 
 
-def _check_step(md5: str | None, record: Record) -> None:
+def _check_md5(md5: str | None, record: Record) -> None:
     if md5 != record.md5:
         raise MeddiffError(
             f"{record.path}: {ARTEFACTS} or dvc.lock and the record in provenance/ speak of "
@@ -123,9 +123,9 @@ def _copy(source: IO[bytes], target: IO[bytes], record: Record) -> None:
         sha256.update(block)
         target.write(block)
     if left or sha256.hexdigest() != record.sha256:
-        told = "is too long" if left < 0 else f"lacks {left} bytes" if left else "has other bytes"
+        fault = "is too long" if left < 0 else f"lacks {left} bytes" if left else "has other bytes"
         raise MeddiffError(
-            f"{record.path}: what DVC delivered {told}, against its record, and was refused; "
+            f"{record.path}: what DVC delivered {fault}, against its record, and was refused; "
             f"remove the broken object {STORED}/{record.md5[:2]}/{record.md5[2:]} from the remote "
             "and .dvc/cache, and have whoever shared it run `meddiff share` again"
         )
@@ -205,8 +205,8 @@ def _dvc(arguments: Sequence[str], run: Path) -> str:
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=run, capture_output=True, text=True, check=False)
     if done.returncode:
-        told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = "; ".join(line.removeprefix("ERROR: ") for line in told) or done.stderr.strip()
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = "; ".join(line.removeprefix("ERROR: ") for line in errors) or done.stderr.strip()
         raise MeddiffError(f"dvc {arguments[0]}: {reason}")
     return done.stdout
 

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from meddiff.core.errors import MeddiffError
 from meddiff.workflow.provenance.digests import sha256_here
-from meddiff.workflow.provenance.record import LOCAL, SHARED, Records, read_records
+from meddiff.workflow.provenance.record import Records
+from meddiff.workflow.provenance.store import LOCAL, SHARED, read_records
 from meddiff.workflow.sharing import remote
 from meddiff.workflow.sharing.plan import Plan
 
@@ -28,7 +29,7 @@ def restore(plan: Plan, *, everything: bool, origin: str | None, say: Say) -> in
         plan: of the working directory.
         everything: fetch all shared files behind the targets.
         origin: name of a DVC remote, or None for the default one.
-        say: told what was done.
+        say: prints a line.
 
     Returns:
         how many files were fetched.
@@ -43,12 +44,12 @@ def restore(plan: Plan, *, everything: bool, origin: str | None, say: Say) -> in
             f"nothing is shared in {plan.run}: pull the latest commits, or name the run with "
             "--directory runs/<name>"
         )
-    made = [plan.producers[path] for path in plan.targets if path in plan.producers]
-    targets = [path for step in made for path in step.outputs]
-    covered = [step for step in plan.behind(targets) if plan.covered(step, shared)]
-    behind = [path for step in covered for path in step.outputs]
-    wanted = behind if everything else plan.needed(targets, shared)
-    return fetch(wanted, behind, shared, plan.root, plan.run, origin, say)
+    producers = [plan.producers[path] for path in plan.targets if path in plan.producers]
+    targets = [path for step in producers for path in step.outputs]
+    steps = [step for step in plan.upstream(targets) if plan.is_shared(step, shared)]
+    upstream = [path for step in steps for path in step.outputs]
+    wanted = upstream if everything else plan.required_files(targets, shared)
+    return fetch(wanted, upstream, shared, plan.root, plan.run, origin, say)
 
 
 def replace(paths: Sequence[str], root: Path, run: Path, origin: str | None, say: Say) -> None:
@@ -78,7 +79,7 @@ def fetch(
         root: the project's root.
         run: the run directory.
         origin: name of a DVC remote, or None for the default one.
-        say: told what was done.
+        say: prints a line.
     """
     here = {path: sha256_here(path) for path in dict.fromkeys([*wanted, *concerned])}
     others = [path for path, sha256 in here.items() if sha256 not in (None, shared[path].sha256)]
@@ -92,7 +93,7 @@ def fetch(
             say(f"[{number}/{len(missing)}] {record.path} ({size})")
     for path, sha256 in here.items():
         if sha256 is None:
-            # What was made here once and is gone no longer speaks for the file.
+            # The record of a file that was made here and deleted.
             (LOCAL / f"{path}.json").unlink(missing_ok=True)
     return len(missing)
 

@@ -7,15 +7,9 @@ from tqdm import tqdm
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.workflow.provenance.digests import digest
-from meddiff.workflow.provenance.record import (
-    LOCAL,
-    SHARED,
-    Record,
-    Records,
-    describe_file,
-    read_records,
-    write_record,
-)
+from meddiff.workflow.provenance.record import Record, Records
+from meddiff.workflow.provenance.recording import describe_file
+from meddiff.workflow.provenance.store import LOCAL, SHARED, read_records, write_record
 from meddiff.workflow.sharing import remote
 from meddiff.workflow.sharing.plan import Plan
 
@@ -32,7 +26,7 @@ def share(
         raw: share the bytes of raw archives too, not just their records.
         prune: drop the records of files that are not behind the targets.
         to: name of a DVC remote, or None for the default one.
-        say: told what was done.
+        say: prints a line.
 
     Raises:
         MeddiffError: work is still planned, a file is not what its record says, or DVC fails. Then
@@ -52,16 +46,16 @@ def share(
     carried = {path: r for path, r in records.items() if raw or not path.startswith(RAW)}
     staged = remote.stages(plan.root, plan.run)
     with _UndoUnlessFinished(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
-        remote.keep(carried, checked, staged, plan.run)
+        remote.commit(carried, checked, staged, plan.run)
         remote.push(staged, plan.run, to)
     for path, record in records.items():
         if before.get(path) != record:
             write_record(record, SHARED)
     for path in set(before) - set(records):
         (SHARED / f"{path}.json").unlink()
-    told = tqdm.format_sizeof(sum(record.size for record in carried.values()), "B")
+    size = tqdm.format_sizeof(sum(record.size for record in carried.values()), "B")
     new = sum(before.get(path) != record for path, record in records.items())
-    say(f"shared {len(carried)} files, {told}; {new} records are new or changed")
+    say(f"shared {len(carried)} files, {size}; {new} records are new or changed")
     here = plan.run.relative_to(plan.root)
     lock = ["dvc.lock"] if staged else []
     files = " ".join([str(here / SHARED), str(here / remote.ARTEFACTS), *lock])
@@ -83,7 +77,7 @@ def _check_place(plan: Plan) -> None:
 def _collect(plan: Plan, before: Records) -> dict[str, Record]:
     """Return the record of each file behind the targets, each checked against its bytes."""
     local = read_records(LOCAL)
-    steps = plan.behind(plan.targets)
+    steps = plan.upstream(plan.targets)
     records = {p: _record_of(p, local, before) for step in steps for p in step.outputs}
     for step in steps:
         by_hand = all(records[path].rule is None for path in step.outputs)
@@ -104,18 +98,17 @@ def _record_of(path: str, local: Records, before: Records) -> Record:
         if path in before:
             return before[path]
         raise MeddiffError(f"{path} is not here and was not shared before: run snakemake {path}")
-    found = digest(path, full=True)
-    if path in local and local[path].sha256 == found.sha256:
+    sha256 = digest(path, full=True).sha256
+    if path in local and local[path].sha256 == sha256:
         if local[path].rule and not local[path].snakemake:
             raise MeddiffError(f"Snakemake's metadata of {path} are lost: run snakemake again")
         return local[path]
-    if path in before and before[path].sha256 == found.sha256:
+    if path in before and before[path].sha256 == sha256:
         return before[path]
     if path.startswith(RAW) and path not in local and path not in before:
         return describe_file(path)
     raise MeddiffError(
-        f"{path} holds other bytes than those that were recorded: move it away and run snakemake "
-        "again"
+        f"{path} has other bytes than were recorded: move it away and run snakemake again"
     )
 
 

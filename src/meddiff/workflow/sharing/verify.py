@@ -1,4 +1,4 @@
-"""Prove a table: walk its records back to the raw files, cell by cell."""
+"""Prove a table: follow its records back to the raw files, per cell."""
 
 import json
 from collections import Counter
@@ -11,31 +11,28 @@ from meddiff.core.devices import choose_device
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Compute
 from meddiff.core.tables import KEYS
-from meddiff.workflow.provenance.record import (
-    Record,
-    printable,
-    read_effective,
-    this_machine,
-)
-from meddiff.workflow.sharing.compare import tell_shared
+from meddiff.workflow.provenance.environment import this_machine
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.provenance.store import printable, read_effective
+from meddiff.workflow.sharing.compare import report_comparison
 from meddiff.workflow.sharing.plan import Plan
 from meddiff.workflow.sharing.proof import Proof, cells_of, select
 
-OF_NETS = {"instructions", "device", "threads"}
-"""What matters of a machine only to jobs that compute with torch."""
+TORCH_ONLY = {"instructions", "device", "threads"}
+"""Fields of a machine that concern only jobs that compute with torch."""
 
 Say = Callable[[str], None]
 
 
 def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, say: Say) -> int:
-    """Tell what each target was made from, and whether that is proven.
+    """Print what each target was made from, and whether that is proven.
 
     Args:
         plan: of the working directory.
-        cell: "column=value,…" to tell all about the files behind these rows of a table.
-        as_json: tell everything as JSON.
+        cell: "column=value,…" to print all about the files behind these rows of a table.
+        as_json: print everything as JSON.
         origin: DVC remote to compare with what was shared, or None for the default one.
-        say: told the outcome.
+        say: prints a line.
 
     Returns:
         0 if every target is proven, 1 if not.
@@ -46,14 +43,14 @@ def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, s
         say(json.dumps([_as_json(proof) for proof in proofs], indent=1, default=str))
     else:
         for proof in proofs:
-            for line in _tell(proof, cell, origin):
+            for line in _report(proof, cell, origin):
                 say(printable(line))
     return int(any(proof.faults for proof in proofs))
 
 
-def _tell(proof: Proof, cell: str | None, origin: str | None) -> Iterator[str]:
-    by = "proven" if Path(proof.path).is_file() else "not here; proven by its records alone"
-    yield f"{proof.path}: {'NOT PROVEN' if proof.faults else by}"
+def _report(proof: Proof, cell: str | None, origin: str | None) -> Iterator[str]:
+    proven = "proven" if Path(proof.path).is_file() else "not here; proven by its records alone"
+    yield f"{proof.path}: {'NOT PROVEN' if proof.faults else proven}"
     for path, fault in proof.faults.items():
         yield f"  {path} {fault}"
     if not proof.chain:
@@ -63,79 +60,79 @@ def _tell(proof: Proof, cell: str | None, origin: str | None) -> Iterator[str]:
     yield f"  sha256       {record.sha256}"
     yield f"  made         {record.finished} by {record.author}, commit {record.commit or 'none'}"
     yield f"  source       {record.source}"
-    for title, told in _circumstances(proof).items():
-        for number, (text, count) in enumerate(told.most_common()):
+    for title, counts in _conditions(proof).items():
+        for number, (text, count) in enumerate(counts.most_common()):
             yield f"  {title if not number else '':12} {text} ({count} of {len(proof.chain)} files)"
     behind = f"{len(proof.chain) - 1} files; {len(here)} of all are here and were read again"
     yield f"  made from    {behind}"
     for path in proof.chain:
         if not proof.records[path].inputs:
-            yield f"    {path}  sha256 {proof.records[path].sha256}  {_making(proof.records[path])}"
-    yield from _tell_today(proof)
-    yield from tell_shared(proof, origin)
-    yield from _tell_cells(proof, cell)
+            yield f"    {path}  sha256 {proof.records[path].sha256}  {_origin(proof.records[path])}"
+    yield from _report_rebuild(proof)
+    yield from report_comparison(proof, origin)
+    yield from _report_cells(proof, cell)
 
 
-def _circumstances(proof: Proof) -> dict[str, Counter[str]]:
+def _conditions(proof: Proof) -> dict[str, Counter[str]]:
     """Count who computed the files behind a table, on what, with which versions."""
-    found: dict[str, Counter[str]] = {
+    counts: dict[str, Counter[str]] = {
         name: Counter() for name in ("computed by", "on", "with", "seed")
     }
     for path in proof.chain:
         record = proof.records[path]
-        found["computed by"][record.author] += 1
+        counts["computed by"][record.author] += 1
         if record.machine:
-            found["on"][_machine(record)] += 1
+            counts["on"][_machine(record)] += 1
         if record.packages:
-            found["with"][", ".join(f"{k} {v}" for k, v in record.packages.items())] += 1
+            counts["with"][", ".join(f"{k} {v}" for k, v in record.packages.items())] += 1
         if "seed" in record.params:
-            found["seed"][str(record.params["seed"])] += 1
-    return found
+            counts["seed"][str(record.params["seed"])] += 1
+    return counts
 
 
 def _machine(record: Record) -> str:
     machine = record.machine
     if machine is None:
         return "an unknown machine"
-    on = [machine.system, machine.processor, machine.instructions]
+    system = [machine.system, machine.processor, machine.instructions]
     threads = f"{machine.threads} thread{'s' * (machine.threads != 1)}"
     nets = f"nets on {machine.device}, {threads}" if machine.instructions else ""
-    return ", ".join(part for part in (*on, nets) if part)
+    return ", ".join(part for part in (*system, nets) if part)
 
 
-def _making(record: Record) -> str:
-    return f"made by rule {record.rule}" if record.rule else "put there by hand"
+def _origin(record: Record) -> str:
+    return f"made by rule {record.rule}" if record.rule else "added by hand"
 
 
-def _tell_today(proof: Proof) -> Iterator[str]:
+def _report_rebuild(proof: Proof) -> Iterator[str]:
     if proof.changed:
-        yield "  rebuilt today it would be made anew:"
+        yield "  a rebuild today would make it again:"
         for reason, count in Counter(r for rs in proof.changed.values() for r in rs).items():
             yield f"    {reason}" + (f" ({count} files)" if count > 1 else "")
         return
-    yield "  rebuilt today it would be made from the same raw files, code, configuration and seed"
+    yield "  a rebuild today would use the same raw files, code, configuration and seed"
     for difference in _environment(proof):
         yield f"    but {difference}: last digits may differ"
 
 
 def _environment(proof: Proof) -> list[str]:
-    """Tell how a rebuild here would differ from the circumstances in which files were computed."""
-    import torch  # noqa: F401 - so that the description speaks of it
+    """Return how a rebuild here would differ from the conditions in which files were computed."""
+    import torch  # noqa: F401 - so that the machine's description includes it
 
     compute = Compute.model_validate(proof.plan.config.get("compute", {}))
     here = this_machine(compute.threads, choose_device(compute.device))
-    told: dict[str, None] = {}
+    differences: dict[str, None] = {}
     for path in proof.chain:
         record = proof.records[path]
         for name, value in record.packages.items():
-            if (now := _version(name)) != value:
-                told[f"with {name} {now} instead of {value}"] = None
+            if (installed := _version(name)) != value:
+                differences[f"with {name} {installed} instead of {value}"] = None
         if record.machine:
             nets = record.machine.instructions != ""
             for name, value in record.machine.model_dump().items():
-                if getattr(here, name) != value and (nets or name not in OF_NETS):
-                    told[f"on {name} {getattr(here, name)} instead of {value}"] = None
-    return list(told)
+                if getattr(here, name) != value and (nets or name not in TORCH_ONLY):
+                    differences[f"on {name} {getattr(here, name)} instead of {value}"] = None
+    return list(differences)
 
 
 def _version(name: str) -> str | None:
@@ -145,7 +142,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _tell_cells(proof: Proof, cell: str | None) -> Iterator[str]:
+def _report_cells(proof: Proof, cell: str | None) -> Iterator[str]:
     table = cells_of(proof)
     if table.empty and cell:
         raise MeddiffError(f"--cell: {proof.path} is not here or names no files for its rows")
@@ -160,20 +157,20 @@ def _tell_cells(proof: Proof, cell: str | None) -> Iterator[str]:
     yield from (f"    {line}" for line in lines.to_string(index=False).splitlines())
     if cell:
         for path in dict.fromkeys(path for files in shown["behind"] for path in files):
-            yield from _tell_file(path, proof)
+            yield from _report_file(path, proof)
 
 
 def _today(proof: Proof, files: Sequence[str]) -> str:
     if any(path in proof.faults for path in files):
         return "not proven"
-    return "made anew" if any(path in proof.changed for path in files) else "the same"
+    return "made again" if any(path in proof.changed for path in files) else "the same"
 
 
-def _tell_file(path: str, proof: Proof) -> Iterator[str]:
+def _report_file(path: str, proof: Proof) -> Iterator[str]:
     record = proof.records[path]
     here = "here" if Path(path).is_file() else "not here"
     yield f"  {path}  ({here})"
-    yield f"    sha256 {record.sha256}, {record.size} bytes, {_making(record)}"
+    yield f"    sha256 {record.sha256}, {record.size} bytes, {_origin(record)}"
     yield f"    {record.started} to {record.finished} by {record.author}, commit {record.commit}"
     yield f"    {_machine(record)}"
     for key, value in record.params.items():

@@ -5,32 +5,25 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from snakemake.io import IOFile
 from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file
 from meddiff.workflow.provenance.digests import CACHE
-from meddiff.workflow.provenance.record import (
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.provenance.recording import describe_file
+from meddiff.workflow.provenance.store import (
     LOCAL,
     SHARED,
-    Record,
-    describe_file,
     read_effective,
     read_records,
     write_record,
 )
-from meddiff.workflow.sharing.adoption import (
-    INCOMPLETE,
-    METADATA,
-    adopt,
-    keep_metadata,
-    metadata_file,
-    read_metadata,
-)
+from meddiff.workflow.sharing.sync import keep_metadata, sync_metadata
 
+METADATA, INCOMPLETE = Path(".snakemake/metadata"), Path(".snakemake/incomplete")
 ENDED = 1_700_000_000.25
 
 
@@ -38,6 +31,20 @@ ENDED = 1_700_000_000.25
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def metadata_file(path: str, folder: Path = METADATA) -> Path:
+    """Where Snakemake keeps what it remembers of a file."""
+    snakemake = object.__new__(FilePersistence)
+    snakemake._max_len = 255
+    return Path(snakemake._record_path(str(folder), path))
+
+
+def read_metadata(path: str) -> dict | None:
+    try:
+        return json.loads(metadata_file(path).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def write(path: str, text: str) -> str:
@@ -89,9 +96,9 @@ def is_void(path: str) -> bool:
 def edited(*names: str) -> list[str]:
     """Lines of the message, which ends with the remedies."""
     with pytest.raises(MeddiffError) as caught:
-        adopt()
+        sync_metadata()
     lines = str(caught.value).splitlines()
-    told = [f"{name} holds other bytes than those that were recorded" for name in names]
+    told = [f"{name} has other bytes than were recorded" for name in names]
     assert lines[: len(names)] == told
     return lines[len(names) :]
 
@@ -107,7 +114,7 @@ def snapshot(*, states: bool = True) -> dict:
 
 def test_a_shared_file_gets_its_metadata_and_the_time_at_which_its_job_ended():
     record = share("models/a.bin", "weights")
-    assert adopt() == {"models/a.bin": record}
+    assert sync_metadata() == {"models/a.bin": record}
     assert read_metadata("models/a.bin") == record.snakemake
     assert Path("models/a.bin").stat().st_mtime == ENDED
     assert Path("models/a.bin").read_text() == "weights"
@@ -118,7 +125,7 @@ def test_a_shared_file_that_is_not_here_gets_its_metadata():
     """Snakemake then knows what its job was, and needs no bytes of what nothing reads."""
     record = share("models/a.bin", "weights")
     Path("models/a.bin").unlink()
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == record.snakemake
     assert not Path("models/a.bin").exists()
     assert not LOCAL.exists()
@@ -126,20 +133,20 @@ def test_a_shared_file_that_is_not_here_gets_its_metadata():
 
 def test_without_records_nothing_is_written():
     write("config.yaml", "seed: 1")
-    assert adopt() == {}
+    assert sync_metadata() == {}
     assert not Path(".snakemake").exists()
 
 
 def test_shared_bytes_win_over_what_snakemake_remembered_of_others():
     share("models/a.bin", "weights")
     write(str(metadata_file("models/a.bin")), '{"params": ["old"]}')
-    adopt()
+    sync_metadata()
     assert not is_void("models/a.bin")
 
 
 def test_a_file_that_was_shared_by_hand_has_no_metadata():
     write_record(describe_file(write("data/raw/x.zip", "raw")), SHARED)
-    adopt()
+    sync_metadata()
     assert read_metadata("data/raw/x.zip") is None
 
 
@@ -154,11 +161,11 @@ def test_an_edited_shared_file_stops_the_run_with_its_remedy():
 
 def test_an_adopted_file_that_was_edited_afterwards_stops_the_run():
     share("results/t.csv", "1.0")
-    adopt()
+    sync_metadata()
     write("results/t.csv", "2.0")
     assert len(edited("results/t.csv")) == 1
     write("results/t.csv", "1.0")
-    adopt()
+    sync_metadata()
 
 
 def test_an_edited_own_file_stops_the_run_with_its_remedy():
@@ -166,7 +173,7 @@ def test_an_edited_own_file_stops_the_run_with_its_remedy():
     write("results/t.csv", "2.0")
     assert edited("results/t.csv") == ["move away what is to be made again: results/t.csv"]
     Path("results/t.csv").unlink()
-    adopt()
+    sync_metadata()
 
 
 def test_every_edited_file_is_named_on_its_own_line():
@@ -193,10 +200,10 @@ def test_shared_and_own_files_that_were_edited_have_remedies_of_their_own():
 
 def test_an_edit_that_keeps_the_size_is_found():
     share("models/a.bin", "weights")
-    adopt()
+    sync_metadata()
     write("models/a.bin", "WEIGHTS")
     with pytest.raises(MeddiffError, match="other bytes"):
-        adopt()
+        sync_metadata()
 
 
 def test_what_was_made_here_may_differ_from_what_is_shared():
@@ -205,7 +212,7 @@ def test_what_was_made_here_may_differ_from_what_is_shared():
     told = make_metadata("models/a.bin")
     own = LOCAL / "models/a.bin.json"
     before = {path: state for path, state in snapshot().items() if path != own}
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == told
     assert all(snapshot()[path] == state for path, state in before.items())
     assert read_records(LOCAL) == {"models/a.bin": mine.model_copy(update={"snakemake": told})}
@@ -214,11 +221,11 @@ def test_what_was_made_here_may_differ_from_what_is_shared():
 def test_what_snakemake_wrote_is_kept_once():
     """Later metadata, e.g. of --touch, tell nothing of how the file was made."""
     make_here("models/a.bin", "mine")
-    adopt()
+    sync_metadata()
     before = snapshot()
     later = {**make_metadata("models/a.bin"), "params": ["later"], "endtime": ENDED + 99}
     write(str(metadata_file("models/a.bin")), json.dumps(later))
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == make_metadata("models/a.bin")
     assert snapshot(states=False) == {path: (data, None) for path, (data, _) in before.items()}
 
@@ -234,11 +241,11 @@ def test_the_end_of_a_run_keeps_what_snakemake_wrote_in_it():
 
 def test_a_file_that_is_made_again_has_the_metadata_of_its_new_job():
     make_here("models/a.bin", "old")
-    adopt()
+    sync_metadata()
     make_here("models/a.bin", "new")
     later = {**make_metadata("models/a.bin"), "params": ["later"], "endtime": ENDED + 99}
     write(str(metadata_file("models/a.bin")), json.dumps(later))
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == later
     assert read_records(LOCAL)["models/a.bin"].snakemake == later
 
@@ -260,11 +267,11 @@ def break_off(file: Path) -> None:
 def test_metadata_that_were_lost_or_touched_come_back_from_the_record(origin, change):
     origin("models/a.bin", "weights")
     origin("features/a.npy", "features", "models/a.bin")
-    adopt()
+    sync_metadata()
     before = snapshot(states=False)
     change(metadata_file("models/a.bin"))
     assert read_metadata("models/a.bin") != make_metadata("models/a.bin")
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == make_metadata("models/a.bin")
     assert snapshot(states=False) == before
 
@@ -274,12 +281,12 @@ def test_a_file_made_here_whose_metadata_were_lost_at_once_is_planned(change):
     """Nobody can tell any more what Snakemake knew, so that it could not see an edit."""
     record = make_here("models/a.bin", "weights")
     change(metadata_file("models/a.bin"))
-    adopt()
+    sync_metadata()
     assert is_void("models/a.bin")
     assert read_metadata("models/a.bin")["params"] == ["<Snakemake's metadata of it are lost>"]
     assert read_records(LOCAL) == {"models/a.bin": record}
     before = snapshot()
-    adopt()
+    sync_metadata()
     assert snapshot() == before
 
 
@@ -287,7 +294,7 @@ def test_a_recorded_file_that_is_gone_needs_no_metadata():
     make_here("models/a.bin", "weights")
     Path("models/a.bin").unlink()
     metadata_file("models/a.bin").unlink()
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") is None
 
 
@@ -295,19 +302,19 @@ def test_what_was_shared_anew_does_not_make_the_old_file_an_edited_one():
     """After a pull: the file is what its record said as it came, and stays until it is replaced."""
     old = share("models/a.bin", "old")
     share("features/a.npy", "features", "models/a.bin")
-    adopt()
+    sync_metadata()
     status = Path("models/a.bin").stat()
     superseding = share("models/a.bin", "new").model_copy(update={"author": "B <b@b.c>"})
     write_record(superseding, SHARED)
     write("models/a.bin", "old")
     os.utime("models/a.bin", ns=(status.st_atime_ns, status.st_mtime_ns))
-    adopt()
+    sync_metadata()
     assert Path("models/a.bin").read_text() == "old"
     assert Path("models/a.bin").stat().st_mtime_ns == status.st_mtime_ns
     assert read_effective()["models/a.bin"] == old
     assert not is_void("models/a.bin") and not is_void("features/a.npy")
     write("models/a.bin", "new")
-    adopt()
+    sync_metadata()
     assert read_effective()["models/a.bin"] == superseding
     assert is_void("features/a.npy"), "made from the old model"
 
@@ -335,11 +342,11 @@ def test_an_archive_that_was_put_there_anew_voids_what_was_made_from_the_old(ado
     share("models/b.bin", "other")
     share("features/a.npy", "features", "models/a.bin")
     if adopted:
-        adopt()
+        sync_metadata()
         assert RAW in read_records(LOCAL) and not is_void("models/a.bin")
     write(RAW, "new")
     for _ in range(2):
-        adopt()
+        sync_metadata()
         assert RAW not in read_records(LOCAL) and RAW not in read_effective()
         assert Path(RAW).read_text() == "new" and read_metadata(RAW) is None
         assert read_metadata("models/a.bin")["params"] == [f"<made from another {RAW}>"]
@@ -349,19 +356,19 @@ def test_an_archive_that_was_put_there_anew_voids_what_was_made_from_the_old(ado
 def test_the_old_archive_put_back_is_the_shared_one_again():
     old = put_by_hand("old")
     share("models/a.bin", "weights", RAW)
-    adopt()
+    sync_metadata()
     before = snapshot(states=False)
     write(RAW, "new")
-    adopt()
+    sync_metadata()
     write(RAW, "old")
-    adopt()
+    sync_metadata()
     assert read_effective()[RAW] == old and not is_void("models/a.bin")
     assert snapshot(states=False) == before
 
 
 def test_an_archive_that_a_rule_makes_is_not_replaced_by_hand():
     share(RAW, "drawn")
-    adopt()
+    sync_metadata()
     write(RAW, "other")
     assert len(edited(RAW)) == 1
 
@@ -369,7 +376,7 @@ def test_an_archive_that_a_rule_makes_is_not_replaced_by_hand():
 def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
     make_here("models/a.bin", "mine")
     record = share("models/a.bin", "theirs")
-    adopt()
+    sync_metadata()
     assert read_metadata("models/a.bin") == record.snakemake
     assert Path("models/a.bin").stat().st_mtime == ENDED
     assert read_records(LOCAL) == {"models/a.bin": record}
@@ -378,7 +385,7 @@ def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
 @pytest.mark.parametrize("path", ["models/a.bin", "results/x/y.csv", "data/images/train/b.npy"])
 def test_a_stranger_is_never_taken_for_a_result(path):
     write(path, "from somewhere")
-    adopt()
+    sync_metadata()
     assert is_void(path)
     assert "not made by this workflow here" in read_metadata(path)["params"][0]
 
@@ -388,7 +395,7 @@ def test_a_stranger_is_never_taken_for_a_result(path):
 )
 def test_what_people_put_there_is_no_stranger(path):
     write(path, "mine")
-    adopt()
+    sync_metadata()
     assert read_metadata(path) is None
 
 
@@ -396,7 +403,7 @@ def test_a_stranger_loses_what_snakemake_remembered_of_it():
     """A file that was made, deleted with its record, and copied back from elsewhere."""
     make_here("models/a.bin", "weights")
     (LOCAL / "models/a.bin.json").unlink()
-    adopt()
+    sync_metadata()
     assert is_void("models/a.bin")
 
 
@@ -405,7 +412,7 @@ def test_a_name_that_is_no_text_does_not_end_the_workflow():
         write(os.fsdecode(b"models/\xe4.bin"), "x")
     except OSError:
         pytest.skip("this file system has Unicode names only")
-    adopt()
+    sync_metadata()
 
 
 def mark_incomplete(path: str) -> None:
@@ -419,17 +426,17 @@ def test_what_a_broken_job_left_is_snakemakes_business():
         write(path, "half")
         mark_incomplete(path)
     before = snapshot()
-    adopt()
+    sync_metadata()
     assert snapshot() == before
 
 
 def test_what_was_made_from_other_inputs_is_planned():
     make_here("models/a.bin", "old")
     make_here("features/a.npy", "features", "models/a.bin")
-    adopt()
+    sync_metadata()
     assert not is_void("features/a.npy")
     make_here("models/a.bin", "new")
-    adopt()
+    sync_metadata()
     assert is_void("features/a.npy") and not is_void("models/a.bin")
     assert read_metadata("features/a.npy")["params"] == ["<made from another models/a.bin>"]
 
@@ -441,7 +448,7 @@ def test_shared_files_of_inputs_that_were_made_anew_are_planned_though_neither_i
     make_here("models/a.bin", "new")
     for path in ("models/a.bin", "features/a.npy"):
         Path(path).unlink()
-    adopt()
+    sync_metadata()
     assert is_void("features/a.npy") and not is_void("models/b.bin")
 
 
@@ -449,10 +456,10 @@ def test_a_file_that_is_stale_no_more_is_known_again():
     share("models/a.bin", "old")
     share("features/a.npy", "features", "models/a.bin")
     make_here("models/a.bin", "new")
-    adopt()
+    sync_metadata()
     assert is_void("features/a.npy")
     write("models/a.bin", "old")
-    adopt()
+    sync_metadata()
     assert not is_void("features/a.npy")
 
 
@@ -461,15 +468,15 @@ def test_void_metadata_give_way_to_those_of_the_record(origin):
     """There and back, whether the file was adopted before its input was made anew or never."""
     share("models/a.bin", "old")
     origin("features/a.npy", "features", "models/a.bin")
-    adopt()
+    sync_metadata()
     known = metadata_file("features/a.npy")
     before, states = known.read_bytes(), snapshot()[Path("features/a.npy")]
     for _ in range(2):
         make_here("models/a.bin", "new")
-        adopt()
+        sync_metadata()
         assert is_void("features/a.npy") and known.read_bytes() != before
         write("models/a.bin", "old")
-        adopt()
+        sync_metadata()
         assert known.read_bytes() == before
         assert snapshot()[Path("features/a.npy")] == states
 
@@ -479,11 +486,11 @@ def test_what_was_stale_at_first_sight_has_its_metadata_kept_all_the_same():
     old = read_records(LOCAL)["models/a.bin"]
     make_here("features/a.npy", "features", "models/a.bin")
     make_here("models/a.bin", "new")
-    adopt()
+    sync_metadata()
     assert is_void("features/a.npy")
     write_record(old, LOCAL)
     write("models/a.bin", "old")
-    adopt()
+    sync_metadata()
     assert read_metadata("features/a.npy") == make_metadata("features/a.npy")
 
 
@@ -494,9 +501,9 @@ def test_a_second_look_changes_nothing():
     Path("models/absent.bin").unlink()
     make_here("features/a.npy", "features", "models/a.bin")
     write("cas/stranger.csv", "x")
-    adopt()
+    sync_metadata()
     before = snapshot()
-    adopt()
+    sync_metadata()
     assert snapshot() == before
 
 
@@ -504,9 +511,9 @@ def test_a_second_look_at_stale_files_leaves_the_same_bytes():
     share("models/a.bin", "old")
     share("features/a.npy", "features", "models/a.bin")
     make_here("models/a.bin", "new")
-    adopt()
+    sync_metadata()
     before = snapshot(states=False)
-    adopt()
+    sync_metadata()
     assert snapshot(states=False) == before
 
 
@@ -515,34 +522,24 @@ def test_a_file_whose_job_ended_at_an_odd_time_settles():
     record = share("models/a.bin", "weights")
     told = {**record.snakemake, "endtime": 1_712_345_678.123456789}
     write_record(record.model_copy(update={"snakemake": told}), SHARED)
-    adopt()
+    sync_metadata()
     before = snapshot()
-    adopt()
+    sync_metadata()
     assert snapshot() == before
 
 
-names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+@pytest.mark.parametrize("length", [1, 20, 189, 190, 191, 240])
+def test_snakemake_reads_what_was_written(length):
+    """Its own reader, of names short and long."""
+    path = f"data/images/{'x' * length}/b.npy"
+    record = share(path, "x")
+    sync_metadata()
+    assert dict(FilePersistence().metadata(IOFile(path)).items()) == record.snakemake
 
 
-@given(st.lists(names | st.text("abc/._-", min_size=150, max_size=300), min_size=1, max_size=4))
-@example(["x" * 189])
-@example(["x" * 190])
-@example(["x" * 191])
-@example(["x" * 381, "y"])
-def test_metadata_lies_where_snakemake_looks(parts):
-    """Long names go on in folders, short ones do not; compared with Snakemake's own naming."""
-    snakemake = object.__new__(FilePersistence)
-    snakemake._max_len = None
-    METADATA.mkdir(parents=True, exist_ok=True)
-    path = "/".join(parts)
-    assert str(metadata_file(path)) == snakemake._record_path(str(METADATA), path)
-
-
-def test_snakemake_reads_what_was_written():
-    """Its own reader, not ours, of names short and long."""
-    snakemake = object.__new__(FilePersistence)
-    snakemake._max_len, snakemake._metadata_path = None, str(METADATA)
-    for path in ("models/a.bin", "data/images/" + "/".join(["deep" * 20] * 5) + "/b.npy"):
-        record = share(path, "x")
-        adopt()
-        assert dict(snakemake._read_record(path).items()) == record.snakemake
+def test_a_record_that_snakemake_could_not_read_is_named():
+    record = share("models/a.bin", "weights")
+    metadata = {**record.snakemake, "starttime": "x"}
+    write_record(record.model_copy(update={"snakemake": metadata}), SHARED)
+    with pytest.raises(MeddiffError, match=r"provenance/models/a\.bin\.json.*snakemake\.starttime"):
+        sync_metadata()

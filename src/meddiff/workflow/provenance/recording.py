@@ -1,0 +1,89 @@
+"""The records that a job writes of its outputs."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from meddiff.workflow.provenance.digests import digest, sha256_here
+from meddiff.workflow.provenance.environment import author, git_commit, source_digest, this_machine
+from meddiff.workflow.provenance.lineage import write_lineage
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.provenance.store import LOCAL, write_record
+
+PACKAGES = ("meddiff", "torch", "torchvision", "monai", "numpy", "scipy", "scikit-learn", "pandas",
+            "pillow", "snakemake")  # fmt: skip
+
+
+def plain_params(params: Any) -> dict[str, Any]:
+    """Return a rule's named parameters as JSON can hold them."""
+    values: dict[str, Any] = json.loads(json.dumps(dict(params.items()), default=repr))
+    return values
+
+
+def describe_file(path: str, **metadata: Any) -> Record:
+    """Return the record of a file as it is now.
+
+    Args:
+        path: the file, from the run directory.
+        metadata: fields of `Record` that are known of the job that made it.
+    """
+    defaults: dict[str, Any] = {
+        "rule": None,
+        "inputs": {},
+        "params": {},
+        "source": "",
+        "commit": None,
+        "packages": {},
+        "machine": None,
+        "author": author(),
+        "started": _now(),
+        "finished": _now(),
+    }
+    return Record(path=path, **digest(path)._asdict(), **{**defaults, **metadata})
+
+
+def job_metadata(job: Any, *, threads: int, device: str) -> dict[str, Any]:
+    """Return what the records of a job's outputs have in common.
+
+    To be called as the job starts, since the working tree may change while it runs.
+
+    Args:
+        job: Snakemake's object of a script.
+        threads: CPU threads that it computes with.
+        device: torch device of its nets.
+    """
+    return {
+        "rule": job.rule,
+        "inputs": {str(file): sha256_here(file) for file in job.input},
+        "params": plain_params(job.params),
+        "source": source_digest(Path(job.scriptdir) / "../.."),
+        "commit": git_commit(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "machine": this_machine(threads, device),
+        "author": author(),
+        "started": _now(),
+    }
+
+
+def record_outputs(job: Any, metadata: Mapping[str, Any]) -> None:
+    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
+
+    Args:
+        job: Snakemake's object of a script.
+        metadata: its `job_metadata`.
+    """
+    metadata = {**metadata, "finished": _now()}
+    lineage_file = getattr(job.output, "record", None)
+    for path in map(str, job.output):
+        if path != lineage_file and Path(path).is_file():
+            write_record(describe_file(path, **metadata), LOCAL)
+    if lineage_file:
+        write_lineage(lineage_file, str(job.output[0]))
+        write_record(describe_file(lineage_file, **metadata), LOCAL)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
