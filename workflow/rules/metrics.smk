@@ -32,6 +32,8 @@ rule distances:
         "metrics/distances/{extractor}.csv",
     params:
         classes=CLASSES,
+        # A class's rows follow from its own features alone (meddiff verify).
+        per_class=True,
         n_resamples=cfg.metrics.n_resamples,
         seed=cfg.seed,
     script:
