@@ -20,7 +20,7 @@ import torch
 from meddiff.core.arrays import load_images
 from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import SamplerSettings
-from meddiff.extractors.extractor import load_extractor
+from meddiff.extractors.extractor import read_extractor
 from meddiff.metrics import fid_interval, kid_interval
 from meddiff.reporting.figures.grids import save_picture, stages
 
@@ -51,7 +51,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     run, name = options.run, options.name
     model = load_ddpm(run / f"models/ddpm/{name}.safetensors", compiled=options.compiled)
-    extractor = load_extractor(run / f"models/{options.extractor}.safetensors")
+    extractor = read_extractor(run / f"models/{options.extractor}.safetensors")
     real, unseen = (
         extractor.features(load_images(run / f"data/images/{split}/{name}.npy"))
         for split in ("train", "test")

@@ -1,3 +1,44 @@
-"""Are diffusion-made medical images good enough to stand in for real ones?"""
+"""Are diffusion-made medical images good enough to stand in for real ones?
+
+What this package offers is imported when it is first used: `import meddiff` itself is fast.
+"""
+
+from typing import TYPE_CHECKING
+
+from meddiff.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from meddiff import metrics
+    from meddiff.core.errors import MeddiffError
+    from meddiff.diffusion.generate import generate
+    from meddiff.evaluation.duplicates import find_duplicates
+    from meddiff.evaluation.evaluate import Evaluation, evaluate
+    from meddiff.evaluation.image_sets import read_image_set
+    from meddiff.extractors.pretrained import load_extractor
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Evaluation",
+    "MeddiffError",
+    "evaluate",
+    "find_duplicates",
+    "generate",
+    "load_extractor",
+    "metrics",
+    "read_image_set",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Evaluation": "meddiff.evaluation.evaluate",
+        "MeddiffError": "meddiff.core.errors",
+        "evaluate": "meddiff.evaluation.evaluate",
+        "find_duplicates": "meddiff.evaluation.duplicates",
+        "generate": "meddiff.diffusion.generate",
+        "load_extractor": "meddiff.extractors.pretrained",
+        "metrics": "meddiff.metrics",
+        "read_image_set": "meddiff.evaluation.image_sets",
+    },
+)

@@ -135,7 +135,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.evaluation.evaluate import evaluate
     from meddiff.evaluation.image_sets import read_image_set
     from meddiff.evaluation.text import as_text
-    from meddiff.extractors.pretrained import find_extractor
+    from meddiff.extractors.pretrained import load_extractor
 
     if rest:
         raise MeddiffError(f"evaluate does not know {' '.join(rest)}: see meddiff evaluate --help")
@@ -151,7 +151,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> int:
     extractors: dict[str, Extractor] = {}
     for name in options.extractor or ["inception"]:
         if name != "none":
-            extractor = find_extractor(name)
+            extractor = load_extractor(name)
             extractors[name if extractor.name in extractors else extractor.name] = extractor
     size = _size(options.size, extractors)
     windows: dict[str, tuple[float, float]] = {}

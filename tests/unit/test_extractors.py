@@ -23,7 +23,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.data.loading import balanced, stack
 from meddiff.data.registry import address_of, read_registry
 from meddiff.extractors.classification import predictions
-from meddiff.extractors.extractor import Extractor, build_network, load_extractor
+from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.pretrained import pretrained_weights
 from meddiff.extractors.radimagenet import RadImageNet
@@ -244,7 +244,7 @@ def test_a_saved_extractor_comes_back(images, tmp_path):
     path = tmp_path / "u.safetensors"
     about = {"extractor": "unet", "channels": [4, 8], "size": 32}
     save_checkpoint(path, network.state_dict(), about)
-    extractor = load_extractor(path)
+    extractor = read_extractor(path)
     with torch.no_grad():
         expected = network.features(UNet.transform(torch.from_numpy(images))).numpy()
     assert np.array_equal(extractor.features(images), expected)
@@ -544,7 +544,7 @@ def test_without_published_weights_random_ones_are_always_the_same(
     (first, metadata), (second, _) = (pretrained_weights(name, "auto", mirrors) for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     save_checkpoint(tmp_path / "x.safetensors", first, metadata)
-    extractor = load_extractor(tmp_path / "x.safetensors")
+    extractor = read_extractor(tmp_path / "x.safetensors")
     assert "random weights" in extractor.weights
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     assert np.ptp(extractor.features(images), axis=0).max() > 0
@@ -577,7 +577,7 @@ def test_inception_is_torch_fidelitys(inception_weights, size, tmp_path):
     expected = reference(torch.from_numpy(images).permute(0, 3, 1, 2))
     about = {"extractor": "inception", "weights": "random"}
     save_checkpoint(tmp_path / "i.safetensors", inception_weights, about)
-    extractor = load_extractor(tmp_path / "i.safetensors")
+    extractor = read_extractor(tmp_path / "i.safetensors")
     extractor.network.block = 4
     features = extractor.features(images)
     assert features.shape == (3, 2048) and features.std() > 0
@@ -730,6 +730,6 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
 def test_what_is_no_extractor_is_told(tmp_path):
     save_checkpoint(tmp_path / "x.safetensors", {"w": torch.zeros(1)}, {"weights": "some"})
     with pytest.raises(MeddiffError, match="holds no extractor"):
-        load_extractor(tmp_path / "x.safetensors")
+        read_extractor(tmp_path / "x.safetensors")
     with pytest.raises(MeddiffError, match="there is no extractor vgg: name one of unet, "):
         module_of("vgg")

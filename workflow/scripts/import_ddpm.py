@@ -17,6 +17,5 @@ with job(snakemake):
     weights = import_ddpm(snakemake.input[0], DiffusionSettings.model_validate(settings), channels)
     write_csv(pd.DataFrame(columns=COLUMNS), files.history)
     save_array(np.empty((0, 0, size, size, channels), np.uint8), files.previews)
-    save_checkpoint(
-        files.checkpoint, weights, {"settings": settings, "size": size, "channels": channels}
-    )
+    about = {"class": snakemake.wildcards.cls, "settings": settings}
+    save_checkpoint(files.checkpoint, weights, {**about, "size": size, "channels": channels})

@@ -9,12 +9,12 @@ from meddiff.core.tables import write_metrics, write_table
 from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.evaluation.section_5_1 import section_5_1
-from meddiff.extractors.extractor import load_extractor
+from meddiff.extractors.extractor import read_extractor
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
-    extractor = load_extractor(files.weights)
+    extractor = read_extractor(files.weights)
     synthetic = load_images(files.synthetic)
     augmentation = resolve_augmentation(
         DiffusionSettings.model_validate(params.settings).augmentation

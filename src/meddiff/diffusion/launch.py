@@ -138,7 +138,12 @@ def run_worker(job: DdpmJob) -> None:
     if runtime.rank == 0:
         write_csv(trained.history, job.history)
         save_array(trained.previews, job.previews)
-        about = {"settings": job.settings, "size": images.shape[1], "channels": images.shape[-1]}
+        about = {
+            "class": job.name,
+            "settings": job.settings,
+            "size": images.shape[1],
+            "channels": images.shape[-1],
+        }
         save_checkpoint(job.checkpoint, trained.weights, about)
 
 

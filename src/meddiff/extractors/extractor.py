@@ -117,7 +117,7 @@ class Extractor:
         return found.numpy()
 
 
-def load_extractor(path: str | Path) -> Extractor:
+def read_extractor(path: str | Path) -> Extractor:
     """Return an extractor; its checkpoint's note says which, and what it is built from.
 
     Raises:

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, hub, nn
 
 from meddiff.core.errors import MeddiffError
-from meddiff.extractors.extractor import Extractor, build_network, load_extractor
+from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.registry import PUBLISHED, module_of
 from meddiff.extractors.settings import WeightsPolicy
@@ -51,7 +51,7 @@ def pretrained_weights(
     return weights, metadata
 
 
-def find_extractor(name: str) -> Extractor:
+def load_extractor(name: str) -> Extractor:
     """Return an extractor by its published name, or by the path of a checkpoint.
 
     Raises:
@@ -73,7 +73,7 @@ def find_extractor(name: str) -> Extractor:
             f"{name} is neither a published extractor ({', '.join(PUBLISHED)}) nor a file such as "
             "models/skinlesnet.safetensors"
         )
-    return load_extractor(name)
+    return read_extractor(name)
 
 
 def _build(
