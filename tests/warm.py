@@ -47,8 +47,6 @@ PRELOADED = ("torch", "torchvision", "monai.networks.nets", "pandas", "scipy.sta
              "sklearn.metrics", "skimage.metrics", "matplotlib.pyplot", "cv2", "simplejpeg",
              "snakemake.cli", "snakemake.api", "snakemake.report", "dvc.cli.parser", "dvc.repo",
              "dvc_data.index", "dvc_s3", "s3fs")  # fmt: skip
-OURS = ("audit", "cas", "data", "diffusion", "extractors", "figures", "metrics", "provenance",
-        "sharing")  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -93,8 +91,7 @@ def _import_everything() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(meddiff.__path__, "meddiff."):
-        if module.name.split(".")[1] in OURS:
-            importlib.import_module(module.name)
+        importlib.import_module(module.name)
 
 
 def _answer(connection: socket.socket, folder: Path) -> None:

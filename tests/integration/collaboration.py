@@ -1,21 +1,56 @@
 """A project as collaborators have it: clones of one repository, one DVC remote."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from conftest import ROOT, SMOKE, planned
+from meddiff.workflow.preflight import FOLDERS
 from meddiff.workflow.sharing.dag import open_plan
+from meddiff.workflow.sharing.plan import Step
 
-OUTPUTS = ("data", "models", "predictions", "features", "metrics", "cas", "results", ".snakemake")
+OUTPUTS = tuple(name for name in FOLDERS if name != "logs")
 TABLE = "results/table_5_2.csv"
+
+
+STEPS = """
+import json
+from meddiff.workflow.sharing.dag import open_plan
+with open_plan([]) as plan:
+    print(json.dumps([[s.rule, s.inputs, s.outputs, s.params, s.planned] for s in plan.steps]))
+"""
+
+
+def edited_outputs(before: Sequence[Step], after: Sequence[Step]) -> set[str]:
+    """Return the outputs of jobs whose parameters or inputs an edit changed."""
+    known = {path: (step.inputs, step.params) for step in before for path in step.outputs}
+    return {
+        path
+        for step in after
+        for path in step.outputs
+        if known.get(path) != (step.inputs, step.params)
+    }
+
+
+def downstream(steps: Sequence[Step], outputs: set[str]) -> set[str]:
+    """Return the outputs that are made from some outputs, and those themselves."""
+    found = set(outputs)
+    for step in steps:
+        if found & {*step.inputs, *step.outputs}:
+            found |= set(step.outputs)
+    return found
+
+
+def planned_outputs(steps: Sequence[Step]) -> set[str]:
+    return {path for step in steps if step.planned for path in step.outputs}
 
 
 def merge(base: dict, overlay: Mapping) -> dict:
@@ -57,13 +92,25 @@ class Clone:
         assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout[-3000:]
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
 
+    def steps(self) -> tuple[Step, ...]:
+        """Return all jobs behind the default target, each after those that it depends on."""
+        if "PYTHONPATH" not in self.env:
+            with contextlib.chdir(self.root), open_plan([]) as plan:
+                return plan.steps
+        return tuple(
+            Step(rule, tuple(inputs), tuple(outputs), params, planned)
+            for rule, inputs, outputs, params, planned in json.loads(
+                self.run("python", "-c", STEPS).stdout.splitlines()[-1]
+            )
+        )
+
     def planned(self, *arguments: str | Path) -> dict[str, int]:
         """Return the jobs that Snakemake plans, by rule."""
         with contextlib.chdir(self.root), open_plan(list(map(str, arguments))) as plan:
             return dict(Counter(step.rule for step in plan.steps if step.planned))
 
     def dry_run(self, *arguments: str | Path) -> dict[str, int]:
-        """Return the same as the command tells it."""
+        """Return the same as Snakemake's command prints it."""
         return planned(self.snakemake(*arguments, "--dry-run").stdout)
 
     @property
@@ -95,7 +142,7 @@ class Clone:
         """Return the outputs of the workflow that are here."""
         return {
             path.relative_to(self.root).as_posix()
-            for name in OUTPUTS[:-1]
+            for name in OUTPUTS
             for path in (self.root / name).rglob("*")
             if path.is_file() and path.name != "README.md"
         }
@@ -120,7 +167,7 @@ def new_project(
     _signed(project, "alice")
     project.configure(SMOKE.read_text())
     project.commit("Start")
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, ".snakemake"):
         shutil.copytree(finished_run / name, root / name, dirs_exist_ok=True)
     return project
 
