@@ -29,7 +29,7 @@ env: .venv/.ready
 demo: env
 	$(BIN)/snakemake --cores 1 $(TABLE)
 	@echo
-	@$(BIN)/python -m meddiff.reporting.show $(TABLE)
+	@$(BIN)/meddiff show $(TABLE)
 	@echo
 	@echo "The table: $(TABLE)"
 	@echo "What each cell was made from: $(BIN)/meddiff verify $(TABLE)"

@@ -237,7 +237,8 @@ CODE = {
         ["metrics/similarity/*", "results/matrices/*ssim.csv"],
     ),
     "the sampler's module": (
-        "src/meddiff/diffusion/sampling.py", *LINE, ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png"],
+        "src/meddiff/diffusion/sampling.py", *LINE,
+        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png"],
     ),
     "a rule's parameter": (
         "workflow/rules/metrics.smk", "per_class=True,", "per_class=True, more=1,",

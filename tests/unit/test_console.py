@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from meddiff import cli
+from meddiff.cli.main import COMMANDS, main
 from meddiff.core.console import run_command, say
 from meddiff.core.errors import MeddiffError
-from meddiff.reporting import show
 from plain_user import plain_user
 
 
@@ -69,18 +68,18 @@ def test_a_file_of_somebody_else_is_one_line(tmp_path, capsys):
     table.write_text("a\n1\n")
     table.chmod(0)
     with plain_user():
-        assert run_command(lambda: show._show_all([str(table)])) == 1
+        assert main(["show", str(table)]) == 1
     err = capsys.readouterr().err
     assert str(table) in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["share", "restore", "verify", "evaluate"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_goes_through_it(command, monkeypatch, capsys):
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, f"_{command}", interrupted)
-    assert cli.main([command, *(["a", "b"] if command == "evaluate" else [])]) == 130
+    monkeypatch.setattr(COMMANDS[command], "run", interrupted)
+    assert main([command, *(["a", "b"] if command in ("evaluate", "show") else [])]) == 130
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -95,9 +94,9 @@ def test_a_pipe_that_closes_early_is_no_error_of_a_real_process():
 
 def test_ctrl_c_in_a_real_process_is_one_line(tmp_path):
     waiting = (
-        "import sys, time\nfrom meddiff import cli\n"
+        "import sys, time\nfrom meddiff.cli import main, verify\n"
         "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
-        "cli._verify = wait\nsys.exit(cli.main(['verify']))"
+        "verify.run = wait\nsys.exit(main(['verify']))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", waiting],

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from conftest import ROOT
 from meddiff.extractors.registry import PUBLISHED, TRAINED
+from meddiff.workflow.provenance import environment
 from meddiff.workflow.provenance import fingerprint as module
+from meddiff.workflow.provenance.environment import source_digest
 from meddiff.workflow.provenance.syntax import IGNORED_FIELDS, canonical_code
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -662,14 +664,15 @@ def test_a_module_is_excluded_by_the_very_line():
             assert lines in ([], ["AFFECTS_RESULTS = False"]), path
 
 
-def test_the_source_digest_follows_every_file(package, tmp_path):
+def test_the_source_digest_follows_every_file(package, tmp_path, monkeypatch):
     root, _ = package
+    monkeypatch.setattr(environment, "PACKAGE", root)
     rule = tmp_path / "workflow/rules/a.smk"
     rule.parent.mkdir(parents=True)
     rule.write_text("rule a:")
-    digests = {module.source_digest(tmp_path)}
+    digests = {source_digest(tmp_path)}
     rule.write_text("rule b:")
-    digests.add(module.source_digest(tmp_path))
+    digests.add(source_digest(tmp_path))
     edit(root / "lazy.py", "z = y", "z = -y")
-    digests.add(module.source_digest(tmp_path))
+    digests.add(source_digest(tmp_path))
     assert len(digests) == 3

@@ -1,14 +1,9 @@
-"""Print a table as a person reads it: `python -m meddiff.reporting.show results/table_5_2.csv`."""
+"""A table as a person reads it (`meddiff show results/table_5_2.csv`)."""
 
-import sys
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from meddiff.core.console import run_command, say
-from meddiff.core.errors import MeddiffError
 from meddiff.core.tables import read_csv
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
@@ -83,17 +78,3 @@ def _score(value: float, low: float, high: float) -> str:
 
 def _first(column: "pd.Series[str]") -> str:
     return next((value for value in column.dropna() if value), "no")
-
-
-def _show_all(names: Sequence[str]) -> int:
-    if not names:
-        raise MeddiffError("name a table, one of results/*.csv")
-    for name in names:
-        if Path(name).suffix != ".csv" or not Path(name).is_file():
-            raise MeddiffError(f"there is no table {name}: name one of results/*.csv")
-        say(show(Path(name)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(partial(_show_all, sys.argv[1:])))

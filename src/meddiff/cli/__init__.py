@@ -1,0 +1,3 @@
+"""The command `meddiff`."""
+
+from meddiff.cli.main import main as main

@@ -1,0 +1,137 @@
+"""`meddiff evaluate`."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meddiff.core.console import printable, say
+from meddiff.core.errors import MeddiffError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from meddiff.extractors.extractor import Extractor
+
+HELP = "score synthetic images against real ones"
+DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
+against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("real", type=Path, help="folder, zip, tar or .npy of real images")
+    parser.add_argument("synthetic", type=Path, help="the same of synthetic ones")
+    parser.add_argument("--unseen", type=Path, metavar="IMAGES",
+                         help="real images that the generator has not learnt from, where it has "
+                              "from REAL: tells copies")  # fmt: skip
+    parser.add_argument("--extractor", action="append", metavar="NAME|FILE",
+                         help="inception (the default), radimagenet, dinov2, clip, or a checkpoint "
+                              "such as models/skinlesnet.safetensors; may be repeated; none for "
+                              "SSIM alone")  # fmt: skip
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="side that files are reduced to (what the extractor's file asks for, else 64); 32 or "
+        "more for MS-SSIM",
+    )
+    parser.add_argument("--crop", type=int, help="side of the centre crop in px; else the largest")
+    parser.add_argument("--pairs", type=int, default=500,
+                         help="images of each set whose pairs SSIM takes (500)")  # fmt: skip
+    parser.add_argument("--n-resamples", type=int, default=200,
+                         help="half-samples behind each interval (200)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(options: argparse.Namespace, rest: list[str]) -> int:
+    """Score the images and print the scores."""
+    from meddiff.core.devices import choose_device
+    from meddiff.evaluation.evaluate import evaluate
+    from meddiff.evaluation.image_sets import read_image_set
+    from meddiff.evaluation.text import as_text
+
+    paths = _check(options)
+    device = choose_device(options.device)
+    extractors = _load_extractors(options.extractor or ["inception"])
+    size = _size(options.size, extractors)
+    windows: dict[str, tuple[float, float]] = {}
+    sets = {
+        name: read_image_set(path, crop=options.crop, size=size, windows=windows)
+        for name, path in paths.items()
+    }
+    evaluation = evaluate(
+        **sets,
+        extractors=extractors,
+        ssim_images=options.pairs,
+        n_resamples=options.n_resamples,
+        seed=options.seed,
+        device=device,
+    )
+    about = _describe(paths, sets, options.seed, extractors)
+    if options.json:
+        say(json.dumps(about | evaluation.to_dict(), indent=1))
+    else:
+        say(as_text(about, evaluation))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> dict[str, Path]:
+    """Check the arguments; return the paths of the image sets by name."""
+    paths = {"real": options.real, "synthetic": options.synthetic, "unseen": options.unseen}
+    paths = {name: path for name, path in paths.items() if path is not None}
+    if missing := [str(path) for path in paths.values() if not path.exists()]:
+        raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
+    for name, least in {"size": 2, "crop": 1, "pairs": 4, "n_resamples": 4, "seed": 0}.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
+    return paths
+
+
+def _load_extractors(names: Sequence[str]) -> dict[str, "Extractor"]:
+    """Load extractors by name; two of one name keep what they were called by."""
+    from meddiff.extractors.pretrained import load_extractor
+
+    extractors: dict[str, Extractor] = {}
+    for name in names:
+        if name != "none":
+            extractor = load_extractor(name)
+            extractors[name if extractor.name in extractors else extractor.name] = extractor
+    return extractors
+
+
+def _describe(
+    paths: Mapping[str, Path],
+    sets: Mapping[str, "np.ndarray"],
+    seed: int,
+    extractors: Mapping[str, "Extractor"],
+) -> dict[str, Any]:
+    """Describe what the scores are of."""
+    return {
+        "sets": {
+            name: {"path": printable(str(paths[name]), "utf-8"), "n_images": len(images)}
+            for name, images in sets.items()
+        },
+        "pixels": list(sets["real"].shape[1:]),
+        "seed": seed,
+        "extractors": {name: {"weights": e.weights, "digest": e.digest}
+                       for name, e in extractors.items()},
+    }  # fmt: skip
+
+
+def _size(requested: int | None, extractors: Mapping[str, "Extractor"]) -> int:
+    """Return the side of images in px: as requested, or as an extractor needs it."""
+    sizes = {each.size: name for name, each in extractors.items() if each.size is not None}
+    for size, name in sizes.items():
+        if requested not in (None, size):
+            raise MeddiffError(f"{name} takes images of {size} px only: give --size {size}")
+    if len(sizes) > 1:
+        listed = ", ".join(f"{name} {size} px" for size, name in sizes.items())
+        raise MeddiffError(
+            f"extractors take images of different sizes ({listed}): name one per run"
+        )
+    return requested or next(iter(sizes), 64)
