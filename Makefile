@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
 
-.PHONY: demo env test test-all lint format config lock help
+.PHONY: demo study env test test-all lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
+	@echo "make study   every table of the study at its own scale (GPU, Kaggle account), side by side"
 	@echo "make test    run the tests that take minutes"
 	@echo "make test-all  run those and the slow ones: whole runs, kills, S3, several processes"
 	@echo "make env     make the environment in .venv from requirements.txt"
@@ -35,6 +36,12 @@ demo: env
 	@echo "What each cell was made from: $(BIN)/meddiff verify $(TABLE)"
 	@$(BIN)/snakemake --cores 1 results/figures/image_sets.png --quiet all
 	@echo "Real and synthetic images: results/figures/image_sets.png"
+
+study: env
+	$(BIN)/snakemake --profile profiles/thesis-hand
+	$(BIN)/snakemake --profile profiles/thesis
+	$(BIN)/snakemake --profile profiles/thesis results/comparison.csv
+	@echo "Every table beside the published values: runs/thesis/results/comparison.csv"
 
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -2,7 +2,7 @@
 
     python benchmarks/study_cost.py
 
-The passes follow from config/thesis.yaml and the study's numbers of images. The work of each is
+The passes follow from config/thesis*.yaml and the study's numbers of images. The work of each is
 counted on the very nets: floating-point operations of convolutions and matrix products by torch's
 FlopCounterMode (a multiplication with its addition counts as two), and operators, each of which a
 GPU has to be told to start. A pass takes the longer of two: its work by the maker's peak rate times
@@ -12,7 +12,7 @@ for this table; this machine's rate is measured.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -120,16 +120,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    values: dict[str, Any] = {}
-    for path in ("config/config.yaml", "config/thesis.yaml"):
-        update_config(values, yaml.safe_load(Path(path).read_text()))
-    config = load_config(values)
-    here = rate_here(config.diffusion, config.data.size, options.repeats)
+    configs = [configured("thesis"), configured("hand", "thesis-hand")]
+    here = rate_here(configs[0].diffusion, configs[0].data.size, options.repeats)
     rates = {f"this CPU, {options.threads} threads, fp32": (here, 0.0)}
     rates |= {
         name: (peak * 1e12 * options.utilisation, options.launch) for name, peak in PEAKS.items()
     }
-    as_written, at_once = costs(config, at_once=False), costs(config, at_once=True)
+    as_written, at_once = costs(configs, at_once=False), costs(configs, at_once=True)
     print("| DDPM | passes of its training | GFLOP, operators of one | PFLOP in all |")
     print("|---|---|---|---|")
     for name, kinds in as_written.items():
@@ -147,7 +144,15 @@ def main() -> None:
         print(f"| {name} | {cells} |")
 
 
-def costs(config: Config, *, at_once: bool) -> dict[str, list[Pass]]:
+def configured(*overlays: str) -> Config:
+    """Merge files of config/ as Snakemake does."""
+    values: dict[str, Any] = {}
+    for name in ("config", *overlays):
+        update_config(values, yaml.safe_load(Path(f"config/{name}.yaml").read_text()))
+    return load_config(values)
+
+
+def costs(configs: Sequence[Config], *, at_once: bool) -> dict[str, list[Pass]]:
     """Return the passes of each DDPM, with whole batches in one if `at_once`."""
 
     def settled(settings: DiffusionSettings) -> DiffusionSettings:
@@ -156,15 +161,19 @@ def costs(config: Config, *, at_once: bool) -> dict[str, list[Pass]]:
         batch = settings.batch_size * settings.gradient_accumulation
         return settings.model_copy(update={"batch_size": batch, "gradient_accumulation": 1})
 
-    size, hand = config.data.size, config.hand
-    work = {
-        name: passes(settled(config.diffusion.for_class(name)), config.sampling, images, size, 3)
-        for name, images in IMAGES.items()
-        if name != "hand"
+    return {
+        name: list(
+            passes(
+                settled(config.diffusion.for_class(name)),
+                config.sampling,
+                IMAGES[name],
+                config.data.size,
+                1 if config.data.is_grey else 3,
+            )
+        )
+        for config in configs
+        for name in config.data.classes
     }
-    side = config.data.hand.size
-    work["hand"] = passes(settled(hand.diffusion), hand.sampling, IMAGES["hand"], side, 1)
-    return {name: list(kinds) for name, kinds in work.items()}
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ class TestStudyScale:
         assert done.returncode == 0, done.stdout[-3000:]
         for rule in ("download_kaggle", "train_ddpm", "sample", "table_5_2"):
             assert rule in done.stdout
-        assert "draw_lesions" not in done.stdout
+        assert "draw_dermoscopy" not in done.stdout
 
     def test_a_run_without_credentials_stops_before_any_work(self, plan, tmp_path):
         directory = tmp_path / "thesis"

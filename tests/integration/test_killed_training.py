@@ -14,9 +14,9 @@ from meddiff.core.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-TARGET = "models/ddpm/hand.safetensors"
-STATE = "models/ddpm/hand.state.safetensors"
-LONGER = "hand: {diffusion: {steps: 150}}\ncompute: {checkpoint_minutes: 0}\n"
+TARGET = "models/ddpm/benign.safetensors"
+STATE = "models/ddpm/benign.state.safetensors"
+LONGER = "diffusion: {steps: 150}\ncompute: {checkpoint_minutes: 0}\n"
 
 
 def start(directory: Path, overlay: Path) -> subprocess.Popen:
@@ -47,10 +47,10 @@ def test_a_killed_run_goes_on(tmp_path: Path, snakemake) -> None:
     configs = [SMOKE, overlay]
     snakemake(killed, TARGET, "--unlock", configs=configs)
     snakemake(killed, TARGET, configs=configs)
-    log = (killed / "logs/train_ddpm/hand.log").read_text()
+    log = (killed / "logs/train_ddpm/benign.log").read_text()
     assert f"goes on after step {done}" in log
     assert not list((killed / "models/ddpm").glob("*state*"))
     snakemake(whole, TARGET, configs=configs)
-    for name in ("hand.safetensors", "hand_history.csv", "hand_previews.npy"):
+    for name in ("benign.safetensors", "benign_history.csv", "benign_previews.npy"):
         first, second = (folder / "models/ddpm" / name for folder in (killed, whole))
         assert first.read_bytes() == second.read_bytes(), name

@@ -17,8 +17,8 @@ from meddiff.data.registry import by_version, published
 from meddiff.data.sources import (
     read_challenge,
     read_challenge_images,
+    read_editions,
     read_kaggle,
-    read_lesions,
     read_official_duplicates,
 )
 
@@ -204,7 +204,7 @@ class TestPhantom:
 
     def test_readers_give_back_the_plan(self, drawn) -> None:
         plan, paths = drawn
-        table, _ = read_lesions(paths, kaggle=True, policy="melanoma")
+        table, _ = read_editions(paths, "melanoma", kaggle=True)
         plan = plan.assign(id=plan["edition"] + "/" + plan["isic_id"]).set_index("id")
         table = table.set_index("id")
         assert sorted(table.index) == sorted(plan.index)
@@ -223,7 +223,7 @@ class TestPhantom:
 
     def test_the_official_list_names_near_duplicates(self, drawn) -> None:
         plan, paths = drawn
-        _, pairs = read_lesions(paths, kaggle=True, policy="melanoma")
+        _, pairs = read_editions(paths, "melanoma", kaggle=True)
         near = plan[(plan["edition"] == "2020") & (plan["kind"] == "near")]
         known = set(zip(near["duplicate_of"], near["isic_id"], strict=True))
         assert 0 < len(pairs) < len(near)

@@ -18,8 +18,13 @@ from snakemake.utils import update_config
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Section
+from meddiff.data.catalogue import SOURCES, SourceName
+from meddiff.data.registry import read_registry
+from meddiff.data.sources import READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
+
+SPLITS = ("train", "validation", "test")
 
 
 def merged(*overlays: str) -> Config:
@@ -82,13 +87,16 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
             r"ms_ssim\.kernel_size 5 does not fit images of 32 px: at most 2",
         ),
         ({"data": {"classes": ["a", "b"]}}, r"source phantom has benign and malignant"),
+        ({"data": {"source": "mednist"}}, r"source mednist has hand images.*data\.classes"),
+        ({"data": {"undersample": "none"}}, r"data\.undersample; .*did you mean undersample\?"),
+        ({"metrics": {"reference": []}}, r"metrics\.reference"),
+        ({"metrics": {"ssim_on": ["all", "all"]}}, r"metrics\.ssim_on .*'all', 'all'"),
         ({"diffusion": {"network": {"head_channels": 48}}}, r"no multiples of head_channels"),
         ({"split": {"test": 0}}, r"split\.test = 0: .*greater than 0"),
         ({"cas": {"arms": []}}, r"cas\.arms"),
         ({"cas": {"arms": ["real", "real"]}}, r"arms repeat"),
         ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps is 1000"),
-        ({"hand": {"diffusion": {"preview": {"steps": 1001}}}}, r"hand\.diffusion\.preview\.steps"),
-        ({"data": {"classes": ["hand", "malignant"]}}, r"hand is the name of section 5\.1's DDPM"),
+        ({"diffusion": {"preview": {"steps": 1001}}}, r"diffusion\.preview\.steps"),
         ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
         ({"data": {"classes": ["clip", "malignant"]}}, r"clip is the name of an extractor"),
         ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
@@ -217,11 +225,43 @@ def test_a_name_with_and_without_quotes_is_no_two_names():
         folder(folder={"labels": {0: "benign", "0": "malignant"}})
 
 
-def test_overrides_by_class_are_for_lesions_alone():
-    """Section 5.1 has one DDPM, which none of them would reach."""
-    with pytest.raises(MeddiffError, match=r"unknown key hand\.diffusion\.classes"):
-        load_config({"hand": {"diffusion": {"classes": {"hand": {"epochs": 3}}}}})
-    assert "classes" not in Config().hand.diffusion.model_dump()
+HANDS = {"data": {"source": "phantom_hand", "classes": ["hand"]}}
+
+
+def test_a_run_of_one_class_has_no_classifiers_and_none_without_masks_a_unet():
+    assert load_config({}).trained_extractors == ["unet", "skinlesnet", "resnet50"]
+    assert load_config(HANDS).trained_extractors == []
+    assert folder().trained_extractors == ["skinlesnet", "resnet50"]
+    assert folder(folder={"masks": "m"}).trained_extractors == ["unet", "skinlesnet", "resnet50"]
+
+
+@pytest.mark.parametrize(("source", "own", "grey"), [
+    ("phantom", None, False), ("phantom", True, True), ("phantom_hand", None, True),
+    ("phantom_hand", False, False),
+])  # fmt: skip
+def test_images_are_grey_as_their_source_or_as_set(source, own, grey):
+    values = HANDS["data"] if source == "phantom_hand" else {}
+    assert load_config({"data": {**values, "grey": own}}).data.is_grey is grey
+
+
+@pytest.mark.parametrize(("changes", "ddpm", "reference", "unseen"), [
+    ({}, ["train"], ["test"], "validation"),
+    ({"protocol": "as_published"}, [*SPLITS], [*SPLITS], None),
+    ({"protocol": "as_published", "diffusion": {"train_on": ["train"]},
+      "metrics": {"reference": ["validation"]}}, ["train"], ["validation"], "test"),
+    ({"metrics": {"reference": ["validation", "test"]}}, ["train"], ["validation", "test"], None),
+])  # fmt: skip
+def test_real_images_are_learnt_from_compared_with_or_unseen(changes, ddpm, reference, unseen):
+    config = load_config(changes)
+    assert (config.ddpm_sets, config.reference_sets) == (ddpm, reference)
+    assert config.unseen_set == unseen
+
+
+def test_every_source_is_declared_once_and_read():
+    assert set(SOURCES) == set(get_args(SourceName)) == {*READERS, "folder"}
+    assert {SOURCES[name].archives for name in READERS} <= {
+        entry.source for entry in read_registry().values()
+    }
 
 
 def words_of(path: Path) -> Iterator[str]:
@@ -236,6 +276,15 @@ def words_of(path: Path) -> Iterator[str]:
             yield node.value
         elif isinstance(node, ast.arg | ast.keyword):
             yield node.arg or ""
+
+
+def words_of_properties(path: Path) -> Iterator[str]:
+    """Names that properties of a class read."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and any(
+            isinstance(d, ast.Name) and d.id == "property" for d in node.decorator_list
+        ):
+            yield from (part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute))
 
 
 def sections(model: type[Section]) -> Iterator[type[Section]]:
@@ -253,6 +302,7 @@ def test_something_reads_every_setting():
              *(ROOT / "workflow").rglob("*.smk")]  # fmt: skip
     own = {"settings.py", "config.py", "config_files.py"}
     read = {word for path in files if path.name not in own for word in words_of(path)}
+    read |= {word for path in files if path.name in own for word in words_of_properties(path)}
     for section in set(sections(Config)):
         assert set(section.model_fields) <= read, section
     assert "sorce" not in read
@@ -260,8 +310,6 @@ def test_something_reads_every_setting():
 
 STUDY = {
     "data.size": 64,
-    "data.hand.crop": 45,
-    "data.hand.size": 32,
     "undersample.counts": {"benign": 6834},
     "diffusion.batch_size": 4,
     "diffusion.gradient_accumulation": 8,
@@ -298,6 +346,38 @@ def test_thesis_overlay_holds_the_study(key):
     assert value == STUDY[key]
 
 
+HAND = {
+    "data.source": "mednist",
+    "data.crop": 45,
+    "data.size": 32,
+    "data.is_grey": True,
+    "ddpm_sets": ["train"],
+    "reference_sets": ["validation"],
+    "diffusion.augmentation": "hand",
+    "diffusion.augment_once": True,
+    "diffusion.epochs": 70,
+    "diffusion.steps": None,
+    "diffusion.batch_size": 32,
+    "diffusion.network.channels": [128, 256, 256],
+    "diffusion.schedule.pixel_range": [0, 1],
+    "diffusion.lr_end": 2e-4,
+    "sampling.images": 100,
+    "sampling.steps": 1000,
+    "extractors.published": ["radimagenet"],
+    "metrics.ssim_on": ["all", "black_background"],
+    "metrics.ssim.kernel_size": 2,
+    "metrics.augment_real": True,
+}
+
+
+@pytest.mark.parametrize("key", HAND)
+def test_thesis_hand_holds_section_5_1(key):
+    value = merged("config.yaml", "hand.yaml", "thesis-hand.yaml")
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == HAND[key]
+
+
 def test_thesis_trains_each_class_as_long_as_the_study():
     diffusion = merged("config.yaml", "thesis.yaml").diffusion
     assert diffusion.for_class("malignant").epochs == 200
@@ -312,7 +392,7 @@ def test_an_override_leaves_other_classes_alone():
 
 
 def test_profiles_name_files_that_exist():
-    for profile in ("thesis", "thesis-leak-free"):
+    for profile in ("thesis", "thesis-leak-free", "hand", "thesis-hand"):
         said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
         assert all((ROOT / name).is_file() for name in np.atleast_1d(said["configfile"]))
         assert said["directory"] == f"runs/{profile}"

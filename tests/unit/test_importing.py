@@ -83,13 +83,12 @@ def test_the_studys_checkpoint(studys: torch.nn.Module, tmp_path: Path, wrapped)
     assert_same_net(import_ddpm(tmp_path / "old.pt", SETTINGS, 3), studys)
 
 
-@pytest.mark.parametrize(("section", "size", "channels"), [("diffusion", 64, 3), ("hand", 32, 1)])
-def test_the_studys_own_nets(tmp_path: Path, section: str, size: int, channels: int) -> None:
-    """As config/thesis.yaml describes them, those of its library give the same outputs."""
+@pytest.mark.parametrize(("name", "size", "channels"), [("thesis", 64, 3), ("thesis-hand", 32, 1)])
+def test_the_studys_own_nets(tmp_path: Path, name: str, size: int, channels: int) -> None:
+    """As its configuration describes them, those of its library give the same outputs."""
     from generative.networks.nets import DiffusionModelUNet
 
-    values = yaml.safe_load((ROOT / "config/thesis.yaml").read_text())
-    values = values["hand"]["diffusion"] if section == "hand" else values["diffusion"]
+    values = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())["diffusion"]
     settings = DiffusionSettings.model_validate({"network": values["network"]})
     network = settings.network
     theirs = DiffusionModelUNet(
@@ -120,6 +119,8 @@ def test_an_import_needs_what_weights_do_not_tell() -> None:
     with pytest.raises(ValidationError, match="checkpoint needs network and schedule"):
         ClassSettings.model_validate({"checkpoint": "old.pt", "network": NETWORK})
     told = {"checkpoint": "old.pt", "network": NETWORK, "schedule": {"prediction": "epsilon"}}
+    with pytest.raises(ValidationError, match="epochs beside checkpoint"):
+        ClassSettings.model_validate({**told, "epochs": 3})
     settings = DiffusionSettings.model_validate({"classes": {"a": told}})
     assert settings.for_class("a").network.channels == NETWORK["channels"]
     assert settings.for_class("a").schedule.prediction == "epsilon"

@@ -103,8 +103,10 @@ READER = """
 from meddiff.data.sources.tables import record_table
 
 
-def read_atlas(files, policy):
-    return record_table(id=["a"], edition="1", image=["a"], archive=files["images"], member=["a"])
+def read_atlas(versions, policy):
+    files = versions["1"]
+    table = record_table(id=["a"], edition="1", image=["a"], archive=files["images"], member=["a"])
+    return table, None
 """
 
 
@@ -172,20 +174,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         similarity.write_text(text)
     # A data set.
     (package / "data/sources/atlas.py").write_text(READER)
-    settings = package / "data/settings.py"
-    text = settings.read_text()
-    assert 'source: Literal["phantom",' in text
-    settings.write_text(
-        text.replace('source: Literal["phantom",', 'source: Literal["atlas", "phantom",')
-    )
-    script = root / "workflow/scripts/index_lesions.py"
-    insert(script, "from meddiff.core.files", "from meddiff.data.sources.atlas import read_atlas\n")
+    catalogue = package / "data/catalogue.py"
+    insert(catalogue, '"folder"]', '"atlas", ')
     insert(
-        script,
-        "    else:\n        files = by_version",
-        '    elif params.source == "atlas":\n'
-        '        records = read_atlas(by_version(snakemake.input.images)["1"], params.policy)\n',
+        catalogue,
+        '    "mednist": ',
+        '    "atlas": ImageSource("atlas", ("benign", "malignant"), isic2016=True),\n',
     )
+    published = package / "data/sources/published.py"
+    insert(
+        published,
+        "from meddiff.data.sources.challenge",
+        "from meddiff.data.sources.atlas import read_atlas\n",
+    )
+    insert(published, '    "mednist": ', '    "atlas": read_atlas,\n')
     (root / "lesions").mkdir()
     (root / "lesions.csv").write_text("id,label\n")
     return root
@@ -337,5 +339,5 @@ def test_a_data_set_is_fetched_and_indexed(plans):
     files = ["data/raw/published/atlas/images.zip", "data/raw/published/atlas/labels.csv"]
     assert all(plan[path][0] == "download" for path in files)
     rule, params, inputs = plan["data/images/index.csv"]
-    assert rule == "index_lesions" and params["source"] == "atlas" and sorted(inputs) == files
+    assert rule == "index" and params["source"] == "atlas" and sorted(inputs) == files
     assert not any("kaggle" in path for path in plan)

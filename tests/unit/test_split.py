@@ -318,16 +318,16 @@ class TestRequireImages:
         ]
         return pd.DataFrame(rows).astype({"label": "string", "split": "string"})
 
-    def told(self, table: pd.DataFrame, fractions=FRACTIONS, shares: str = "split") -> str:
+    def told(self, table: pd.DataFrame) -> str:
         with pytest.raises(MeddiffError) as caught:
-            require_images(table, ["a", "b"], fractions, shares)
+            require_images(table, ["a", "b"], FRACTIONS)
         assert len(str(caught.value).splitlines()) == 1
         return str(caught.value)
 
     def test_enough(self) -> None:
-        require_images(self.table(a=[LEAST] * 3, b=[9, 3, 2]), ["a", "b"], FRACTIONS, "split")
-        hand = {"train": 0.9, "validation": 0.1, "test": 0.0}
-        require_images(self.table(a=[9, 2, 0]), ["a"], hand, "data.hand")
+        require_images(self.table(a=[LEAST] * 3, b=[9, 3, 2]), ["a", "b"], FRACTIONS)
+        two = {"train": 0.9, "validation": 0.1, "test": 0.0}
+        require_images(self.table(a=[9, 2, 0]), ["a"], two)
 
     @pytest.mark.parametrize(
         ("counts", "remedies"),
@@ -356,11 +356,6 @@ class TestRequireImages:
         told = self.told(self.table(a=[9, 9, 9]))
         assert "data.classes" in told and told.count("b") > 0 and "split." not in told
 
-    def test_the_section_of_the_shares_is_named(self) -> None:
-        hand = {"train": 0.9, "validation": 0.1, "test": 0.0}
-        told = self.told(self.table(a=[9, 9, 0], b=[9, 1, 0]), hand, "data.hand")
-        assert "data.hand.validation" in told and "data.hand.test" not in told
-
     @settings(deadline=None, max_examples=50)
     @given(
         st.lists(st.integers(2, 30), min_size=2, max_size=2),
@@ -376,7 +371,7 @@ class TestRequireImages:
         try:
             table["split"] = divide(table, fractions=FRACTIONS, seed=seed)
             table = undersample(table, seed, counts)
-            require_images(table, ["a", "b"], FRACTIONS, "split")
+            require_images(table, ["a", "b"], FRACTIONS)
         except MeddiffError as error:
             assert "class" in str(error)
             return

@@ -46,7 +46,7 @@ rule audit_leakage:
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
         seed=cfg.seed,
-        official=SOURCE != "folder",
+        official=SOURCE.isic2016,
         stamp=DATA_STAMP,
     script:
         "../scripts/audit_leakage.py"
@@ -56,7 +56,7 @@ rule audit_encoding:
     """Predict random labels, and the real ones, from how the files were encoded."""
     input:
         split="data/images/split.csv",
-        raw=lesion_archives(),
+        raw=image_archives(),
     output:
         audited("encoding"),
     threads: cfg.compute.threads
@@ -73,7 +73,7 @@ rule near_duplicates_figure:
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
-        raw=lesion_archives(),
+        raw=image_archives(),
     output:
         shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
     params:

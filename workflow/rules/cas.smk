@@ -3,12 +3,12 @@
 CAS_RUNS = expand("cas/{classifier}.csv", classifier=[*cfg.cas.classifiers, HOG_SVM])
 # Real images with the tables of their rows, and the synthetic images, of every class.
 CAS_IMAGES = {
-    "real": lesions(["train"], CLASSES),
+    "real": image_sets(["train"], CLASSES),
     "real_rows": rows_of("train"),
-    "synthetic": lesions(["synthetic"], CLASSES),
-    "test": lesions(["test"], CLASSES),
+    "synthetic": image_sets(["synthetic"], CLASSES),
+    "test": image_sets(["test"], CLASSES),
     "test_rows": rows_of("test"),
-    "validation": lesions(["validation"], CLASSES),
+    "validation": image_sets(["validation"], CLASSES),
     "validation_rows": rows_of("validation"),
 }
 CAS = "Training on synthetic images"
@@ -68,12 +68,12 @@ use rule table_5_3 as cas_hog_svm with:
 
 use rule sample as more_samples with:
     output:
-        "data/{dataset}/more/{cls}.npy",
+        "data/images/more/{cls}.npy",
     wildcard_constraints:
-        dataset="images",
+        cls=one_of(CLASSES),
     params:
         settings=lambda wildcards: {
-            **sampling_settings(wildcards),
+            **sampler_settings(),
             "images": cfg.cas.dose.max_synthetic_per_class,
         },
         first=cfg.sampling.images,
@@ -85,7 +85,7 @@ rule cas_doses:
     input:
         **CAS_IMAGES,
         more=(
-            lesions(["more"], CLASSES) if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images else []
+            image_sets(["more"], CLASSES) if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images else []
         ),
     output:
         "cas/doses.csv",
@@ -141,7 +141,7 @@ rule verdict:
         doses="results/dose_response.csv",
         test_rows=rows_of("test"),
         learnt_rows=rows_of(*dict.fromkeys(["train", *DDPM_SETS])),
-        copies=[] if STUDY else "results/memorisation.csv",
+        copies=[] if "test" in DDPM_SETS else "results/memorisation.csv",
     output:
         text="results/verdict.md",
         page=shown(

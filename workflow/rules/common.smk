@@ -11,7 +11,6 @@ from meddiff.cas.registry import ALWAYS as HOG_SVM, KINDS
 from meddiff.workflow.config import load_config, take_rebuild
 from meddiff.data.registry import published, read_registry
 from meddiff.core.errors import MeddiffError
-from meddiff.extractors import registry
 from meddiff.core.files import sha256_file
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
@@ -55,8 +54,6 @@ except MeddiffError as error:
 CLASSES = cfg.data.classes
 # Settings of `cas` that change no training: how often, what else there is, how results are judged.
 JUDGED = {"classifiers", "n_repeats", "specificity", "non_inferiority_margin"}
-# The class of section 5.1; no lesion may be called so.
-HAND = "hand"
 DDPM_FIGURES = ["curves", "previews", "denoising"]
 # DDPMs trained elsewhere, by class.
 IMPORTED = {
@@ -65,23 +62,21 @@ IMPORTED = {
     if override.checkpoint
 }
 SPLITS = ["train", "validation", "test"]
-SOURCE = cfg.data.source
-# Whether the ISIC challenge's tables tell of the images.
-OF_CHALLENGE = SOURCE in ("phantom", "kaggle", "isic")
-HAS_MASKS = SOURCE != "folder" or cfg.data.folder.masks is not None
-CLASSIFIERS = [name for name in registry.TRAINED if name != "unet"]
+SOURCE = cfg.source
+TRAINED = cfg.trained_extractors
+CLASSIFIERS = [name for name in TRAINED if name != "unet"]
+HAS_MASKS = "unet" in TRAINED
 # Nets that come with weights.
 PUBLISHED = cfg.extractors.published
-TRAINED = (["unet"] if HAS_MASKS else []) + CLASSIFIERS
 EXTRACTORS = TRAINED + PUBLISHED
 
-ORIGIN = "phantom" if SOURCE == "phantom" else "published"
-EDITIONS = list(cfg.data.phantom.editions if SOURCE == "phantom" else cfg.data.editions)
-FOLDER = cfg.data.folder
-# The study trained its DDPMs on all images and compared with them; leak_free keeps the test images out.
+ORIGIN = "phantom" if SOURCE.drawn else "published"
+EDITIONS = list(cfg.data.phantom.editions if SOURCE.drawn else cfg.data.editions)
+FOLDER = cfg.data.folder if cfg.data.source == "folder" else None
+# The study trained its DDPMs on all images and compared with them; leak_free keeps test images out.
 STUDY = cfg.protocol == "as_published"
-DDPM_SETS = SPLITS if STUDY else ["train"]
-REFERENCE_SETS = SPLITS if STUDY else ["test"]
+DDPM_SETS = cfg.ddpm_sets
+REFERENCE_SETS = cfg.reference_sets
 
 GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = {
@@ -94,12 +89,14 @@ STAMP = {
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 # What the study printed, and our tables of the same cells.
 PRINTED = [row.model_dump() for row in read_published(ROOT / "config/published.yaml")]
-COMPARED = ["table_5_1", "table_5_2", "table_5_3", "cas_hog_svm"] + (
-    [] if SOURCE == "folder" else ["section_5_1"]
+COMPARED = (
+    ["table_5_1", "table_5_2", "table_5_3", "cas_hog_svm"] if CLASSIFIERS else ["table_5_2"]
 )
-NO_MASKS = {
-    "unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"
-}
+NO_MASKS = (
+    {"unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"}
+    if FOLDER and not HAS_MASKS
+    else {}
+)
 
 
 def one_of(names):
@@ -108,21 +105,16 @@ def one_of(names):
 
 
 wildcard_constraints:
-    dataset="images|segmentation|hand",
     file="|".join(map(re.escape, read_registry())),
     set="train|validation|test|synthetic|noise",
     split="train|validation|test",
-    extractor="|".join(["unet", *CLASSIFIERS, *PUBLISHED]),
-    net=one_of(["resnet50", *registry.PUBLISHED]),
+    extractor=one_of(EXTRACTORS),
+    net=one_of(["resnet50", *PUBLISHED]),
     similarity=one_of(PAIRS),
     edition=r"\w+",
     shard=r"\d+",
     images="synthetic|real",
     cls=r"[A-Za-z0-9_-]+",
-
-
-# Jobs that the images of a class are spread over.
-SHARDS = {"images": cfg.sampling.shards, "hand": cfg.hand.sampling.shards}
 
 
 def code(script):
@@ -146,8 +138,8 @@ def extractor_checkpoint(wildcards):
     return f"{folder}/{wildcards.extractor}.safetensors"
 
 
-def lesions(sets, cls="{cls}"):
-    """Image sets of one class."""
+def image_sets(sets, cls="{cls}"):
+    """Image sets of one class, or of several."""
     return expand("data/images/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
 
 
@@ -159,6 +151,16 @@ def rows_of(*sets):
 def raw(files, origin=ORIGIN):
     """Where files of the registry lie, by role."""
     return {role: f"data/raw/{origin}/{file}" for role, file in files.items()}
+
+
+def image_archives():
+    """Archives that the images are read from; a folder's files are watched as a parameter."""
+    return [
+        path
+        for version in (EDITIONS if SOURCE.challenge else [None])
+        for role, path in raw(published(SOURCE.archives, version)).items()
+        if role == "images" or not SOURCE.challenge
+    ]
 
 
 def kaggle_archives(origin=ORIGIN):
@@ -181,29 +183,12 @@ def isic2016_archives(origin=ORIGIN):
     return raw(published("isic", "2016"), origin)
 
 
-def mednist_archive(origin=ORIGIN):
-    """The MedNIST archive."""
-    return raw(published("mednist"), origin)["images"]
-
-
-def lesion_archives(wildcards=None):
-    """Archives that the lesion images are read from; a folder's files are watched as a parameter."""
-    if SOURCE == "isic":
-        return [raw(published("isic", edition))["images"] for edition in EDITIONS]
-    return kaggle_archives() if OF_CHALLENGE else list(raw(published(SOURCE)).values())
-
-
-def raw_images(wildcards):
-    """Raw files behind a dataset's images."""
-    return mednist_archive() if wildcards.dataset == "hand" else lesion_archives()
-
-
 def folder_params():
     """How to read the user's folder, and digests of what is in it, wherever it lies.
 
     Where the folder itself is not here, the record's digests stand for it.
     """
-    if SOURCE != "folder":
+    if FOLDER is None:
         return {}
     recorded = recorded_params("data/images/index.csv").get("folder") or {}
     try:
@@ -216,15 +201,9 @@ def folder_params():
     return {**FOLDER.model_dump(exclude={"name", *contents}), "contents": contents}
 
 
-def preprocessing(wildcards):
-    """Crop, size and colour of a dataset."""
-    section = cfg.data.hand if wildcards.dataset == "hand" else cfg.data
-    return {
-        "crop": section.crop,
-        "size": section.size,
-        "grey": wildcards.dataset == "hand",
-        "decoding": cfg.data.decoding,
-    }
+def preprocessing():
+    """Crop, size, colour and decoding of the images."""
+    return cfg.data.model_dump(include={"crop", "size", "decoding"}) | {"grey": cfg.data.is_grey}
 
 
 def split_fractions(held_out):
@@ -233,64 +212,14 @@ def split_fractions(held_out):
     return {"train": 1 - sum(shares.values()), **shares}
 
 
-def fractions(wildcards):
-    """Share of each split."""
-    hand = cfg.data.hand
-    if wildcards.dataset == "hand":
-        shares = {"validation": hand.validation, "test": hand.test}
-        return {"train": 1 - sum(shares.values()), **shares}
-    return split_fractions(cfg.split)
+def compared(sets):
+    """Image sets that features are computed of: real ones may be changed as training images are."""
+    return [f"augmented-{name}" if cfg.metrics.augment_real and name in SPLITS else name for name in sets]
 
 
-def data_sets(wildcards):
-    """Image sets of one class; the study has no test set of hand radiographs."""
-    splits = SPLITS[:2] if wildcards.dataset == "hand" else SPLITS
-    return expand("data/{{dataset}}/{split}/{{cls}}.npy", split=splits)
-
-
-def ddpm_images(wildcards):
-    """What a DDPM learns from: images of its class; section 5.1 has one of hand radiographs."""
-    if wildcards.cls == HAND:
-        return ["data/hand/train/hand.npy"]
-    return lesions(DDPM_SETS, wildcards.cls)
-
-
-def ddpm_validation(wildcards):
-    """Images of a DDPM's validation loss; under `as_published` it has learnt from them, too."""
-    if wildcards.cls == HAND:
-        return ["data/hand/validation/hand.npy"]
-    return lesions(["validation"], wildcards.cls)
-
-
-def ddpm_settings(wildcards):
-    """Settings of the DDPM of one class."""
-    if wildcards.cls == HAND:
-        return cfg.hand.diffusion
-    return cfg.diffusion.for_class(wildcards.cls)
-
-
-def sampling_settings(wildcards):
-    """How many images of a class are drawn, and how; the number of shards is a matter of inputs."""
-    sampling = cfg.hand.sampling if wildcards.cls == HAND else cfg.sampling
-    return sampling.model_dump(exclude={"shards"})
-
-
-def sampler_settings(wildcards):
+def sampler_settings():
     """How images of a class are drawn, however many."""
-    settings = sampling_settings(wildcards)
-    return {key: settings[key] for key in settings if key != "images"}
-
-
-def synthetic(wildcards):
-    """Synthetic images of one class."""
-    dataset = "hand" if wildcards.cls == HAND else "images"
-    return f"data/{dataset}/synthetic/{wildcards.cls}.npy"
-
-
-def sample_shards(wildcards):
-    """Shards of a class's synthetic images."""
-    pattern = f"data/{wildcards.dataset}/shards/{wildcards.cls}/{{shard}}.npy"
-    return expand(pattern, shard=range(SHARDS[wildcards.dataset]))
+    return cfg.sampling.model_dump(exclude={"images", "shards"})
 
 
 def cas_settings(wildcards):
@@ -333,13 +262,35 @@ def other_tables():
     ]
 
 
-def hand_outputs():
-    """The table and the figures of section 5.1."""
+def final_outputs():
+    """Every table and figure; those of classifiers where there are two classes to tell apart."""
     return [
-        "results/section_5_1.csv",
-        "results/figures/data/hand-hand.png",
-        "results/samples/hand.png",
-        *expand("results/figures/ddpm/hand_{figure}.png", figure=DDPM_FIGURES),
+        "results/table_5_2.csv",
+        *(classifier_outputs() if CLASSIFIERS else []),
+        *expand("results/samples/{cls}.png", cls=CLASSES),
+        "results/sample_checks.csv",
+        # Without images that no DDPM has learnt from there is nothing to compare copies with.
+        *([] if "test" in DDPM_SETS else ["results/memorisation.csv"]),
+        "results/figures/image_sets.png",
+        *expand("results/figures/ddpm/{cls}_{figure}.png", cls=CLASSES, figure=DDPM_FIGURES),
+        *expand("results/figures/extractors/{name}_curves.png", name=TRAINED),
+        *expand("results/matrices/{measure}.{kind}", measure=MEASURES, kind=["csv", "png"]),
+        *expand("results/figures/data/images-{cls}.png", cls=CLASSES),
+        *(segmentation_figures() if HAS_MASKS else []),
+        *expand("results/audit/{name}.csv", name=AUDITED),
+        "results/audit/near_duplicates.png",
+    ]
+
+
+def classifier_outputs():
+    """Tables and figures of extractors and classifiers trained on two classes or more."""
+    return [
+        "results/table_5_1.csv",
+        "results/table_5_3.csv",
+        "results/cas_hog_svm.csv",
+        "results/dose_response.csv",
+        "results/figures/cas/arms.png",
+        "results/verdict.md",
     ]
 
 
@@ -348,36 +299,6 @@ def segmentation_figures():
     return [
         "results/figures/data/segmentation.png",
         "results/figures/extractors/segmentation.png",
-    ]
-
-
-def final_outputs():
-    """Every table and figure."""
-    return [
-        *expand("results/table_{n}.csv", n=["5_1", "5_2", "5_3"]),
-        "results/cas_hog_svm.csv",
-        "results/dose_response.csv",
-        "results/figures/cas/arms.png",
-        "results/verdict.md",
-        *expand("results/samples/{cls}.png", cls=CLASSES),
-        "results/sample_checks.csv",
-        # The study's DDPMs have learnt from every image: none is left to compare with.
-        *([] if STUDY else ["results/memorisation.csv"]),
-        "results/figures/image_sets.png",
-        *expand(
-            "results/figures/ddpm/{cls}_{figure}.png",
-            cls=CLASSES,
-            figure=DDPM_FIGURES,
-        ),
-        *expand("results/figures/extractors/{name}_curves.png", name=TRAINED),
-        *expand(
-            "results/matrices/{measure}.{kind}", measure=MEASURES, kind=["csv", "png"]
-        ),
-        *expand("results/figures/data/images-{cls}.png", cls=CLASSES),
-        *([] if SOURCE == "folder" else hand_outputs()),
-        *(segmentation_figures() if HAS_MASKS else []),
-        *expand("results/audit/{name}.csv", name=AUDITED),
-        "results/audit/near_duplicates.png",
     ]
 
 

@@ -1,46 +1,37 @@
 # Index -> duplicates and groups -> split -> image sets.
 
 
-rule index_lesions:
-    """List every lesion image with label, patient and digests, and find duplicates."""
+rule index:
+    """List every image with label, patient and digests, and find duplicates."""
     input:
-        images=lesion_archives(),
-        tables=challenge_tables() if OF_CHALLENGE else [],
+        images=image_archives(),
+        tables=challenge_tables() if SOURCE.challenge else [],
     output:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
     threads: cfg.compute.threads
     params:
-        source=SOURCE,
-        policy=None if SOURCE == "folder" else cfg.data.label_policy,
+        source=cfg.data.source,
+        policy=cfg.data.label_policy if SOURCE.challenge else None,
+        grey=cfg.data.is_grey,
         folder=folder_params(),
         classes=CLASSES,
     script:
-        "../scripts/index_lesions.py"
-
-
-rule index_hand:
-    """List the hand radiographs of section 5.1."""
-    input:
-        mednist_archive(),
-    output:
-        "data/hand/index.csv",
-    script:
-        "../scripts/index_hand.py"
+        "../scripts/index.py"
 
 
 rule index_segmentation:
     """List the images with masks that the U-Net learns from, official training and test apart."""
     input:
-        archives=[] if SOURCE == "folder" else list(isic2016_archives().values()),
-        split="data/images/split.csv" if SOURCE == "folder" or not STUDY else [],
+        archives=list(isic2016_archives().values()) if SOURCE.isic2016 else [],
+        split="data/images/split.csv" if not (SOURCE.isic2016 and STUDY) else [],
     output:
         "data/segmentation/index.csv",
-    # What lacks masks is told before anything is trained.
+    # What lacks masks ends the run before anything is trained.
     priority: 1
     threads: cfg.compute.threads
     params:
-        from_split=SOURCE == "folder",
+        from_split=not SOURCE.isic2016,
     script:
         "../scripts/index_segmentation.py"
 
@@ -48,19 +39,16 @@ rule index_segmentation:
 rule split:
     """Divide images into training, validation and test sets, and undersample the larger classes."""
     input:
-        "data/{dataset}/index.csv",
+        "data/images/index.csv",
     output:
-        "data/{dataset}/split.csv",
-    # Too few images of a class are told before anything is trained.
+        "data/images/split.csv",
+    # Too few images of a class end the run before anything is trained.
     priority: 1
     params:
-        # Hand radiographs have no patients; the study split them at random.
-        protocol=lambda wildcards: (
-            "as_published" if wildcards.dataset == HAND else cfg.protocol
-        ),
-        fractions=fractions,
-        counts=lambda wildcards: {} if wildcards.dataset == HAND else cfg.kept,
-        classes=lambda wildcards: [HAND] if wildcards.dataset == HAND else CLASSES,
+        protocol=cfg.protocol,
+        fractions=split_fractions(cfg.split),
+        counts=cfg.kept,
+        classes=CLASSES,
         seed=cfg.seed,
     script:
         "../scripts/split.py"
@@ -69,27 +57,36 @@ rule split:
 rule image_set:
     """Crop, resize and pack the images of one class and split."""
     input:
-        split="data/{dataset}/split.csv",
-        raw=raw_images,
+        split="data/images/split.csv",
+        raw=image_archives(),
     output:
-        array="data/{dataset}/{split}/{cls}.npy",
-        table="data/{dataset}/{split}/{cls}.csv",
+        array="data/images/{split}/{cls}.npy",
+        table="data/images/{split}/{cls}.csv",
     threads: cfg.compute.threads
     params:
-        preprocessing=preprocessing,
+        preprocessing=preprocessing(),
     script:
         "../scripts/image_set.py"
+
+
+rule augmented_set:
+    """Change real images at random as those that a DDPM learns from."""
+    input:
+        "data/images/{split}/{cls}.npy",
+    output:
+        "data/images/augmented-{split}/{cls}.npy",
+    params:
+        augmentation=cfg.diffusion.model_dump(include={"augmentation"}),
+        seed=cfg.seed,
+    script:
+        "../scripts/augmented_set.py"
 
 
 rule segmentation_set:
     """Crop, resize and pack images with their masks, aligned."""
     input:
         index="data/segmentation/index.csv",
-        raw=(
-            lesion_archives()
-            if SOURCE == "folder"
-            else list(isic2016_archives().values())
-        ),
+        raw=list(isic2016_archives().values()) if SOURCE.isic2016 else image_archives(),
     output:
         images="data/segmentation/{split}/images.npy",
         masks="data/segmentation/{split}/masks.npy",
@@ -101,6 +98,3 @@ rule segmentation_set:
         preprocessing=cfg.data.model_dump(include={"crop", "size", "decoding"}),
     script:
         "../scripts/segmentation_set.py"
-
-
-ruleorder: segmentation_set > image_set

@@ -2,12 +2,15 @@
 
 # Where the resumable state of a job lies: beside its output, as <output>.state.safetensors.
 
+# Several jobs draw the images of a class.
+SHARDED = cfg.sampling.shards > 1
+
 
 rule train_ddpm:
     """Train the DDPM of one class; keep the weights to sample from and the loss of every epoch."""
     input:
-        images=ddpm_images,
-        validation=ddpm_validation,
+        images=image_sets(DDPM_SETS),
+        validation=image_sets(["validation"]),
     output:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",
@@ -16,7 +19,7 @@ rule train_ddpm:
         "logs/train_ddpm/{cls}.log",
         speed="logs/train_ddpm/{cls}_speed.csv",
     wildcard_constraints:
-        cls=one_of({*CLASSES, HAND} - set(IMPORTED)),
+        cls=one_of(set(CLASSES) - set(IMPORTED)),
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
         mem_mb=8000,
@@ -24,7 +27,7 @@ rule train_ddpm:
         gpu=GPU * cfg.compute.processes,
         nodes=cfg.compute.nodes,
     params:
-        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(),
+        settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
         seed=cfg.seed,
     script:
         "../scripts/train_ddpm.py"
@@ -41,11 +44,11 @@ rule import_ddpm:
     wildcard_constraints:
         cls=one_of(IMPORTED),
     params:
-        settings=lambda wildcards: ddpm_settings(wildcards).model_dump(
+        settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(
             include={"network", "schedule"}
         ),
         size=cfg.data.size,
-        channels=3,
+        channels=1 if cfg.data.is_grey else 3,
     script:
         "../scripts/import_ddpm.py"
 
@@ -55,15 +58,15 @@ rule sample:
     input:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
-        "data/{dataset}/synthetic/{cls}.npy",
+        "data/images/synthetic/{cls}.npy",
     wildcard_constraints:
-        dataset=one_of(name for name in SHARDS if SHARDS[name] == 1),
+        cls=one_of([] if SHARDED else CLASSES),
     threads: cfg.compute.threads
     resources:
         runtime="1d",
         gpu=GPU,
     params:
-        settings=sampling_settings,
+        settings=cfg.sampling.model_dump(exclude={"shards"}),
         seed=cfg.seed,
     script:
         "../scripts/sample.py"
@@ -71,25 +74,24 @@ rule sample:
 
 use rule sample as sample_shard with:
     output:
-        "data/{dataset}/shards/{cls}/{shard}.npy",
+        "data/images/shards/{cls}/{shard}.npy",
     wildcard_constraints:
-        dataset=one_of(SHARDS),
+        cls=one_of(CLASSES),
     params:
-        settings=lambda wildcards: {
-            **sampling_settings(wildcards),
-            "shards": SHARDS[wildcards.dataset],
-        },
+        settings=cfg.sampling.model_dump(),
         seed=cfg.seed,
 
 
 rule gather_samples:
     """Put the shards of one class's synthetic images together."""
     input:
-        sample_shards,
+        expand(
+            "data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)
+        ),
     output:
-        "data/{dataset}/synthetic/{cls}.npy",
+        "data/images/synthetic/{cls}.npy",
     wildcard_constraints:
-        dataset=one_of(name for name in SHARDS if SHARDS[name] > 1),
+        cls=one_of(CLASSES if SHARDED else []),
     script:
         "../scripts/gather_samples.py"
 
@@ -97,8 +99,8 @@ rule gather_samples:
 rule check_samples:
     """Count black, flat and colour-shifted samples."""
     input:
-        samples=lesions(["synthetic"], CLASSES),
-        training=lesions(DDPM_SETS, CLASSES),
+        samples=image_sets(["synthetic"], CLASSES),
+        training=image_sets(DDPM_SETS, CLASSES),
     output:
         report(
             "results/sample_checks.csv",

@@ -10,12 +10,7 @@ rule pretrained_weights:
     # Before anything is trained.
     priority: 1
     params:
-        # Those of section 5.1 are no published extractor of the configuration.
-        policy=lambda wildcards: (
-            cfg.extractors.weights_policy(wildcards.net)
-            if wildcards.net in ("resnet50", *PUBLISHED)
-            else "auto"
-        ),
+        policy=lambda wildcards: cfg.extractors.weights_policy(wildcards.net),
         code=lambda wildcards: extractor_code("pretrained_weights.py", wildcards.net),
     script:
         "../scripts/pretrained_weights.py"
@@ -51,9 +46,9 @@ rule train_classifier:
             if hasattr(extractor_settings(wildcards), "weights")
             else []
         ),
-        train=lesions(["train"], CLASSES),
-        validation=lesions(["validation"], CLASSES),
-        test=lesions(["test"], CLASSES),
+        train=image_sets(["train"], CLASSES),
+        validation=image_sets(["validation"], CLASSES),
+        test=image_sets(["test"], CLASSES),
     output:
         checkpoint="models/{extractor}.safetensors",
         history="models/{extractor}_history.csv",
@@ -78,7 +73,7 @@ rule features:
     """Compute the features of every class of an image set, once for all metrics."""
     input:
         checkpoint=extractor_checkpoint,
-        images=lesions(["{set}"], CLASSES),
+        images=lambda wildcards: image_sets(compared([wildcards.set]), CLASSES),
     output:
         expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
     threads: cfg.compute.threads
@@ -101,7 +96,7 @@ rule table_5_1:
         classes=CLASSES,
         names=CLASSIFIERS,
         n_resamples=cfg.metrics.n_resamples,
-        notes={} if HAS_MASKS else NO_MASKS,
+        notes=NO_MASKS,
         stamp=STAMP,
     script:
         "../scripts/table_5_1.py"

@@ -4,8 +4,8 @@
 rule image_sets_figure:
     """Show real and synthetic images of every class side by side."""
     input:
-        real=lesions(["train"], CLASSES),
-        synthetic=lesions(["synthetic"], CLASSES),
+        real=image_sets(["train"], CLASSES),
+        synthetic=image_sets(["synthetic"], CLASSES),
     output:
         report(
             "results/figures/image_sets.png",
@@ -63,12 +63,12 @@ rule segmentation_examples:
 rule data_figure:
     """Show the images of a class as published and in every image set (Figures 5.1, 5.2, 5.7-5.10)."""
     input:
-        split="data/{dataset}/split.csv",
-        raw=raw_images,
-        sets=data_sets,
+        split="data/images/split.csv",
+        raw=image_archives(),
+        sets=image_sets(SPLITS),
     output:
         report(
-            "results/figures/data/{dataset}-{cls}.png",
+            "results/figures/data/images-{cls}.png",
             caption="../report/data.rst",
             category="Images",
             labels={"class": "{cls}", "figure": "real images"},
@@ -112,7 +112,7 @@ rule ddpm_figure:
             labels={"class": "{cls}", "figure": "images over the training"},
         ),
     params:
-        every=lambda wildcards: ddpm_settings(wildcards).validation_every,
+        every=cfg.diffusion.validation_every,
     script:
         "../scripts/ddpm_figure.py"
 
@@ -132,7 +132,7 @@ rule denoising_figure:
     resources:
         gpu=GPU,
     params:
-        settings=sampler_settings,
+        settings=sampler_settings(),
         seed=cfg.seed,
     script:
         "../scripts/denoising_figure.py"
@@ -141,7 +141,7 @@ rule denoising_figure:
 rule samples_figure:
     """Show the first synthetic images of one class."""
     input:
-        synthetic,
+        "data/images/synthetic/{cls}.npy",
     output:
         report(
             "results/samples/{cls}.png",

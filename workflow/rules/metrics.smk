@@ -1,7 +1,7 @@
 # Image sets compared: FID and KID of features, SSIM and MS-SSIM of pairs; Table 5.2, matrices.
 
-# Beside synthetic images and noise, real images that no net has learnt from.
-SCORED = ["synthetic", "noise"] + ([] if STUDY else ["validation"])
+# Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
+SCORED = ["synthetic", "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
 MATRIX_SETS = ["train", "test", "synthetic", "noise"]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 
@@ -9,7 +9,7 @@ MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 rule noise:
     """Draw noise with each class's channel means and variances: the ceiling of every FID."""
     input:
-        lesions(REFERENCE_SETS, CLASSES),
+        image_sets(compared(REFERENCE_SETS), CLASSES),
     output:
         expand("data/images/noise/{cls}.npy", cls=CLASSES),
     params:
@@ -43,7 +43,7 @@ rule distances:
 rule similarity:
     """Compute SSIM and MS-SSIM over all pairs of one class's synthetic or real images."""
     input:
-        lambda wildcards: lesions(
+        lambda wildcards: image_sets(
             ["synthetic"] if wildcards.images == "synthetic" else DDPM_SETS
         ),
     output:
@@ -51,7 +51,7 @@ rule similarity:
     resources:
         runtime=240,
     params:
-        settings=cfg.metrics.model_dump(),
+        settings=cfg.metrics.model_dump(exclude={"reference", "augment_real"}),
         seed=cfg.seed,
     script:
         "../scripts/similarity.py"
@@ -77,7 +77,7 @@ rule table_5_2:
         record="results/table_5_2.json",
     params:
         reference="+".join(REFERENCE_SETS),
-        notes={} if HAS_MASKS else NO_MASKS,
+        notes=NO_MASKS,
         stamp=STAMP,
     script:
         "../scripts/table_5_2.py"
@@ -112,7 +112,7 @@ rule distance_matrix:
 rule similarity_matrix:
     """Mean SSIM or MS-SSIM between every two image sets and classes, and within each."""
     input:
-        lesions(MATRIX_SETS, CLASSES),
+        image_sets(MATRIX_SETS, CLASSES),
     output:
         report(
             "results/matrices/{similarity}.csv",
@@ -152,9 +152,9 @@ rule matrix_figures:
 rule memorisation:
     """Compare synthetic images' nearest training images with those of held-out real images."""
     input:
-        training=lesions(DDPM_SETS, CLASSES),
-        synthetic=lesions(["synthetic"], CLASSES),
-        unseen=lesions(["test"], CLASSES),
+        training=image_sets(DDPM_SETS, CLASSES),
+        synthetic=image_sets(["synthetic"], CLASSES),
+        unseen=image_sets(["test"], CLASSES),
     output:
         table=report(
             "results/memorisation.csv",

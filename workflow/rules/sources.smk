@@ -4,7 +4,7 @@
 # They retry by themselves, from where they stopped; Snakemake would start a refused file anew.
 
 
-rule draw_lesions:
+rule draw_dermoscopy:
     """Draw phantom lesions as Kaggle delivers the study's editions, and the ISIC challenge's tables."""
     output:
         kaggle_archives("phantom"),
@@ -16,7 +16,7 @@ rule draw_lesions:
         ),
         seed=cfg.seed,
     script:
-        "../scripts/draw_lesions.py"
+        "../scripts/draw_dermoscopy.py"
 
 
 rule draw_isic2016:
@@ -36,7 +36,7 @@ rule draw_isic2016:
 rule draw_mednist:
     """Draw phantom hand radiographs and write them as MedNIST is published."""
     output:
-        mednist_archive("phantom"),
+        raw(published("mednist"), "phantom")["images"],
     params:
         hands=cfg.data.phantom.hands,
         seed=cfg.seed,

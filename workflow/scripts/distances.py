@@ -10,13 +10,11 @@ from meddiff.extractors.registry import METRICS_OF
 from meddiff.metrics.frechet import warn_if_few
 from meddiff.workflow.jobs import job
 
-NAMES = {"synthetic": "synthetic", "noise": "noise", "validation": "real"}
-
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     sets = {Path(path).parent.name for path in files.scored}
     scored = {
-        NAMES[name]: load_by_class(
+        name if name in ("synthetic", "noise") else "real": load_by_class(
             [p for p in files.scored if Path(p).parent.name == name], params.classes
         )
         for name in sorted(sets)

@@ -16,6 +16,5 @@ with job(snakemake):
     divide = {"leak_free": split_leak_free, "as_published": split_as_published}[params.protocol]
     index["split"] = divide(index, fractions=params.fractions, seed=params.seed)
     table = undersample(index, params.seed, params.counts)
-    shares = "data.hand" if snakemake.wildcards.dataset == "hand" else "split"
-    require_images(table, params.classes, params.fractions, shares)
+    require_images(table, params.classes, params.fractions)
     write_csv(table, snakemake.output[0])

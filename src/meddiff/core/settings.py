@@ -39,6 +39,7 @@ Text = Annotated[str, BeforeValidator(as_text)]
 """Text that may look like a whole number."""
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+SplitName = Literal["train", "validation", "test"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$"), BeforeValidator(as_text)]
 

@@ -21,12 +21,23 @@ Stamp = Mapping[str, Any]
 OVER_CLASSES = "mean"
 """Stands for the class where a number is the mean over classes."""
 FLOAT_FORMAT = "%.6g"
-KEYS = ("extractor", "classifier", "arm", "fraction", "ratio", "class", "image_set", "metric")
+KEYS = (
+    "extractor",
+    "classifier",
+    "arm",
+    "fraction",
+    "ratio",
+    "class",
+    "image_set",
+    "metric",
+    "subset",
+)
 """Columns that say what a row speaks of."""
 TEXT = frozenset(
     # The run, and what a row speaks of.
     ["data", "scale", "protocol", "run", "table", "cell", "column", "extractor", "classifier",
      "arm", "class", "class_a", "class_b", "image_set", "image_set_a", "image_set_b", "metric",
+     "subset",
      # Images and what belongs together.
      "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "other_edition",
      "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",

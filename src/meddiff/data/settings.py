@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from meddiff.core.settings import ClassName, Fraction, Section, Share, Text, as_text
+from meddiff.data.catalogue import SOURCES, SourceName
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
 """Editions of the ISIC challenge whose images the DDPMs learn from."""
@@ -48,7 +49,7 @@ class Phantom(Section):
     segmentation_test: PositiveInt = 60
     """ISIC 2016 test images, each with a mask."""
     hands: PositiveInt = 300
-    """Hand radiographs in the MedNIST layout."""
+    """Hand radiographs in the MedNIST layout, of `phantom_hand`."""
 
 
 class Folder(Section):
@@ -92,25 +93,13 @@ class Folder(Section):
         }
 
 
-class Hand(Section):
-    """Preprocessing of the study's section 5.1 (MedNIST Hand, grey)."""
-
-    crop: PositiveInt | None = 45
-    """Side of the centre crop in px; null takes the largest square."""
-    size: PositiveInt = 32
-    """Side in px after the bilinear resize."""
-    validation: Share = 0.1
-    """Share of the validation set."""
-    test: Fraction = 0.0
-    """Share that is left out; the study took MONAI's `training` section, 80 %."""
-
-
 class Data(Section):
     """Where images come from and how they are prepared."""
 
-    source: Literal["phantom", "kaggle", "isic", "folder"] = "phantom"
+    source: SourceName = "phantom"
     """`phantom` is drawn here, `kaggle` is the study's ISIC images at 224 px, `isic` is the same
-    editions at full resolution from the ISIC archive (35 GB), `folder` is yours."""
+    editions at full resolution from the ISIC archive (35 GB), `mednist` is MedNIST's hand
+    radiographs, `phantom_hand` is such hands drawn here, `folder` is yours."""
     editions: list[Edition] = Field(default=["2018", "2019", "2020"], min_length=1)
     """Editions of `kaggle` and `isic`; the phantom's are those of `phantom.editions`."""
     label_policy: Literal["melanoma", "malignant"] = "melanoma"
@@ -119,8 +108,12 @@ class Data(Section):
     mirrors: dict[str, str] = {}
     """Addresses to use instead: the beginning of a published address (`registry.csv`) and what
     stands in its place. Checksums are the same, so nothing that is here is fetched again."""
-    classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=2)
-    """Class names. The last one is the positive class of precision, recall and F1."""
+    classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=1)
+    """Class names. The last one is the positive class of precision, recall and F1. A run of one
+    class has no classifiers."""
+    grey: bool | None = None
+    """Pack one grey channel (ITU-R 601 luma) instead of RGB; null: as the source is, a folder in
+    RGB."""
     crop: PositiveInt | None = None
     """Side of the centre crop in px; null takes the largest square."""
     size: PositiveInt = 32
@@ -130,10 +123,14 @@ class Data(Section):
     changes a grey level here and there."""
     phantom: Phantom = Phantom()
     folder: Folder = Folder()
-    hand: Hand = Hand()
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether images are packed with one channel."""
+        return SOURCES[self.source].grey if self.grey is None else self.grey
 
     @model_validator(mode="after")
-    def _folder_is_named(self) -> "Data":
+    def _source_is_whole(self) -> "Data":
         if self.source == "folder" and not (self.folder.images and self.folder.table):
             raise ValueError(
                 "source: folder needs data.folder.images (a folder) and data.folder.table (a CSV)"
@@ -150,7 +147,7 @@ class Split(Section):
     validation: Share = 0.1
     """Share of the validation set."""
     test: Share = 0.15
-    """Share of the test set, never seen by a DDPM or a classifier under `leak_free`."""
+    """Share of the test set, no DDPM or classifier of `leak_free` learns from it."""
 
     @model_validator(mode="after")
     def _something_remains(self) -> "Split":

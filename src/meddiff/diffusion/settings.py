@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.core.settings import ClassName, Duration, Fraction, Precision, Section
+from meddiff.core.settings import ClassName, Duration, Fraction, Precision, Section, SplitName
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -136,9 +136,11 @@ class ClassSettings(Section):
     """The forward process of this class's DDPM. Weights do not tell what it was."""
 
     @model_validator(mode="after")
-    def _imports_are_told(self) -> "ClassSettings":
+    def _imports_are_whole(self) -> "ClassSettings":
         if self.checkpoint and not (self.network and self.schedule):
             raise ValueError("checkpoint needs network and schedule: those it was trained with")
+        if self.checkpoint and self.epochs:
+            raise ValueError("epochs beside checkpoint: an imported DDPM is not trained; drop one")
         return self
 
 
@@ -198,11 +200,14 @@ class DiffusionSettings(DdpmSettings):
 
     classes: dict[ClassName, ClassSettings] = {}
     """Overrides for single classes."""
+    train_on: list[SplitName] | None = Field(default=None, min_length=1)
+    """Image sets that the DDPMs learn from; null: by protocol, `leak_free` from the training set,
+    `as_published` from all."""
 
     def for_class(self, name: str) -> "DiffusionSettings":
         """Return the settings of one class's DDPM, overrides applied."""
         override = self.classes.get(name, ClassSettings())
-        values = self.model_dump(exclude={"classes"})
+        values = self.model_dump(exclude={"classes", "train_on"})
         if override.epochs is not None:
             values |= {"epochs": override.epochs, "steps": None}
         for key in ("network", "schedule"):

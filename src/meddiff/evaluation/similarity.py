@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
-from meddiff.metrics.images import places_by_contents
+from meddiff.metrics.images import Subset, places_by_contents
 from meddiff.metrics.intervals import Estimate, without_interval
 from meddiff.metrics.similarity import mean_of_pairs, mean_similarity, too_small
 
@@ -24,6 +24,7 @@ def similarity_rows(
     size: int,
     n_resamples: int,
     seed: int,
+    subset: Subset = "all",
 ) -> pd.DataFrame:
     """Return mean and standard deviation over all pairs of one image set.
 
@@ -36,6 +37,7 @@ def similarity_rows(
         size: their shorter side in px.
         n_resamples: random half-samples behind an interval.
         seed: seed of the run.
+        subset: which images of the set these are; an empty cell stands for all.
     """
     return pd.DataFrame(
         {
@@ -43,6 +45,7 @@ def similarity_rows(
             "image_set": image_set,
             "metric": metric,
             "extractor": "",
+            "subset": "" if subset == "all" else subset,
             **_over_pairs(values, n_resamples, seed),
             **counts(image_set, count, 0),
             "dimension": pd.NA,

@@ -1,6 +1,7 @@
 """What metrics of images ask of their input."""
 
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from meddiff.core.errors import MeddiffError
 
 Images = npt.NDArray[np.uint8]
+Subset = Literal["all", "black_background"]
 SMALLEST_WINDOW = 2
 """Px: one pixel has no variance, and any two images would come out alike."""
 

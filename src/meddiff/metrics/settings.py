@@ -1,9 +1,9 @@
 """Settings of metrics."""
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 
-from meddiff.core.settings import Section
-from meddiff.metrics.images import SMALLEST_WINDOW
+from meddiff.core.settings import Section, SplitName
+from meddiff.metrics.images import SMALLEST_WINDOW, Subset
 
 
 class SsimWindow(Section):
@@ -27,5 +27,21 @@ class Metrics(Section):
 
     ssim: SsimWindow = SsimWindow()
     ms_ssim: MsSsimWindow = MsSsimWindow()
+    ssim_on: list[Subset] = Field(default=["all"], min_length=1)
+    """Images whose pairs SSIM and MS-SSIM are of: `all`, and `black_background` for those that are
+    dark in their upper right corner, as the study did for hand radiographs."""
+    reference: list[SplitName] | None = Field(default=None, min_length=1)
+    """Image sets that distances compare with; null: by protocol, `leak_free` with the test set,
+    `as_published` with all."""
+    augment_real: bool = False
+    """Change real images at random as `diffusion.augmentation` does before distances compare with
+    them, so that like is compared with like, as the study did for hand radiographs."""
     n_resamples: int = Field(default=200, ge=4)
     """Random half-samples of the images behind each 95 % interval."""
+
+    @field_validator("ssim_on", "reference")
+    @classmethod
+    def _differ(cls, names: list[str] | None) -> list[str] | None:
+        if names and len(set(names)) < len(names):
+            raise ValueError(f"repeat: {names}")
+        return names

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from meddiff.metrics.images import SMALLEST_WINDOW, Images
+from meddiff.metrics.images import SMALLEST_WINDOW, Images, Subset
 from meddiff.metrics.intervals import (
     LEAST,
     Estimate,
@@ -31,6 +32,20 @@ SCALES: Mapping[str, int] = {"ssim": 1, "ms_ssim": 5}
 Progress = Callable[[int], None]
 
 
+def has_black_background(images: Images) -> npt.NDArray[np.bool_]:
+    """Return which of uint8 (N,H,W,C) are dark in their upper right corner, bool (N,): the study's
+    section 5.1 tells hand radiographs on black from inverted ones so."""
+    dark: npt.NDArray[np.bool_] = images[:, 0, -1].max(1) <= 127
+    return dark
+
+
+SUBSETS: Mapping[Subset, Callable[[Images], npt.NDArray[np.bool_]]] = {
+    "all": lambda images: np.ones(len(images), bool),
+    "black_background": has_black_background,
+}
+"""Images whose pairs are measured, by name in `metrics.ssim_on`."""
+
+
 def window_of(metric: str, size: int) -> int | None:
     """Return the side of the largest window, 11 px at most, that images allow; None if none does.
 
@@ -53,8 +68,8 @@ def too_small(metric: str, size: int) -> str:
 def pairs_of(
     metric: str, images: Images, window: Mapping[str, Any], *, progress: Progress | None = None
 ) -> np.ndarray:
-    """Return a metric of all pairs of a set (N,H,W,C); none where the images are too small."""
-    if too_small(metric, min(images.shape[1:3])):
+    """Return a metric of all pairs of a set (N,H,W,C); none where they are too small or too few."""
+    if len(images) < 2 or too_small(metric, min(images.shape[1:3])):
         return np.empty(0)
     return PAIRS[metric](images, **window, progress=progress)
 

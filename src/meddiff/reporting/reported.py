@@ -64,7 +64,7 @@ def comparison(
         for column, number in known.values.items():
             cell = {
                 "table": known.table,
-                "cell": ", ".join(known.row.values()),
+                "cell": ", ".join(filter(None, known.row.values())),
                 "column": column,
                 "published": number,
             }
@@ -76,7 +76,7 @@ def comparison(
 def _fits(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
     fits = pd.Series(True, index=table.index)
     for column, wanted in row.items():
-        fits &= table[column].astype(str) == wanted if column in table else False
+        fits &= table[column].fillna("").astype(str) == wanted if column in table else False
     return fits
 
 

@@ -90,10 +90,10 @@ def table_5_2(
         reference: image sets that distances compare with.
         notes: why an extractor has no rows, by name; it gets one with its note and no value.
     """
-    table = pd.concat(parts, ignore_index=True).fillna({"extractor": ""})
+    table = pd.concat(parts, ignore_index=True).fillna({"extractor": "", "subset": ""})
     order = {"synthetic": 0, "real": 1, "noise": 2}
     table = table.sort_values(
-        ["class", "image_set", "metric", "extractor"],
+        ["class", "image_set", "metric", "extractor", "subset"],
         key=lambda column: column.map(order) if column.name == "image_set" else column,
         ignore_index=True,
     )
@@ -114,8 +114,8 @@ def table_5_2(
         for extractor, note in notes.items()
         if extractor not in present
     ]
-    columns = ["class", "image_set", "metric", "extractor", "value", "std", "ci_low", "ci_high",
-               "matched", "matched_ci_low", "matched_ci_high", "score", "score_ci_low",
+    columns = ["class", "image_set", "metric", "extractor", "subset", "value", "std", "ci_low",
+               "ci_high", "matched", "matched_ci_low", "matched_ci_high", "score", "score_ci_low",
                "score_ci_high", "n_real", "n_synthetic", "dimension", "reference", "source_file",
                "note"]  # fmt: skip
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table

@@ -4,8 +4,8 @@ Defaults are the demo's; overlays such as `config/thesis.yaml` change single val
 or a value out of range is an error that names the key.
 """
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -19,22 +19,15 @@ from pydantic import (
 from meddiff.audit.settings import Audit
 from meddiff.cas.settings import Cas
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import ClassName, Compute, Section
+from meddiff.core.settings import ClassName, Compute, Section, SplitName
+from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, Data, Split, Undersample
-from meddiff.diffusion.settings import DdpmSettings, DiffusionSettings, SamplingSettings
+from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
 from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import Extractors
-from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics, MsSsimWindow, SsimWindow
+from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics
 
 IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
-
-
-class HandExperiment(Section):
-    """The study's section 5.1: one DDPM of hand radiographs (`snakemake hand`)."""
-
-    diffusion: DdpmSettings = DdpmSettings(steps=600, augmentation="hand")
-    sampling: SamplingSettings = SamplingSettings(images=100)
-    metrics: Metrics = Metrics(ssim=SsimWindow(kernel_size=2), ms_ssim=MsSsimWindow(kernel_size=2))
 
 
 class Config(Section):
@@ -55,7 +48,6 @@ class Config(Section):
     audit: Audit = Audit()
     diffusion: DiffusionSettings = DiffusionSettings()
     sampling: SamplingSettings = SamplingSettings()
-    hand: HandExperiment = HandExperiment()
     extractors: Extractors = Extractors()
     metrics: Metrics = Metrics()
     cas: Cas = Cas()
@@ -79,42 +71,70 @@ class Config(Section):
         for key, by_class in named.items():
             if unknown := set(by_class) - set(self.data.classes):
                 raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
-        parts: dict[str, Config | HandExperiment] = {"": self, "hand.": self.hand}
-        for where, part in parts.items():
-            diffusion, timesteps = part.diffusion, part.diffusion.schedule.timesteps
-            drawn = {"sampling": part.sampling, "diffusion.preview": diffusion.preview}
-            for key, sampler in drawn.items():
-                if sampler.steps > timesteps:
-                    raise ValueError(
-                        f"{where}{key}.steps {sampler.steps}: "
-                        f"{where}diffusion.schedule.timesteps is {timesteps}"
-                    )
-        taken = {"hand": "section 5.1's DDPM", "all": "all classes", "mean": "a mean over classes"}
-        # What is behind a cell of a table is told by the names of files and folders.
+        timesteps = self.diffusion.schedule.timesteps
+        drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
+        for key, sampler in drawn.items():
+            if sampler.steps > timesteps:
+                raise ValueError(
+                    f"{key}.steps {sampler.steps}: diffusion.schedule.timesteps is {timesteps}"
+                )
+        taken = {"all": "all classes", "mean": "a mean over classes"}
+        # Names of files and folders say what is behind a cell of a table.
         taken |= dict.fromkeys(IMAGE_SETS, "an image set")
         taken |= dict.fromkeys([*TRAINED, *PUBLISHED], "an extractor")
         for name in sorted(taken.keys() & set(self.data.classes)):
             raise ValueError(f"data.classes: {name} is the name of {taken[name]}; take another")
-        if self.data.source != "folder" and sorted(self.data.classes) != ["benign", "malignant"]:
+        own = self.source.classes
+        if own and sorted(self.data.classes) != sorted(own):
             raise ValueError(
-                f"data.classes {self.data.classes}: source {self.data.source} has benign and "
-                "malignant images, no other classes"
+                f"data.classes {self.data.classes}: source {self.data.source} has "
+                f"{' and '.join(own)} images, no other classes; set data.classes to them"
             )
         self._check_sizes()
         return self
 
     def _check_sizes(self) -> None:
         """Refuse an image size that a net or a metric cannot work at."""
-        nets = {
-            "diffusion.network": 2 ** (len(self.diffusion.network.channels) - 1),
-            "extractors.unet": 2 ** (len(self.extractors.unet.channels) - 1),
-            "SkinLesNet": 16,
-        }
-        _check_size("data.size", self.data.size, nets, "metrics", self.metrics)
-        if self.data.source != "folder":
-            nets = {"hand.diffusion.network": 2 ** (len(self.hand.diffusion.network.channels) - 1)}
-            size = self.data.hand.size
-            _check_size("data.hand.size", size, nets, "hand.metrics", self.hand.metrics)
+        nets = {"diffusion.network": 2 ** (len(self.diffusion.network.channels) - 1)}
+        if "unet" in self.trained_extractors:
+            nets["extractors.unet"] = 2 ** (len(self.extractors.unet.channels) - 1)
+        if "skinlesnet" in self.trained_extractors:
+            nets["SkinLesNet"] = 16
+        _check_size(self.data.size, nets, self.metrics)
+
+    @property
+    def source(self) -> ImageSource:
+        """What the images of `data.source` come with."""
+        return SOURCES[self.data.source]
+
+    @property
+    def trained_extractors(self) -> list[str]:
+        """Extractors trained here: the U-Net where there are masks, classifiers of two classes."""
+        has_masks = self.source.isic2016 or self.data.folder.masks is not None
+        trained = {"unet"} if has_masks else set()
+        if len(self.data.classes) > 1:
+            trained |= set(TRAINED) - {"unet"}
+        return [name for name in TRAINED if name in trained]
+
+    @property
+    def ddpm_sets(self) -> list[SplitName]:
+        """Image sets that the DDPMs learn from."""
+        return self.diffusion.train_on or self._by_protocol("train")
+
+    @property
+    def reference_sets(self) -> list[SplitName]:
+        """Image sets that distances compare with."""
+        return self.metrics.reference or self._by_protocol("test")
+
+    @property
+    def unseen_set(self) -> SplitName | None:
+        """Real images to set beside synthetic ones: no DDPM learns from them, no distance compares
+        with them; None where there are none."""
+        taken = {*self.ddpm_sets, *self.reference_sets}
+        return next((name for name in ("validation", "test") if name not in taken), None)
+
+    def _by_protocol(self, leak_free: SplitName) -> list[SplitName]:
+        return list(get_args(SplitName)) if self.protocol == "as_published" else [leak_free]
 
     @property
     def kept(self) -> dict[str, Count]:
@@ -130,19 +150,17 @@ class Config(Section):
         return names.get(self.data.source, self.data.source)
 
 
-def _check_size(
-    key: str, size: int, divisors: Mapping[str, int], where: str, metrics: Metrics
-) -> None:
+def _check_size(size: int, divisors: Mapping[str, int], metrics: Metrics) -> None:
     for name, divisor in divisors.items():
         if size % divisor:
-            raise ValueError(f"{key} {size} is no multiple of {divisor}, as {name} needs")
+            raise ValueError(f"data.size {size} is no multiple of {divisor}, as {name} needs")
     scales = 5
     largest = {"ssim": size, "ms_ssim": size // 2 ** (scales - 1)}
     for name, limit in largest.items():
         # Where no window fits, tables say so in place of a value.
         if (kernel := getattr(metrics, name).kernel_size) > limit >= SMALLEST_WINDOW:
             raise ValueError(
-                f"{where}.{name}.kernel_size {kernel} does not fit images of {size} px: "
+                f"metrics.{name}.kernel_size {kernel} does not fit images of {size} px: "
                 f"at most {limit}"
             )
 
@@ -184,11 +202,28 @@ def _describe(fault: Any) -> str:
         fields = _fields_at(location[:-1])
         # No part of the configuration, but of what Snakemake is given as such.
         allowed = ", ".join(fields if len(location) > 1 else [*fields, "rebuild"])
-        return f"configuration: unknown key {key}; allowed there: {allowed}"
+        places = [place for place in _places(Config, location[-1]) if place != key]
+        hint = f"; did you mean {' or '.join(places[:3])}?" if places else ""
+        return f"configuration: unknown key {key}; allowed there: {allowed}{hint}"
     message = fault["msg"].removeprefix("Value error, ")
     value = fault["input"]
     shown = "" if isinstance(value, dict | BaseModel) else f" = {value!r}"
     return f"configuration: {key}{shown}: {message}" if key else f"configuration: {message}"
+
+
+def _places(model: type[BaseModel], name: Any, prefix: str = "") -> Iterator[str]:
+    """Yield where the configuration has a key of that name."""
+    for key, field in model.model_fields.items():
+        if key == name:
+            yield prefix + key
+        for nested in _sections_of(field.annotation):
+            yield from _places(nested, name, f"{prefix}{key}.")
+
+
+def _sections_of(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections that a field may hold itself, those of a dictionary apart."""
+    parts = (annotation, *(() if get_origin(annotation) is dict else get_args(annotation)))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:

@@ -22,7 +22,7 @@ SHOWN = {
     "compute.threads": "CPU threads of a net; changes the last bits of a table",
     "compute.processes": "that train a DDPM together",
     "compute.checkpoint_minutes": "between the states that a killed job goes on from",
-    "data.source": "phantom, kaggle, isic, folder",
+    "data.source": "phantom, kaggle, isic, mednist, phantom_hand, folder",
     "data.classes": "the last one is the positive class",
     "data.size": "px after the resize; every net works at this size",
     "data.crop": "side of the centre crop in px; null: the largest square",

@@ -20,7 +20,7 @@ def complete(rule: Any, digest: Callable[[str], str]) -> None:
     if not rule.script:
         return
     # In the order of the path, which Snakemake's own set of names does not keep.
-    wildcards = dict.fromkeys(re.findall(r"\{(\w+)[,}]", str(rule.output[0])))
+    wildcards = dict.fromkeys(re.findall(r"\{(\w+)[,}]", str(next(iter(rule.output), ""))))
     place = "-".join(f"{{{name}}}" for name in wildcards)
     stem = f"logs/{rule.name}/{place}" if place else f"logs/{rule.name}"
     rule.log_modifier = rule.benchmark_modifier = rule.output_modifier

@@ -8,7 +8,7 @@ from pathlib import Path
 from meddiff.core.errors import MeddiffError
 from meddiff.data.registry import address_of, read_registry
 
-OUTPUT_FOLDERS = ("data/images", "data/segmentation", "data/hand", "models", "predictions",
+OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
 """Folders of the run directory that only rules write to."""
 FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs")

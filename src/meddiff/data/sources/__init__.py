@@ -14,18 +14,19 @@ from meddiff.data.sources.challenge import (
 )
 from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.kaggle import read_kaggle
-from meddiff.data.sources.lesions import read_lesions
 from meddiff.data.sources.mednist import read_mednist_hand
+from meddiff.data.sources.published import READERS, read_editions
 from meddiff.data.sources.tables import COLUMNS, read_strings, require_classes, warn_ungrouped
 
 __all__ = [
     "COLUMNS",
+    "READERS",
     "read_challenge",
     "read_challenge_images",
+    "read_editions",
     "read_folder",
     "read_isic2016",
     "read_kaggle",
-    "read_lesions",
     "read_mednist_hand",
     "read_official_duplicates",
     "read_strings",

@@ -122,7 +122,7 @@ def undersample(
 
 
 def require_images(
-    table: pd.DataFrame, classes: Sequence[str], fractions: Mapping[str, float], shares: str
+    table: pd.DataFrame, classes: Sequence[str], fractions: Mapping[str, float]
 ) -> None:
     """Refuse classes that lack images in a split, before anything is trained.
 
@@ -130,7 +130,6 @@ def require_images(
         table: table of `undersample`.
         classes: class names.
         fractions: split to its share; splits with share 0 are not needed.
-        shares: section of the configuration that holds the shares, for the remedy.
 
     Raises:
         MeddiffError: a class has no image, or fewer than LEAST in a split.
@@ -145,7 +144,7 @@ def require_images(
             f"data.classes names {', '.join(absent)}, of which there are no images: add images or "
             "take the name out"
         )
-    remedies = [remedy for name in classes for remedy in _remedies(whole[name], shares)]
+    remedies = [remedy for name in classes for remedy in _remedies(whole[name])]
     if remedies:
         raise _too_few(whole, ", ".join(dict.fromkeys([*remedies, "or add images"])))
     if any(count < LEAST for counts in kept.values() for count in counts.values()):
@@ -161,14 +160,14 @@ def _count(
     return {name: {split: found.get((name, split), 0) for split in splits} for name in classes}
 
 
-def _remedies(counts: Mapping[str, int], shares: str) -> list[str]:
+def _remedies(counts: Mapping[str, int]) -> list[str]:
     """Return what gives a class enough images in each split, if its images are enough at all."""
     few = [name for name, count in counts.items() if count < LEAST]
     if few and sum(counts.values()) < LEAST * len(counts):
         return ["take the class out"]
-    found = [f"raise {shares}.{name}" for name in few if name != "train"]
+    found = [f"raise split.{name}" for name in few if name != "train"]
     if "train" in few:
-        found += [f"lower {shares}.{name}" for name in counts if name not in few]
+        found += [f"lower split.{name}" for name in counts if name not in few]
     return found
 
 

@@ -1,4 +1,4 @@
-"""List every lesion image with label, patient and digests, and find duplicates."""
+"""List every image with label, patient and digests, and find duplicates."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
 from meddiff.data.settings import Folder
-from meddiff.data.sources import read_folder, read_lesions, require_classes, warn_ungrouped
+from meddiff.data.sources import READERS, read_folder, require_classes, warn_ungrouped
 from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output
@@ -20,13 +20,13 @@ with job(snakemake):
         records = read_folder(folder, params.classes, Path(snakemake.scriptdir) / "../..")
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
-        records, official = read_lesions(
-            files, kaggle=params.source != "isic", policy=params.policy
-        )
+        records, official = READERS[params.source](files, params.policy)
     require_classes(records, params.classes)
     warn_ungrouped(records)
-    with Progress(len(records), "index lesions", unit="image") as progress:
-        index = build_index(records, workers=snakemake.threads, progress=progress.advance)
+    with Progress(len(records), "index images", unit="image") as progress:
+        index = build_index(
+            records, grey=params.grey, workers=snakemake.threads, progress=progress.advance
+        )
     with Progress(len(records), "find duplicates", unit="image") as progress:
         found = find_duplicates(
             index, official=official, workers=snakemake.threads, progress=progress.advance
