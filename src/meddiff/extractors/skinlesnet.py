@@ -32,8 +32,8 @@ class SkinLesNet(nn.Module):
 
     @staticmethod
     def transform(images: Tensor) -> Tensor:
-        """Map uint8 (N,H,W,3) to float32 (N,3,H,W) in [0, 1]."""
-        return images.permute(0, 3, 1, 2).float() / 255
+        """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W) in [0, 1]."""
+        return images.expand(-1, -1, -1, 3).permute(0, 3, 1, 2).float() / 255
 
     def features(self, batch: Tensor) -> Tensor:
         """Return the flattened last convolution, (N, dimension): 2,048-d at 64 px."""
