@@ -90,7 +90,9 @@ def table_5_2(
         reference: image sets that distances compare with.
         notes: why an extractor has no rows, by name; it gets one with its note and no value.
     """
-    table = pd.concat(parts, ignore_index=True).fillna({"extractor": "", "subset": ""})
+    table = pd.concat(parts, ignore_index=True)
+    table = table.reindex(columns=table.columns.union(["subset"], sort=False))
+    table = table.fillna({"extractor": "", "subset": ""})
     order = {"synthetic": 0, "real": 1, "noise": 2}
     table = table.sort_values(
         ["class", "image_set", "metric", "extractor", "subset"],
