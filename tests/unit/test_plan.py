@@ -126,8 +126,8 @@ def test_a_changed_parameter_is_named_and_uncovers_what_follows(records, step, t
     plan = make_plan(step)
     assert reasons(plan, records, "train") == [told]
     assert covered(plan, records) == ["draw", "pack"]
-    assert reasons(plan, records, "score") == ["model.bin would be made anew"]
-    assert reasons(plan, records, "table") == ["score.csv would be made anew"]
+    assert reasons(plan, records, "score") == ["model.bin would be made again"]
+    assert reasons(plan, records, "table") == ["score.csv would be made again"]
 
 
 def test_a_removed_parameter_is_named(records):
@@ -193,7 +193,7 @@ def test_an_input_recorded_with_other_bytes_uncovers_what_follows(records):
 def test_a_change_far_upstream_uncovers_everything(records):
     plan = make_plan(with_param("draw", "seed", value=1))
     assert covered(plan, records) == []
-    assert reasons(plan, records, "table") == ["score.csv would be made anew"]
+    assert reasons(plan, records, "table") == ["score.csv would be made again"]
 
 
 @pytest.mark.parametrize("rule", LINKS)

@@ -1,4 +1,4 @@
-"""Checks before any job of a run, so that a lack is told at once and not after hours."""
+"""Checks before any job of a run, so that it fails at once and not after hours."""
 
 import os
 import shutil

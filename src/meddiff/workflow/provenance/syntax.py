@@ -206,9 +206,9 @@ class _Canonical:
 
     def parameters(self, node: Function | ast.Lambda, scope: _Scope) -> dict[str, Any]:
         """Tell which parameters stand for themselves: those that a call may name."""
-        given = node.args
-        named = [each.arg for each in [*given.args, *given.kwonlyargs]]
-        others = [*given.posonlyargs, *filter(None, [given.vararg, given.kwarg])]
+        arguments = node.args
+        named = [each.arg for each in [*arguments.args, *arguments.kwonlyargs]]
+        others = [*arguments.posonlyargs, *filter(None, [arguments.vararg, arguments.kwarg])]
         hidden = {each.arg for each in others}
         if isinstance(node, ast.Lambda):
             # Another name of the only parameter can break a call, not change what it does.
@@ -325,9 +325,9 @@ def _direct_calls(tree: ast.Module) -> dict[str, set[str]]:
             uses[node.func.id] -= 1
             keywords.setdefault(node.func.id, []).extend(each.arg for each in node.keywords)
     return {
-        name: {each for each in found if each is not None}
-        for name, found in keywords.items()
-        if uses[name] == 0 and None not in found
+        name: {each for each in names if each is not None}
+        for name, names in keywords.items()
+        if uses[name] == 0 and None not in names
     }
 
 

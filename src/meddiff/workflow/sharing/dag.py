@@ -142,6 +142,10 @@ def _build(api: Any, args: Any, reading: bool) -> Any:
         WorkflowSettings,
     )
 
+    try:
+        config = parse_config(args.config)
+    except ValueError as error:
+        raise MeddiffError(f"--config {' '.join(args.config)}: {error}") from None
     # Snakemake's cache of sources would need a home directory, its metadata the run directory. A
     # process that is not the main one has them elsewhere, and synchronises no metadata.
     own = {SharedFSUsage.SOURCE_CACHE, *([SharedFSUsage.PERSISTENCE] if reading else [])}
@@ -149,7 +153,7 @@ def _build(api: Any, args: Any, reading: bool) -> Any:
     graph = api.workflow(
         resource_settings=ResourceSettings(cores=1),
         config_settings=ConfigSettings(
-            config=parse_config(args.config), configfiles=args.configfile, config_args=args.config
+            config=config, configfiles=args.configfile, config_args=args.config
         ),
         storage_settings=StorageSettings(shared_fs_usage=SharedFSUsage.all() - own),
         workflow_settings=WorkflowSettings(exec_mode=mode),
@@ -181,6 +185,8 @@ def _explained() -> Iterator[None]:
 
     try:
         yield
+    except MeddiffError:
+        raise
     except (ApiError, CliException, RuleException, WorkflowError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise MeddiffError("\n".join(lines) or type(error).__name__) from error

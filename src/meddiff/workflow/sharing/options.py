@@ -33,7 +33,7 @@ def check_options(args: Any) -> None:
     if refused := list(_refused(args)):
         raise MeddiffError("\n".join(refused))
     changed = args.configfile or any(not each.startswith("rebuild=") for each in args.config or ())
-    if changed and Path("Snakefile").is_file():
+    if changed and not args.directory and Path("Snakefile").is_file():
         from snakemake.logging import logger
 
         logger.warning(

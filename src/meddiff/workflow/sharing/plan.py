@@ -83,7 +83,7 @@ class Plan:
         if file in records and records[file].sha256 != record.inputs[file]:
             yield f"made from another {file}"
         elif not self.is_shared(self.producers[file], records):
-            yield f"{file} would be made anew"
+            yield f"{file} would be made again"
 
     def upstream(self, targets: Iterable[str]) -> list[Step]:
         """Return the steps that make the targets and all before them, first ones first."""
