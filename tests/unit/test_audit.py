@@ -15,7 +15,7 @@ from meddiff.audit.duplicates import duplicates_table
 from meddiff.audit.encoding import encoding_table, image_statistics
 from meddiff.audit.labels import labels_table
 from meddiff.audit.leakage import leakage_table
-from meddiff.data.splitting.segmentation import without_test_lesions
+from meddiff.data.splitting.segmentation import without_test_images
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
@@ -196,10 +196,10 @@ class TestLeakage:
         lesions = pd.DataFrame(
             {"image": ["A", "X", "C"], "group": [1, 1, 2], "split": ["train", "test", "test"]}
         )
-        once = without_test_lesions(segmentation, lesions)
+        once = without_test_images(segmentation, lesions)
         assert once["split"].fillna("-").tolist() == ["-", "train", "test"]
         assert once["official_split"].tolist() == ["train", "train", "test"]
-        pd.testing.assert_frame_equal(without_test_lesions(once, lesions), once)
+        pd.testing.assert_frame_equal(without_test_images(once, lesions), once)
 
 
 def pictures(path: Path, count: int, quality: dict[int, int] | None = None) -> pd.DataFrame:

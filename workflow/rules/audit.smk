@@ -38,7 +38,7 @@ rule audit_duplicates:
 rule audit_leakage:
     """Split under both protocols and count what crosses from training to test."""
     input:
-        lesions="data/images/index.csv",
+        index="data/images/index.csv",
         segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
     output:
         audited("leakage"),

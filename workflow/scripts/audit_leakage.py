@@ -8,7 +8,7 @@ from meddiff.workflow.jobs import job
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     table = leakage_table(
-        read_index(files.lesions),
+        read_index(files.index),
         read_index(files.segmentation) if files.segmentation else None,
         fractions=params.fractions,
         counts=params.counts,

@@ -4,17 +4,17 @@ from meddiff.core.files import write_csv
 from meddiff.data.index import build_index, read_index
 from meddiff.data.registry import by_version
 from meddiff.data.sources import read_isic2016
-from meddiff.data.splitting.segmentation import masked_rows, without_test_lesions
+from meddiff.data.splitting.segmentation import masked_rows, without_test_images
 from meddiff.workflow.jobs import job
 
 archives, split = snakemake.input.archives, snakemake.input.split
 with job(snakemake):
-    lesions = read_index(split) if split else None
+    images = read_index(split) if split else None
     if snakemake.params.from_split:
-        index = masked_rows(lesions)
+        index = masked_rows(images)
     else:
         [files] = by_version(archives).values()
         index = build_index(read_isic2016(**files), workers=snakemake.threads)
-        if lesions is not None:
-            index = without_test_lesions(index, lesions)
+        if images is not None:
+            index = without_test_images(index, images)
     write_csv(index, snakemake.output[0])

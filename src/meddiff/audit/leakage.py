@@ -6,7 +6,7 @@ import pandas as pd
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.settings import Count
-from meddiff.data.splitting.segmentation import is_among, official_split, without_test_lesions
+from meddiff.data.splitting.segmentation import is_among, official_split, without_test_images
 from meddiff.data.splitting.split import split_as_published, split_leak_free, undersample
 
 SPLITTERS = {"as_published": split_as_published, "leak_free": split_leak_free}
@@ -48,7 +48,7 @@ def leakage_table(
     Returns:
         One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
         (`image`, copies counting as one, `lesion`, `patient`): `learnt`, units that the net learns
-        from, `crossing`, those that also stand among the lesions' test images, `n_test`,
+        from, `crossing`, those that also stand among the test images, `n_test`,
         `leaked`, the test images of crossing units, and their share. Images without a known lesion
         or patient have no such unit; `<NA>` where none of them is known. A protocol that cannot
         split these images has one row, whose `note` says why.
@@ -109,7 +109,7 @@ def _unet_row(
     if official:
         split = official_split(segmentation)
         if protocol == "leak_free":
-            split = without_test_lesions(segmentation, table)["split"]
+            split = without_test_images(segmentation, table)["split"]
         learnt = segmentation[split == "train"]
     else:
         learnt = table[table["mask_member"].notna() & (table["split"] == "train")]

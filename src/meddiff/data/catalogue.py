@@ -28,11 +28,11 @@ class ImageSource:
 
 
 SourceName = Literal["phantom", "kaggle", "isic", "mednist", "phantom_hand", "folder"]
-LESIONS = ("benign", "malignant")
+DERMOSCOPY = ("benign", "malignant")
 SOURCES: Mapping[SourceName, ImageSource] = {
-    "phantom": ImageSource("kaggle", LESIONS, challenge=True, isic2016=True, drawn=True),
-    "kaggle": ImageSource("kaggle", LESIONS, challenge=True, isic2016=True),
-    "isic": ImageSource("isic", LESIONS, challenge=True, isic2016=True),
+    "phantom": ImageSource("kaggle", DERMOSCOPY, challenge=True, isic2016=True, drawn=True),
+    "kaggle": ImageSource("kaggle", DERMOSCOPY, challenge=True, isic2016=True),
+    "isic": ImageSource("isic", DERMOSCOPY, challenge=True, isic2016=True),
     "mednist": ImageSource("mednist", ("hand",), grey=True),
     "phantom_hand": ImageSource("mednist", ("hand",), grey=True, drawn=True),
     "folder": ImageSource("folder", None),

@@ -31,26 +31,26 @@ def masked_rows(split: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def without_test_lesions(segmentation: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
-    """Take out of training what is also among the test images of the lesions.
+def without_test_images(segmentation: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Take out of training what is also among the test images of the classes.
 
     Args:
         segmentation: table with `image`, digests and the official `split`.
-        lesions: table with `image`, digests, `group` and `split`.
+        images: table with `image`, digests, `group` and `split`.
 
     Returns:
         The table with `official_split`, and `split`, which is `<NA>` for what was taken out.
     """
     official = official_split(segmentation)
-    shown = shown_again(segmentation, lesions)
-    log.info("left out %d training images: the lesions' test set has them too", shown.sum())
+    shown = shown_again(segmentation, images)
+    log.info("left out %d training images: the test set of the classes has them too", shown.sum())
     return segmentation.assign(official_split=official, split=official.mask(shown))
 
 
-def shown_again(segmentation: pd.DataFrame, lesions: pd.DataFrame) -> pd.Series:
-    """Return which training images, or others of their group, are test images of the lesions."""
-    tested = lesions.loc[lesions["split"] == "test", "group"]
-    again = is_among(segmentation, lesions[lesions["group"].isin(tested)])
+def shown_again(segmentation: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
+    """Return which training images, or others of their group, are test images of the classes."""
+    tested = images.loc[images["split"] == "test", "group"]
+    again = is_among(segmentation, images[images["group"].isin(tested)])
     return (official_split(segmentation) == "train") & again
 
 
