@@ -30,7 +30,7 @@ def complete(rule: Any, digest: Callable[[str], str]) -> None:
         rule.benchmark = f"{stem}.benchmark.tsv"
     script = PurePath(rule.script).name
     if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
-        rule.set_params(code=digest(script))
+        rule.set_params(code=lambda wildcards: digest(script))
 
 
 def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
