@@ -109,6 +109,7 @@ def test_a_perfect_net_has_no_loss():
 def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
     """Whatever the net predicts, the weighted loss is min(SNR, gamma) x the error of x0."""
     schedule = build_schedule(**LINEAR, prediction=prediction)
+    weights = min_snr_weights(schedule, 5.0)
     clean, answer = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
     noise = torch.randn(1, 1, 8, 8)
 
@@ -127,13 +128,13 @@ def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
         }[prediction]
         snr = (a / (1 - a)).item()
         expected = min(snr, 5.0) * ((estimate - clean) ** 2).mean().item()
-        found = denoising_loss(Answers(), schedule, clean, times, noise, min_snr=5.0).item()
+        found = denoising_loss(Answers(), schedule, clean, times, noise, weights=weights).item()
         assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
     schedule = build_schedule(**LINEAR, prediction="epsilon")
-    weights = min_snr_weights(schedule, torch.arange(1000), 1e9)
+    weights = min_snr_weights(schedule, 1e9)
     assert torch.allclose(weights, torch.ones(1000))
 
 
@@ -177,7 +178,8 @@ def test_no_batch_of_an_untrained_net_looks_exploded(prediction, min_snr):
     clean = torch.ones(4, 1, 8, 8)
     drawn = [draw_times_and_noise(tuple(clean.shape), 1000, key) for key in range(300)]
     net = Constant(0.0)
-    losses = [denoising_loss(net, schedule, clean, *each, min_snr=min_snr) for each in drawn]
+    weights = None if min_snr is None else min_snr_weights(schedule, min_snr)
+    losses = [denoising_loss(net, schedule, clean, *each, weights=weights) for each in drawn]
     worst = max(losses).item()
     assert worst / 1.5 < largest_loss(schedule, min_snr) < 5 * worst
 
@@ -185,7 +187,7 @@ def test_no_batch_of_an_untrained_net_looks_exploded(prediction, min_snr):
 @pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_stops_at_once(images, monkeypatch, loss):
     monkeypatch.setattr(
-        "meddiff.diffusion.trainer.denoising_loss",
+        "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + loss,
     )
     with pytest.raises(MeddiffError, match=r"the loss is \S+ at step 1 of 4"):
@@ -199,7 +201,7 @@ def test_changes_are_drawn_once_for_training_and_validation_images(images, monke
         seen.append(clean.detach().clone())
         return 0 * next(network.parameters()).sum()
 
-    monkeypatch.setattr("meddiff.diffusion.trainer.denoising_loss", noting)
+    monkeypatch.setattr("meddiff.diffusion.steps.denoising_loss", noting)
     settings = {"steps": 6, "batch_size": 8, "augmentation": "hand", "validation_every": 3}
 
     def epochs(**changes):
@@ -222,7 +224,7 @@ def test_an_exploding_loss_stops(images, monkeypatch):
     """Finite, but far above that of the untrained net."""
     losses = chain(repeat(1.0, 30), repeat(11.0))
     monkeypatch.setattr(
-        "meddiff.diffusion.trainer.denoising_loss",
+        "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + next(losses),
     )
     with pytest.raises(MeddiffError, match=r"the loss is 11 at step 31 of 50 \(epoch 16, .*lower"):
@@ -257,7 +259,7 @@ def test_previews_and_watchers_change_no_weight(images):
 
 def test_too_little_memory_names_the_settings(images, monkeypatch):
     monkeypatch.setattr(
-        "meddiff.diffusion.trainer.denoising_loss", lambda *_, **__: torch.empty(2**50)
+        "meddiff.diffusion.steps.denoising_loss", lambda *_, **__: torch.empty(2**50)
     )
     with pytest.raises(MeddiffError, match=r"too little memory: lower diffusion\.batch_size"):
         train_ddpm(images, tiny(), seed=0, name="x")
@@ -306,7 +308,7 @@ def test_learning_rate_follows_its_schedule(images, schedule, expected):
 
 def test_plateau_halves_the_rate_when_the_loss_stalls(images, monkeypatch):
     monkeypatch.setattr(
-        "meddiff.diffusion.trainer.denoising_loss",
+        "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + 1,
     )
     settings = tiny(steps=6, batch_size=8, lr_schedule="plateau")

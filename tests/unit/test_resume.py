@@ -175,7 +175,7 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
         train_safely(settings_of(), path, callbacks=(EndsAfter(2),))
     good = path.read_bytes()
     monkeypatch.setattr(
-        "meddiff.diffusion.trainer.denoising_loss",
+        "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
     )
     with pytest.raises(

@@ -3,8 +3,11 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Precision
@@ -38,6 +41,8 @@ def limit_threads(threads: int) -> None:
     """Let torch compute with so many CPU threads, the same way every time where it can."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads memory that it has not written, and filling it takes a kernel each time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
@@ -65,10 +70,42 @@ def arithmetic(device: str, precision: Precision) -> Iterator[None]:
     allowed = torch.get_float32_matmul_precision() == "high"
     allow_tf32(precision == "tf32")
     try:
-        with torch.autocast(device, HALF.get(precision), enabled=precision in HALF):
+        # A CUDA graph must not keep a cast that its capture alone has made.
+        half, cached = HALF.get(precision), device != "cuda"
+        with torch.autocast(device, half, enabled=half is not None, cache_enabled=cached):
             yield
     finally:
         allow_tf32(allowed)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU without letting the CPU wait for what a GPU does meanwhile."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+COMPILED = ".snakemake/compiled"
+"""Where compiled kernels lie, in the run directory: the next net of the same shape takes them."""
+REGIONS = {"DiffusionUNetResnetBlock", "SpatialAttentionBlock"}
+"""Blocks that a U-Net repeats."""
+
+
+def compile_network(network: nn.Module, device: str) -> None:
+    """Compile a net in place, for each size of batch by itself.
+
+    Code for any size is slower, and may round otherwise.
+
+    Args:
+        network: on its device.
+        device: "cpu", "cuda" or "mps".
+    """
+    options: dict[str, Any] = {}
+    if device == "cuda":
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(COMPILED).absolute()))
+        # Choices by timing would differ from run to run.
+        options = {"options": {"deterministic": True}}
+    network.compile(dynamic=False, **options)
 
 
 @contextmanager

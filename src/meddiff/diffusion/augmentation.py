@@ -1,5 +1,6 @@
 """Random changes of training images, drawn for each image and epoch from named streams."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from meddiff.core.devices import to_device
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.diffusion.pixels import to_uint8, to_unit_range
@@ -133,7 +135,7 @@ def apply_changes(images: Tensor, changes: Changes) -> Tensor:
     channels = images.shape[1]
     if channels not in (1, 3):
         raise MeddiffError(f"augmentation takes grey or RGB images, not {channels} channels")
-    on = Changes(*(c.to(images.device).reshape(-1, 1, 1, 1) for c in changes))
+    on = _on_device(changes, images.device)
     images = torch.where(on.flip_horizontal, images.flip(-1), images)
     images = torch.where(on.flip_vertical, images.flip(-2), images)
     images = torch.where(on.invert, 1 - images, images)
@@ -144,6 +146,19 @@ def apply_changes(images: Tensor, changes: Changes) -> Tensor:
     if channels == 3 and changes.hue.any():
         images = adjust_hue(images, on.hue)
     return images.clamp(0, 1)
+
+
+def _on_device(changes: Changes, device: torch.device) -> Changes:
+    """Return changes as (N,1,1,1), in one copy."""
+    table = to_device(torch.stack([each.float() for each in changes]), device)
+    columns = (column.reshape(-1, 1, 1, 1) for column in table)
+    return Changes(*(c.to(each.dtype) for c, each in zip(columns, changes, strict=True)))
+
+
+@cache
+def _constant(values: tuple[float, ...], device: torch.device, kind: torch.dtype) -> Tensor:
+    """Return values a channel, (C,1,1); kept, since each copy to a GPU lets the CPU wait."""
+    return torch.tensor(values, device=device, dtype=kind).reshape(-1, 1, 1)
 
 
 def rotate_and_zoom(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
@@ -187,7 +202,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """
     grey = images
     if images.shape[1] == 3:
-        grey = (images * images.new_tensor(LUMA).reshape(3, 1, 1)).sum(1, keepdim=True)
+        grey = (images * _constant(LUMA, images.device, images.dtype)).sum(1, keepdim=True)
     mean = grey.mean((1, 2, 3), keepdim=True)
     return (images * factor + mean * (1 - factor)).clamp(0, 1)
 
@@ -207,5 +222,5 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     hue = torch.where(top_green, blue - red + 2, red - green + 4)
     hue = torch.where(top_red, green - blue, hue) + 6 * shift
     # A channel lies below the maximum by as much as the hue is away from its own third.
-    away = (hue + images.new_tensor([5, 3, 1]).reshape(3, 1, 1)) % 6
+    away = (hue + _constant((5, 3, 1), images.device, images.dtype)) % 6
     return value - chroma * torch.minimum(away, 4 - away).clamp(0, 1)

@@ -1,9 +1,9 @@
-"""Who is told of a training's progress: a table of its speed, TensorBoard."""
+"""Callbacks of a training: a table of its speed, TensorBoard."""
 
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,10 +12,19 @@ from meddiff.core.errors import MeddiffError
 AFFECTS_RESULTS = False
 
 
-class SpeedLog:
-    """A table of images a second: epoch, step, images_per_second.
+class Callback(Protocol):
+    """Called after each epoch; must not affect the training."""
 
-    It stands apart from the history, which comes out the same twice. A training that goes on adds
+    def on_epoch_end(
+        self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
+    ) -> None:
+        """Receive the latest row of the history, the speed, and the images drawn, if any."""
+
+
+class SpeedLog:
+    """A table of images per second: epoch, step, images_per_second.
+
+    It stands apart from the history, which comes out the same twice. A training that resumes adds
     to the rows that are there.
 
     Args:
@@ -23,20 +32,20 @@ class SpeedLog:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path, self._begun = Path(path), False
+        self._path, self._started = Path(path), False
 
     def on_epoch_end(
         self, row: Mapping[str, float], images_per_second: float, previews: np.ndarray | None
     ) -> None:
         """Add a row."""
         added = [row["epoch"], row["step"], f"{images_per_second:.4g}"]
-        if not self._begun:
-            self._begin(row["epoch"])
+        if not self._started:
+            self._start(row["epoch"])
         with self._path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(added)
 
-    def _begin(self, epoch: float) -> None:
-        """Keep the rows before this epoch of a training that goes on."""
+    def _start(self, epoch: float) -> None:
+        """Keep the rows before this epoch of a training that resumes."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[list[str]] = []
         if epoch > 1 and self._path.exists():
@@ -45,7 +54,7 @@ class SpeedLog:
         with self._path.open("w", newline="") as file:
             rows = [["epoch", "step", "images_per_second"], *kept]
             csv.writer(file, lineterminator="\n").writerows(rows)
-        self._begun = True
+        self._started = True
 
 
 class TensorBoard:

@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which a killed one goes on."""
+"""The state of a training on disk, from which an interrupted one resumes."""
 
 import logging
 import time
@@ -18,12 +18,12 @@ AFFECTS_RESULTS = False
 log = logging.getLogger(__name__)
 
 WAIT = 60
-"""Seconds that a process which was told to end may take to save its state."""
+"""Seconds that an interrupted process may take to save its state."""
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a training needs to go on.
+    """What a training needs to resume.
 
     Attributes:
         tensors: weights, averages and the optimiser's moments, by name.
@@ -35,7 +35,7 @@ class TrainState:
 
 
 class Checkpointer:
-    """A state file and the time between two of its states.
+    """Saves a state now and then, and loads the last.
 
     Args:
         file: an open file.
@@ -47,7 +47,7 @@ class Checkpointer:
         self._saved = time.monotonic()
 
     def load(self) -> TrainState | None:
-        """Return the state to go on from, or None."""
+        """Return the state to resume from, or None."""
         return self._file.load()
 
     def is_due(self) -> bool:
@@ -55,7 +55,7 @@ class Checkpointer:
         return time.monotonic() - self._saved >= self._seconds
 
     def keep_last_good(self) -> Path | None:
-        """Put the state aside; return where it lies, if there is one."""
+        """Rename the state, so that no other replaces it; return its path, if there is one."""
         return self._file.keep_last_good()
 
     def save(self, state: TrainState) -> None:
@@ -87,29 +87,29 @@ class CheckpointFile:
             self._lock.acquire()
         except Timeout as error:
             raise MeddiffError(
-                f"another process trains into {self.path}: wait for it, or stop it, and run again"
+                f"another process writes {self.path}: wait for it or stop it, then rerun"
             ) from error
         # A process that was killed while it wrote leaves its temporary file.
-        for left in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
-            left.unlink(missing_ok=True)
+        for partial in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
+            partial.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._lock.release()
 
     def load(self) -> TrainState | None:
-        """Return the state to go on from, or None where there is none that fits."""
+        """Return the state to resume from, or None where there is none with this key."""
         if not self.path.exists():
             return None
         try:
             tensors, about = load_checkpoint(self.path)
-            theirs, values = dict(about["key"]), dict(about["values"])
+            saved_key, values = dict(about["key"]), dict(about["values"])
         except (MeddiffError, KeyError, TypeError, ValueError) as error:
-            log.warning("training starts anew: the state %s cannot be read (%s)", self.path, error)
+            log.warning("starting from scratch: cannot read %s (%s)", self.path, error)
             return None
-        changed = [name for name in self._key if theirs.get(name) != self._key[name]]
+        changed = [name for name in self._key if saved_key.get(name) != self._key[name]]
         if changed:
-            log.info("training starts anew: %s changed since %s", ", ".join(changed), self.path)
+            log.info("starting from scratch: %s changed since %s", ", ".join(changed), self.path)
             return None
         return TrainState(tensors, values)
 

@@ -37,6 +37,11 @@ class Runtime:
         """All processes that train together."""
         return self.fabric.world_size
 
+    def describe(self) -> str:
+        """Return the devices in words, e.g. `cuda:0` or `4 x cuda`."""
+        device = self.fabric.device
+        return str(device) if self.processes == 1 else f"{self.processes} x {device.type}"
+
 
 def setup_runtime(
     device: str, precision: Precision, *, processes: int = 1, nodes: int = 1
@@ -46,7 +51,7 @@ def setup_runtime(
     Args:
         device: "cpu", "cuda" or "mps".
         precision: "fp32", "tf32", "bf16" or "fp16".
-        processes: processes a machine.
+        processes: processes per machine.
         nodes: machines.
 
     Raises:
@@ -55,22 +60,22 @@ def setup_runtime(
     check_precision(device, precision)
     allow_tf32(precision == "tf32")
     scaler = torch.amp.GradScaler(device) if precision == "fp16" else None
-    # Fabric tells its user at each start what was asked of it.
+    # Fabric logs its configuration at each start.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    several = processes * nodes > 1
+    distributed = processes * nodes > 1
     plugins: list[Any] = []
     if precision in MIXED:
         plugins.append(MixedPrecision(MIXED[precision], device, scaler))
-    if several:
-        # Said aloud, since Fabric would otherwise take a job of Slurm for one process a task.
+    if distributed:
+        # Explicit, since Fabric would otherwise take a job of Slurm for one process per task.
         plugins.append(TorchElasticEnvironment())
     fabric = Fabric(
         accelerator=device,
         devices=processes,
         num_nodes=nodes,
-        strategy="ddp" if several else "auto",
+        strategy="ddp" if distributed else "auto",
         plugins=plugins,
     )
-    if several:
+    if distributed:
         fabric.launch()
     return Runtime(fabric, scaler)

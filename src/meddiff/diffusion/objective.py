@@ -1,25 +1,40 @@
 """What a denoising net learns: noisy images, their targets, and the weight of each."""
 
+from collections.abc import Callable
+
 import torch
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 
-def draw_times_and_noise(shape: tuple[int, ...], timesteps: int, key: int) -> tuple[Tensor, Tensor]:
-    """Return a time (N,) and standard normal noise (N,C,H,W) for each image, from a seed alone."""
-    generator = torch.Generator().manual_seed(key)
-    times = torch.randint(timesteps, shape[:1], generator=generator)
-    return times, torch.randn(shape, generator=generator)
+def draw_times_and_noise(
+    shape: tuple[int, ...], timesteps: int, key: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Return a time (N,) and standard normal noise (N,C,H,W) for each image, from a seed alone.
+
+    A GPU draws its own, which saves it waiting for the CPU; the CPU draws for all others.
+
+    Args:
+        shape: (N, C, H, W).
+        timesteps: T of the schedule.
+        key: seed, in [0, 2^63).
+        device: where they go.
+    """
+    source = device if torch.device(device).type == "cuda" else "cpu"
+    generator = torch.Generator(source).manual_seed(key)
+    times = torch.randint(timesteps, shape[:1], generator=generator, device=source)
+    noise = torch.randn(shape, generator=generator, device=source)
+    return times.to(device), noise.to(device)
 
 
 def denoising_loss(
-    network: nn.Module,
+    network: Callable[..., Tensor],
     schedule: DDPMScheduler,
     clean: Tensor,
     times: Tensor,
     noise: Tensor,
     *,
-    min_snr: float | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of the net's prediction (Ho et al. 2020, eq. 14).
 
@@ -30,16 +45,19 @@ def denoising_loss(
         clean: float (N,C,H,W) in the net's range.
         times: int (N,) in [0, T).
         noise: standard normal (N,C,H,W).
-        min_snr: gamma of `min_snr_weights`, or None to weigh all times alike.
+        weights: of each time (T,), as `min_snr_weights` gives them; None weighs all alike.
+
+    Returns:
+        float32 ().
     """
     noisy = schedule.add_noise(original_samples=clean, noise=noise, timesteps=times)
     noisy = noisy.contiguous(memory_format=torch.channels_last)
     predicted = network(noisy, timesteps=times)
     target = _target(schedule, clean, times, noise)
-    if min_snr is None:
+    if weights is None:
         return nn.functional.mse_loss(predicted, target)
     errors = nn.functional.mse_loss(predicted, target, reduction="none").mean((1, 2, 3))
-    return (errors * min_snr_weights(schedule, times, min_snr)).mean()
+    return (errors * weights[times]).mean()
 
 
 def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float:
@@ -47,13 +65,10 @@ def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float
 
     So answers an untrained net, and targets have a mean square of 1 at most.
     """
-    if min_snr is None:
-        return 1.0
-    times = torch.arange(schedule.num_train_timesteps)
-    return float(min_snr_weights(schedule, times, min_snr).max())
+    return 1.0 if min_snr is None else float(min_snr_weights(schedule, min_snr).max())
 
 
-def min_snr_weights(schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
+def min_snr_weights(schedule: DDPMScheduler, gamma: float) -> Tensor:
     """Return the weight of each time, so that none counts for more than its signal is worth.
 
     As an error of the clean image every weight is min(SNR, gamma) (Hang et al. 2023, section 3.4);
@@ -61,17 +76,16 @@ def min_snr_weights(schedule: DDPMScheduler, times: Tensor, gamma: float) -> Ten
 
     Args:
         schedule: forward process with `alphas_cumprod` (T,).
-        times: int (N,) in [0, T).
         gamma: largest weight, 5 in the paper.
 
     Returns:
-        float32 (N,).
+        float32 (T,) on the CPU.
     """
     # On the CPU, since not every device has float64.
     bars = schedule.alphas_cumprod.cpu().double()
     snr = bars / (1 - bars)
     scale = {"sample": 1, "epsilon": snr, "v_prediction": snr + 1}[schedule.prediction_type]
-    return (snr.clamp(max=gamma) / scale).float().to(times.device)[times]
+    return (snr.clamp(max=gamma) / scale).float()
 
 
 def _target(schedule: DDPMScheduler, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:

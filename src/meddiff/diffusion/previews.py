@@ -16,27 +16,34 @@ from meddiff.diffusion.settings import PreviewSettings
 AFFECTS_RESULTS = False
 
 
-def draw_previews(
+def preview_model(
     network: nn.Module,
     schedule: DDPMScheduler,
     shape: tuple[int, int, int],
     settings: PreviewSettings,
     *,
     pixel_range: Sequence[int],
-    seed: int,
-    name: str,
-) -> np.ndarray:
+) -> Ddpm:
+    """Return the net in training as one to draw previews from, whatever its weights become.
+
+    Args:
+        network: the denoising net.
+        schedule: its forward process.
+        shape: (C, H, W) of an image.
+        settings: number of images.
+        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
+    """
+    return Ddpm(network, schedule, shape, pixel_range, block=settings.images)
+
+
+def draw_previews(model: Ddpm, settings: PreviewSettings, *, seed: int, name: str) -> np.ndarray:
     """Return uint8 (settings.images,H,W,C), always from the same noise.
 
     Args:
-        network: the denoising net; switched to evaluation.
-        schedule: its forward process.
-        shape: (C, H, W) of an image.
+        model: the net, switched to evaluation.
         settings: how many, and how.
-        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         seed: seed of the run.
         name: class.
     """
-    model = Ddpm(network, schedule, shape, pixel_range, block=settings.images)
     (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
     return images

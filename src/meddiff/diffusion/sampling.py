@@ -8,7 +8,7 @@ how many images a net sees at once changes its rounding.
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -19,16 +19,32 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.core.devices import arithmetic, check_precision, memory_errors
+from meddiff.core.devices import (
+    arithmetic,
+    check_precision,
+    compile_network,
+    memory_errors,
+    to_device,
+)
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
+from meddiff.core.graphs import Graphed
 from meddiff.core.progress import Progress
-from meddiff.core.randomness import stream
+from meddiff.core.randomness import stream, stream_seed
 from meddiff.core.settings import Precision
 from meddiff.diffusion.checkpointing import Checkpointer, TrainState
 from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.noise import numpy_normal, philox_normal
 from meddiff.diffusion.pixels import to_uint8
-from meddiff.diffusion.samplers import Denoise, SamplerFn, ddim, ddpm, dpm_solver, respaced_times
+from meddiff.diffusion.samplers import (
+    Denoise,
+    Draw,
+    SamplerFn,
+    ddim,
+    ddpm,
+    dpm_solver,
+    respaced_times,
+)
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
 
 log = logging.getLogger(__name__)
@@ -55,15 +71,30 @@ class Ddpm:
     shape: tuple[int, int, int]
     pixel_range: Sequence[int]
     block: int
+    _graphs: dict[str, Graphed] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def predict(self, precision: Precision) -> Graphed:
+        """Return the net as a function of noisy images (N,C,H,W) and times (N,)."""
+        if precision not in self._graphs:
+            forward = partial(predict, self.network, precision)
+            self._graphs[precision] = Graphed(forward)
+        return self._graphs[precision]
+
+    def normal(self) -> Graphed:
+        """Return `philox_normal` of images of this size."""
+        if "normal" not in self._graphs:
+            self._graphs["normal"] = Graphed(partial(philox_normal, shape=self.shape))
+        return self._graphs["normal"]
 
 
-def block_of(side: int) -> int:
-    """Return how many images of side x side px a net sees at once: 32, fewer from 64 px upwards.
+def block_of(side: int, device: str = "cpu") -> int:
+    """Return how many images of side x side px a net sees at once.
 
-    It follows from the images alone, for it decides on their last bits; so many need less memory
-    than a training step of the same net.
+    32 on a CPU and 512 on a GPU, fewer from 64 px upwards. It follows from the size of the images
+    and the kind of device alone, for it decides on their last bits.
     """
-    return max(1, min(32, 2**17 // side**2))
+    images = 512 if device == "cuda" else 32
+    return max(1, min(images, images * 64**2 // side**2))
 
 
 def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = False) -> Ddpm:
@@ -84,15 +115,17 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
         network.load_state_dict(weights)
         shape = (about["channels"], about["size"], about["size"])
     except (KeyError, ValueError, RuntimeError) as error:
-        told = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise MeddiffError(
-            f"{checkpoint} holds no DDPM ({told}): {remedy(checkpoint, NAME_ANOTHER)}"
+            f"{checkpoint} holds no DDPM ({message}): {remedy(checkpoint, NAME_ANOTHER)}"
         ) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:
-        network.compile(dynamic=False)
+        compile_network(network, device)
     schedule = build_schedule(**trained.schedule.model_dump(exclude={"pixel_range"}))
-    return Ddpm(network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"]))
+    return Ddpm(
+        network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"], device)
+    )
 
 
 def sample_images(
@@ -112,12 +145,19 @@ def sample_images(
         members: numbers of the images to draw.
         seed: seed of the run.
         name: class.
-        checkpointer: keeps what is drawn, so that a run that was stopped goes on there.
+        checkpointer: keeps what is drawn, so that an interrupted run resumes there.
 
     Raises:
         MeddiffError: the net gives values that are not finite, or memory does not suffice.
     """
-    log.info("%s: %d images, %s, %d steps", name, len(members), settings.sampler, settings.steps)
+    log.info(
+        "%s: %d images, %s, %d steps, %d images at once",
+        name,
+        len(members),
+        settings.sampler,
+        settings.steps,
+        model.block,
+    )
     channels, height, width = model.shape
     saved = checkpointer.load() if checkpointer else None
     drawn = [saved.tensors["images"].numpy()] if saved else []
@@ -162,7 +202,7 @@ def denoising_strip(
     strips = []
     for block in _blocks(members, model.block):
         shown = [
-            to_uint8(images, model.pixel_range).cpu().numpy()
+            _pixels(model, images, block)
             for step, images in enumerate(trajectory(model, settings, block, seed=seed, name=name))
             for _ in range(int((wanted == step).sum()))
         ]
@@ -193,16 +233,17 @@ def sample(
     for block in _blocks(members, model.block):
         # Only the last are kept, where a list would hold those of every step.
         images = deque(trajectory(model, settings, block, seed=seed, name=name), maxlen=1).pop()
-        yield to_uint8(images, model.pixel_range).cpu().numpy()
+        yield _pixels(model, images, block)
 
 
 @torch.no_grad()
 def trajectory(
     model: Ddpm, settings: SamplerSettings, members: Sequence[int], *, seed: int, name: str
 ) -> Iterator[Tensor]:
-    """Yield the images after each denoising step, float (n,C,H,W) in the net's range.
+    """Yield a whole block after each denoising step, float (block,C,H,W) in the net's range.
 
-    Arguments as for `sample`, but the members are of one block; the last are the samples.
+    Arguments as for `sample`, but the members are of one block. Image i stands at place
+    i % block; where none is wanted there is noise of no meaning.
 
     Raises:
         MeddiffError: the net gives values that are not finite, or the device lacks the precision.
@@ -210,38 +251,88 @@ def trajectory(
     model.network.eval()
     device = next(model.network.parameters()).device
     check_precision(device.type, settings.precision)
-    places = [member % model.block for member in members]
-    streams = [stream(seed, "sample", name, member) for member in members]
-    draw = partial(_normal, streams, places, (model.block, *model.shape), device)
+    draw = noise_source(model, members, (seed, "sample", name), device)
     steps = _method(settings)(
-        clean_estimator(model.network, model.schedule, settings.precision),
+        clean_estimator(model.predict(settings.precision), model.schedule),
         draw(),
         model.schedule.alphas_cumprod.cpu().double().tolist(),
         respaced_times(model.schedule.num_train_timesteps, settings.steps, settings.spacing),
         draw,
     )
-    for block in steps:
-        images = block[places]
+    for images in steps:
         yield images
-    if not torch.isfinite(images).all():
+    if not torch.isfinite(images[_places(model, members)]).all():
         raise MeddiffError(
             f"samples of {name} are not finite: the DDPM did not train well; lower diffusion.lr "
             "and train it again"
         )
 
 
+def noise_source(
+    model: Ddpm, members: Sequence[int], key: tuple[int | str, ...], device: torch.device
+) -> Draw:
+    """Return what draws the noise of a block, image by image from the stream (key, image).
+
+    A GPU draws on its own, from other numbers than the CPU, which would keep it waiting.
+
+    Args:
+        model: says how large a block and its images are.
+        members: numbers of the images, of one block.
+        key: names the streams.
+        device: where the noise is needed.
+    """
+    places = _places(model, members)
+    if device.type != "cuda":
+        streams = [stream(*key, member) for member in members]
+        return partial(numpy_normal, streams, places, (model.block, *model.shape), device)
+    words = torch.zeros(model.block, dtype=torch.int64)
+    words[places] = torch.tensor([stream_seed(*key, member) for member in members])
+    return _device_draw(model, to_device(words, device))
+
+
+def _device_draw(model: Ddpm, keys: Tensor) -> Draw:
+    number = torch.zeros((), dtype=torch.int64, device=keys.device)
+    normal = model.normal()
+
+    def draw() -> Tensor:
+        noise = normal(keys, number).clone()
+        number.add_(1)
+        return noise
+
+    return draw
+
+
+def predict(network: nn.Module, precision: Precision, noisy: Tensor, times: Tensor) -> Tensor:
+    """Return a net's output in float32, calculated in a precision.
+
+    Args:
+        network: the denoising net.
+        precision: arithmetic of the net.
+        noisy: float (N,C,H,W).
+        times: int (N,).
+    """
+    with arithmetic(noisy.device.type, precision):
+        output: Tensor = network(
+            noisy.contiguous(memory_format=torch.channels_last), timesteps=times
+        )
+    return output.float()
+
+
 def clean_estimator(
-    network: nn.Module, schedule: DDPMScheduler, precision: Precision = "fp32"
+    predict: Callable[[Tensor, Tensor], Tensor], schedule: DDPMScheduler
 ) -> Denoise:
-    """Return the net as an estimate of the clean images, clipped to [-1, 1] as MONAI does."""
+    """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
+
+    Args:
+        predict: the net's output for noisy images (N,C,H,W) and times (N,), float32.
+        schedule: its forward process.
+    """
     bars = schedule.alphas_cumprod.cpu().double()
 
     def denoise(noisy: Tensor, time: int) -> Tensor:
         signal, noise = bars[time].sqrt().item(), (1 - bars[time]).sqrt().item()
         times = torch.full((len(noisy),), time, device=noisy.device)
-        with arithmetic(noisy.device.type, precision):
-            output = network(noisy.contiguous(memory_format=torch.channels_last), timesteps=times)
-        output = output.float()
+        output = predict(noisy, times)
         if schedule.prediction_type == "v_prediction":
             output = signal * noisy - noise * output
         elif schedule.prediction_type == "epsilon":
@@ -267,14 +358,10 @@ def _blocks(members: Sequence[int], size: int) -> list[list[int]]:
     return [list(block) for _, block in groupby(members, lambda member: member // size)]
 
 
-def _normal(
-    streams: Sequence[np.random.Generator],
-    places: Sequence[int],
-    shape: tuple[int, ...],
-    device: torch.device,
-) -> Tensor:
-    """Return a block of noise; nothing but zeros where none of the wanted images is."""
-    drawn = np.zeros(shape, dtype=np.float32)
-    for place, source in zip(places, streams, strict=True):
-        drawn[place] = source.standard_normal(shape[1:], dtype=np.float32)
-    return torch.from_numpy(drawn).to(device)
+def _places(model: Ddpm, members: Sequence[int]) -> list[int]:
+    return [member % model.block for member in members]
+
+
+def _pixels(model: Ddpm, images: Tensor, members: Sequence[int]) -> np.ndarray:
+    """Return the wanted images of a block, uint8 (n,H,W,C)."""
+    return to_uint8(images[_places(model, members)], model.pixel_range).cpu().numpy()
