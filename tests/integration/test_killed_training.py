@@ -48,7 +48,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, snakemake) -> None:
     snakemake(killed, TARGET, "--unlock", configs=configs)
     snakemake(killed, TARGET, configs=configs)
     log = (killed / "logs/train_ddpm/benign.log").read_text()
-    assert f"goes on after step {done}" in log
+    assert f"resumed at step {done}/" in log
     assert not list((killed / "models/ddpm").glob("*state*"))
     snakemake(whole, TARGET, configs=configs)
     for name in ("benign.safetensors", "benign_history.csv", "benign_previews.npy"):

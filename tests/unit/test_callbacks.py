@@ -1,4 +1,4 @@
-"""What is told of a training while it runs."""
+"""Callbacks of a training: its speed, TensorBoard."""
 
 import builtins
 import struct
@@ -13,8 +13,8 @@ from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
 
 
 def row(epoch: int, **changes: float) -> dict[str, float]:
-    told = {"step": 10 * epoch, "epoch": epoch, "loss": 1 / epoch, "lr": 1e-3}
-    return told | {"validation_loss": float("nan")} | changes
+    values = {"step": 10 * epoch, "epoch": epoch, "loss": 1 / epoch, "lr": 1e-3}
+    return values | {"validation_loss": float("nan")} | changes
 
 
 class TestSpeedLog:
@@ -65,7 +65,7 @@ class TestTensorBoard:
         image = found["previews", 20]
         assert (image.height, image.width) == (8, 24)
 
-    def test_without_the_package_the_remedy_is_told(
+    def test_without_the_package_the_error_names_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = builtins.__import__
@@ -76,5 +76,5 @@ class TestTensorBoard:
             return real(name, *arguments, **options)
 
         monkeypatch.setattr(builtins, "__import__", refuse)
-        with pytest.raises(MeddiffError, match=r'needs tensorboardX: .*"meddiff\[tensorboard\]"'):
+        with pytest.raises(MeddiffError, match=r"meddiff\[tensorboard\]"):
             TensorBoard(tmp_path)

@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(images, monkeypatch, loss):
         "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + loss,
     )
-    with pytest.raises(MeddiffError, match=r"the loss is \S+ at step 1 of 4"):
+    with pytest.raises(MeddiffError, match=rf"ddpm x: .*{loss}.* 1/4 "):
         train_ddpm(images, tiny(), seed=0, name="x")
 
 
@@ -227,7 +227,7 @@ def test_an_exploding_loss_stops(images, monkeypatch):
         "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + next(losses),
     )
-    with pytest.raises(MeddiffError, match=r"the loss is 11 at step 31 of 50 \(epoch 16, .*lower"):
+    with pytest.raises(MeddiffError, match=r"11 .*31/50 .*diffusion\.lr"):
         train_ddpm(images, tiny(steps=50), seed=0, name="x")
 
 
@@ -246,13 +246,13 @@ def test_previews_are_drawn_when_due_from_the_same_noise(images):
 def test_previews_and_watchers_change_no_weight(images):
     seen = []
 
-    class Callback:
+    class Noting:
         def on_epoch_end(self, row, images_per_second, previews):
             seen.append((row["epoch"], images_per_second > 0, previews is not None))
 
     plain = train_ddpm(images, tiny(), seed=0, name="x")
     watched = tiny(preview={"images": 2, "steps": 3}, validation_every=1)
-    found = train_ddpm(images, watched, seed=0, name="x", callbacks=(Callback(),))
+    found = train_ddpm(images, watched, seed=0, name="x", callbacks=(Noting(),))
     assert all(torch.equal(w, found.weights[k]) for k, w in plain.weights.items())
     assert seen == [(1, True, True), (2, True, True)]
 
@@ -261,7 +261,7 @@ def test_too_little_memory_names_the_settings(images, monkeypatch):
     monkeypatch.setattr(
         "meddiff.diffusion.steps.denoising_loss", lambda *_, **__: torch.empty(2**50)
     )
-    with pytest.raises(MeddiffError, match=r"too little memory: lower diffusion\.batch_size"):
+    with pytest.raises(MeddiffError, match=r"diffusion\.batch_size"):
         train_ddpm(images, tiny(), seed=0, name="x")
 
 
@@ -317,7 +317,7 @@ def test_plateau_halves_the_rate_when_the_loss_stalls(images, monkeypatch):
 
 
 def test_a_loss_that_turns_nan_stops_with_step_rate_and_remedy(images):
-    with pytest.raises(MeddiffError, match=r"ddpm x: the loss is .* at step \d+ of 50 .*lower"):
+    with pytest.raises(MeddiffError, match=r"ddpm x: .*\d+/50.*diffusion\.lr"):
         train_ddpm(images, tiny(steps=50, lr=1e18, lr_schedule="constant"), seed=0, name="x")
 
 

@@ -146,21 +146,18 @@ def test_two_machines_meet_through_srun(
 
 def test_several_machines_need_slurm(job: DdpmJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(MeddiffError, match=r"compute\.nodes is 2, but this is no job of Slurm"):
+    with pytest.raises(MeddiffError, match=r"compute\.nodes is 2"):
         launch(several(job, nodes=2))
 
 
 @pytest.mark.slow
 def test_a_fault_in_a_process_is_one_line(job: DdpmJob) -> None:
     bad = several(replace(job, settings=job.settings | {"lr": 1e18, "lr_schedule": "constant"}))
-    with pytest.raises(MeddiffError, match=r"^ddpm x: the loss is .* lower diffusion\.lr") as told:
+    with pytest.raises(MeddiffError, match=r"^ddpm x: .*diffusion\.lr") as caught:
         launch(bad)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("device", "precision", "told"), [("cpu", "tf32", r"precision tf32 is for NVIDIA")]
-)
-def test_arithmetic_that_a_device_lacks(device: str, precision: str, told: str) -> None:
-    with pytest.raises(MeddiffError, match=told):
-        setup_runtime(device, precision)
+def test_arithmetic_that_a_device_lacks() -> None:
+    with pytest.raises(MeddiffError, match="tf32"):
+        setup_runtime("cpu", "tf32")

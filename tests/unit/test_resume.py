@@ -160,7 +160,7 @@ def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path, uninterrupted: Train
     before = signal.getsignal(signal.SIGTERM)
     path = tmp_path / "x.safetensors"
     with (
-        pytest.raises(MeddiffError, match=r"ddpm x: told to end at step 17 of 40; run the same"),
+        pytest.raises(MeddiffError, match=r"SIGTERM.* 17/40"),
         CheckpointFile(path, KEY) as file,
     ):
         train(settings_of(), checkpointer=Checkpointer(file, 9999), callbacks=(Terminates(),))
@@ -178,9 +178,7 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
         "meddiff.diffusion.steps.denoising_loss",
         lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
     )
-    with pytest.raises(
-        MeddiffError, match=r"the loss is nan at step .*; the last state is kept as"
-    ):
+    with pytest.raises(MeddiffError, match=r"nan .*x\.last_good\.safetensors"):
         train_safely(settings_of(), path)
     assert (tmp_path / "x.last_good.safetensors").read_bytes() == good
     assert not path.exists()
@@ -190,9 +188,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     """A rate without measure breaks the weights in a step whose own loss was still good."""
     path = tmp_path / "x.safetensors"
     settings = settings_of(lr=3e38, lr_schedule="constant", optimizer="adam")
-    with pytest.raises(
-        MeddiffError, match=r"(weights are not finite after|the loss is \S+ at) step"
-    ):
+    with pytest.raises(MeddiffError, match=r"\d+/40.*diffusion\.lr"):
         train_safely(settings, path)
     assert not path.exists()
 
@@ -209,7 +205,7 @@ class TestStateFile:
             caplog.at_level("INFO"),
         ):
             assert file.load() is None
-        assert "starts anew: the code changed since" in caplog.text
+        assert "the code changed" in caplog.text
 
     def test_values_and_tensors_come_back(self, tmp_path: Path) -> None:
         values = {
@@ -234,7 +230,7 @@ class TestStateFile:
     ) -> None:
         (tmp_path / "x.safetensors").write_bytes(damage)
         found = train_safely(settings_of(), tmp_path / "x.safetensors")
-        assert "cannot be read" in caplog.text
+        assert "cannot read" in caplog.text
         assert_same(found, uninterrupted)
 
     def test_half_written_files_are_cleared_and_others_are_not(self, tmp_path: Path) -> None:
@@ -254,7 +250,7 @@ class TestStateFile:
         path = tmp_path / "x.safetensors"
         with (
             CheckpointFile(path, KEY),
-            pytest.raises(MeddiffError, match=r"another process trains into .*x\.safetensors"),
+            pytest.raises(MeddiffError, match=r"x\.safetensors"),
             CheckpointFile(path, KEY),
         ):
             pass
