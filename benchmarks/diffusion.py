@@ -31,13 +31,14 @@ from monai.inferers import DiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import mse_loss
 
+from meddiff.core.devices import arithmetic, compile_network
 from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.launch import DdpmJob
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
-from meddiff.diffusion.trainer import DdpmTrainer
+from meddiff.diffusion.trainer import FLUSH_EVERY, DdpmTrainer
 
 NETS = {
     32: {"channels": [16, 32, 64], "attention": [False, False, True], "head_channels": 64},
@@ -57,8 +58,10 @@ OURS = {
 Contender = Callable[[], object]
 
 
-def settings_of(size: int, precision: str = "fp32") -> DiffusionSettings:
-    batch_size, gradient_accumulation = BATCHES[size]
+def settings_of(
+    size: int, precision: str = "fp32", batch: tuple[int, int] | None = None
+) -> DiffusionSettings:
+    batch_size, gradient_accumulation = batch or BATCHES[size]
     return DiffusionSettings.model_validate(
         {
             "steps": 10_000,
@@ -76,24 +79,27 @@ def settings_of(size: int, precision: str = "fp32") -> DiffusionSettings:
     )
 
 
-def our_steps(images: np.ndarray, precision: str, compiled: bool) -> Contender:
-    settings = settings_of(images.shape[1], precision)
-    runtime = setup_runtime("cpu", settings.precision)
-    training = DdpmTrainer(images, settings, 0, "x", runtime, None, compiled)
-    batches = training.batches()
+def our_steps(
+    images: np.ndarray, settings: DiffusionSettings, compiled: bool, device: str = "cpu"
+) -> Contender:
+    runtime = setup_runtime(device, settings.precision)
+    trainer = DdpmTrainer(images, settings, 0, "x", runtime, None, compiled)
+    batches = trainer.batches()
 
-    def step() -> float:
+    def step() -> None:
         batch = next(batches)
-        training.step(batch)
-        return training.settle(batch)
+        trainer.step(batch)
+        if device == "cpu" or trainer.pending_losses == FLUSH_EVERY:
+            trainer.flush_losses(batch)
 
     return step
 
 
-def tutorial_steps(images: np.ndarray) -> Contender:
-    settings = settings_of(images.shape[1])
+def tutorial_steps(
+    images: np.ndarray, settings: DiffusionSettings, device: str = "cpu"
+) -> Contender:
     torch.manual_seed(0)
-    network = build_network(3, **settings.network.model_dump())
+    network = build_network(3, **settings.network.model_dump()).to(device)
     inferer = DiffusionInferer(DDPMScheduler(num_train_timesteps=1000, **LINEAR))
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr)
     pixels = to_model_range(to_unit_range(torch.from_numpy(images)), pixel_range=(-1, 1))
@@ -105,40 +111,49 @@ def tutorial_steps(images: np.ndarray) -> Contender:
 
     source = batches()
 
-    def step() -> float:
+    def step() -> None:
         network.train()
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for _ in range(settings.gradient_accumulation):
-            clean = next(source)
+            clean = next(source).to(device)
             noise = torch.randn_like(clean)
-            times = torch.randint(0, 1000, (len(clean),))
-            predicted = inferer(inputs=clean, diffusion_model=network, noise=noise, timesteps=times)
-            loss = mse_loss(predicted, noise) / settings.gradient_accumulation
+            times = torch.randint(0, 1000, (len(clean),), device=device)
+            with arithmetic(device, settings.precision):
+                predicted = inferer(
+                    inputs=clean, diffusion_model=network, noise=noise, timesteps=times
+                )
+            loss = mse_loss(predicted.float(), noise) / settings.gradient_accumulation
             loss.backward()
             total += loss.item()
         optimizer.step()
-        return total
 
     return step
 
 
-def our_samples(size: int, steps: int, precision: str, compiled: bool) -> Contender:
+def our_samples(
+    size: int,
+    steps: int,
+    precision: str,
+    compiled: bool,
+    device: str = "cpu",
+    block: int = BLOCK,
+    sampler: str = "ddim",
+) -> Contender:
     settings = settings_of(size)
-    network = build_network(3, **settings.network.model_dump())
+    network = build_network(3, **settings.network.model_dump()).to(device)
     network.to(memory_format=torch.channels_last).eval()
     if compiled:
-        network.compile()
+        compile_network(network, device)
     schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
-    model = Ddpm(network, schedule, (3, size, size), (-1, 1), BLOCK)
-    wanted = SamplerSettings.model_validate(
-        {"sampler": "ddim", "steps": steps, "precision": precision}
-    )
-    return lambda: list(sample(model, wanted, range(BLOCK), seed=0, name="x"))
+    model = Ddpm(network, schedule, (3, size, size), (-1, 1), block)
+    values = {"sampler": sampler, "steps": steps, "precision": precision}
+    wanted = SamplerSettings.model_validate(values)
+    return lambda: list(sample(model, wanted, range(block), seed=0, name="x"))
 
 
-def monais_samples(size: int, steps: int) -> Contender:
-    network = build_network(3, **settings_of(size).network.model_dump()).eval()
+def monais_samples(size: int, steps: int, device: str = "cpu") -> Contender:
+    network = build_network(3, **settings_of(size).network.model_dump()).eval().to(device)
     scheduler = DDIMScheduler(num_train_timesteps=1000, **LINEAR)
     scheduler.set_timesteps(steps)
     inferer = DiffusionInferer(scheduler)
@@ -146,7 +161,7 @@ def monais_samples(size: int, steps: int) -> Contender:
     def run() -> torch.Tensor:
         with torch.no_grad():
             return inferer.sample(
-                input_noise=torch.randn(BLOCK, 3, size, size),
+                input_noise=torch.randn(BLOCK, 3, size, size, device=device),
                 diffusion_model=network,
                 scheduler=scheduler,
                 verbose=False,
@@ -243,8 +258,11 @@ def main() -> None:
     batch = np.prod(BATCHES[size])
     images = np.random.default_rng(0).integers(0, 256, (8 * batch, size, size, 3), dtype=np.uint8)
     ours = {name: OURS[name] for name in options.ours}
-    training = {PEER: tutorial_steps(images)}
-    training |= {name: our_steps(images, *chosen) for name, chosen in ours.items()}
+    training = {PEER: tutorial_steps(images, settings_of(size))}
+    training |= {
+        name: our_steps(images, settings_of(size, precision), compiled)
+        for name, (precision, compiled) in ours.items()
+    }
     compare(f"training step, {size} px, batch {BATCHES[size]}", batch, training, repeats)
     sampling = {PEER: monais_samples(size, options.steps)}
     sampling |= {name: our_samples(size, options.steps, *how) for name, how in ours.items()}

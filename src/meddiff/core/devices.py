@@ -87,8 +87,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 COMPILED = ".snakemake/compiled"
 """Where compiled kernels lie, in the run directory: the next net of the same shape takes them."""
-REGIONS = {"DiffusionUNetResnetBlock", "SpatialAttentionBlock"}
-"""Blocks that a U-Net repeats."""
 
 
 def compile_network(network: nn.Module, device: str) -> None:
@@ -103,8 +101,9 @@ def compile_network(network: nn.Module, device: str) -> None:
     options: dict[str, Any] = {}
     if device == "cuda":
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(COMPILED).absolute()))
-        # Choices by timing would differ from run to run.
-        options = {"options": {"deterministic": True}}
+        # Choices by timing would differ from run to run; only newer versions can do without.
+        if "deterministic" in torch._inductor.list_options():
+            options = {"options": {"deterministic": True}}
     network.compile(dynamic=False, **options)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
-from torch import nn
+from torch import Tensor, nn
 
 
 def build_network(
@@ -32,6 +32,28 @@ def build_network(
         norm_num_groups=norm_groups,
         include_fc=False,
     )
+
+
+class Doubled(nn.Module):
+    """Nearest-neighbour upsampling by 2, whose gradient is a sum in a fixed order.
+
+    That of `nn.Upsample` becomes a scatter when it is compiled: slow, or different in every run.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N,C,H,W) to (N,C,2H,2W), channels last."""
+        count, channels, height, width = images.shape
+        rows = images.permute(0, 2, 3, 1)[:, :, None, :, None]
+        repeated = rows.expand(count, height, 2, width, 2, channels)
+        return repeated.reshape(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+def double_by_repeating(network: nn.Module) -> None:
+    """Replace a net's `nn.Upsample` modules, all of factor 2, by `Doubled`; no weight changes."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Upsample):
+                setattr(parent, name, Doubled())
 
 
 def build_schedule(

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from meddiff.core.devices import HALF, compile_network
 from meddiff.core.graphs import Graphed
 from meddiff.diffusion.distributed import Runtime
+from meddiff.diffusion.model import double_by_repeating
 from meddiff.diffusion.objective import denoising_loss, min_snr_weights
 from meddiff.diffusion.settings import DiffusionSettings
 
@@ -69,6 +70,8 @@ def build_model(
         device: of the training.
         compiled: compile the net.
     """
+    if device.type == "cuda":
+        double_by_repeating(network)
     network = network.to(device).to(memory_format=torch.channels_last)
     average, plain = None, network
     if settings.ema:
@@ -165,9 +168,7 @@ class GraphStep:
     `batch_size`.
     """
 
-    def __init__(
-        self, model: Model, settings: DiffusionSettings, name: str, *, graphed: bool = True
-    ) -> None:
+    def __init__(self, model: Model, settings: DiffusionSettings, name: str) -> None:
         self._model, self._settings, self._name = model, settings, name
         parameters = list(model.network.parameters())
         self._lr = torch.tensor(settings.lr, device=parameters[0].device)
@@ -175,14 +176,14 @@ class GraphStep:
             parameters, lr=self._lr, fused=True, capturable=True
         )
         self._part = settings.batch_size * settings.gradient_accumulation
-        self._graphed, self._usual = graphed, self._part
-        self._run, self._logged, self._averaging = self._capturable(), False, False
+        self._usual = self._part
+        self._run, self._logged = self._capturable(), False
 
     def __call__(self, batch: Batch, lr: float) -> Tensor:
         """Take a step; return its loss."""
         self._lr.fill_(lr)
         loss = self._through(batch).clone()
-        self._begin_average()
+        self._count_average()
         if not self._logged:
             peak = torch.cuda.max_memory_allocated() / 2**30
             log.info("%s: %d images per pass, %.2f GiB at most", self._name, self._part, peak)
@@ -198,8 +199,6 @@ class GraphStep:
         self._optimizer.load_state_dict(values)
         for group in self._optimizer.param_groups:
             group["lr"] = self._lr
-        average = self._model.average
-        self._averaging = average is None or bool(average.n_averaged > 0)
         self._run = self._capturable()
 
     def _through(self, batch: Batch) -> Tensor:
@@ -214,7 +213,7 @@ class GraphStep:
             torch.cuda.empty_cache()
 
     def _capturable(self) -> Graphed:
-        return Graphed(self._body, self._changed, enabled=self._graphed)
+        return Graphed(self._body, self._changed)
 
     def _body(self, *batch: Tensor) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
@@ -233,29 +232,29 @@ class GraphStep:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Do as `AveragedModel.update_parameters`, which asks the host whether it is the first."""
+        """Do as `AveragedModel.update_parameters` does from the second step on."""
         average = self._model.average
         if average is None or self._settings.ema is None:
             return
         latest = [each.detach() for each in self._model.network.parameters()]
         torch._foreach_lerp_(list(average.module.parameters()), latest, 1 - self._settings.ema)
-        average.n_averaged += 1
 
     @torch.no_grad()
-    def _begin_average(self) -> None:
-        """Let the average begin with the first step's weights."""
+    def _count_average(self) -> None:
+        """Count a step into the average, which begins with the first one's weights."""
         average = self._model.average
-        if average is not None and not self._averaging:
+        if average is None:
+            return
+        if average.n_averaged == 0:
             torch._foreach_copy_(
                 list(average.module.parameters()), list(self._model.network.parameters())
             )
-        self._averaging = True
+        average.n_averaged += 1
 
     def _changed(self) -> Iterator[Tensor]:
         yield from self._model.network.parameters()
         if self._model.average:
             yield from self._model.average.parameters()
-            yield self._model.average.n_averaged
         for moments in self._optimizer.state.values():
             yield from (value for value in moments.values() if isinstance(value, Tensor))
 

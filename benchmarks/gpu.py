@@ -1,0 +1,199 @@
+"""Time DDPMs on one GPU against MONAI's tutorial loop and DiffusionInferer: one table, one JSON.
+
+    python benchmarks/gpu.py [--quick] [--json gpu.json]
+
+Both sides have the study's net, 64 px, on the same card in one run; every repeat runs all in turn,
+and ratios are medians of the repeats' own. MONAI's side is as in `benchmarks/diffusion.py`. Starts
+are processes of their own that import, compile and take a step: cold without any compiled kernels,
+warm with those of the cold one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from diffusion import (
+    BLOCK,
+    Contender,
+    monais_samples,
+    our_samples,
+    our_steps,
+    settings_of,
+    tutorial_steps,
+)
+
+SIZE, CARD = 64, "cuda"
+MATRIX = 8192
+
+
+def images_of(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def seconds(run: Contender, times: int) -> float:
+    """Return the seconds of one call."""
+    torch.cuda.synchronize()
+    start = perf_counter()
+    for _ in range(times):
+        run()
+    torch.cuda.synchronize()
+    return (perf_counter() - start) / times
+
+
+def training(images: np.ndarray, quick: bool) -> dict[str, tuple[Contender, int, int]]:
+    """Return contenders by name, with images per call and calls per repeat."""
+
+    def ours(precision: str, batch: tuple[int, int], compiled: bool = True) -> Contender:
+        return our_steps(images, settings_of(SIZE, precision, batch), compiled, CARD)
+
+    def monai(precision: str, batch: tuple[int, int]) -> Contender:
+        return tutorial_steps(images, settings_of(SIZE, precision, batch), CARD)
+
+    rows = {
+        "MONAI fp32 4x8": (monai("fp32", (4, 8)), 32, 3),
+        "MONAI bf16 32x1": (monai("bf16", (32, 1)), 32, 10),
+        "ours bf16 4x8 compiled": (ours("bf16", (4, 8)), 32, 40),
+        "ours bf16 32x1": (ours("bf16", (32, 1), False), 32, 40),
+        "ours fp32 4x8": (ours("fp32", (4, 8), False), 32, 20),
+    }
+    if not quick:
+        rows |= {
+            "ours bf16 32x1 compiled": (ours("bf16", (32, 1)), 32, 40),
+            "ours tf32 32x1 compiled": (ours("tf32", (32, 1)), 32, 40),
+            "MONAI bf16 256x1": (monai("bf16", (256, 1)), 256, 5),
+            "ours bf16 256x1 compiled": (ours("bf16", (256, 1)), 256, 10),
+        }
+    return rows
+
+
+def sampling(quick: bool) -> dict[str, tuple[Contender, int, int]]:
+    """Return contenders by name; the unit is an image and a step."""
+    rows = {
+        "MONAI fp32 block 32": (monais_samples(SIZE, 10, CARD), 10 * BLOCK, 1),
+        "ours bf16 block 512 compiled": (
+            our_samples(SIZE, 100, "bf16", True, CARD, 512, "ddpm"), 100 * 512, 1,
+        ),
+        "ours bf16 block 512": (our_samples(SIZE, 20, "bf16", False, CARD, 512, "ddpm"), 20 * 512, 1),
+        "ours fp32 one image": (our_samples(SIZE, 250, "fp32", False, CARD, 1, "ddpm"), 250, 1),
+    }  # fmt: skip
+    if not quick:
+        rows["ours fp32 block 512"] = (
+            our_samples(SIZE, 20, "fp32", False, CARD, 512, "ddpm"),
+            20 * 512,
+            1,
+        )
+    return rows
+
+
+def compare(
+    title: str, rows: Mapping[str, tuple[Contender, int, int]], repeats: int
+) -> dict[str, dict[str, float]]:
+    """Print and return images per second of each contender, and ratios to the first."""
+    ready = {name: seconds(run, 2) for name, (run, _, _) in rows.items()}
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(repeats):
+        for name, (run, _, calls) in rows.items():
+            times[name].append(seconds(run, calls))
+    peer, units = next((times[name], units) for name, (_, units, _) in rows.items())
+    print(f"\n{title:32}{'ms':>9}{'per s':>9}{'ratio':>8}{'least':>8}{'most':>8}{'ready, s':>10}")
+    table = {}
+    for name, (_, count, _) in rows.items():
+        ratios = sorted(
+            (count / own) / (units / other) for own, other in zip(times[name], peer, strict=True)
+        )
+        rate = count / median(times[name])
+        print(
+            f"{name:32}{1000 * median(times[name]):9.2f}{rate:9.0f}{median(ratios):8.2f}"
+            f"{ratios[0]:8.2f}{ratios[-1]:8.2f}{2 * ready[name]:10.1f}",
+            flush=True,
+        )
+        table[name] = {"per_second": rate, "ratio": median(ratios)}
+    return table
+
+
+def matrix_rate() -> float:
+    """Return the FLOP/s of a bf16 matrix product."""
+    left, right = (torch.randn(MATRIX, MATRIX, device=CARD).bfloat16() for _ in range(2))
+    seconds(lambda: left @ right, 3)
+    return 2 * MATRIX**3 / seconds(lambda: left @ right, 20)
+
+
+def flop_per_image() -> float:
+    """Return the FLOP of a training step, per image: products and convolutions."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from meddiff.diffusion.model import build_network
+
+    network = build_network(3, **settings_of(SIZE).network.model_dump())
+    with FlopCounterMode(display=False) as counter:
+        network(
+            torch.zeros(1, 3, SIZE, SIZE), timesteps=torch.zeros(1, dtype=torch.long)
+        ).sum().backward()
+    return float(counter.get_total_flops())
+
+
+def first_step(cache: str) -> float:
+    """Return the seconds from the start of a process to the end of its first step."""
+    start = perf_counter()
+    program = [sys.executable, __file__, "--first-step"]
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
+    subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return perf_counter() - start
+
+
+def take_first_step() -> None:
+    our_steps(images_of(64), settings_of(SIZE, "bf16"), True, CARD)()
+    torch.cuda.synchronize()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time DDPMs on one GPU against MONAI's loops.")
+    parser.add_argument("--quick", action="store_true", help="fewer contenders and repeats")
+    parser.add_argument("--json", type=Path, help="where the numbers go")
+    parser.add_argument("--cache", help="a folder of compiled kernels, for starts that are warm")
+    parser.add_argument("--first-step", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.first_step:
+        take_first_step()
+        return
+    repeats = 3 if options.quick else 5
+    with tempfile.TemporaryDirectory() as folder:
+        cache = options.cache or folder
+        starts = {
+            "warm" if options.cache else "cold": first_step(cache),
+            "warm again": first_step(cache),
+        }
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        matrix = matrix_rate()
+        tables = {
+            "training": compare(
+                "training, images", training(images_of(2048), options.quick), repeats
+            ),
+            "sampling": compare("sampling, image-steps", sampling(options.quick), repeats),
+        }
+    fastest = max(row["per_second"] for row in tables["training"].values())
+    summary = {
+        "card": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "first_step_s": starts,
+        "matrix_tflops": matrix / 1e12,
+        "share_of_matrix_rate": fastest * flop_per_image() / matrix,
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+    }
+    for key, value in summary.items():
+        print(f"{key:24}{value}")
+    if options.json:
+        options.json.write_text(json.dumps(summary | tables, indent=2))
+
+
+if __name__ == "__main__":
+    main()

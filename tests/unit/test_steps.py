@@ -1,0 +1,88 @@
+"""What a GPU runs, as far as a CPU can tell: its step, its noise and its upsampling."""
+
+import numpy as np
+import pytest
+import torch
+
+from meddiff.diffusion import trainer
+from meddiff.diffusion.model import Doubled, build_network, double_by_repeating
+from meddiff.diffusion.noise import philox, philox_normal
+from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.steps import GraphStep
+from meddiff.diffusion.training import train_ddpm
+from nets import TINY
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"min_snr": 5.0, "optimizer": "adam", "lr_schedule": "plateau"},
+        {"batch_size": 2, "gradient_accumulation": 2, "ema": None},
+        {"precision": "bf16"},
+    ],
+    ids=["average", "min-snr", "accumulated", "bf16"],
+)
+def test_the_step_of_a_gpu_is_that_of_a_cpu(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = {"steps": 7, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": 0.9}
+    settings = DiffusionSettings.model_validate(fixed | {"preview": {"images": 0}} | changes)
+    expected = train_ddpm(IMAGES, settings, seed=0, name="x", validation=IMAGES[:5])
+    monkeypatch.setattr(
+        trainer,
+        "build_step",
+        lambda model, settings, runtime, name: GraphStep(model, settings, name),
+    )
+    trained = train_ddpm(IMAGES, settings, seed=0, name="x", validation=IMAGES[:5])
+    columns = ["loss", "validation_loss", "lr"]
+    np.testing.assert_allclose(trained.history[columns], expected.history[columns], rtol=1e-5)
+    for key, weight in expected.weights.items():
+        assert torch.allclose(trained.weights[key], weight, atol=1e-5), key
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([2**32 - 1] * 4, [2**32 - 1] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+    ids=["zeros", "ones", "pi"],
+)
+def test_philox_gives_its_authors_known_answers(counter: list, key: list, expected: list) -> None:
+    """Those of Random123, the library of Salmon et al. (2011)."""
+    words = philox([torch.tensor([word]) for word in counter], [torch.tensor([k]) for k in key])
+    assert [word.item() for word in words] == expected
+
+
+def test_noise_of_an_image_is_normal_and_its_own() -> None:
+    shape = (3, 31, 33)
+    keys = torch.tensor([5, 2**40, 2**62])
+    first, second = (philox_normal(keys, torch.tensor(number), shape) for number in (0, 1))
+    assert torch.equal(philox_normal(keys[1:2], torch.tensor(0), shape)[0], first[1])
+    samples = torch.cat([first, second]).flatten(1).double()
+    assert samples.mean(1).abs().max() < 0.08 and (samples.std(1) - 1).abs().max() < 0.06
+    assert (samples.abs() > 1.96).double().mean() == pytest.approx(0.05, abs=0.005)
+    assert (torch.corrcoef(samples) - torch.eye(6)).abs().max() < 0.08
+
+
+def test_doubling_is_nearest_neighbour_upsampling() -> None:
+    images = torch.randn(2, 3, 4, 5, requires_grad=True)
+    weights = torch.randn(2, 3, 8, 10)
+    outputs = [module(images) for module in (Doubled(), torch.nn.Upsample(scale_factor=2.0))]
+    assert torch.equal(*outputs)
+    gradients = [torch.autograd.grad((weights * each).sum(), images)[0] for each in outputs]
+    assert torch.allclose(*gradients)
+    network = build_network(3, **TINY).eval()
+    noisy, times = torch.randn(2, 3, 16, 16), torch.tensor([3, 500])
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    before = network(noisy, timesteps=times)
+    double_by_repeating(network)
+    assert not any(isinstance(module, torch.nn.Upsample) for module in network.modules())
+    assert torch.allclose(network(noisy, timesteps=times), before, atol=1e-5)
