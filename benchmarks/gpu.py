@@ -31,7 +31,15 @@ from diffusion import (
     tutorial_steps,
 )
 
+from meddiff.core.devices import compile_network, limit_threads
+from meddiff.diffusion import steps
+
+STARTED = perf_counter()
 SIZE, CARD = 64, "cuda"
+BLOCKS = {
+    "DiffusionUNetResnetBlock", "SpatialAttentionBlock", "DiffusionUnetDownsample",
+    "WrappedUpsample",
+}  # fmt: skip
 MATRIX = 8192
 
 
@@ -77,20 +85,21 @@ def training(images: np.ndarray, quick: bool) -> dict[str, tuple[Contender, int,
 
 def sampling(quick: bool) -> dict[str, tuple[Contender, int, int]]:
     """Return contenders by name; the unit is an image and a step."""
+
+    def ours(
+        count: int, precision: str, block: int, compiled: bool = False
+    ) -> tuple[Contender, int, int]:
+        run = our_samples(SIZE, count, precision, compiled, CARD, block, "ddpm")
+        return run, count * block, 1
+
     rows = {
-        "MONAI fp32 block 32": (monais_samples(SIZE, 10, CARD), 10 * BLOCK, 1),
-        "ours bf16 block 512 compiled": (
-            our_samples(SIZE, 100, "bf16", True, CARD, 512, "ddpm"), 100 * 512, 1,
-        ),
-        "ours bf16 block 512": (our_samples(SIZE, 20, "bf16", False, CARD, 512, "ddpm"), 20 * 512, 1),
-        "ours fp32 one image": (our_samples(SIZE, 250, "fp32", False, CARD, 1, "ddpm"), 250, 1),
-    }  # fmt: skip
+        "MONAI fp32 block 32": (monais_samples(SIZE, 5, CARD), 5 * BLOCK, 1),
+        "ours bf16 block 512 compiled": ours(100, "bf16", 512, compiled=True),
+        "ours bf16 block 512": ours(20, "bf16", 512),
+        "ours fp32 one image": ours(250, "fp32", 1),
+    }
     if not quick:
-        rows["ours fp32 block 512"] = (
-            our_samples(SIZE, 20, "fp32", False, CARD, 512, "ddpm"),
-            20 * 512,
-            1,
-        )
+        rows["ours fp32 block 512"] = ours(20, "fp32", 512)
     return rows
 
 
@@ -141,18 +150,36 @@ def flop_per_image() -> float:
     return float(counter.get_total_flops())
 
 
-def first_step(cache: str) -> float:
+def first_step(cache: str, *arguments: str) -> float:
     """Return the seconds from the start of a process to the end of its first step."""
     start = perf_counter()
-    program = [sys.executable, __file__, "--first-step"]
+    program = [sys.executable, __file__, "--first", *(arguments or ["step"])]
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
-    subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(program, env=environment, check=True)
     return perf_counter() - start
 
 
-def take_first_step() -> None:
-    our_steps(images_of(64), settings_of(SIZE, "bf16"), True, CARD)()
+def take_first(what: str) -> None:
+    """Take the first step of a compiled training, or draw with a compiled net."""
+    if what == "sample":
+        our_samples(SIZE, 1, "bf16", True, CARD, 512, "ddpm")()
+    else:
+        if what == "blocks":
+            steps.compile_network = compile_blocks
+        step = our_steps(images_of(64), settings_of(SIZE, "bf16"), True, CARD)
+        step()
+        torch.cuda.synchronize()
+        print(f"{what}: first step after {perf_counter() - STARTED:.1f} s of import and compiling")
+        print(f"{what}: {1000 * seconds(step, 40):.2f} ms a step", flush=True)
     torch.cuda.synchronize()
+
+
+def compile_blocks(network: torch.nn.Module, device: str) -> None:
+    """Compile the blocks that a U-Net repeats, each by itself."""
+    torch._dynamo.config.recompile_limit = 64
+    for module in network.modules():
+        if type(module).__name__ in BLOCKS:
+            compile_network(module, device)
 
 
 def main() -> None:
@@ -160,10 +187,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer contenders and repeats")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--cache", help="a folder of compiled kernels, for starts that are warm")
-    parser.add_argument("--first-step", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--first", choices=["step", "blocks", "sample"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.first_step:
-        take_first_step()
+    limit_threads(2)
+    if options.first:
+        take_first(options.first)
         return
     repeats = 3 if options.quick else 5
     with tempfile.TemporaryDirectory() as folder:

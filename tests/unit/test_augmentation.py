@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as reference
 from meddiff.core.batches import batches
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion import augmentation
-from meddiff.diffusion import trainer as engine
+from meddiff.diffusion import steps
 from meddiff.diffusion.augmentation import (
     PRESETS,
     Changes,
@@ -347,9 +347,9 @@ def test_neutral_settings_train_as_none(images):
 def test_augmented_images_are_in_the_nets_range(images, pixel_range, monkeypatch):
     """With certain inversion the net sees the negatives, in its own range."""
     seen = []
-    loss = engine.denoising_loss
+    loss = steps.denoising_loss
     monkeypatch.setattr(
-        engine,
+        steps,
         "denoising_loss",
         lambda network, schedule, clean, *rest, **options: (
             seen.append(clean) or loss(network, schedule, clean, *rest, **options)
