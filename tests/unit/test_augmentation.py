@@ -1,4 +1,4 @@
-"""AugmentationSettings against exact transforms and torchvision, and what its draws depend on."""
+"""Augmentation against exact transforms and torchvision, and what its draws depend on."""
 
 import math
 from typing import get_args
@@ -12,8 +12,7 @@ from torchvision.transforms.v2 import functional as reference
 
 from meddiff.core.batches import batches
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion import augmentation
-from meddiff.diffusion import steps
+from meddiff.diffusion import augmentation, steps
 from meddiff.diffusion.augmentation import (
     PRESETS,
     Changes,

@@ -127,7 +127,7 @@ class Ends(Exception):
 
 def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     """Ended after every block in turn, and again: the images are those of one run."""
-    monkeypatch.setattr(sampling, "block_of", lambda side: 2)
+    monkeypatch.setattr(sampling, "block_of", lambda side, device: 2)
     whole = draw(checkpoint)
     state, steps = tmp_path / "x.state.safetensors", []
     real = sampling.trajectory
