@@ -30,9 +30,9 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Resize, ToTensor
 
-from meddiff.cas.base import Lesson
+from meddiff.cas.base import TrainingSet
 from meddiff.cas.nets import skinlesnet
-from meddiff.cas.settings import Cas
+from meddiff.cas.settings import CasSettings
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 from meddiff.extractors.skinlesnet import SkinLesNet
 
@@ -75,12 +75,14 @@ def tutorial(folder: Path, size: int, steps: int, threads: int) -> Contender:
 
 
 def ours(images: np.ndarray, steps: int, precision: str) -> Contender:
-    settings = Cas.model_validate({"steps": steps, "batch_size": BATCH, "precision": precision})
+    settings = CasSettings.model_validate(
+        {"steps": steps, "batch_size": BATCH, "precision": precision}
+    )
     classifier = skinlesnet(2, images.shape[1], settings, "cpu")
-    seen = classifier.represent(images)
+    seen = classifier.transform(images)
     labels = np.arange(len(images)) % 2
-    lesson = Lesson(seen, labels, np.arange(len(images)), steps, steps, 0, "benchmark")
-    return lambda: classifier.learn(lesson)
+    training = TrainingSet(seen, labels, np.arange(len(images)), steps, steps, 0, "benchmark")
+    return lambda: classifier.fit(training)
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torchvision.models import resnet50 as published_resnet50
 
-from meddiff.cas.base import Lesson
-from meddiff.cas.registry import ALWAYS, KINDS, Asked, build_classifier
-from meddiff.cas.settings import Cas, ClassifierName
+from meddiff.cas.base import TrainingSet
+from meddiff.cas.registry import HOG_SVM, KINDS, BuildOptions, build_classifier
+from meddiff.cas.settings import CasSettings, ClassifierName
 from meddiff.core.errors import MeddiffError
 
-SETTINGS = Cas(steps=40, batch_size=16, lr=3e-3)
+SETTINGS = CasSettings(steps=40, batch_size=16, lr=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +27,15 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_settings_name_every_classifier():
-    assert {*get_args(ClassifierName), ALWAYS} == set(KINDS)
+    assert {*get_args(ClassifierName), HOG_SVM} == set(KINDS)
 
 
 def taught(name, pictures, settings=SETTINGS, **options):
     images, labels = pictures
-    classifier = build_classifier(name, Asked(2, 32, settings, **options))
-    seen = classifier.represent(images)
-    lesson = Lesson(seen[:40], labels[:40], np.arange(40), settings.steps, 4, 3, "x")
-    return classifier.learn(lesson).probabilities(seen[40:])
+    classifier = build_classifier(name, BuildOptions(2, 32, settings, **options))
+    seen = classifier.transform(images)
+    training = TrainingSet(seen[:40], labels[:40], np.arange(40), settings.steps, 4, 3, "x")
+    return classifier.fit(training).predict_proba(seen[40:])
 
 
 @pytest.mark.parametrize("name", ["skinlesnet", "hog_svm"])
@@ -55,9 +55,9 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
     torch.manual_seed(0)
     net = published_resnet50(weights=None).eval()
     weights = dict(net.state_dict())
-    classifier = build_classifier("resnet50", Asked(2, 32, SETTINGS, imagenet=weights))
+    classifier = build_classifier("resnet50", BuildOptions(2, 32, SETTINGS, imagenet=weights))
     images = pictures[0][:3]
-    seen = classifier.represent(images)
+    seen = classifier.transform(images)
     net.fc = torch.nn.Identity()
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     given = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)
@@ -65,28 +65,28 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
         expected = net(given).numpy()
     assert seen.shape == (3, 2048)
     assert seen == pytest.approx(expected, rel=1e-3, abs=1e-4 * float(np.abs(expected).max()))
-    assert (classifier.represent(np.roll(images, 1, axis=0))[2] == seen[1]).all()
+    assert (classifier.transform(np.roll(images, 1, axis=0))[2] == seen[1]).all()
 
 
 def test_resnet50_says_what_it_began_with(pictures):
     images, labels = (part[:16] for part in pictures)
     for imagenet, said in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
-        classifier = build_classifier("resnet50", Asked(2, 32, SETTINGS, imagenet=imagenet))
-        seen = classifier.represent(images)
-        assert said in classifier.learn(Lesson(seen, labels, labels, 1, 1, 0, "x")).note
+        classifier = build_classifier("resnet50", BuildOptions(2, 32, SETTINGS, imagenet=imagenet))
+        seen = classifier.transform(images)
+        assert said in classifier.fit(TrainingSet(seen, labels, labels, 1, 1, 0, "x")).note
 
 
 def test_resnet50s_head_learns_from_features():
     torch.manual_seed(0)
     weights = published_resnet50(weights=None).state_dict()
-    settings = Cas(batch_size=16, lr=1e-3)
-    classifier = build_classifier("resnet50", Asked(2, 32, settings, imagenet=weights))
-    chance, labels = np.random.default_rng(0), np.arange(60) % 2
-    seen = (chance.normal(size=(60, 2048)) + labels[:, None]).astype(np.float32)
-    learnt = classifier.learn(Lesson(seen[:40], labels[:40], np.arange(40), 60, 60, 3, "x"))
-    assert (learnt.probabilities(seen[40:]).argmax(1) == labels[40:]).mean() > 0.9
+    settings = CasSettings(batch_size=16, lr=1e-3)
+    classifier = build_classifier("resnet50", BuildOptions(2, 32, settings, imagenet=weights))
+    chance, labels = np.random.default_rng(0), np.arange(140) % 2
+    seen = (chance.normal(size=(140, 2048)) + labels[:, None]).astype(np.float32)
+    learnt = classifier.fit(TrainingSet(seen[:120], labels[:120], np.arange(120), 120, 120, 3, "x"))
+    assert (learnt.predict_proba(seen[120:]).argmax(1) == labels[120:]).mean() > 0.9
 
 
 def test_others_are_refused():
     with pytest.raises(MeddiffError, match="no classifier is called vgg"):
-        build_classifier("vgg", Asked(2, 32, SETTINGS))
+        build_classifier("vgg", BuildOptions(2, 32, SETTINGS))

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from meddiff.cas.arms import build_pool
-from meddiff.cas.base import Learnt, Lesson
+from meddiff.cas.base import FittedClassifier, TrainingSet
 from meddiff.cas.experiment import HeldOut, run_arms, run_doses
 from meddiff.cas.scoring import score_cells
-from meddiff.cas.settings import Cas, Dose
+from meddiff.cas.settings import CasSettings, DoseSettings
 from meddiff.cas.tables import arms_table, doses_table, reliability_table, score_arms
 
 CLASSES = ["benign", "malignant"]
@@ -29,21 +29,21 @@ def shades(means, n: int, seed: int, spread: float = 25) -> list[np.ndarray]:
 class ByShade:
     """Tells classes by the nearer mean shade; remembers what it was taught."""
 
-    lessons: list[Lesson] = field(default_factory=list)
+    trainings: list[TrainingSet] = field(default_factory=list)
 
-    def represent(self, images: np.ndarray) -> np.ndarray:
+    def transform(self, images: np.ndarray) -> np.ndarray:
         return images.mean(axis=(1, 2, 3))
 
-    def learn(self, lesson: Lesson) -> Learnt:
-        self.lessons.append(lesson)
-        middle = [lesson.inputs[lesson.labels == k].mean() for k in range(2)]
+    def fit(self, training: TrainingSet) -> FittedClassifier:
+        self.trainings.append(training)
+        middle = [training.inputs[training.labels == k].mean() for k in range(2)]
 
         def probabilities(shade: np.ndarray) -> np.ndarray:
             near = -np.abs(shade[:, None] - middle) / 25
             weights = np.exp(near)
             return weights / weights.sum(axis=1, keepdims=True)
 
-        return Learnt(probabilities, "by shade", lesson.steps)
+        return FittedClassifier(probabilities, "by shade", training.steps)
 
 
 def held_out(n: int = 80) -> HeldOut:
@@ -65,7 +65,7 @@ def pool_of(synthetic_means, n_synthetic: int = 60):
 
 def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
     classifier = ByShade()
-    options = Cas(arms=ARMS, batch_size=10, **settings)
+    options = CasSettings(arms=ARMS, batch_size=10, **settings)
     table = run_arms(classifier, pool_of(synthetic_means), both(), CLASSES, options,
                      equal_steps=equal_steps, repetitions=seeds, seed=0)  # fmt: skip
     return classifier, table.assign(classifier="skinlesnet", source_file="cas/x.csv")
@@ -73,9 +73,9 @@ def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
 
 def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
     classifier, table = told([100, 150], steps=None, epochs=4, seeds=1)
-    assert [lesson.steps for lesson in classifier.lessons] == [40] * 7
-    assert {lesson.plateau_every for lesson in classifier.lessons} == {10}
-    assert len({lesson.seed for lesson in classifier.lessons}) == 1
+    assert [training.steps for training in classifier.trainings] == [40] * 7
+    assert {training.plateau_every for training in classifier.trainings} == {10}
+    assert len({training.seed for training in classifier.trainings}) == 1
     counts = table.groupby("arm", sort=False)[["n_images", "n_real", "n_synthetic"]].first()
     assert counts.loc["mixed"].tolist() == [220, 100, 120]
     assert counts.loc["augmented", "n_images"] == counts.loc["oversampled", "n_images"] == 220
@@ -86,14 +86,14 @@ def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
 
 def test_under_the_studys_protocol_more_images_are_more_steps():
     classifier, _ = told([100, 150], steps=None, epochs=4, equal_steps=False, seeds=1)
-    by_arm = dict(zip(ARMS, [lesson.steps for lesson in classifier.lessons], strict=True))
+    by_arm = dict(zip(ARMS, [training.steps for training in classifier.trainings], strict=True))
     assert by_arm == {"synthetic": 48, "matched": 40, "real": 40, "mixed": 88, "augmented": 88,
                       "oversampled": 88, "shuffled": 40}  # fmt: skip
 
 
 def test_a_repetition_has_a_seed_and_depends_on_no_other():
     classifier, table = told([100, 150], seeds=2)
-    assert len({lesson.seed for lesson in classifier.lessons}) == 2
+    assert len({training.seed for training in classifier.trainings}) == 2
     _, alone = told([100, 150], seeds=1)
     pd.testing.assert_frame_equal(table[table["repetition"] == 0], alone)
 
@@ -145,7 +145,9 @@ def test_a_paired_difference_is_surer_than_its_parts():
 
 
 def doses(n_synthetic: int):
-    settings = Cas(batch_size=10, dose=Dose(fractions=[0.04, 1.0], ratios=[0, 1, 4]))
+    settings = CasSettings(
+        batch_size=10, dose=DoseSettings(fractions=[0.04, 1.0], ratios=[0, 1, 4])
+    )
     classifier = ByShade()
     table = run_doses(classifier, pool_of([100, 150], n_synthetic), both(), CLASSES, settings,
                       repetitions=3, seed=0)  # fmt: skip
@@ -167,7 +169,7 @@ def test_doses_are_compared_with_the_same_real_images_alone():
 
 def test_a_dose_that_needs_more_images_than_there_are_says_so():
     classifier, settings, table = doses(60)
-    assert len(classifier.lessons) == 3 * 5
+    assert len(classifier.trainings) == 3 * 5
     scored = score_cells(table, ["fraction", "ratio"], CLASSES, **DRAWN)
     rows = doses_table(scored, settings.dose.fractions, settings.dose.ratios)
     empty = rows[rows["value"].isna()]
@@ -176,7 +178,7 @@ def test_a_dose_that_needs_more_images_than_there_are_says_so():
 
 
 def test_few_test_images_have_no_interval():
-    classifier, options = ByShade(), Cas(arms=["real", "synthetic"])
+    classifier, options = ByShade(), CasSettings(arms=["real", "synthetic"])
     table = run_arms(classifier, pool_of([100, 150]), both(3), CLASSES, options,
                      equal_steps=True, repetitions=1, seed=0)  # fmt: skip
     table = table.assign(classifier="skinlesnet", source_file="x")

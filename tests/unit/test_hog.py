@@ -5,15 +5,15 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
-from meddiff.cas.base import Lesson
+from meddiff.cas.base import TrainingSet
 from meddiff.cas.hog import HogSvm, hog_features
-from meddiff.cas.settings import HogSvm as Settings
+from meddiff.cas.settings import HogSvmSettings
 from meddiff.core.errors import MeddiffError
 
 
-def lesson(inputs, labels, groups=None, seed=0) -> Lesson:
+def training(inputs, labels, groups=None, seed=0) -> TrainingSet:
     groups = np.arange(len(labels)) if groups is None else groups
-    return Lesson(inputs, labels, groups, 0, 1, seed, "x")
+    return TrainingSet(inputs, labels, groups, 0, 1, seed, "x")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,10 @@ def test_other_sizes_are_resized_and_rows_are_independent():
 
 def test_the_search_is_scikit_learns(points):
     inputs, labels = points
-    settings = Settings(C=[0.1, 1, 10], kernels=["linear", "rbf", "poly"], folds=3)
+    settings = HogSvmSettings(C=[0.1, 1, 10], kernels=["linear", "rbf", "poly"], folds=3)
     machine = HogSvm(settings)
-    learnt = machine.learn(lesson(inputs, labels))
-    folds, _ = machine._folds(lesson(inputs, labels))
+    learnt = machine.fit(training(inputs, labels))
+    folds, _ = machine._folds(training(inputs, labels))
     grid = {"C": settings.C, "kernel": settings.kernels}
     gamma = 1 / (6 * inputs.astype(float).var())
     known = GridSearchCV(SVC(gamma=gamma), grid, cv=folds).fit(inputs.astype(float), labels)
@@ -66,7 +66,7 @@ def test_the_search_is_scikit_learns(points):
     assert learnt.note.startswith(f"kernel {chosen['kernel']}, C {chosen['C']:g}")
     assert chosen["kernel"] != "linear" and learnt.steps is None
     fresh = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
-    said = learnt.probabilities(fresh)
+    said = learnt.predict_proba(fresh)
     assert said.sum(1) == pytest.approx(1)
     decided = known.decision_function(fresh.astype(float))
     assert (np.argsort(said[:, 1]) == np.argsort(decided)).all()
@@ -78,10 +78,10 @@ def test_probabilities_are_the_machines_own_classes_even_of_noise():
     for seed in range(8):
         chance = np.random.default_rng(seed)
         inputs, labels = chance.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 2
-        learnt = HogSvm(Settings(C=[1], kernels=["linear"])).learn(lesson(inputs, labels))
+        learnt = HogSvm(HogSvmSettings(C=[1], kernels=["linear"])).fit(training(inputs, labels))
         machine = SVC(kernel="linear", C=1).fit(inputs.astype(float), labels)
         fresh = chance.normal(size=(60, 5)).astype(np.float32)
-        said = learnt.probabilities(fresh)
+        said = learnt.predict_proba(fresh)
         assert (said.argmax(1) == machine.predict(fresh.astype(float))).all()
 
 
@@ -91,14 +91,15 @@ def test_probabilities_are_calibrated():
     inputs = chance.normal(size=(1200, 1)).astype(np.float32)
     truth = 1 / (1 + np.exp(-3 * inputs[:, 0]))
     labels = (chance.random(1200) < truth).astype(np.int64)
-    learnt = HogSvm(Settings(C=[1], kernels=["linear"])).learn(lesson(inputs, labels))
-    assert learnt.probabilities(inputs)[:, 1] == pytest.approx(truth, abs=0.06)
+    learnt = HogSvm(HogSvmSettings(C=[1], kernels=["linear"])).fit(training(inputs, labels))
+    assert learnt.predict_proba(inputs)[:, 1] == pytest.approx(truth, abs=0.06)
 
 
 def test_threads_change_nothing(points):
     fresh = points[0][:20]
     one, two = (
-        HogSvm(Settings(), threads=n).learn(lesson(*points)).probabilities(fresh) for n in (1, 2)
+        HogSvm(HogSvmSettings(), threads=n).fit(training(*points)).predict_proba(fresh)
+        for n in (1, 2)
     )
     assert (one == two).all()
 
@@ -106,7 +107,7 @@ def test_threads_change_nothing(points):
 def test_three_classes(points):
     inputs, _ = points
     labels = np.digitize(inputs[:, 1], [-0.4, 0.4])
-    said = HogSvm(Settings(folds=3)).learn(lesson(inputs, labels)).probabilities(inputs)
+    said = HogSvm(HogSvmSettings(folds=3)).fit(training(inputs, labels)).predict_proba(inputs)
     assert said.shape == (120, 3) and said.sum(1) == pytest.approx(1)
     assert (said.argmax(1) == labels).mean() > 0.8
 
@@ -114,7 +115,7 @@ def test_three_classes(points):
 def test_groups_stay_on_one_side_of_every_fold(points):
     inputs, labels = points
     groups = np.arange(120) // 4
-    for learn, test in HogSvm(Settings())._folds(lesson(inputs, labels, groups))[0]:
+    for learn, test in HogSvm(HogSvmSettings())._folds(training(inputs, labels, groups))[0]:
         assert not set(groups[learn]) & set(groups[test])
         assert len(set(labels[learn])) == 2
 
@@ -127,13 +128,13 @@ def test_groups_stay_on_one_side_of_every_fold(points):
 def test_too_few_groups_divide_by_image_and_say_so(groups):
     inputs = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     labels = np.tile([0, 1, 1, 2, 2, 0], 5)
-    learnt = HogSvm(Settings(folds=2)).learn(lesson(inputs, labels, groups))
+    learnt = HogSvm(HogSvmSettings(folds=2)).fit(training(inputs, labels, groups))
     assert learnt.note.endswith("folds by image: too few groups of a class")
-    assert learnt.probabilities(inputs).shape == (30, 3)
+    assert learnt.predict_proba(inputs).shape == (30, 3)
 
 
 def test_a_class_of_one_image_is_one_line(points):
     inputs, _ = points
     with pytest.raises(MeddiffError, match="one training image") as error:
-        HogSvm(Settings()).learn(lesson(inputs, np.eye(120, dtype=np.int64)[0]))
+        HogSvm(HogSvmSettings()).fit(training(inputs, np.eye(120, dtype=np.int64)[0]))
     assert "\n" not in str(error.value)

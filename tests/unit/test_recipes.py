@@ -30,16 +30,18 @@ CLASSIFIER = '''
 import numpy as np
 from scipy.special import softmax
 
-from meddiff.cas.base import Learnt, Lesson
+from meddiff.cas.base import FittedClassifier, TrainingSet
 
 
 class NearestMean:
-    def represent(self, images: np.ndarray) -> np.ndarray:
+    def transform(self, images: np.ndarray) -> np.ndarray:
         return images.reshape(len(images), -1) / 255
 
-    def learn(self, lesson: Lesson) -> Learnt:
-        means = [lesson.inputs[lesson.labels == k].mean(0) for k in np.unique(lesson.labels)]
-        return Learnt(lambda x: softmax([-((x - m) ** 2).mean(1) for m in means], axis=0).T)
+    def fit(self, training: TrainingSet) -> FittedClassifier:
+        x, y = training.inputs, training.labels
+        means = [x[y == k].mean(0) for k in np.unique(y)]
+        gaps = lambda x: [-((x - m) ** 2).mean(1) for m in means]
+        return FittedClassifier(lambda x: softmax(gaps(x), axis=0).T)
 '''
 NET = '''
 """A net of one layer."""
@@ -242,23 +244,23 @@ def test_a_classifier_is_trained_scored_and_judged(run):
     told = run("""
 import json, numpy as np
 from meddiff.cas.arms import Pool
-from meddiff.cas.registry import Asked, build_classifier
+from meddiff.cas.registry import BuildOptions, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
-from meddiff.cas.settings import Cas
+from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import Evidence, verdict
 
 chance, labels = np.random.default_rng(0), np.arange(80) % 2
 images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, None]).astype("u1")
 kind = np.repeat(["real", "synthetic"], 40)
-settings = Cas(classifiers=["nearest"], arms=["real", "synthetic", "mixed"], steps=1)
+settings = CasSettings(classifiers=["nearest"], arms=["real", "synthetic", "mixed"], steps=1)
 pool = Pool(images, labels, kind, np.arange(80))
 names = [str(i) for i in range(40)]
 held_out = dict.fromkeys(["validation", "test"], HeldOut(images[:40], labels[:40], names, names))
-told = run_arms(build_classifier("nearest", Asked(2, 8, settings)), pool, held_out, ["a", "b"],
-                settings, equal_steps=True, repetitions=2, seed=0)
-told = told.assign(classifier="nearest", source_file="x")
-scored = score_arms(told, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)
+classifier = build_classifier("nearest", BuildOptions(2, 8, settings))
+runs = run_arms(classifier, pool, held_out, ["a", "b"], settings, equal_steps=True,
+                repetitions=2, seed=0).assign(classifier="nearest", source_file="x")
+scored = score_arms(runs, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)
 evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
                     test_groups=40, shared=0)
 print(json.dumps([len(arms_table(scored)), verdict(scored, evidence)]))

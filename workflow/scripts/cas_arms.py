@@ -2,8 +2,8 @@
 
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
-from meddiff.cas.registry import Asked, build_classifier
-from meddiff.cas.settings import Cas
+from meddiff.cas.registry import BuildOptions, build_classifier
+from meddiff.cas.settings import CasSettings
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.files import write_csv
 from meddiff.core.settings import Compute
@@ -11,7 +11,7 @@ from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
-    settings = Cas.model_validate(params.settings)
+    settings = CasSettings.model_validate(params.settings)
     pool = load_pool(
         files.real,
         files.real_rows,
@@ -19,7 +19,7 @@ with job(snakemake) as device:
         augmented="augmented" in settings.arms,
         seed=params.seed,
     )
-    asked = Asked(
+    asked = BuildOptions(
         len(params.classes),
         pool.images.shape[1],
         settings,

@@ -3,13 +3,13 @@
 from meddiff.cas.experiment import run_doses
 from meddiff.cas.images import load_held_out, load_pool
 from meddiff.cas.nets import skinlesnet
-from meddiff.cas.settings import Cas
+from meddiff.cas.settings import CasSettings
 from meddiff.core.files import write_csv
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
-    settings = Cas.model_validate(params.settings)
+    settings = CasSettings.model_validate(params.settings)
     parts = [files.synthetic, *([files.more] if files.more else [])]
     pool = load_pool(files.real, files.real_rows, *parts)
     told = run_doses(

@@ -5,7 +5,7 @@ from meddiff.core.files import write_csv
 from meddiff.data.loading import load_balanced
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.registry import module_of
-from meddiff.extractors.settings import Training
+from meddiff.extractors.settings import TrainingSettings
 from meddiff.workflow.jobs import job
 
 files, params, name = snakemake.input, snakemake.params, snakemake.wildcards.extractor
@@ -17,7 +17,7 @@ with job(snakemake) as device:
         sets["train"],
         sets["validation"],
         len(params.classes),
-        Training.model_validate(params.settings),
+        TrainingSettings.model_validate(params.settings),
         pretrained=weights or None,
         seed=params.seed,
         device=device,

@@ -4,12 +4,12 @@ from meddiff.core.arrays import load_images
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.files import write_csv
 from meddiff.extractors.segmentation import segmentation_scores, train_unet
-from meddiff.extractors.settings import UNet
+from meddiff.extractors.settings import UNetSettings
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
-    settings = UNet.model_validate(params.settings)
+    settings = UNetSettings.model_validate(params.settings)
     training = load_images(files.images), load_images(files.masks)
     test = load_images(files.test_images), load_images(files.test_masks)
     # ISIC 2016 has no validation images. The history tells of the test images, as in the study;

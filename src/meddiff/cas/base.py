@@ -1,6 +1,6 @@
-"""What the experiment asks of a classifier.
+"""The interface of a classifier of the experiment, after scikit-learn's.
 
-Images are represented once, and every arm learns from rows of that: decoded images, features of a
+Images are transformed once, and every arm is fitted to rows of that: decoded images, features of a
 frozen net and gradients are shared. A new classifier has a module of its own, an entry in
 `registry.py` and its name in `settings.py`.
 """
@@ -13,15 +13,15 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What one training learns from.
+class TrainingSet:
+    """Transformed images with their labels, and how to train on them.
 
     Attributes:
-        inputs: represented images (N, ...).
+        inputs: transformed images (N, ...).
         labels: number of the class, int64 (N,).
         groups: what belongs together, int64 (N,), for a classifier that splits its images.
-        steps: optimiser steps, of a classifier that takes such.
-        plateau_every: steps between its looks for a plateau of the training loss.
+        steps: optimiser steps, for a classifier that takes such.
+        plateau_every: steps between its checks for a plateau of the training loss.
         seed: fixes weights, order, dropout and folds.
         name: what is trained, for progress and errors.
     """
@@ -36,25 +36,25 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class FittedClassifier:
     """A trained classifier.
 
     Attributes:
-        probabilities: from represented images (N, ...) to float64 (N, classes), rows sum to 1.
+        predict_proba: from transformed images (N, ...) to float64 (N, classes), rows sum to 1.
         note: what was chosen on the way, in words.
         steps: optimiser steps taken; None of a classifier that takes none.
     """
 
-    probabilities: Callable[[np.ndarray], np.ndarray]
+    predict_proba: Callable[[np.ndarray], np.ndarray]
     note: str = ""
     steps: int | None = None
 
 
 class Classifier(Protocol):
-    """A way to learn classes from images."""
+    """A way to tell classes of images."""
 
-    def represent(self, images: np.ndarray) -> np.ndarray:
-        """Return what it sees of uint8 images (N,H,W,3); an image's row depends on no other."""
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """Return the input for uint8 images (N,H,W,3); an image's row depends on no other."""
 
-    def learn(self, lesson: Lesson) -> Learnt:
+    def fit(self, training: TrainingSet) -> FittedClassifier:
         """Train anew."""

@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 
 from meddiff.cas.arms import Arm, Pool, build_arm, dose_arm
-from meddiff.cas.base import Classifier, Lesson
-from meddiff.cas.settings import Cas, Dose
+from meddiff.cas.base import Classifier, TrainingSet
+from meddiff.cas.settings import CasSettings, DoseSettings
 from meddiff.core.batches import count_steps, steps_per_epoch
 from meddiff.core.randomness import stream_seed
-from meddiff.extractors.classification import told_by_class
+from meddiff.extractors.classification import predictions_table
 
 Key = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Real images that no arm learns from.
+    """Real images that no arm is trained on.
 
     Attributes:
         images: uint8 (N,H,W,3).
@@ -43,37 +43,37 @@ def run_arms(
     pool: Pool,
     held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
-    settings: Cas,
+    settings: CasSettings,
     *,
     equal_steps: bool,
     repetitions: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Train a classifier on every arm and return what it says of images held out of all.
+    """Train a classifier on every arm and return its predictions of images held out of all.
 
     Args:
-        classifier: what learns.
+        classifier: what to train.
         pool: images of all arms.
-        held_out: images to classify: "test", which scores are of, and "validation", on which what
-            a score needs is chosen.
+        held_out: images to classify: "test", which scores are of, and "validation", on which
+            thresholds and the leading classifier are chosen.
         classes: class names.
         settings: arms, length and batch size.
-        equal_steps: whether every arm gets the optimiser steps of `real`, and looks at its loss for
-            a plateau as often; else an arm with more images gets more, where the length is in
+        equal_steps: whether every arm gets the optimiser steps of `real`, and as many checks for a
+            plateau; else an arm with more images gets more, where the length is in
             epochs.
         repetitions: trainings of each arm; one does not depend on how many there are.
         seed: seed of the run.
 
     Returns:
-        One row a repetition, arm and image: repetition, arm, set, id, group, label, predicted,
+        One row per repetition, arm and image: repetition, arm, set, id, group, label, predicted,
         p_<class>; then, of the arm: n_images, n_real, n_synthetic, steps, note.
     """
-    lessons = (
+    trainings = (
         (key, {"repetition": key[-1], "arm": name}, build_arm(pool, name, *key))
         for key in ((seed, "cas", repetition) for repetition in range(repetitions))
         for name in settings.arms
     )
-    return _run(classifier, pool, held_out, classes, settings, lessons, equal_steps)
+    return _run(classifier, pool, held_out, classes, settings, trainings, equal_steps)
 
 
 def run_doses(
@@ -81,7 +81,7 @@ def run_doses(
     pool: Pool,
     held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
-    settings: Cas,
+    settings: CasSettings,
     *,
     repetitions: int,
     seed: int,
@@ -94,15 +94,15 @@ def run_doses(
     Returns:
         The same rows, with fraction and ratio in place of arm.
     """
-    dose: Dose = settings.dose
-    lessons = (
+    dose: DoseSettings = settings.dose
+    trainings = (
         (key, {"repetition": key[-1], "fraction": fraction, "ratio": ratio}, arm)
         for key in ((seed, "dose", repetition) for repetition in range(repetitions))
         for fraction in dose.fractions
         for ratio in dose.ratios
         if (arm := dose_arm(pool, fraction, ratio, *key)) is not None
     )
-    return _run(classifier, pool, held_out, classes, settings, lessons, True)
+    return _run(classifier, pool, held_out, classes, settings, trainings, True)
 
 
 def _run(
@@ -110,29 +110,38 @@ def _run(
     pool: Pool,
     held_out: Mapping[str, HeldOut],
     classes: Sequence[str],
-    settings: Cas,
-    lessons: Iterable[tuple[Key, dict[str, Any], Arm]],
+    settings: CasSettings,
+    trainings: Iterable[tuple[Key, dict[str, Any], Arm]],
     equal_steps: bool,
 ) -> pd.DataFrame:
-    known = classifier.represent(pool.images)
-    asked = {name: classifier.represent(held.images) for name, held in held_out.items()}
+    inputs = classifier.transform(pool.images)
+    held_inputs = {name: classifier.transform(images.images) for name, images in held_out.items()}
     n_real = int((pool.kind == "real").sum())
     tables = []
-    for key, names, arm in lessons:
-        images = n_real if equal_steps else len(arm.rows)
-        steps = count_steps(settings, images, settings.batch_size)
-        lesson = Lesson(
-            known[arm.rows], arm.labels, pool.group[arm.rows], steps,
-            plateau_every=steps_per_epoch(images, settings.batch_size),
-            seed=stream_seed(*key), name="cas " + " ".join(map(str, names.values())),
-        )  # fmt: skip
-        learnt = classifier.learn(lesson)
-        training: dict[str, int | None] = {"n_images": len(arm.rows), "n_real": arm.n_real}
-        training |= {"n_synthetic": arm.n_synthetic, "steps": learnt.steps}
-        for name, held in held_out.items():
-            table = told_by_class(learnt.probabilities(asked[name]), held.labels, classes)
-            about = names | {"set": name, "id": list(held.ids), "group": list(held.groups)}
-            for place, (column, value) in enumerate(about.items()):
+    for key, cell, arm in trainings:
+        length = n_real if equal_steps else len(arm.rows)
+        training = TrainingSet(
+            inputs[arm.rows],
+            arm.labels,
+            pool.group[arm.rows],
+            count_steps(settings, length, settings.batch_size),
+            plateau_every=steps_per_epoch(length, settings.batch_size),
+            seed=stream_seed(*key),
+            name="cas " + " ".join(map(str, cell.values())),
+        )
+        fitted = classifier.fit(training)
+        columns = {
+            "n_images": len(arm.rows),
+            "n_real": arm.n_real,
+            "n_synthetic": arm.n_synthetic,
+            "steps": fitted.steps,
+            "note": fitted.note,
+        }
+        for name, images in held_out.items():
+            probabilities = fitted.predict_proba(held_inputs[name])
+            table = predictions_table(probabilities, images.labels, classes)
+            names = cell | {"set": name, "id": list(images.ids), "group": list(images.groups)}
+            for place, (column, value) in enumerate(names.items()):
                 table.insert(place, column, value)
-            tables.append(table.assign(**training, note=learnt.note))
+            tables.append(table.assign(**columns))
     return pd.concat(tables, ignore_index=True)

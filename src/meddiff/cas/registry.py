@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from meddiff.cas.base import Classifier
-    from meddiff.cas.settings import Cas
+    from meddiff.cas.settings import CasSettings
 
 
 @dataclass(frozen=True)
-class Asked:
+class BuildOptions:
     """What a classifier is built for.
 
     Attributes:
@@ -32,7 +32,7 @@ class Asked:
 
     classes: int
     size: int
-    settings: "Cas"
+    settings: "CasSettings"
     imagenet: "Mapping[str, Tensor] | None" = None
     threads: int = 1
     device: str = "cpu"
@@ -49,26 +49,26 @@ class Kind:
     """
 
     title: str
-    build: "Callable[[Asked], Classifier]"
+    build: "Callable[[BuildOptions], Classifier]"
     imagenet: bool = False
 
 
-def _skinlesnet(asked: Asked) -> "Classifier":
+def _skinlesnet(options: BuildOptions) -> "Classifier":
     from meddiff.cas.nets import skinlesnet
 
-    return skinlesnet(asked.classes, asked.size, asked.settings, asked.device)
+    return skinlesnet(options.classes, options.size, options.settings, options.device)
 
 
-def _resnet50(asked: Asked) -> "Classifier":
+def _resnet50(options: BuildOptions) -> "Classifier":
     from meddiff.cas.nets import resnet50
 
-    return resnet50(asked.classes, asked.imagenet, asked.settings, asked.device)
+    return resnet50(options.classes, options.imagenet, options.settings, options.device)
 
 
-def _hog_svm(asked: Asked) -> "Classifier":
+def _hog_svm(options: BuildOptions) -> "Classifier":
     from meddiff.cas.hog import HogSvm
 
-    return HogSvm(asked.settings.hog_svm, asked.threads)
+    return HogSvm(options.settings.hog_svm, options.threads)
 
 
 KINDS: dict[str, Kind] = {
@@ -76,11 +76,11 @@ KINDS: dict[str, Kind] = {
     "resnet50": Kind("ResNet50", _resnet50, imagenet=True),
     "hog_svm": Kind("HOG and SVM", _hog_svm),
 }
-ALWAYS = "hog_svm"
+HOG_SVM = "hog_svm"
 """Has a table of its own; `cas.classifiers` names others."""
 
 
-def build_classifier(name: str, asked: Asked) -> "Classifier":
+def build_classifier(name: str, options: BuildOptions) -> "Classifier":
     """Return a classifier to be trained.
 
     Raises:
@@ -88,4 +88,4 @@ def build_classifier(name: str, asked: Asked) -> "Classifier":
     """
     if name not in KINDS:
         raise MeddiffError(f"no classifier is called {name}: name one of {', '.join(KINDS)}")
-    return KINDS[name].build(asked)
+    return KINDS[name].build(options)

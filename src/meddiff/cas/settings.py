@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from meddiff.core.settings import Section, Share
-from meddiff.extractors.settings import Optimisation
+from meddiff.extractors.settings import OptimisationSettings
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 Kernel = Literal["linear", "rbf", "poly"]
@@ -15,7 +15,7 @@ RealShare = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(ge=0)]
 
 
-class HogSvm(Section):
+class HogSvmSettings(Section):
     """HOG and SVM, whose C and kernel are chosen by cross-validation of the accuracy."""
 
     C: list[PositiveFloat] = Field(default=[0.1, 1, 10], min_length=1)
@@ -26,7 +26,7 @@ class HogSvm(Section):
     """Folds of the cross-validation; images of a patient, lesion or duplicate share one."""
 
 
-class Dose(Section):
+class DoseSettings(Section):
     """Dose-response: SkinLesNet on parts of the real images with synthetic ones beside them."""
 
     fractions: list[RealShare] = Field(default=[0.05, 0.15, 1.0], min_length=1)
@@ -55,7 +55,7 @@ class Dose(Section):
         return ratios
 
 
-class Cas(Optimisation):
+class CasSettings(OptimisationSettings):
     """Classification accuracy score: classifiers trained on each arm, tested on real images.
 
     Under `protocol: leak_free` every arm gets as many optimiser steps as `real`.
@@ -83,11 +83,11 @@ class Cas(Optimisation):
     """Specificity that the threshold of `sensitivity` reaches on the validation images."""
     non_inferiority_margin: Share = 0.05
     """Difference of a score that does not matter: what is worse by less can replace."""
-    hog_svm: HogSvm = HogSvm()
-    dose: Dose = Dose()
+    hog_svm: HogSvmSettings = HogSvmSettings()
+    dose: DoseSettings = DoseSettings()
 
     @model_validator(mode="after")
-    def _differ(self) -> "Cas":
+    def _differ(self) -> "CasSettings":
         for name in ("arms", "classifiers"):
             values = getattr(self, name)
             if len(set(values)) != len(values):

@@ -38,22 +38,22 @@ def probabilities(
     device: str = "cpu",
 ) -> np.ndarray:
     """Return the softmax of a net's logits, float64 (N, classes): rows sum to 1."""
-    given = torch.from_numpy(np.array(inputs))
-    logits = predict(network, network, transform, given, device=device, padded=True)
-    found: np.ndarray = logits.double().softmax(dim=1).numpy()
-    return found
+    tensor = torch.from_numpy(np.array(inputs))
+    logits = predict(network, network, transform, tensor, device=device, padded=True)
+    softmax: np.ndarray = logits.double().softmax(dim=1).numpy()
+    return softmax
 
 
 def predictions(
     network: Any, test: Labelled, classes: Sequence[str], *, device: str = "cpu"
 ) -> pd.DataFrame:
-    """Return one row a test image: label, predicted, and the probability of each class."""
+    """Return one row per test image: label, predicted, and the probability of each class."""
     images, labels = test
-    told = probabilities(network, network.transform, images, device=device)
-    return told_by_class(told, labels, classes)
+    rows = probabilities(network, network.transform, images, device=device)
+    return predictions_table(rows, labels, classes)
 
 
-def told_by_class(
+def predictions_table(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return columns label, predicted (the likeliest class) and p_<class>.

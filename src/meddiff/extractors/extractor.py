@@ -4,8 +4,8 @@ The net is a module of torch with
 
 - `transform`, from uint8 (N,H,W,3) to the net's input;
 - `features`, from that to (N, dimension), and `dimension`;
-- `block`, if it is to see fewer images at once than `BLOCK`;
-- `classify`, if it tells classes: from features to logits.
+- `block`, if its batches are smaller than `BLOCK`;
+- `classify`, if it is a classifier: from features to logits.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from meddiff.extractors.registry import METRICS_OF, module_of
 from meddiff.extractors.supervised import predict
 
 BLOCK = 64
-"""Images that a net sees at once; it decides on the last bits of features."""
+"""Batch size; the last bits of features depend on it."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,17 @@ class Extractor:
         """Return float32 (N, classes) of features (N, dimension).
 
         Raises:
-            MeddiffError: the net tells no classes.
+            MeddiffError: the net is no classifier.
         """
         classify = getattr(self.network, "classify", None)
         if classify is None:
-            raise MeddiffError(f"the extractor {self.name} tells no classes: take inception")
+            raise MeddiffError(f"the extractor {self.name} is no classifier: take inception")
         return self._apply(classify, _unchanged, features, device)
 
     def probabilities(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return the softmax of `logits`, float64 (N, classes): rows sum to 1."""
-        found: np.ndarray = softmax(self.logits(features, device=device).astype(float), axis=1)
-        return found
+        rows: np.ndarray = softmax(self.logits(features, device=device).astype(float), axis=1)
+        return rows
 
     def _apply(
         self,
@@ -109,36 +109,35 @@ class Extractor:
         device: str,
     ) -> np.ndarray:
         network: Any = self.network.to(device)
-        given = torch.from_numpy(np.array(inputs))
+        tensor = torch.from_numpy(np.array(inputs))
         block = getattr(network, "block", BLOCK)
-        found = predict(
-            network, function, transform, given, device=device, batch_size=block, padded=True
-        )
-        return found.numpy()
+        return predict(
+            network, function, transform, tensor, device=device, batch_size=block, padded=True
+        ).numpy()
 
 
 def read_extractor(path: str | Path) -> Extractor:
-    """Return an extractor; its checkpoint's note says which, and what it is built from.
+    """Return an extractor; its checkpoint's metadata name it and what it is built from.
 
     Raises:
         MeddiffError: the file holds no extractor, or a package that it needs is not installed.
     """
-    weights, about = load_checkpoint(path)
-    if "extractor" not in about:
+    weights, metadata = load_checkpoint(path)
+    if "extractor" not in metadata:
         raise MeddiffError(f"{path} holds no extractor: {NAME_ANOTHER}")
-    name = about["extractor"]
-    network = build_network(about, weights, str(path), remedy(path, NAME_ANOTHER))
-    told = about.get("weights", "trained by this workflow")
-    return Extractor(name, network, about.get("size"), sha256_file(path), told)
+    name = metadata["extractor"]
+    network = build_network(metadata, weights, str(path), remedy(path, NAME_ANOTHER))
+    note = metadata.get("weights", "trained by this workflow")
+    return Extractor(name, network, metadata.get("size"), sha256_file(path), note)
 
 
 def build_network(
-    about: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, remedy: str
+    metadata: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, remedy: str
 ) -> nn.Module:
     """Return an extractor's net with its weights.
 
     Args:
-        about: the extractor's name as `extractor`, and what else its module builds from.
+        metadata: the extractor's name as `extractor`, and what else its module builds from.
         weights: as its module's `build` takes them.
         where: what holds the weights, for errors.
         remedy: what to do about others, for errors.
@@ -146,14 +145,14 @@ def build_network(
     Raises:
         MeddiffError: the weights are those of another net, or a package is not installed.
     """
-    name = about["extractor"]
+    name = metadata["extractor"]
     module = module_of(name)
     try:
-        network: nn.Module = module.build(about, weights)
+        network: nn.Module = module.build(metadata, weights)
     # Libraries raise what they like for the weights of another net.
     except Exception as error:
-        told = " ".join(str(error).split())[:300]
-        raise MeddiffError(f"{where} holds no weights of {name} ({told}): {remedy}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise MeddiffError(f"{where} holds no weights of {name} ({reason}): {remedy}") from error
     return network.eval()
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.settings import Training
-from meddiff.extractors.supervised import Examples, fit, predict, seeded
+from meddiff.extractors.settings import TrainingSettings
+from meddiff.extractors.supervised import Examples, Objective, fit, predict, seeded
 from meddiff.extractors.weights import PretrainedWeights
 
 WEIGHTS = PretrainedWeights(
@@ -20,6 +20,8 @@ WEIGHTS = PretrainedWeights(
     remedy="set extractors.resnet50.weights to auto or none",
     fallback="trained from scratch",
 )
+WIDTHS = (2048, 1024, 512, 256, 128, 64)
+"""From the trunk's features to the last hidden layer of the head."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -33,7 +35,7 @@ class ResNet50(nn.Module):
             trained. None trains all of it from scratch.
     """
 
-    dimension = 64
+    dimension = WIDTHS[-1]
 
     def __init__(self, classes: int, imagenet: dict[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -43,11 +45,7 @@ class ResNet50(nn.Module):
             self.trunk.requires_grad_(False)
         self.trunk.fc = nn.Identity()
         self.frozen = bool(imagenet)
-        widths = [2048, 1024, 512, 256, 128, self.dimension]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.head = nn.Sequential(*layers, nn.Linear(self.dimension, classes))
+        self.head = build_head(classes)
 
     @staticmethod
     def transform(images: Tensor) -> Tensor:
@@ -73,11 +71,19 @@ class ResNet50(nn.Module):
         return self.head(self.trunk(batch))
 
 
+def build_head(classes: int) -> nn.Sequential:
+    """Return the head with random weights: from the trunk's features, (N, 2048), to logits."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(WIDTHS):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], classes))
+
+
 def train_classifier(
     training: Labelled,
     validation: Labelled,
     classes: int,
-    settings: Training,
+    settings: TrainingSettings,
     *,
     seed: int,
     pretrained: dict[str, Tensor] | None = None,
@@ -101,14 +107,12 @@ def train_classifier(
         trained, transform = network.head, _unchanged
     history = fit(
         trained,
-        transform,
-        nn.functional.cross_entropy,
+        Objective(transform, nn.functional.cross_entropy, accuracy),
         sets[0],
         settings,
         seed=seed,
         name=name,
         validation=sets[1],
-        measure=accuracy,
         device=device,
     )
     return network, history

@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from meddiff.extractors.settings import UNet as UNetSettings
-from meddiff.extractors.supervised import Examples, fit, predict, seeded
+from meddiff.extractors.settings import UNetSettings
+from meddiff.extractors.supervised import Examples, Objective, fit, predict, seeded
 from meddiff.extractors.unet import UNet
 
 THRESHOLD = 0.5
@@ -40,21 +40,19 @@ def train_unet(
     network = seeded(lambda: UNet(settings.channels, training[0].shape[1]), seed, "unet")
     history = fit(
         network,
-        UNet.transform,
-        segmentation_loss,
+        Objective(UNet.transform, segmentation_loss, _mean_dice),
         _examples(training),
         settings,
         seed=seed,
         name="unet",
         validation=_examples(validation),
-        measure=_mean_dice,
         device=device,
     )
     return network, history
 
 
 def lesion_maps(network: UNet, images: np.ndarray, *, device: str = "cpu") -> Tensor:
-    """Return how sure the net is of a lesion at each pixel, float32 (N,1,H,W) in [0, 1].
+    """Return the probability of a lesion at each pixel, float32 (N,1,H,W) in [0, 1].
 
     Args:
         network: a trained U-Net.
@@ -66,7 +64,7 @@ def lesion_maps(network: UNet, images: np.ndarray, *, device: str = "cpu") -> Te
 
 
 def map_scores(maps: Tensor, masks: np.ndarray) -> pd.DataFrame:
-    """Return one row a map: dice and iou of the lesion found, and mse of the map, all in [0, 1].
+    """Return one row per map: dice and iou of the lesion, and mse of the map, all in [0, 1].
 
     Args:
         maps: float32 (N,1,H,W) in [0, 1]; a lesion is where they reach `THRESHOLD`.
@@ -78,14 +76,14 @@ def map_scores(maps: Tensor, masks: np.ndarray) -> pd.DataFrame:
 def segmentation_scores(
     network: UNet, images: np.ndarray, masks: np.ndarray, *, device: str = "cpu"
 ) -> pd.DataFrame:
-    """Return the scores of `map_scores`, one row a test image."""
+    """Return the scores of `map_scores`, one row per test image."""
     return map_scores(lesion_maps(network, images, device=device), masks)
 
 
 def _scores(maps: Tensor, truth: Tensor) -> pd.DataFrame:
-    found, lesion = (maps >= THRESHOLD).flatten(1), (truth >= THRESHOLD).flatten(1)
-    both = (found & lesion).sum(1).double()
-    either = (found | lesion).sum(1).double()
+    predicted, lesion = (maps >= THRESHOLD).flatten(1), (truth >= THRESHOLD).flatten(1)
+    both = (predicted & lesion).sum(1).double()
+    either = (predicted | lesion).sum(1).double()
     empty = either == 0
     return pd.DataFrame(
         {

@@ -14,7 +14,7 @@ WeightsPolicy = Literal["required", "auto", "none"]
 """Published weights: a run stops without them, takes them if they are available, or never does."""
 
 
-class Optimisation(Duration):
+class OptimisationSettings(Duration):
     """Length, batches and rate of a training with Adam."""
 
     steps: PositiveInt | None = 300
@@ -24,14 +24,14 @@ class Optimisation(Duration):
     """Adam's first learning rate; halved when the training loss stalls for more than one epoch."""
 
 
-class Training(Optimisation):
+class TrainingSettings(OptimisationSettings):
     """Training of a feature extractor or classifier."""
 
     validation_every: PositiveInt = 5
     """Epochs between validations."""
 
 
-class UNet(Training):
+class UNetSettings(TrainingSettings):
     """U-Net for segmentation of ISIC 2016; its encoder gives features."""
 
     channels: list[PositiveInt] = Field(default=[32, 64, 128, 256], min_length=2)
@@ -39,13 +39,13 @@ class UNet(Training):
     steps: PositiveInt | None = 100
 
 
-class SkinLesNet(Training):
+class SkinLesNetSettings(TrainingSettings):
     """SkinLesNet (Azeem et al. 2024), classifier and extractor."""
 
     steps: PositiveInt | None = 600
 
 
-class ResNet50(Training):
+class ResNet50Settings(TrainingSettings):
     """ResNet50 with ImageNet weights and a small head."""
 
     steps: PositiveInt | None = 150
@@ -54,12 +54,12 @@ class ResNet50(Training):
     from scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
 
 
-class Extractors(Section):
+class ExtractorsSettings(Section):
     """The nets whose features FID compares."""
 
-    unet: UNet = UNet()
-    skinlesnet: SkinLesNet = SkinLesNet()
-    resnet50: ResNet50 = ResNet50()
+    unet: UNetSettings = UNetSettings()
+    skinlesnet: SkinLesNetSettings = SkinLesNetSettings()
+    resnet50: ResNet50Settings = ResNet50Settings()
     published: list[PublishedName] = []
     """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
     Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD).
@@ -79,7 +79,7 @@ class Extractors(Section):
         return names
 
     @model_validator(mode="after")
-    def _files_are_used(self) -> "Extractors":
+    def _files_are_used(self) -> "ExtractorsSettings":
         for name in self.files:
             if name not in self.published:
                 raise ValueError(f"files.{name}: name {name} in published, too, or leave it out")

@@ -7,8 +7,8 @@ import pandas as pd
 from torch import Tensor, nn
 
 from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.settings import Training
-from meddiff.extractors.supervised import fit, seeded
+from meddiff.extractors.settings import TrainingSettings
+from meddiff.extractors.supervised import Objective, fit, seeded
 
 
 class SkinLesNet(nn.Module):
@@ -48,7 +48,7 @@ def train_classifier(
     training: Labelled,
     validation: Labelled,
     classes: int,
-    settings: Training,
+    settings: TrainingSettings,
     *,
     seed: int,
     pretrained: None = None,
@@ -71,14 +71,12 @@ def train_classifier(
     network = seeded(lambda: SkinLesNet(classes, size), seed, name)
     history = fit(
         network,
-        SkinLesNet.transform,
-        nn.functional.cross_entropy,
+        Objective(SkinLesNet.transform, nn.functional.cross_entropy, accuracy),
         examples(training),
         settings,
         seed=seed,
         name=name,
         validation=examples(validation),
-        measure=accuracy,
         device=device,
     )
     return network, history

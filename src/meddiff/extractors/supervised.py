@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from meddiff.core.batches import batches, check_finite, count_steps
+from meddiff.core.batches import Batch, batches, check_finite, count_steps
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream_seed
-from meddiff.extractors.settings import Training
+from meddiff.extractors.settings import TrainingSettings
 
 Net = TypeVar("Net", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -39,17 +39,30 @@ def seeded(build: Callable[[], Net], seed: int, name: str) -> Net:
     return build()
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What a net is trained for.
+
+    Attributes:
+        transform: maps a batch of stored inputs (uint8 images or features) to the net's input.
+        loss: of outputs and targets, mean over a batch.
+        measure: further scores of validation outputs, by name.
+    """
+
+    transform: Callable[[Tensor], Tensor]
+    loss: Loss
+    measure: Measure | None = None
+
+
 def fit(
     network: nn.Module,
-    transform: Callable[[Tensor], Tensor],
-    loss: Loss,
+    objective: Objective,
     training: Examples,
-    settings: Training,
+    settings: TrainingSettings,
     *,
     seed: int,
     name: str,
     validation: Examples | None = None,
-    measure: Measure | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     plateau_every: int | None = None,
     device: str = "cpu",
@@ -57,22 +70,21 @@ def fit(
     """Train `network` in place and return its history.
 
     Args:
-        network: maps transformed inputs to what `loss` compares with the targets.
-        transform: maps a batch of stored inputs (uint8 images or features) to the net's input.
-        loss: mean over a batch.
+        network: maps transformed inputs to what the loss compares with the targets.
+        objective: transform, loss and validation scores.
         training: inputs and targets; every epoch is a new permutation.
         settings: length, batch size and learning rate.
         seed: fixes order and dropout.
         name: what is trained, for progress and errors.
         validation: examples for the validation loss, or None; training never depends on them.
-        measure: what else to tell of the validation examples, besides the loss.
-        precision: arithmetic of the net while it learns; weights and losses stay float32.
-        plateau_every: steps between looks at the training loss for a plateau; None: an epoch.
+        precision: arithmetic of the net in training; weights and losses stay float32.
+        plateau_every: steps between checks of the training loss for a plateau; None: an epoch.
         device: torch device.
 
     Returns:
-        One row an epoch: step, epoch, loss, validation_loss, lr, then what `measure` names. Every
-        `validation_every` epochs and after the last the validation's numbers are there, else NaN.
+        One row per epoch: step, epoch, loss, validation_loss, lr, then the objective's scores.
+        Every `validation_every` epochs and after the last the validation's numbers are there, else
+        NaN.
 
     Raises:
         MeddiffError: the loss is no longer finite.
@@ -82,56 +94,71 @@ def fit(
         # Twice as fast there; float32 gains nothing from it.
         network.to(memory_format=torch.channels_last)
     inputs, targets = training.inputs.to(device), training.targets.to(device)
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=settings.lr)
-    plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    optimizer = torch.optim.Adam(
+        [p for p in network.parameters() if p.requires_grad], lr=settings.lr
+    )
+    plateau = _Plateau(optimizer, plateau_every)
     steps = count_steps(settings, len(training), settings.batch_size)
     torch.manual_seed(stream_seed(seed, "dropout", name))
     network.train()
-    kind = torch.device(device).type
     rows: list[dict[str, float]] = []
     losses: list[float] = []
-    recent: list[float] = []
     with Progress(steps, name) as progress:
         for batch in batches(len(training), settings.batch_size, steps, seed, "order", name):
             members = torch.from_numpy(batch.members).to(device)
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = network(transform(inputs[members]))
-            value = loss(outputs.float(), targets[members])
-            value.backward()
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                outputs = network(objective.transform(inputs[members]))
+            loss = objective.loss(outputs.float(), targets[members])
+            loss.backward()
             rate = optimizer.param_groups[0]["lr"]
-            losses.append(value.item())
-            recent.append(losses[-1])
+            losses.append(loss.item())
             check_finite(losses[-1], name, batch, steps, rate, "its lr")
             optimizer.step()
             progress.advance(loss=losses[-1], lr=rate)
-            if batch.step % plateau_every == 0 if plateau_every else batch.ends_epoch:
-                plateau.step(float(np.mean(recent)))
-                recent = []
-            if not batch.ends_epoch:
-                continue
-            due = batch.epoch % settings.validation_every == 0 or batch.step == steps
-            checked: dict[str, float] = {}
-            if validation is not None and due:
-                outputs = predict(network, network, transform, validation.inputs, device=device)
-                checked["validation_loss"] = float(loss(outputs, validation.targets))
-                if measure is not None:
-                    checked |= measure(outputs, validation.targets)
-                network.train()
-            rows.append(
-                {
-                    "step": batch.step,
-                    "epoch": batch.epoch,
-                    "loss": float(np.mean(losses)),
-                    "validation_loss": math.nan,
-                    "lr": rate,
-                    **checked,
-                }
-            )
-            losses = []
+            plateau.after_step(losses[-1], batch)
+            if batch.ends_epoch:
+                row = {"step": batch.step, "epoch": batch.epoch, "loss": float(np.mean(losses))}
+                row |= {"validation_loss": math.nan, "lr": rate}
+                due = batch.epoch % settings.validation_every == 0 or batch.step == steps
+                if validation is not None and due:
+                    row |= _validate(network, objective, validation, device)
+                rows.append(row)
+                losses = []
     network.eval()
     return pd.DataFrame(rows)
+
+
+class _Plateau:
+    """Halves the rate when the mean training loss of some steps stalls.
+
+    Args:
+        optimizer: whose rate.
+        every: steps; None: those of an epoch.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, every: int | None) -> None:
+        self._scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+        self._every = every
+        self._losses: list[float] = []
+
+    def after_step(self, loss: float, batch: Batch) -> None:
+        self._losses.append(loss)
+        due = batch.ends_epoch if self._every is None else batch.step % self._every == 0
+        if due:
+            self._scheduler.step(float(np.mean(self._losses)))
+            self._losses = []
+
+
+def _validate(
+    network: nn.Module, objective: Objective, validation: Examples, device: str
+) -> dict[str, float]:
+    outputs = predict(network, network, objective.transform, validation.inputs, device=device)
+    network.train()
+    scores = {"validation_loss": float(objective.loss(outputs, validation.targets))}
+    if objective.measure is not None:
+        scores |= objective.measure(outputs, validation.targets)
+    return scores
 
 
 @torch.no_grad()
@@ -153,9 +180,8 @@ def predict(
         transform: maps a batch of inputs to those of `function`.
         inputs: (N, ...).
         device: torch device.
-        batch_size: inputs that the net sees at once.
-        padded: fill the last batch up with zeros. How many inputs a net sees at once changes its
-            rounding; then no row depends on their number, which costs less than one batch more.
+        batch_size: batch size; rounding depends on it.
+        padded: fill the last batch up with zeros, so that no row depends on the number of inputs.
     """
     network.eval()
     parts = []

@@ -17,14 +17,14 @@ from pydantic import (
 )
 
 from meddiff.audit.settings import Audit
-from meddiff.cas.settings import Cas
+from meddiff.cas.settings import CasSettings
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Compute, Section, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, Data, Split, Undersample
 from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
 from meddiff.extractors.registry import PUBLISHED, TRAINED
-from meddiff.extractors.settings import Extractors
+from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics
 
 IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
@@ -48,9 +48,9 @@ class Config(Section):
     audit: Audit = Audit()
     diffusion: DiffusionSettings = DiffusionSettings()
     sampling: SamplingSettings = SamplingSettings()
-    extractors: Extractors = Extractors()
+    extractors: ExtractorsSettings = ExtractorsSettings()
     metrics: Metrics = Metrics()
-    cas: Cas = Cas()
+    cas: CasSettings = CasSettings()
 
     @field_validator("undersample", mode="before")
     @classmethod
