@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conftest import ROOT
 from meddiff.cas.images import count_shared
 from meddiff.cas.tables import arms_table, read_runs, reliability_table, score_arms
-from meddiff.cas.verdict import Evidence, verdict
+from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
@@ -109,10 +109,8 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
         name: read_csv(folder / f"{name}.csv").drop(columns="source_file", errors="ignore")
         for name in tables
     }
-    found["verdict"] = verdict(
-        scored,
-        Evidence(STAMP, 0.05, images, test["group"].nunique(), 0, copies=dict(copies)),
-    )
+    evidence = Evidence(STAMP, 0.05, images, test["group"].nunique(), 0, copies=dict(copies))
+    found["verdict"] = verdict_text(verdict_table(scored, evidence), scored, evidence)
     found["show"] = show(folder / "table_5_2.csv")
     return found
 

@@ -153,7 +153,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = nets.read_text()
         assert f'Literal["{other}"' in text
         nets.write_text(text.replace(f'Literal["{other}"', f'Literal["{name}", "{other}"'))
-    insert(nets, "    published: list[PublishedName]", "    small: Training = Training()\n")
+    insert(
+        nets,
+        "    published: list[PublishedName]",
+        "    small: TrainingSettings = TrainingSettings()\n",
+    )
     rows = package / "data/registry.csv"
     rows.write_text(
         rows.read_text()
@@ -248,7 +252,7 @@ from meddiff.cas.registry import BuildOptions, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
-from meddiff.cas.verdict import Evidence, verdict
+from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
 
 chance, labels = np.random.default_rng(0), np.arange(80) % 2
 images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, None]).astype("u1")
@@ -263,7 +267,8 @@ runs = run_arms(classifier, pool, held_out, ["a", "b"], settings, equal_steps=Tr
 scored = score_arms(runs, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)
 evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
                     test_groups=40, shared=0)
-print(json.dumps([len(arms_table(scored)), verdict(scored, evidence)]))
+text = verdict_text(verdict_table(scored, evidence), scored, evidence)
+print(json.dumps([len(arms_table(scored)), text]))
 """)
     assert told[0] > 0 and "Nearest mean" in told[1]
 

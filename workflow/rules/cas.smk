@@ -135,7 +135,7 @@ rule cas_figures:
 
 
 rule verdict:
-    """Say in plain words whether synthetic images replace, complement or harm real ones here."""
+    """Judge whether synthetic images replace, complement or harm real ones here."""
     input:
         predictions=CAS_RUNS,
         doses="results/dose_response.csv",
@@ -143,6 +143,7 @@ rule verdict:
         learnt_rows=rows_of(*dict.fromkeys(["train", *DDPM_SETS])),
         copies=[] if "test" in DDPM_SETS else "results/memorisation.csv",
     output:
+        table="results/verdict.csv",
         text="results/verdict.md",
         page=shown(
             "results/verdict.html",

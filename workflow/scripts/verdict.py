@@ -1,11 +1,11 @@
-"""Say whether synthetic images replace, complement or harm real ones, as text and as a page."""
+"""Write whether synthetic images replace, complement or harm real ones, as table, text and page."""
 
 from meddiff.cas.images import count_shared
 from meddiff.cas.scoring import TEST
 from meddiff.cas.tables import read_runs, score_arms
-from meddiff.cas.verdict import Evidence, verdict
+from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
 from meddiff.core.files import write_text
-from meddiff.core.tables import read_csv
+from meddiff.core.tables import read_csv, write_table
 from meddiff.reporting.pages import page
 from meddiff.workflow.jobs import job
 
@@ -14,24 +14,25 @@ with job(snakemake):
     predictions = read_runs(files.predictions)
     test = predictions[predictions["set"] == TEST].drop_duplicates("id")
     copies = read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
-    text = verdict(
-        score_arms(
-            predictions,
-            params.classes,
-            specificity=params.specificity,
-            n_resamples=params.n_resamples,
-            seed=params.stamp["seed"],
-        ),
-        Evidence(
-            stamp=params.stamp,
-            margin=params.margin,
-            test_images=test["label"].value_counts().to_dict(),
-            test_groups=test["group"].nunique(),
-            imported=params.imported,
-            shared=count_shared(test["group"], files.learnt_rows),
-            doses=read_csv(files.doses),
-            copies=dict(copies),
-        ),
+    scored = score_arms(
+        predictions,
+        params.classes,
+        specificity=params.specificity,
+        n_resamples=params.n_resamples,
+        seed=params.stamp["seed"],
     )
+    evidence = Evidence(
+        stamp=params.stamp,
+        margin=params.margin,
+        test_images=test["label"].value_counts().to_dict(),
+        test_groups=test["group"].nunique(),
+        imported=params.imported,
+        shared=count_shared(test["group"], files.learnt_rows),
+        doses=read_csv(files.doses),
+        copies=dict(copies),
+    )
+    table = verdict_table(scored, evidence)
+    text = verdict_text(table, scored, evidence)
+    write_table(table, snakemake.output.table, params.stamp)
     write_text(text, snakemake.output.text)
     write_text(page(text), snakemake.output.page)

@@ -1,6 +1,6 @@
 """Scores of arms and doses from predictions, with intervals and differences to a baseline."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.probabilities import ALL, Score, operating_thresholds, scores
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
-TOLD = ["n_images", "n_real", "n_synthetic", "steps"]
-"""Columns of predictions that speak of the training."""
+RUN_COLUMNS = ["n_images", "n_real", "n_synthetic", "steps"]
+"""Columns of predictions that describe the training."""
 ACCURACY: Score = ("accuracy", ALL)
 TEST = "test"
 """The set that scores are of; thresholds and the like are chosen on the others."""
@@ -28,7 +28,7 @@ class Scored:
         halves: the same on half-samples of the test images, (k, r); None where there are too few.
         groups: groups of test images by class, and of all.
         validation: of each cell, the mean accuracy on the validation images: what to choose by.
-        told: of each cell: repetitions, and what its predictions tell of the training.
+        runs: of each cell: repetitions, images and steps of the training, note and files.
     """
 
     classes: Sequence[str]
@@ -36,7 +36,7 @@ class Scored:
     halves: dict[Hashable, dict[Score, np.ndarray] | None]
     groups: dict[str, int]
     validation: dict[Hashable, float]
-    told: dict[Hashable, dict[str, Any]]
+    runs: dict[Hashable, dict[str, Any]]
 
     def estimate(self, cell: Hashable, score: Score) -> Estimate:
         """Return a score of a cell with its 95 % interval."""
@@ -50,10 +50,10 @@ class Scored:
 
     def difference(self, cell: Hashable, other: Hashable, score: Score) -> Estimate:
         """Return a score of a cell less that of another, repetition by repetition."""
-        ours, theirs = self.halves[cell], self.halves[other]
+        halves, baseline = self.halves[cell], self.halves[other]
         return repeated_estimate(
             self.values[cell][score] - self.values[other][score],
-            None if ours is None or theirs is None else ours[score] - theirs[score],
+            None if halves is None or baseline is None else halves[score] - baseline[score],
             groups=self._groups(score),
             least=-1.0,
         )
@@ -78,56 +78,78 @@ def score_cells(
 
     Args:
         predictions: rows of all repetitions; those of a repetition and cell are in the same order.
-        cells: columns that tell a cell, e.g. arm.
+        cells: columns that name a cell, e.g. arm.
         classes: class names, the positive one of two last.
         specificity: that the threshold of the sensitivity is to reach on the validation images.
         n_resamples: random half-samples of the test images.
         seed: fixes them.
     """
     places = {name: place for place, name in enumerate(classes)}
-    columns = [f"p_{name}" for name in classes]
-    tested = predictions["set"] == TEST
-    predictions, chosen_on = predictions[tested], predictions[~tested]
-    first = next(table for _, table in predictions.groupby([*cells, "repetition"], sort=False))
+    rows = _by_repetition(predictions[predictions["set"] == TEST], cells)
+    chosen_on = _by_repetition(predictions[predictions["set"] != TEST], cells)
+    first = next(iter(next(iter(rows.values())).values()))
     labels = first["label"].map(places).to_numpy(int)
     weights = image_halves(labels, first["group"].tolist(), n_resamples=n_resamples, seed=seed)
     values: dict[Hashable, dict[Score, np.ndarray]] = {}
     halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
-    told: dict[Hashable, dict[str, Any]] = {}
-    validation: dict[Hashable, float] = {}
-    choices = dict(iter(chosen_on.groupby([*cells, "repetition"], sort=False)))
-    for cell, table in predictions.groupby(list(cells), sort=False):
-        name = cell if len(cells) > 1 else cell[0]
-        runs, thresholds, right = [], [], []
-        for repetition, run in table.groupby("repetition", sort=True):
-            runs.append(run[columns].to_numpy())
-            chosen = choices[*cell, repetition]
-            known = chosen["label"].map(places).to_numpy(int)
-            thresholds.append(operating_thresholds(known, chosen[columns].to_numpy(), specificity))
-            right.append((chosen["label"] == chosen["predicted"]).mean())
-        validation[name] = float(np.mean(right))
-
-        def drawn(w: np.ndarray | None, runs: list = runs, at: list = thresholds) -> list:
-            return [
-                scores(labels, p, classes, w, thresholds=t) for p, t in zip(runs, at, strict=True)
-            ]
-
-        plain = drawn(None)
-        values[name] = {score: np.array([found[score][0] for found in plain]) for score in plain[0]}
-        halves[name] = None
-        if weights is not None:
-            again = drawn(weights)
-            halves[name] = {score: np.stack([run[score] for run in again]) for score in again[0]}
-        told[name] = {
-            "n_repeats": len(runs),
-            **{name: table[name].iloc[0] for name in TOLD},
-            "note": _notes(table.drop_duplicates("repetition")["note"]),
-            "n_test": len(labels),
-            "source_file": ";".join(dict.fromkeys(table["source_file"])),
-        }
+    for cell, runs in rows.items():
+        plain, halved = [], []
+        for repetition, run in runs.items():
+            other = chosen_on[cell][repetition]
+            thresholds = operating_thresholds(
+                other["label"].map(places).to_numpy(int),
+                _probabilities(other, classes),
+                specificity,
+            )
+            arguments = labels, _probabilities(run, classes), classes
+            plain.append(scores(*arguments, thresholds=thresholds))
+            if weights is not None:
+                halved.append(scores(*arguments, weights, thresholds=thresholds))
+        values[cell] = {name: np.array([run[name][0] for run in plain]) for name in plain[0]}
+        halves[cell] = (
+            {name: np.stack([run[name] for run in halved]) for name in halved[0]}
+            if halved
+            else None
+        )
     groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
     groups[ALL] = first["group"].nunique()
-    return Scored(classes, values, halves, groups, validation, told)
+    return Scored(
+        classes,
+        values,
+        halves,
+        groups,
+        {cell: _mean_accuracy(chosen_on[cell].values()) for cell in rows},
+        {cell: _summary(runs) for cell, runs in rows.items()},
+    )
+
+
+def _by_repetition(
+    predictions: pd.DataFrame, cells: Sequence[str]
+) -> dict[Hashable, dict[Any, pd.DataFrame]]:
+    """Return the rows of each repetition of each cell; a cell of one column is its value."""
+    return {
+        cell if len(cells) > 1 else cell[0]: dict(iter(table.groupby("repetition", sort=True)))
+        for cell, table in predictions.groupby(list(cells), sort=False)
+    }
+
+
+def _probabilities(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    return run[[f"p_{name}" for name in classes]].to_numpy()
+
+
+def _mean_accuracy(runs: Iterable[pd.DataFrame]) -> float:
+    return float(np.mean([(run["label"] == run["predicted"]).mean() for run in runs]))
+
+
+def _summary(runs: Mapping[Any, pd.DataFrame]) -> dict[str, Any]:
+    table = pd.concat(runs.values())
+    return {
+        "n_repeats": len(runs),
+        **{name: table[name].iloc[0] for name in RUN_COLUMNS},
+        "note": _notes(pd.Series([run["note"].iloc[0] for run in runs.values()])),
+        "n_test": len(next(iter(runs.values()))),
+        "source_file": ";".join(dict.fromkeys(table["source_file"])),
+    }
 
 
 def _notes(notes: pd.Series) -> str:

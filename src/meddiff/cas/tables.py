@@ -1,4 +1,4 @@
-"""The experiment's tables, one row a training set, score and class."""
+"""The experiment's tables, one row per training set, score and class."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -44,8 +44,8 @@ def score_arms(
 def arms_table(scored: dict[str, Scored]) -> pd.DataFrame:
     """Return the scores of every classifier and arm (Table 5.3), with differences to `real`."""
     parts = [
-        _rows(found, ["arm"], lambda _: "real").assign(classifier=name)
-        for name, found in scored.items()
+        _rows(scores, ["arm"], lambda _: "real").assign(classifier=name)
+        for name, scores in scored.items()
     ]
     columns = ["classifier", "arm", *VALUES, *MADE_OF]
     table = pd.concat(parts, ignore_index=True).reindex(columns=columns)
@@ -59,7 +59,7 @@ def doses_table(
 
     Args:
         scored: by fraction and ratio.
-        fractions: all that were asked for.
+        fractions: of the configuration.
         ratios: the same; a cell without scores has a row of the accuracy that says why.
     """
     table = _rows(scored, DOSE, lambda cell: (cell[0], 0.0))
@@ -86,8 +86,8 @@ def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.D
     parts = []
     predictions = predictions[predictions["set"] == TEST]
     for (classifier, arm), rows in predictions.groupby(["classifier", "arm"], sort=False):
-        said = rows[[f"p_{name}" for name in classes]].to_numpy()
-        curve = reliability(rows["label"].map(places).to_numpy(int), said, classes)
+        probabilities = rows[[f"p_{name}" for name in classes]].to_numpy()
+        curve = reliability(rows["label"].map(places).to_numpy(int), probabilities, classes)
         parts.append(curve.assign(classifier=str(classifier), arm=str(arm)))
     columns = ["classifier", "arm", *parts[0].columns[:-2]]
     return pd.concat(parts, ignore_index=True)[columns]
@@ -99,16 +99,16 @@ def _rows(
     rows: list[dict[str, Any]] = []
     for cell, by_score in scored.values.items():
         parts = cell if isinstance(cell, tuple) else (cell,)
-        known = dict(zip(names, parts, strict=True)) | scored.told[cell]
+        columns = dict(zip(names, parts, strict=True)) | scored.runs[cell]
         other = baseline(cell)
         for score, values in by_score.items():
-            found = scored.estimate(cell, score)
-            row = {"metric": score[0], "class": score[1], "value": found.value}
-            row |= {"ci_low": found.low, "ci_high": found.high}
+            estimate = scored.estimate(cell, score)
+            row = {"metric": score[0], "class": score[1], "value": estimate.value}
+            row |= {"ci_low": estimate.low, "ci_high": estimate.high}
             row["std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
             if other in scored.values and other != cell:
                 gap = scored.difference(cell, other, score)
                 row |= {"difference": gap.value, "difference_ci_low": gap.low}
                 row["difference_ci_high"] = gap.high
-            rows.append(known | row)
+            rows.append(columns | row)
     return pd.DataFrame(rows).reindex(columns=[*names, *VALUES, *MADE_OF])

@@ -1,4 +1,4 @@
-"""Whether synthetic images can replace, complement or harm real ones, in plain words."""
+"""Whether synthetic images can replace, complement or harm real ones: a table, and its text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,35 @@ from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.probabilities import Score
 
-NAMES = {name: kind.title for name, kind in KINDS.items()}
+TITLES = {name: kind.title for name, kind in KINDS.items()}
+COLUMNS = ["classifier", "question", "arm", "baseline", "metric", "class", "outcome", "value",
+           "baseline_value", "difference", "ci_low", "ci_high", "note"]  # fmt: skip
+EXCLUDED = "excluded"
+NO_INTERVAL = "no interval"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a difference of two arms answers.
+
+    Attributes:
+        text: the comparison, in words.
+        arm: trained on synthetic images.
+        baseline: what it is compared with.
+    """
+
+    text: str
+    arm: str
+    baseline: str
+
+
+QUESTIONS = {
+    "replace": Question("Synthetic instead of real images", "synthetic", "real"),
+    "replace_matched": Question("Synthetic instead of as many real", "synthetic", "matched"),
+    "add": Question("Synthetic beside real images", "mixed", "real"),
+    "add_augmented": Question("Synthetic instead of augmented copies", "mixed", "augmented"),
+    "add_oversampled": Question("Synthetic instead of repeated images", "mixed", "oversampled"),
+}
 
 
 @dataclass(frozen=True)
@@ -20,12 +48,12 @@ class Evidence:
 
     Attributes:
         stamp: data, scale, protocol and seed.
-        margin: difference that does not matter.
-        test_images: images tested on, by class.
+        margin: non-inferiority margin, a difference that does not matter.
+        test_images: number of test images, by class.
         test_groups: patients, lesions or duplicates among them.
-        shared: test images that share an image, lesion or patient with what a DDPM or a classifier
-            has learnt from.
-        imported: classes whose DDPM was trained elsewhere, on images that are not known.
+        shared: test images that share an image, lesion or patient with training images of a DDPM or
+            a classifier.
+        imported: classes whose DDPM was trained elsewhere, on unknown images.
         doses: rows of the dose-response table, or None.
         copies: verdict of the search for copies by class; empty where there was none.
     """
@@ -40,290 +68,252 @@ class Evidence:
     copies: Mapping[str, str] = field(default_factory=dict)
 
 
-def replaces(difference: Estimate, margin: float) -> str:
-    """Answer whether what is trained on synthetic images is no worse by the margin.
-
-    Returns "yes", "no", "worse" where it is worse but perhaps by less than the margin, or "open".
+def replacement_outcome(difference: Estimate, margin: float) -> str:
+    """Return the outcome of training on synthetic images alone.
 
     Args:
         difference: of the score to that of real images.
-        margin: difference that does not matter.
+        margin: non-inferiority margin.
+
+    Returns:
+        "non-inferior", "inferior" where the whole interval lies below -margin, "worse" where it
+        lies below 0, else "inconclusive"; "no interval" without one.
     """
+    if pd.isna(difference.low):
+        return NO_INTERVAL
     if difference.low > -margin:
-        return "yes"
+        return "non-inferior"
     if difference.high < -margin:
-        return "no"
-    return "worse" if difference.high < 0 else "open"
+        return "inferior"
+    return "worse" if difference.high < 0 else "inconclusive"
 
 
-def effect(difference: Estimate, margin: float) -> str:
-    """Say what an addition does to a score: helps, harms, no matter, or open."""
+def addition_outcome(difference: Estimate, margin: float) -> str:
+    """Return the outcome of adding synthetic images.
+
+    Returns:
+        "better" or "worse" where the whole interval lies above or below 0, "equivalent" where it
+        lies within the margin, else "inconclusive"; "no interval" without one.
+    """
+    if pd.isna(difference.low):
+        return NO_INTERVAL
     if difference.low > 0:
-        return "helps"
+        return "better"
     if difference.high < 0:
-        return "harms"
-    if -margin < difference.low and difference.high < margin:
-        return "no matter"
-    return "open"
+        return "worse"
+    within = -margin < difference.low and difference.high < margin
+    return "equivalent" if within else "inconclusive"
 
 
-def verdict(scored: Mapping[str, Scored], evidence: Evidence) -> str:
+def exclusion(scores: Scored, evidence: Evidence) -> str:
+    """Return why a classifier is excluded from the verdict, or an empty text."""
+    if evidence.shared:
+        return "the test set leaks"
+    if "real" not in scores.values:
+        return "there is no arm `real`"
+    chance = 1 / len(scores.classes)
+    real = scores.estimate("real", ACCURACY)
+    if (real.value if pd.isna(real.low) else real.low) <= chance:
+        return f"trained on real images it is no better than chance: accuracy {_number(real)}"
+    if "shuffled" in scores.values:
+        shuffled = scores.estimate("shuffled", ACCURACY)
+        if shuffled.low > chance + evidence.margin:
+            return f"with shuffled labels it beats chance: accuracy {_number(shuffled)}"
+    return ""
+
+
+def verdict_table(scored: Mapping[str, Scored], evidence: Evidence) -> pd.DataFrame:
+    """Return the outcome of every question, by classifier and class.
+
+    Args:
+        scored: scores of the arms by classifier.
+        evidence: margin and leakage.
+
+    Returns:
+        One row per classifier, question and score (accuracy, then the recall of each class). The
+        classifier with the highest validation accuracy from real images comes first, since by test
+        accuracy it would be the luckiest; excluded ones, whose note says why, come last.
+    """
+    reasons = {name: exclusion(scores, evidence) for name, scores in scored.items()}
+    order = sorted(scored, key=lambda n: (reasons[n] != "", -scored[n].validation.get("real", 0)))
+    rows = [
+        _row(name, key, score, scored[name], reasons[name], evidence.margin)
+        for name in order
+        for key, question in QUESTIONS.items()
+        if {question.arm, question.baseline} <= set(scored[name].values)
+        for score in [ACCURACY, *(("recall", one) for one in scored[name].classes)]
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(
+    name: str, key: str, score: Score, scores: Scored, reason: str, margin: float
+) -> dict[str, Any]:
+    question = QUESTIONS[key]
+    difference = scores.difference(question.arm, question.baseline, score)
+    judge = replacement_outcome if question.arm == "synthetic" else addition_outcome
+    outcome = judge(difference, margin)
+    repeats = min(scores.runs[arm]["n_repeats"] for arm in (question.arm, question.baseline))
+    return {
+        "classifier": name,
+        "question": key,
+        "arm": question.arm,
+        "baseline": question.baseline,
+        "metric": score[0],
+        "class": score[1],
+        "outcome": EXCLUDED if reason else outcome if repeats > 1 else NO_INTERVAL,
+        "value": scores.estimate(question.arm, score).value,
+        "baseline_value": scores.estimate(question.baseline, score).value,
+        "difference": difference.value,
+        "ci_low": difference.low,
+        "ci_high": difference.high,
+        "note": reason,
+    }
+
+
+def verdict_text(table: pd.DataFrame, scored: Mapping[str, Scored], evidence: Evidence) -> str:
     """Return the verdict as Markdown.
 
     Args:
-        scored: scores of the arms by classifier; the one that real images make the most accurate
-            on the validation images answers first: by the test images, it would be the luckiest.
-        evidence: what else is known.
+        table: of `verdict_table`.
+        scored: scores of the arms by classifier.
+        evidence: controls and the stamp.
     """
+    stamp = ", ".join(f"{key} {value}" for key, value in evidence.stamp.items())
+    images = ", ".join(f"{count:,} {name}" for name, count in evidence.test_images.items())
     parts = [
         "# Are the synthetic images good enough to train on?",
-        _made_of(evidence),
-        _answer(scored, evidence),
-        *(_classifier(name, found, evidence) for name, found in scored.items()),
-        _doses(evidence),
-        _controls(scored, evidence),
-        _limits(scored, evidence),
-        _reading(evidence),
+        f"Made of: {stamp}. Tested on real images only: {images}.",
+        "\n".join(_answers(table, scored, evidence)),
+        "\n".join(_outcomes(table)),
+        "## Controls\n\n" + "\n".join(_controls(scored, evidence)),
+        "## Limits\n\n" + "\n".join(_limits(scored, evidence)),
+        "Differences stand with 95 % intervals, paired by training and image; the margin is "
+        f"{evidence.margin:g} (`cas.non_inferiority_margin`). *non-inferior*: above -margin; "
+        "*inferior*: below -margin; *better*, *worse*: above, below 0; *equivalent*: within the "
+        "margin; *inconclusive*: more test images or repeats would tell. Each interval holds "
+        "alone: one in twenty misses. Scores of every arm: `table_5_3.csv`, `cas_hog_svm.csv`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _made_of(evidence: Evidence) -> str:
-    told = ", ".join(f"{key} {value}" for key, value in evidence.stamp.items())
-    images = ", ".join(f"{count:,} {name}" for name, count in evidence.test_images.items())
-    return f"Made of: {told}. Tested on real images only: {images}."
-
-
-def _answer(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    troubles = {name: _trouble(found, evidence) for name, found in scored.items()}
-    able = sorted(
-        (name for name in scored if troubles[name] is None),
-        key=lambda name: -scored[name].validation["real"],
-    )
+def _answers(table: pd.DataFrame, scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
+    """Return a sentence per question of the first classifier, per exclusion, and of the doses."""
+    included = table[table["outcome"] != EXCLUDED]
     lines = []
-    for name in able:
-        said = _said(scored[name], ACCURACY, evidence.margin)
-        if name == able[0]:
-            lines.append(
-                f"- **{said}** So says {NAMES[name]}, which real images make the most accurate "
-                "classifier of the validation images."
-            )
-        else:
-            lines.append(f"- {NAMES[name]}: {said}")
-        lines += [
-            f"    - {one}: {_said(scored[name], ('recall', one), evidence.margin)}"
-            for one in scored[name].classes
-        ]
-    for name, trouble in troubles.items():
-        if trouble is not None:
-            lines.append(f"- **{NAMES[name]}: nothing can be said.** {trouble}")
-    return "\n".join(lines)
+    for row in included[included["metric"] == ACCURACY[0]].to_dict("records"):
+        if row["classifier"] == included["classifier"].iloc[0] and row["question"] in ANSWERED:
+            lines.append(f"- **{_sentence(row)}{_caveat(row, included)}**")
+    if lines:
+        title = TITLES[included["classifier"].iloc[0]]
+        lines.append(f"- These are of {title}, the most accurate on the validation images.")
+    for name, scores in scored.items():
+        if reason := exclusion(scores, evidence):
+            lines.append(f"- **{TITLES[name]} is excluded**: {reason}.")
+    if evidence.doses is not None:
+        lines += _doses(evidence.doses)
+    return lines
 
 
-REPLACE = {
-    "yes": "Synthetic images can replace the real ones here",
-    "no": "Synthetic images cannot replace the real ones here",
-    "worse": "Synthetic images are worse than the real ones here, if perhaps by little",
-    "open": "Whether synthetic images can replace the real ones stays open",
-    "unknown": "Whether synthetic images can replace the real ones is not known",
-}
-COMPLEMENT = {
-    "helps": "Beside real ones they help: they complement them",
-    "harms": "Beside real ones they harm",
-    "no matter": "Beside real ones they neither help nor harm",
-    "open": "Whether they help or harm beside real ones stays open",
-    "unknown": "Whether they help or harm beside real ones is not known",
-}
+ANSWERED = ("replace", "add")
+"""Questions with a sentence of their own."""
 
 
-def _said(found: Scored, score: Score, margin: float) -> str:
-    """Return what synthetic images do to a score, alone and beside real ones, in sentences."""
-    shown = "accuracy" if score == ACCURACY else "recall"
-    sentences = []
-    for arm, words in (("synthetic", REPLACE), ("mixed", COMPLEMENT)):
-        if not {arm, "real"} <= set(found.values):
-            continue
-        answer = _outcome(found, arm, "real", score, margin)
-        numbers = [
-            f"{shown} {found.estimate(which, score).value:.3f}"
-            + f" from {found.told[which]['n_images']:,} images" * (score == ACCURACY)
-            for which in (arm, "real")
-        ]
-        gap = _number(found.difference(arm, "real", score), sign=True)
-        said = f"{words[answer]} ({numbers[0]}; real ones alone {numbers[1]}: {gap})"
-        if score == ACCURACY:
-            said += _but(found, arm, answer, margin)
-        sentences.append(f"{said}.")
-    return " ".join(sentences) or "Nothing was asked."
-
-
-def _but(found: Scored, arm: str, answer: str, margin: float) -> str:
-    """Say what takes from a good answer: classes that do worse, copies that do as well."""
-    if arm == "synthetic" and answer == "yes":
-        outcomes = {
-            one: _outcome(found, arm, "real", ("recall", one), margin) for one in found.classes
-        }
-        unsure = [one for one, outcome in outcomes.items() if outcome != "yes"]
-        return f", though not for sure each class: see {', '.join(unsure)}" if unsure else ""
-    if arm == "mixed" and answer == "helps":
-        copies = [
-            words
-            for other, words in COPIES.items()
-            if other in found.values and _outcome(found, arm, other, ACCURACY, margin) != "helps"
-        ]
-        return f", but not for sure more than {' or '.join(copies)} do" if copies else ""
-    return ""
-
-
-COPIES = {"augmented": "turned and recoloured copies", "oversampled": "repeated real images"}
-
-
-def _outcome(found: Scored, arm: str, other: str, score: Score, margin: float) -> str:
-    gap = found.difference(arm, other, score)
-    if gap.low != gap.low or min(found.told[one]["n_repeats"] for one in (arm, other)) < 2:
-        return "unknown"
-    return replaces(gap, margin) if arm == "synthetic" else effect(gap, margin)
-
-
-def _trouble(found: Scored, evidence: Evidence) -> str | None:
-    """Say why a classifier proves nothing: the test leaks, real images teach nothing, or wrong
-    labels much."""
-    if evidence.shared:
-        return "The test leaks: see the controls."
-    if "real" not in found.values:
-        return "There is no arm `real` to compare with."
-    chance = 1 / len(found.classes)
-    real = found.estimate("real", ACCURACY)
-    if (real.value if real.low != real.low else real.low) <= chance:
-        return (
-            "It is not sure that even real images teach it more than chance: accuracy "
-            f"{_number(real)}, chance {chance:.2f}. Train longer, or take more images."
-        )
-    if "shuffled" in found.values:
-        wrong = found.estimate("shuffled", ACCURACY)
-        if wrong.low > chance + evidence.margin:
-            return f"It learns from shuffled labels: accuracy {_number(wrong)}. Look for a fault."
-    return None
-
-
-def _classifier(name: str, found: Scored, evidence: Evidence) -> str:
-    if "real" not in found.values:
-        return ""
-    scores: list[tuple[str, Score]] = [("all classes: accuracy", ACCURACY)]
-    scores += [(f"{one}: recall", ("recall", one)) for one in found.classes]
-    arms = [arm for arm in found.values if arm not in ("real", "shuffled")]
-    lines = [
-        f"## {NAMES[name]}",
-        "",
-        "| trained on | images | " + " | ".join(label for label, _ in scores) + " |",
-        "|---|---|" + "---|" * len(scores),
-    ]
-    for arm in ["real", *arms, *(["shuffled"] if "shuffled" in found.values else [])]:
-        cells = [_number(found.estimate(arm, score)) for _, score in scores]
-        count = found.told[arm]["n_images"]
-        lines.append(f"| {arm} | {count:,} | " + " | ".join(cells) + " |")
-    questions = [
-        ("Can synthetic images replace real ones?", "synthetic", "real"),
-        ("Is one synthetic image as good as one real one?", "synthetic", "matched"),
-        ("Do they complement real ones, or harm?", "mixed", "real"),
-        ("Do they add more than turned and recoloured copies?", "mixed", "augmented"),
-        ("Do they add more than real images repeated?", "mixed", "oversampled"),
-    ]
-    lines += ["", "| question | " + " | ".join(label for label, _ in scores) + " |"]
-    lines += ["|---|" + "---|" * len(scores)]
-    for question, arm, other in questions:
-        if not {arm, other} <= set(found.values):
-            continue
-        answers = []
-        for _, score in scores:
-            gap = _number(found.difference(arm, other, score), sign=True)
-            answers.append(f"{_outcome(found, arm, other, score, evidence.margin)}: {gap}")
-        lines.append(f"| {question} | " + " | ".join(answers) + " |")
-    return "\n".join(lines)
-
-
-def _doses(evidence: Evidence) -> str:
-    if evidence.doses is None:
-        return ""
-    cells = evidence.doses.query("metric == 'accuracy' and ratio > 0").dropna(subset="difference")
-    if cells.empty:
-        return ""
-    helped = cells[cells["difference_ci_low"] > 0]
-    harmed = cells[cells["difference_ci_high"] < 0]
-    lines = [
-        "## Where they help, where they harm",
-        "",
-        f"Of {len(cells)} doses of synthetic images beside real ones, {len(helped)} raise the "
-        f"accuracy of {NAMES['skinlesnet']}, {len(harmed)} lower it, and "
-        f"{len(cells) - len(helped) - len(harmed)} stay open. By chance alone one in twenty would "
-        "seem to. Each is compared with the same real images alone: copies were not tried here.",
-    ]
-    for title, some in (("Raised", helped), ("Lowered", harmed)):
-        for row in some.to_dict("records"):
-            gap = f"{row['difference']:+.3f} [{row['difference_ci_low']:+.3f}, "
-            gap += f"{row['difference_ci_high']:+.3f}]"
-            lines.append(
-                f"- {title}: {row['n_real']:,.0f} real images "
-                f"({row['fraction']:.0%} of them) and {row['n_synthetic']:,.0f} synthetic: {gap}"
-            )
-    return "\n".join(lines)
-
-
-def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    lines = ["## Controls", ""]
-    total = sum(evidence.test_images.values())
-    lines.append(
-        f"- {evidence.shared:,} of {total:,} test images share an image, or a lesion or patient "
-        "where these are known, with what a DDPM or a classifier has learnt from."
-        + ("" if evidence.shared == 0 else " **Scores on them prove nothing: the test leaks.**")
+def _sentence(row: Mapping[Any, Any]) -> str:
+    return (
+        f"{QUESTIONS[row['question']].text}: accuracy {row['value']:.3f} instead of "
+        f"{row['baseline_value']:.3f} ({_difference(row)}): {row['outcome']}"
     )
+
+
+def _caveat(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
+    """Name what a good outcome leaves open: classes, and copies that may do as well."""
+    table = table[table["classifier"] == row["classifier"]]
+    if row["outcome"] == "non-inferior":
+        classes = table[(table["question"] == row["question"]) & (table["metric"] == "recall")]
+        names = classes.loc[classes["outcome"] != "non-inferior", "class"]
+        return f" overall, not shown for {', '.join(names)}." if len(names) else "."
+    if row["outcome"] == "better":
+        copies = table[table["question"].isin(["add_augmented", "add_oversampled"])]
+        copies = copies[(copies["metric"] == ACCURACY[0]) & (copies["outcome"] != "better")]
+        names = copies["baseline"]
+        return f", not shown to exceed {' or '.join(names)} images." if len(names) else "."
+    return "."
+
+
+def _outcomes(table: pd.DataFrame) -> list[str]:
+    """Return the outcomes as a table, a row per classifier and question."""
+    if table.empty:
+        return []
+    classes = table["class"].unique()
+    heads = ["accuracy" if one == ACCURACY[1] else f"{one}: recall" for one in classes]
+    lines = [
+        "| classifier | question | " + " | ".join(heads) + " |",
+        "|---|---|" + "---|" * len(heads),
+    ]
+    for _, rows in table.groupby(["classifier", "question"], sort=False):
+        name, key = rows[["classifier", "question"]].iloc[0]
+        cells = [f"{row['outcome']}: {_difference(row)}" for row in rows.to_dict("records")]
+        lines.append(f"| {TITLES[name]} | {QUESTIONS[key].text} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _doses(doses: pd.DataFrame) -> list[str]:
+    cells = doses.query("metric == 'accuracy' and ratio > 0").dropna(subset="difference")
+    if cells.empty:
+        return []
+    raised = (cells["difference_ci_low"] > 0).sum()
+    lowered = (cells["difference_ci_high"] < 0).sum()
+    return [
+        f"- Of {len(cells)} doses beside real images, {raised} raise the accuracy of "
+        f"{TITLES['skinlesnet']}, {lowered} lower it and {len(cells) - raised - lowered} are "
+        "inconclusive (`dose_response.csv`); by chance alone one in twenty would differ."
+    ]
+
+
+def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
+    total = sum(evidence.test_images.values())
+    leak = " **Scores on them prove nothing: the test set leaks.**" if evidence.shared else ""
+    lines = [
+        f"- {evidence.shared:,} of {total:,} test images share an image, lesion or patient with "
+        f"the training images of a DDPM or a classifier.{leak}"
+    ]
     if evidence.imported:
         lines.append(
-            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, on images that "
-            "are not known. **It may have seen the test images.**"
+            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, on unknown "
+            "images: **test images may be among them.**"
         )
-    for name, found in scored.items():
-        if "shuffled" not in found.values:
-            continue
-        chance = 1 / len(found.classes)
-        wrong = found.estimate("shuffled", ACCURACY)
-        judged = (
-            "Too few test images to judge."
-            if wrong.low != wrong.low
-            else "As it should be."
-            if wrong.low <= chance <= wrong.high
-            else "**It should be at chance: look for a fault.**"
-        )
-        lines.append(
-            f"- {NAMES[name]} with shuffled labels: accuracy {_number(wrong)}; chance is "
-            f"{chance:.2f}. {judged}"
-        )
-    for name, told in evidence.copies.items():
-        lines.append(f"- Copies of training images among the synthetic ones of {name}: {told}.")
-    return "\n".join(lines)
+    for name, scores in scored.items():
+        if "shuffled" in scores.values:
+            chance, shuffled = 1 / len(scores.classes), scores.estimate("shuffled", ACCURACY)
+            if pd.isna(shuffled.low):
+                judged = "too few test images to judge"
+            elif shuffled.low <= chance <= shuffled.high:
+                judged = "as expected"
+            else:
+                judged = "**not at chance: look for a bug**"
+            lines.append(
+                f"- {TITLES[name]} with shuffled labels: accuracy {_number(shuffled)}, chance "
+                f"{chance:.2f}: {judged}."
+            )
+    lines += [
+        f"- Copies of training images among the synthetic ones of {name}: {copies}."
+        for name, copies in evidence.copies.items()
+    ]
+    return lines
 
 
-def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    seeds = min(found.told[arm]["n_repeats"] for found in scored.values() for arm in found.told)
-    trainings = (
-        f"that of the {seeds} trainings of each classifier, but"
-        if seeds > 1
-        else "neither that of training a classifier again, done once (`cas.n_repeats`),"
-    )
+def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
+    repeats = min(s.runs[arm]["n_repeats"] for s in scored.values() for arm in s.runs)
+    trainings = f"{repeats} trainings per classifier" if repeats > 1 else "no repeated training"
     lines = [
-        "## What this evidence does not cover",
-        "",
-        f"- Other data: it speaks of {evidence.stamp.get('data', 'these')} images prepared as "
-        "here, and of no other camera, clinic or population.",
-        "- Other DDPMs: each class has one. Intervals hold the chance of the "
-        f"{evidence.test_groups:,} independent test images or patients and {trainings} not that of "
-        "training the DDPMs again.",
-        f"- Other classifiers than {', '.join(NAMES[name] for name in scored)}, and longer "
-        "trainings.",
+        f"- Other data: no camera, clinic or population but that of {evidence.stamp.get('data')}.",
+        "- Other DDPMs: each class has one. Intervals cover "
+        f"{evidence.test_groups:,} independent test images or patients and {trainings} "
+        "(`cas.n_repeats`).",
         "- Shortcuts that training and test images share, such as their encoding: "
         "`results/audit/encoding.csv`.",
-        "- Use in a clinic: thresholds, prevalence and the cost of errors are others there. The "
-        "test set has as many images of each class.",
+        "- Clinical use: prevalence, thresholds and costs differ; the test set is balanced.",
     ]
     if evidence.stamp.get("data") == "phantom":
         lines.append("- Patients: phantom images are drawn by a program.")
@@ -331,32 +321,18 @@ def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> str:
         lines.append(
             f"- The study: nets of scale {evidence.stamp['scale']} are small and trained briefly."
         )
-    return "\n".join(lines)
+    return lines
 
 
-def _reading(evidence: Evidence) -> str:
-    return "\n".join(
-        [
-            "## How to read this",
-            "",
-            "Numbers stand with 95 % intervals. Differences are taken training by training and "
-            f"image by image. A difference below {evidence.margin:g} is held not to matter "
-            "(`cas.non_inferiority_margin`).",
-            "",
-            f"- *yes*: at worst {evidence.margin:g} below real images; *no*: more below for sure; "
-            "*worse*: below for sure, by more or less than that.",
-            "- *helps*, *harms*: the whole interval is above, or below, zero; *no matter*: it lies "
-            f"within {evidence.margin:g} of zero.",
-            "- *open*: the interval allows both; more test images or seeds would tell. *unknown*: "
-            "one training, or fewer than four groups of test images with a class.",
-            "",
-            "Intervals hold one by one: of twenty, one may miss.",
-        ]
-    )
+def _difference(row: Mapping[Any, Any]) -> str:
+    return _shown(row["difference"], row["ci_low"], row["ci_high"], "+")
 
 
-def _number(found: Estimate, *, sign: bool = False) -> str:
-    form = "+.3f" if sign else ".3f"
-    if found.low != found.low:
-        return f"{found.value:{form}}"
-    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
+def _number(estimate: Estimate) -> str:
+    return _shown(estimate.value, estimate.low, estimate.high, "")
+
+
+def _shown(value: float, low: float, high: float, sign: str) -> str:
+    if pd.isna(low):
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
