@@ -7,14 +7,14 @@ import pytest
 
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
-from meddiff.reporting.reported import Published, comparison, read_published
+from meddiff.reporting.reported import ReportedResult, comparison, read_reported
 
 STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
 
 
 def test_the_studys_numbers_are_consistent() -> None:
     """F1 is the harmonic mean of precision and recall, to the digits printed."""
-    rows = read_published(ROOT / "config/published.yaml")
+    rows = read_reported(ROOT / "config/published.yaml")
     scores = [row.values for row in rows if "f1" in row.values]
     arms = {row.row["arm"] for row in rows if row.table == "table_5_3"}
     for arm in arms:
@@ -29,9 +29,9 @@ def test_the_studys_numbers_are_consistent() -> None:
 
 def test_every_run_stands_beside_the_number() -> None:
     known = [
-        Published(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
-        Published(table="u", row={"arm": "real"}, values={"f1": 0.5}),
-        Published(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
+        ReportedResult(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
+        ReportedResult(table="u", row={"arm": "real"}, values={"f1": 0.5}),
+        ReportedResult(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
     ]
     cell = {"class": "a", "metric": "fid", "value": 3.0, "ci_low": 2.5, "ci_high": 3.5,
             "note": "random weights"}  # fmt: skip
@@ -59,5 +59,5 @@ def test_every_run_stands_beside_the_number() -> None:
 def test_another_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(MeddiffError) as error:
-        read_published(tmp_path / "p.yaml")
+        read_reported(tmp_path / "p.yaml")
     assert "p.yaml" in str(error.value) and "\n" not in str(error.value)

@@ -17,9 +17,10 @@ from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
 from meddiff.evaluation.distances import distance_matrix, distance_rows
 from meddiff.evaluation.similarity import similarity_rows
+from meddiff.reporting.extractor_quality import extractor_quality
 from meddiff.reporting.figures.matrices import heat_map
+from meddiff.reporting.image_quality import image_quality
 from meddiff.reporting.show import show
-from meddiff.reporting.tables import table_5_1, table_5_2
 from meddiff.workflow.config import load_config
 from meddiff.workflow.sharing.compare import compare
 
@@ -91,8 +92,10 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     sets = {("test", name): features[name] for name in classes}
     scored = score_arms(read_runs([folder / "cas.csv"]), classes, specificity=0.9, **DRAWN)
     tables = {
-        "table_5_1": table_5_1({"net": read_part(folder / "net.csv")}, None, classes, {}, **DRAWN),
-        "table_5_2": table_5_2([read_part(folder / part) for part in parts], "test", {}),
+        "table_5_1": extractor_quality(
+            {"net": read_part(folder / "net.csv")}, None, classes, {}, **DRAWN
+        ),
+        "table_5_2": image_quality([read_part(folder / part) for part in parts], "test", {}),
         "table_5_3": arms_table(scored),
         "reliability": reliability_table(read_runs([folder / "cas.csv"]), classes),
         "matrix": distance_matrix(sets, "fid", most=12, **DRAWN),

@@ -301,14 +301,14 @@ import json, numpy as np
 from meddiff.evaluation.distances import distance_matrix, distance_rows
 from meddiff.evaluation.similarity import similarity_matrix, similarity_rows
 from meddiff.metrics.similarity import PAIRS
-from meddiff.reporting.tables import table_5_2
+from meddiff.reporting.image_quality import image_quality
 
 chance = np.random.default_rng(0)
 def some(shift):
     return chance.normal(size=(40, 4)) + shift
 scored = {"synthetic": {"a": some(1)}, "real": {"a": some(0)}, "noise": {"a": some(9)}}
 rows = distance_rows("unet", {"a": some(0)}, scored, n_resamples=20, seed=0)
-table = table_5_2([rows.assign(source_file="x")], "test", {})
+table = image_quality([rows.assign(source_file="x")], "test", {})
 keys = {("train", "a"): some(0), ("test", "a"): some(1)}
 matrix = distance_matrix(keys, "means", most=20, n_resamples=20, seed=0)
 images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)

@@ -261,7 +261,7 @@ IMAGES = np.zeros((3, 64, 64, 3), np.uint8)
         (IMAGES[None], r"\(1, 3, 64, 64, 3\)"),
         (IMAGES[:, :0], r"\(3, 0, 64, 3\)"),
         (IMAGES[..., :0], r"\(3, 64, 64, 0\)"),
-        (IMAGES[:1], "two images, images holds 1"),
+        (IMAGES[:1], "images has 1"),
     ],
 )
 def test_bad_images_are_named(pairs, bad, message):

@@ -21,9 +21,10 @@ from meddiff.metrics.classification import (
 from meddiff.metrics.distances import NO_SCALE, TOO_FEW
 from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import pairs_of, too_small
+from meddiff.reporting.extractor_quality import extractor_quality
 from meddiff.reporting.figures.matrices import heat_map
+from meddiff.reporting.image_quality import image_quality
 from meddiff.reporting.show import show
-from meddiff.reporting.tables import table_5_1, table_5_2
 
 STAMP = {"data": "phantom", "scale": "smoke", "protocol": "leak_free", "seed": 0}
 CLASSES = ["benign", "malignant"]
@@ -103,9 +104,9 @@ def test_perfect_means_over_classes_have_intervals_too():
     assert all(0.97 < low < 0.999 for low in lows[1])
 
 
-def test_three_image_set_are_enough_for_table_5_1():
+def test_three_image_set_are_enough_for_extractor_quality():
     masks = pd.DataFrame({"dice": [0.5, 0.7, 0.9], "iou": 0.5, "mse": 0.1, "n_real": 4})
-    table = table_5_1({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
+    table = extractor_quality({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
     first, unet = (row for _, row in table.iterrows())
     assert first["f1_ci_low"] < first["f1"] < first["f1_ci_high"]
     assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_ci_low"])
@@ -146,7 +147,7 @@ def table(features):
     parts = [rows] + [
         similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES
     ]
-    return table_5_2(parts, "test", {"unet": "no masks"})
+    return image_quality(parts, "test", {"unet": "no masks"})
 
 
 def test_fid_of_a_shift_is_its_square(table):
@@ -263,7 +264,7 @@ def test_a_number_of_parts_moves_less_with_the_seed_than_its_interval_allows():
 def test_noise_scores_zero_and_a_score_has_an_interval():
     sets = {"synthetic": draws(0, 60, 8, shift=2), "real": draws(1, 60, 8),
             "noise": draws(2, 60, 8, shift=2)}  # fmt: skip
-    table = table_5_2([distance_rows("x", draws(3, 60, 8), sets, **DRAWN)], "test", {})
+    table = image_quality([distance_rows("x", draws(3, 60, 8), sets, **DRAWN)], "test", {})
     told = table.dropna(subset=["score"])
     assert set(told["image_set"]) == {"synthetic"} and set(told["metric"]) == {"fid", "kid"}
     assert told["score"].abs().max() < 0.5
@@ -434,7 +435,7 @@ def test_images_too_small_for_a_window_have_a_note_in_place_of_a_value():
     assert rows.loc["ssim", "value"] == 1 and rows.loc["ssim", "note"] == ""
     assert pd.isna(rows.loc["ms_ssim", "value"])
     assert rows.loc["ms_ssim", "note"] == too_small("ms_ssim", 31) != ""
-    table = table_5_2([rows.reset_index()], "test", {}).set_index("metric")
+    table = image_quality([rows.reset_index()], "test", {}).set_index("metric")
     assert "ms_ssim" in table.loc["ms_ssim", "note"]
 
 
@@ -445,7 +446,7 @@ def test_an_extractor_without_features_says_why(table):
 
 
 def test_table_5_1_without_masks_says_so():
-    table = table_5_1(
+    table = extractor_quality(
         {"skinlesnet": told(5, 1, 1, 5).assign(n_real=9)},
         None,
         CLASSES,
@@ -473,14 +474,14 @@ def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
 
     runs = {name: part(told(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
     expected = [str(tmp_path / name) for name in runs]
-    first = table_5_1(runs, None, CLASSES, {}, **DRAWN)
+    first = extractor_quality(runs, None, CLASSES, {}, **DRAWN)
     assert first["source_file"].tolist()[:2] == expected and pd.isna(first["source_file"][2])
     rows = [
         distance_rows(name, features, {"synthetic": features}, **DRAWN)
         for name in ("unet", "resnet50")
     ]
     parts = [part(frame, frame["extractor"][0]) for frame in rows]
-    second = table_5_2(parts, "test", {"resnet50": "from scratch"})
+    second = image_quality(parts, "test", {"resnet50": "from scratch"})
     assert (second["source_file"] == str(tmp_path) + "/" + second["extractor"]).all()
 
 
@@ -521,8 +522,8 @@ def all_tables(features, tmp_path):
         parts.append(read_part(tmp_path / f"{number}.csv"))
     run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, source_file="x.csv")
     return {
-        "5_1": table_5_1({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}, **DRAWN),
-        "5_2": table_5_2(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),
+        "5_1": extractor_quality({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}, **DRAWN),
+        "5_2": image_quality(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),
         "5_3": third_table(tmp_path / "0.csv"),
     }
 
@@ -566,7 +567,7 @@ def test_show_prints_every_table(all_tables, name, tmp_path):
 
 def test_show_warns_of_few_images(tmp_path):
     rows = distance_rows("net", draws(0, 9, 30), {"synthetic": draws(1, 9, 30)}, **DRAWN)
-    write_table(table_5_2([rows], "test", {}), tmp_path / "t.csv", STAMP)
+    write_table(image_quality([rows], "test", {}), tmp_path / "t.csv", STAMP)
     assert "fewer images than dimensions (net)" in show(tmp_path / "t.csv")
 
 

@@ -19,7 +19,7 @@ from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import fingerprint
 from meddiff.workflow.provenance.store import recorded_params
-from meddiff.reporting.reported import read_published
+from meddiff.reporting.reported import read_reported
 from meddiff.workflow.sharing.sync import sync_metadata, keep_metadata
 from meddiff.workflow.sharing.dag import plan_of
 from meddiff.workflow.sharing.guard import check_rebuild
@@ -88,7 +88,7 @@ STAMP = {
 # The audit of the data looks at both protocols.
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 # What the study printed, and our tables of the same cells.
-PRINTED = [row.model_dump() for row in read_published(ROOT / "config/published.yaml")]
+PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
 COMPARED = (
     ["table_5_1", "table_5_2", "table_5_3", "cas_hog_svm"] if CLASSIFIERS else ["table_5_2"]
 )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from meddiff.core.tables import read_csv, write_table
-from meddiff.reporting.reported import Published, comparison
+from meddiff.reporting.reported import ReportedResult, comparison
 from meddiff.workflow.jobs import job
 
 params = snakemake.params
@@ -12,5 +12,5 @@ with job(snakemake):
     tables += [
         (Path(other["path"]).stem, other["run"], read_csv(other["path"])) for other in params.others
     ]
-    published = map(Published.model_validate, params.published)
+    published = map(ReportedResult.model_validate, params.published)
     write_table(comparison(published, tables), snakemake.output[0], {})

@@ -1,12 +1,12 @@
 """Write Table 5.2, and its numbers as metrics."""
 
 from meddiff.core.tables import read_part, write_metrics, write_table
-from meddiff.reporting.tables import table_5_2
+from meddiff.reporting.image_quality import image_quality
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
     parts = [read_part(path) for path in [*files.similarity, *files.distances]]
-    table = table_5_2(parts, params.reference, params.notes)
+    table = image_quality(parts, params.reference, params.notes)
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

@@ -32,9 +32,9 @@ KEYS = (
     "metric",
     "subset",
 )
-"""Columns that say what a row speaks of."""
+"""Columns that identify a row."""
 TEXT = frozenset(
-    # The run, and what a row speaks of.
+    # The run, and what identifies a row.
     ["data", "scale", "protocol", "run", "table", "cell", "column", "extractor", "classifier",
      "arm", "class", "class_a", "class_b", "image_set", "image_set_a", "image_set_b", "metric",
      "subset",
@@ -43,17 +43,17 @@ TEXT = frozenset(
      "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",
      "duplicate_of", "first", "second", "kind", "decoding", "encoding", "phash", "thumbnail",
      "bytes_sha256", "pixels_sha256", "mask_sha256", "source_sha256",
-     # What is remarked.
+     # Remarks.
      "net", "unit", "labels", "treatment", "confusion", "reference", "source_file", "note",
      "verdict", "weights", "question", "baseline", "outcome"]
 )  # fmt: skip
-"""Columns that hold text."""
+"""Columns of text."""
 
 
 def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
     """Read a CSV of the project, or some of its columns.
 
-    Columns of TEXT hold text, others what they look like. An empty cell is missing (NaN), and no
+    Columns of TEXT are text, others what they look like. An empty cell is missing (NaN), and no
     other is: `NA` and `nan` are names.
     """
     return pd.read_csv(

@@ -93,7 +93,7 @@ def distance_rows(
     noise and their own `matched` one, are of one number of images to one other; so are precision,
     recall, density and coverage. Those are means over random parts of the sets, and so is the
     `score`: where between real images (1) and noise (0) the synthetic ones lie. Where the two ends
-    cannot be told apart there is none, and the row has a `note`. The order of images changes
+    cannot be distinguished there is none, and the row has a `note`. The order of images changes
     nothing beyond rounding.
 
     Args:
@@ -118,13 +118,13 @@ def distance_rows(
     rows: list[dict[str, Any]] = []
     fids: dict[str, list[_Cell]] = {}
     for name, features in reference.items():
-        known = rows_by_contents(checked("distances", f"reference of {name}", features))
+        real = rows_by_contents(checked("distances", f"reference of {name}", features))
         sets = {
             key: rows_by_contents(checked("distances", f"{key} images of {name}", by_class[name]))
             for key, by_class in scored.items()
             if len(by_class[name]) > 1
         }
-        matched = _Sets.matched(sets, known, n_resamples, seed)
+        matched = _Sets.matched(sets, real, n_resamples, seed)
         for metric in distances_among(metrics):
             cells = list(_distances(metric, matched, n_resamples, seed, progress))
             rows += [cell.row(name, metric) for cell in cells]
@@ -132,7 +132,7 @@ def distance_rows(
                 for cell in cells:
                     fids.setdefault(cell.image_set, []).append(cell)
         rows += _prdc_rows(name, matched, n_resamples, seed)
-        rows += _fid_infinity_rows(name, sets["synthetic"], known, seed)
+        rows += _fid_infinity_rows(name, sets["synthetic"], real, seed)
     if len(reference) > 1:
         rows += [_class_aware(cells) for cells in fids.values()]
     dimension = next(iter(reference.values())).shape[1]

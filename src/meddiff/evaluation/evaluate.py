@@ -110,8 +110,8 @@ def evaluate(
             below 4.
     """
     sets = {"real": real, "synthetic": synthetic}
-    given = sets if unseen is None else {**sets, "unseen": unseen}
-    _check(given, ssim_images=ssim_images, n_resamples=n_resamples)
+    optional = {} if unseen is None else {"unseen": unseen}
+    _check({**sets, **optional}, ssim_images=ssim_images, n_resamples=n_resamples)
     copies = None if unseen is None else find_copies(real, synthetic, unseen)
     sets = {name: images[places_by_contents(images, seed)] for name, images in sets.items()}
     noise = noise_like(sets["real"], len(synthetic), seed=seed, name="evaluate")

@@ -1,4 +1,4 @@
-"""Copies of training images among synthetic ones, seen by their nearest training images."""
+"""Copies of training images among synthetic ones, by their nearest training images."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ def memorisation(
 
     The test of Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in
     generative models" (AISTATS 2020), section 3, over the whole space: a one-sided Mann-Whitney
-    test of the two sets of distances. It sees a shift of all images; a few copies are seen by their
-    rank among the unseen ones, which is as exact.
+    test of the two sets of distances. It detects a shift of all images; a few copies are detected
+    by their rank among the unseen ones, which is as exact.
 
     Args:
         training: features (n, d) of the images that the model was trained on, e.g. their pixels.
@@ -83,7 +83,7 @@ def memorisation(
 def find_copies(training: Images, synthetic: Images, unseen: Images) -> Memorisation:
     """Compare nearest training images by the RMSE of pixels, in grey levels.
 
-    Every image is compared turned and mirrored as well, since a net that learns from augmented
+    Every image is compared turned and mirrored as well, since a net trained on augmented
     images may copy them so.
 
     Args:
@@ -131,8 +131,11 @@ def nearest_training(
 ) -> Nearest:
     """Return what is nearest to each of m images among `training` (n, d).
 
-    `views` holds the images as features (m, d), once or more, e.g. turned: the view counts that
-    comes nearest to a training image. `name` is what errors call them.
+    Args:
+        training: features (n, d).
+        views: the images as features (m, d), once or more, e.g. turned: the view counts that comes
+            nearest to a training image.
+        name: what errors call the images.
     """
     names = ("training", name)
     pairs = (

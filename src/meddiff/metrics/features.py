@@ -35,7 +35,7 @@ def checked(metric: str, name: str, features: npt.ArrayLike, *, at_least: int = 
         broken = np.count_nonzero(~(np.einsum("ij,ij->i", array, array) < _LARGEST_SQUARE))
     if broken:
         raise MeddiffError(
-            f"{metric}: {broken} of {len(array)} rows of {name} hold NaN, infinite or overflowing "
+            f"{metric}: {broken} of {len(array)} rows of {name} have NaN, infinite or overflowing "
             "values: check the extractor's input and weights"
         )
     return array

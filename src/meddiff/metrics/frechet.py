@@ -34,14 +34,21 @@ _SUBSETS = 8
 def fid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
     """Return the Fréchet distance of Gaussians fitted to two feature sets.
 
-    `features_a` (n, d) and `features_b` (m, d) hold one real feature vector a row; n, m >= 2. The
-    arithmetic is float64 and costs one singular value decomposition of a matrix no larger than
-    min(n, d) x min(m, d), so thousands of dimensions are cheap as long as the images are few.
-    The result is symmetric, >= 0, and in squared feature units: values of different extractors
-    cannot be compared. A set with no more images than dimensions is logged as a warning.
+    The arithmetic is float64 and costs one singular value decomposition of a matrix no larger than
+    min(n, d) x min(m, d), so thousands of dimensions are cheap as long as the images are few. A set
+    with no more images than dimensions is logged as a warning.
 
-    Raises MeddiffError if a set is empty, not 2-D, has fewer than two rows or holds values that
-    are not finite, or if the sets differ in d.
+    Args:
+        features_a: one real feature vector per row, (n, d), n >= 2.
+        features_b: the same, (m, d), m >= 2.
+
+    Returns:
+        The distance, >= 0 and symmetric, in squared feature units: values of different extractors
+        cannot be compared.
+
+    Raises:
+        MeddiffError: a set is empty, not 2-D, has fewer than two rows or values that are not
+            finite, or the sets differ in d.
     """
     a, b = checked_pair("FID", features_a, features_b)
     warn_if_few(min(len(a), len(b)), a.shape[1])
@@ -51,11 +58,15 @@ def fid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
 def cafd(features_a: Mapping[str, npt.ArrayLike], features_b: Mapping[str, npt.ArrayLike]) -> float:
     """Return the class-aware Fréchet distance: the mean of the classes' FIDs.
 
-    Each argument holds features (n, d) by class, n >= 2; both name the same classes. After Liu et
-    al., "An improved evaluation framework for generative adversarial networks" (2018), with one
-    Gaussian a class, weighted alike.
+    After Liu et al., "An improved evaluation framework for generative adversarial networks" (2018),
+    with one Gaussian per class, weighted alike.
 
-    Raises MeddiffError as `fid` does, or if the classes differ.
+    Args:
+        features_a: features (n, d) by class, n >= 2.
+        features_b: the same; both name the same classes.
+
+    Raises:
+        MeddiffError: as `fid`, or the classes differ.
     """
     if not features_a or features_a.keys() != features_b.keys():
         raise MeddiffError(
@@ -77,18 +88,28 @@ def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: 
     FID is biased upwards by about c / n. Chong and Forsyth, "Effectively unbiased FID and Inception
     Score and where to find them" (CVPR 2020), section 4, fit a line in 1 / n to the FIDs of random
     subsets and take its value at 0; here both sets shrink together, from all images to a quarter,
-    so that the bias of a small reference goes too. The value may fall below 0 for sets of one
-    distribution. It is sound where n is well above d; with fewer images the bias is no line in
-    1 / n, and a part of it stays: a quarter with no more images than dimensions is logged as a
-    warning. Arguments and errors are those of `fid`, with at least 8 images a set; `seed` fixes the
-    subsets.
+    so that the bias of a small reference goes too. It is sound where n is well above d; with fewer
+    images the bias is no line in 1 / n, and a part of it stays: a quarter with no more images than
+    dimensions is logged as a warning.
+
+    Args:
+        features_a: features (n, d), n >= 8.
+        features_b: features (m, d), m >= 8.
+        seed: fixes the subsets.
+
+    Returns:
+        The distance, which may fall below 0 for sets of one distribution.
+
+    Raises:
+        MeddiffError: as `fid`.
     """
     a, b = map(rows_by_contents, checked_pair("FID-infinity", features_a, features_b, at_least=8))
     warn_if_few(min(len(a), len(b)) // 4, a.shape[1])
-    chance = stream(seed, "fid infinity")
+    generator = stream(seed, "fid infinity")
     shares = np.repeat(_FRACTIONS, _SUBSETS)
     weights_a, weights_b = (
-        np.stack([_subset(len(features), share, chance) for share in shares]) for features in (a, b)
+        np.stack([_subset(len(features), share, generator) for share in shares])
+        for features in (a, b)
     )
     values = _Weighted.of(a, b).distances(weights_a, weights_b)
     shrunk = len(a) / weights_a.sum(axis=1) + len(b) / weights_b.sum(axis=1)
@@ -106,9 +127,16 @@ def fid_interval(
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
-    Arguments and errors are those of `fid`, with at least 4 images a set; `n_resamples` halves are
-    drawn from `seed`, `level` is the interval's coverage, and `progress` is called with the number
-    of resamples done.
+    Args:
+        features_a: features (n, d), n >= 4.
+        features_b: features (m, d), m >= 4.
+        n_resamples: random halves, 4 or more.
+        level: coverage of the interval, in (0, 1).
+        seed: fixes the halves.
+        progress: called with the number of resamples done.
+
+    Raises:
+        MeddiffError: as `fid`, or `n_resamples` or `level` is out of range.
     """
     a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
     half_a, half_b = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
@@ -117,7 +145,7 @@ def fid_interval(
 
 
 def weighted_fid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
-    """Return what maps weights of images, (r, n) and (r, m), to the FID of each row.
+    """Return a function from weights of images, (r, n) and (r, m), to the FID of each row.
 
     It loses half of the digits: enough for half-samples, not for the value itself.
     """
@@ -168,7 +196,7 @@ class _Weighted:
     def distances(
         self, weights_a: Array, weights_b: Array, progress: Progress | None = None
     ) -> Array:
-        """Return one distance a row of weights, (r, n) and (r, m)."""
+        """Return one distance per row of weights, (r, n) and (r, m)."""
         means_a = weights_a @ self.a / weights_a.sum(1, keepdims=True)
         means_b = weights_b @ self.b / weights_b.sum(1, keepdims=True)
         if self.cross is not None:
@@ -223,10 +251,10 @@ def _nuclear_norm(matrix: Array) -> float:
     return float(np.sqrt(eigvalsh(gram).clip(0)).sum())
 
 
-def _subset(n: int, share: float, chance: np.random.Generator) -> Array:
+def _subset(n: int, share: float, generator: np.random.Generator) -> Array:
     """Return weights of 1 for a random share of n images, 0 for the others."""
     weights = np.zeros(n)
-    weights[chance.permutation(n)[: max(2, round(share * n))]] = 1
+    weights[generator.permutation(n)[: max(2, round(share * n))]] = 1
     return weights
 
 

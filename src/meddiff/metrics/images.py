@@ -26,7 +26,7 @@ def checked(metric: object, name: str, images: Images, *, at_least: int) -> Imag
             f"{getattr(images, 'dtype', type(images).__name__)} {getattr(images, 'shape', '')}"
         )
     if len(images) < at_least:
-        raise MeddiffError(f"{metric}: a pair needs two images, {name} holds {len(images)}")
+        raise MeddiffError(f"{metric}: {name} has {len(images)} images, it needs {at_least}")
     return images if images.ndim == 4 else images[..., None]
 
 

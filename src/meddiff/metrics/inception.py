@@ -12,15 +12,22 @@ from meddiff.metrics.intervals import Estimate, estimate, half_samples, rows_by_
 
 
 def inception_score(probabilities: npt.ArrayLike) -> float:
-    """Return exp of the mean Kullback-Leibler divergence of p(y|x) from p(y), in [1, classes].
+    """Return exp of the mean Kullback-Leibler divergence of p(y|x) from p(y).
 
     Salimans et al., "Improved techniques for training GANs" (NeurIPS 2016), section 4, over all
-    images at once. `probabilities` (n, classes) holds one distribution a row, n >= 2.
+    images at once.
 
-    Raises MeddiffError for another shape, or rows that are no distributions.
+    Args:
+        probabilities: one distribution per row, (n, classes), n >= 2.
+
+    Returns:
+        The score, in [1, classes].
+
+    Raises:
+        MeddiffError: another shape, or rows that are no distributions.
     """
-    given = _checked(probabilities)
-    return float(_scores(given, np.ones((1, len(given))))[0])
+    p = _checked(probabilities)
+    return float(_scores(p, np.ones((1, len(p))))[0])
 
 
 def inception_interval(
@@ -31,28 +38,28 @@ def inception_interval(
     Other arguments are those of `fid_interval`. The score grows with the number of images: the
     interval is for as many.
     """
-    given = rows_by_contents(_checked(probabilities))
-    value = inception_score(given)
-    (halves,) = half_samples(len(given), n_resamples=n_resamples, seed=seed)
-    found = estimate(value, _scores(given, halves), least=1, level=level)
-    return replace(found, high=min(found.high, float(given.shape[1])))
+    p = rows_by_contents(_checked(probabilities))
+    value = inception_score(p)
+    (halves,) = half_samples(len(p), n_resamples=n_resamples, seed=seed)
+    score = estimate(value, _scores(p, halves), least=1, level=level)
+    return replace(score, high=min(score.high, float(p.shape[1])))
 
 
 def _checked(probabilities: npt.ArrayLike) -> Array:
-    given = checked("Inception Score", "probabilities", probabilities)
-    if given.min() < 0 or not np.allclose(given.sum(axis=1), 1, atol=1e-3):
+    p = checked("Inception Score", "probabilities", probabilities)
+    if p.min() < 0 or not np.allclose(p.sum(axis=1), 1, atol=1e-3):
         raise MeddiffError(
             "Inception Score: rows of probabilities must be >= 0 and sum to 1: apply softmax to "
             "the logits first"
         )
-    return given / given.sum(axis=1, keepdims=True)
+    return p / p.sum(axis=1, keepdims=True)
 
 
-def _scores(given: Array, weights: Array) -> Array:
+def _scores(p: Array, weights: Array) -> Array:
     """Return the score for every row of weights of the images, (r, n)."""
     shares = weights / weights.sum(axis=1, keepdims=True)
     # The entropy of the mean less the mean entropy.
-    logs = entr(shares @ given).sum(axis=1) - shares @ entr(given).sum(axis=1)
+    logs = entr(shares @ p).sum(axis=1) - shares @ entr(p).sum(axis=1)
     # Rounding takes equal rows a little below one.
-    found: Array = np.exp(logs).clip(1, given.shape[1])
-    return found
+    scores: Array = np.exp(logs).clip(1, p.shape[1])
+    return scores

@@ -20,16 +20,25 @@ from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, r
 
 Kernel = Callable[[Array, Array], Array]
 
-# Kernel values of one block of rows; a few such arrays are held at once.
+# Kernel values of one block of rows; a few such arrays are in memory at once.
 _BLOCK = 2**23
 
 
 def kid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
-    """Return the kernel inception distance of two feature sets, (n, d) and (m, d); n, m >= 2.
+    """Return the kernel inception distance of two feature sets.
 
     Bińkowski et al., "Demystifying MMD GANs" (ICLR 2018), section 4: the unbiased MMD² with the
-    kernel (x·y / d + 1)³, over all images rather than over random subsets of them. Raises
-    MeddiffError as `fid` does.
+    kernel (x·y / d + 1)³, over all images rather than over random subsets of them.
+
+    Args:
+        features_a: features (n, d), n >= 2.
+        features_b: features (m, d), m >= 2.
+
+    Returns:
+        The distance, around 0 for sets of one distribution, below it, too.
+
+    Raises:
+        MeddiffError: as `fid`.
     """
     a, b = checked_pair("KID", features_a, features_b)
     return _mmd(_cubic, a, b)
@@ -43,7 +52,7 @@ def kid_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Return the KID with an interval; arguments are those of `fid_interval`."""
+    """Return the KID with an interval; arguments and errors are those of `fid_interval`."""
     a, b = map(rows_by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
     weights = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
     halves = weighted_kid(a, b)(*weights)
@@ -51,18 +60,27 @@ def kid_interval(
 
 
 def weighted_kid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
-    """Return what maps weights of images, (r, n) and (r, m), to the KID of each row."""
+    """Return a function from weights of images, (r, n) and (r, m), to the KID of each row."""
     return partial(_mmds, _cubic, a, b)
 
 
 def cmmd(embeddings_a: npt.ArrayLike, embeddings_b: npt.ArrayLike, *, sigma: float = 10.0) -> float:
-    """Return 1000 times the unbiased MMD² with a Gaussian kernel of width `sigma`.
+    """Return 1000 times the unbiased MMD² with a Gaussian kernel, of CLIP embeddings.
 
     Jayasumana et al., "Rethinking FID: towards a better evaluation metric for image generation"
-    (CVPR 2024), section 4, for CLIP embeddings (n, d) and (m, d), which are scaled to length 1
-    first, but for zeros; n, m >= 2. The paper's own code keeps the pairs of an image with itself,
-    which adds a bias that falls as 1 / n. Raises MeddiffError as `fid` does, or if sigma is not
-    above 0 and finite.
+    (CVPR 2024), section 4. Embeddings are scaled to length 1 first, but for zeros. The paper's own
+    code keeps the pairs of an image with itself, which adds a bias that falls as 1 / n.
+
+    Args:
+        embeddings_a: embeddings (n, d), n >= 2.
+        embeddings_b: embeddings (m, d), m >= 2.
+        sigma: width of the kernel, above 0.
+
+    Returns:
+        The distance, around 0 for sets of one distribution, below it, too.
+
+    Raises:
+        MeddiffError: as `fid`, or sigma is not above 0 and finite.
     """
     a, b = checked_pair("CMMD", embeddings_a, embeddings_b)
     return _mmd(_gaussian(sigma), _normalised(a), _normalised(b))

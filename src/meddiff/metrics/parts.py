@@ -34,7 +34,7 @@ class Parts:
     Attributes:
         sizes: images that count of each set.
         whole: of the sets as they are.
-        halves: of their `half_samples`, row by row `again` parts of each; empty where a half holds
+        halves: of their `half_samples`, row by row `again` parts of each; empty where a half has
             fewer than two images.
         thinned: of three quarters of their images at random, likewise.
         again: parts of each of those.

@@ -36,7 +36,7 @@ Progress = Callable[[int], None]
 _TILE = 18
 # The right-hand images of one step should stay in a core's second-level cache.
 _CHUNK_BYTES = 2**20
-# Moments of one block of images: two blocks are held at once.
+# Moments of one block of images: two blocks are in memory at once.
 _BLOCK_BYTES = 2**26
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -53,15 +53,21 @@ def ssim_pairs(
 ) -> Array:
     """Return the SSIM of every pair i < j of a set of images.
 
-    `images` is uint8 of shape (n, h, w) or (n, h, w, c), n >= 2, and is read in blocks, so it may
-    be a memory map. The result is float64 of shape (n (n - 1) / 2,) in the order of
-    `itertools.combinations(range(n), 2)`, each value in [-1, 1]. The Gaussian window has
-    `kernel_size` taps, 2 or more, and standard deviation `sigma`, both in pixels; `k1` and `k2`
-    are the stability constants of the paper, for a data range of 1. `progress` is called now and
-    then with the number of pairs done.
+    Args:
+        images: uint8 (n, h, w) or (n, h, w, c), n >= 2, read in blocks, so it may be a memory map.
+        kernel_size: taps of the Gaussian window, 2 or more.
+        sigma: standard deviation of the window in px.
+        k1: stability constant of the luminance, for a data range of 1.
+        k2: stability constant of the contrast.
+        progress: called now and then with the number of pairs done.
 
-    Raises MeddiffError for another dtype or shape, fewer than two images, images smaller than the
-    window, or settings out of range.
+    Returns:
+        float64 (n (n - 1) / 2,) in the order of `itertools.combinations(range(n), 2)`, each value
+        in [-1, 1].
+
+    Raises:
+        MeddiffError: another dtype or shape, fewer than two images, images smaller than the window,
+            or settings out of range.
     """
     measure = _Measure(kernel_size, sigma, k1, k2)
     return _pairs(measure, images, progress)
@@ -77,11 +83,19 @@ def ms_ssim_pairs(
     k2: float = 0.03,
     progress: Progress | None = None,
 ) -> Array:
-    """Return the MS-SSIM of every pair i < j of a set of images.
+    """Return the MS-SSIM of every pair i < j of a set of images, each value in [0, 1].
 
-    As `ssim_pairs`, on as many scales as there are `weights`, each half the size of the one before;
-    values in [0, 1]. The window must fit the last scale: with five scales, `kernel_size` is at most
-    4 for images of 64 px, and 2 for 32 px. Raises MeddiffError as `ssim_pairs` does.
+    The window must fit the last scale: with five scales, `kernel_size` is at most 4 for images of
+    64 px, and 2 for 32 px. Shapes and errors are those of `ssim_pairs`.
+
+    Args:
+        images: uint8 (n, h, w) or (n, h, w, c), n >= 2.
+        kernel_size: taps of the Gaussian window, 2 or more.
+        sigma: standard deviation of the window in px.
+        weights: exponent of each scale; each is half the size of the one before.
+        k1: stability constant of the luminance, for a data range of 1.
+        k2: stability constant of the contrast.
+        progress: called now and then with the number of pairs done.
     """
     measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
     return _pairs(measure, images, progress)
@@ -99,7 +113,7 @@ def ssim_between(
 ) -> Array:
     """Return the SSIM of every image of one set with every image of another, float64 (n, m).
 
-    Arguments and errors are those of `ssim_pairs`; one image a set is enough, and the images of
+    Arguments and errors are those of `ssim_pairs`; one image per set is enough, and the images of
     both sets must have the same shape.
     """
     measure = _Measure(kernel_size, sigma, k1, k2)
@@ -119,8 +133,8 @@ def ms_ssim_between(
 ) -> Array:
     """Return the MS-SSIM of every image of one set with every image of another, float64 (n, m).
 
-    Arguments and errors are those of `ms_ssim_pairs`; one image a set is enough, and the images of
-    both sets must have the same shape.
+    Arguments and errors are those of `ms_ssim_pairs`; one image per set is enough, and the images
+    of both sets must have the same shape.
     """
     measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
     return _between(measure, images_a, images_b, progress)
@@ -163,7 +177,7 @@ class _Measure:
         if not all(0 < value < np.inf for value in (self.sigma, self.k1, self.k2)):
             raise MeddiffError(f"{self}: sigma, k1 and k2 must be above 0 and finite")
         if self.weights is not None and not all(w >= 0 for w in self.weights or (-1,)):
-            raise MeddiffError(f"{self}: weights must be one number >= 0 a scale")
+            raise MeddiffError(f"{self}: weights must be one number >= 0 per scale")
 
     def __str__(self) -> str:
         if self.weights is None:
@@ -193,7 +207,7 @@ class _Measure:
         """Correlate (n, h, c, w) with the window in both directions, where it fits wholly."""
         n, h, c, w = images.shape
         height, width = h - self.kernel_size + 1, w - self.kernel_size + 1
-        # One product an image, never one over the whole stack: the order in which BLAS sums
+        # One product per image, never one over the whole stack: the order in which BLAS sums
         # depends on the operands' shapes.
         rows, columns = images.reshape(n, h, c * w), np.empty((n, height, c * w))
         for out, source, window in _tiles(height, self.kernel_size, self.sigma):
@@ -244,7 +258,7 @@ def _halved(images: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _tiles(positions: int, taps: int, sigma: float) -> list[tuple[slice, slice, Array]]:
-    """Cover the window's positions: (positions, pixels under them, banded matrix) a tile.
+    """Cover the window's positions: (positions, pixels under them, banded matrix) per tile.
 
     Tiles are of one size, the last one shifted back to it, so that one matrix serves all.
     """
@@ -255,7 +269,7 @@ def _tiles(positions: int, taps: int, sigma: float) -> list[tuple[slice, slice, 
 
 
 def _banded(positions: int, taps: int, sigma: float) -> Array:
-    """Return (positions, positions + taps - 1): row p holds the Gaussian window from column p on.
+    """Return (positions, positions + taps - 1): row p has the Gaussian window from column p on.
 
     A window of even size is centred between two pixels.
     """

@@ -12,15 +12,16 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Section
 
 RUN = ["run", "data", "protocol", "scale", "seed"]
-MADE_OF = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
-COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "ci_low", "ci_high", *MADE_OF]
+ORIGIN = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
+COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "ci_low", "ci_high", *ORIGIN]
 WHOLE = ["seed", "dimension", "n_real", "n_synthetic", "n_test"]
 
 
-class Published(Section):
-    """One row of a published table.
+class ReportedResult(Section):
+    """One row of a table that the study printed.
 
-    Attributes are the table's name, what tells the row in ours, and its numbers by column.
+    Attributes are the table's name, the columns that identify the row in ours, and its numbers by
+    column.
     """
 
     table: str
@@ -28,66 +29,65 @@ class Published(Section):
     values: dict[str, float | str]
 
 
-def read_published(path: str | Path) -> list[Published]:
+def read_reported(path: str | Path) -> list[ReportedResult]:
     """Return the rows of a YAML file such as `config/published.yaml`.
 
     Raises:
-        MeddiffError: the file is missing or says something else.
+        MeddiffError: the file is missing or has another content.
     """
     try:
-        told = yaml.safe_load(Path(path).read_text())
-        return TypeAdapter(list[Published]).validate_python(told)
+        content = yaml.safe_load(Path(path).read_text())
+        return TypeAdapter(list[ReportedResult]).validate_python(content)
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
 
 
 def comparison(
-    published: Iterable[Published], tables: Sequence[tuple[str, str, pd.DataFrame]]
+    reported: Iterable[ReportedResult], tables: Sequence[tuple[str, str, pd.DataFrame]]
 ) -> pd.DataFrame:
-    """Return one row a published number and run; a number that no run has stands alone.
+    """Return one row per reported number and run; a number that no run has stands alone.
 
     Args:
-        published: rows of the study's tables.
+        reported: rows of the study's tables.
         tables: name of a table, name of the run that made it, and the table.
 
     Returns:
-        The cell, the published number, the run, its value with an interval, and what it is made of.
-        Several rows of a run that fit, e.g. repetitions, are averaged, without an interval.
+        The cell, the reported number, the run, its value with an interval, and what it is made of.
+        Several rows of a run that match, e.g. repetitions, are averaged, without an interval.
     """
     rows: list[dict[str, Any]] = []
-    for known in published:
-        found = [
-            (run, table[_fits(table, known.row)])
+    for result in reported:
+        matches = [
+            (run, table[_matches(table, result.row)])
             for name, run, table in tables
-            if name == known.table
+            if name == result.table
         ]
-        for column, number in known.values.items():
+        for column, number in result.values.items():
             cell = {
-                "table": known.table,
-                "cell": ", ".join(filter(None, known.row.values())),
+                "table": result.table,
+                "cell": ", ".join(filter(None, result.row.values())),
                 "column": column,
                 "published": number,
             }
-            values = [cell | _value(run, fits, column) for run, fits in found if len(fits)]
+            values = [cell | _value(run, match, column) for run, match in matches if len(match)]
             rows += values or [cell]
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
-def _fits(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
-    fits = pd.Series(True, index=table.index)
-    for column, wanted in row.items():
-        fits &= table[column].fillna("").astype(str) == wanted if column in table else False
-    return fits
+def _matches(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
+    matches = pd.Series(True, index=table.index)
+    for column, value in row.items():
+        matches &= table[column].fillna("").astype(str) == value if column in table else False
+    return matches
 
 
-def _value(run: str, fits: pd.DataFrame, column: str) -> dict[str, Any]:
-    first = fits.iloc[0]
-    told = {"run": run, **{name: first[name] for name in (*RUN, *MADE_OF) if name in first}}
-    if column not in fits:
-        return told
-    if len(fits) > 1:
-        return told | {"value": fits[column].mean()}
-    ends = ("ci_low", "ci_high") if column == "value" else (f"{column}_ci_low", f"{column}_ci_high")
-    found = {name: first[end] for name, end in zip(("ci_low", "ci_high"), ends, strict=True)
-             if end in first}  # fmt: skip
-    return told | {"value": first[column]} | found
+def _value(run: str, match: pd.DataFrame, column: str) -> dict[str, Any]:
+    first = match.iloc[0]
+    origin = {"run": run, **{name: first[name] for name in (*RUN, *ORIGIN) if name in first}}
+    if column not in match:
+        return origin
+    if len(match) > 1:
+        return origin | {"value": match[column].mean()}
+    start = "" if column == "value" else f"{column}_"
+    ends = {end: first[start + end] for end in ("ci_low", "ci_high") if start + end in first}
+    return origin | {"value": first[column]} | ends

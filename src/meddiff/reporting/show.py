@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from meddiff.core.tables import read_csv
+from meddiff.reporting.image_quality import ORDER
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 
@@ -53,9 +54,8 @@ def show(path: Path) -> str:
 def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
     wide = table.pivot(index=index, columns="column", values=cell).fillna("")
     columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
-    order = {"synthetic": 0, "real": 1, "noise": 2}
     wide = wide[columns].sort_index(
-        key=lambda level: level.map(order) if level.name == "image_set" else level
+        key=lambda level: level.map(ORDER) if level.name == "image_set" else level
     )
     return wide.rename_axis(columns=None).to_string()
 

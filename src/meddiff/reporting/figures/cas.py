@@ -16,7 +16,7 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
 
     Args:
         table: rows of Table 5.3 and of `cas_hog_svm.csv`.
-        classes: number of classes, which tells what chance is.
+        classes: number of classes, by which accuracy at chance is drawn.
     """
     classifiers = list(table["classifier"].drop_duplicates())
     arms = list(table["arm"].drop_duplicates())
@@ -24,14 +24,18 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
     grid = figure.subplots(len(classifiers), len(SCORES), squeeze=False, sharey=True)
     for row, classifier in zip(grid, classifiers, strict=True):
         for axis, (metric, label) in zip(row, SCORES, strict=True):
-            told = table[table["classifier"].eq(classifier) & table["metric"].eq(metric)]
-            told = told.set_index("arm").loc[arms]
+            scores = table[table["classifier"].eq(classifier) & table["metric"].eq(metric)]
+            scores = scores.set_index("arm").loc[arms]
             places = np.arange(len(arms))[::-1]
-            ends = np.stack([told["value"] - told["ci_low"], told["ci_high"] - told["value"]])
-            if "real" in told.index and told.loc["real", ["ci_low", "ci_high"]].notna().all():
-                axis.axvspan(told.at["real", "ci_low"], told.at["real", "ci_high"], color="0.92")
+            ends = np.stack(
+                [scores["value"] - scores["ci_low"], scores["ci_high"] - scores["value"]]
+            )
+            if "real" in scores.index and scores.loc["real", ["ci_low", "ci_high"]].notna().all():
+                axis.axvspan(
+                    scores.at["real", "ci_low"], scores.at["real", "ci_high"], color="0.92"
+                )
             axis.errorbar(
-                told["value"],
+                scores["value"],
                 places,
                 xerr=np.nan_to_num(ends),
                 fmt="o",
@@ -46,7 +50,7 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
 
 
 def reliability_figure(curves: pd.DataFrame) -> Figure:
-    """Draw how often a class is right where its probability is said to be so.
+    """Draw reliability curves: how often a class is right, by its predicted probability.
 
     Args:
         curves: columns classifier, arm, class, n_images, predicted, observed.
@@ -57,9 +61,9 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (classifier, name) in zip(row, panels, strict=True):
         axis.plot([0, 1], [0, 1], ":", color="grey")
-        some = curves[curves["classifier"].eq(classifier) & curves["class"].eq(name)]
+        panel = curves[curves["classifier"].eq(classifier) & curves["class"].eq(name)]
         for colour, (arm, line) in zip(
-            cycle(COLOURS), some.groupby("arm", sort=False), strict=False
+            cycle(COLOURS), panel.groupby("arm", sort=False), strict=False
         ):
             axis.plot(line["predicted"], line["observed"], "-", color=colour, label=arm, alpha=0.8)
             sizes = 120 * line["n_images"] / line["n_images"].sum() + 2
@@ -85,16 +89,16 @@ def dose_figure(table: pd.DataFrame) -> Figure:
     matrix, curves = figure.subplots(1, 2)
     _matrix(matrix, doses)
     for colour, (fraction, line) in zip(cycle(COLOURS), doses.groupby("fraction"), strict=False):
-        known = line.dropna(subset=["value"]).sort_values("ratio")
-        if known.empty:
+        curve = line.dropna(subset=["value"]).sort_values("ratio")
+        if curve.empty:
             continue
-        label = f"{fraction:.0%} of real ({known['n_real'].iloc[0]:.0f})"
-        curves.plot(known["ratio"], known["value"], ".-", color=colour, label=label)
-        if known[["ci_low", "ci_high"]].notna().all(axis=None):
+        label = f"{fraction:.0%} of real ({curve['n_real'].iloc[0]:.0f})"
+        curves.plot(curve["ratio"], curve["value"], ".-", color=colour, label=label)
+        if curve[["ci_low", "ci_high"]].notna().all(axis=None):
             curves.fill_between(
-                known["ratio"],
-                known["ci_low"],
-                known["ci_high"],
+                curve["ratio"],
+                curve["ci_low"],
+                curve["ci_high"],
                 color=colour,
                 alpha=0.15,
                 linewidth=0,
@@ -110,7 +114,7 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
     square = doses.pivot(index="fraction", columns="ratio", values="difference")
     # Nothing is added at ratio 0.
     shown = square.drop(columns=0.0, errors="ignore")
-    told = doses.set_index(["fraction", "ratio"])
+    cells = doses.set_index(["fraction", "ratio"])
     reach = max(float(np.nanmax(np.abs(shown.to_numpy()), initial=0.0)), 0.01)
     picture = axis.imshow(shown, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
     axis.set_xticks(range(shown.shape[1]), [f"{ratio:g}" for ratio in shown.columns])
@@ -123,7 +127,7 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
         if np.isnan(value):
             axis.text(column, row, "too few", ha="center", va="center", color="grey")
             continue
-        cell = told.loc[(shown.index[row], shown.columns[column])]
+        cell = cells.loc[(shown.index[row], shown.columns[column])]
         sure = cell["difference_ci_low"] > 0 or cell["difference_ci_high"] < 0
         ends = f"\n[{cell['difference_ci_low']:+.3f}, {cell['difference_ci_high']:+.3f}]"
         axis.text(

@@ -23,7 +23,7 @@ def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "valid
     """
     columns = list(history.columns)
     scores = columns[columns.index("lr") + 1 :]
-    # A line of one epoch alone would not be seen.
+    # A line of one epoch alone would be invisible.
     mark = "." if len(history) == 1 else ""
     figure = Figure(
         figsize=(4.2 * (1 + len(scores)), 3.4), layout=ConstrainedLayoutEngine(wspace=0.08)

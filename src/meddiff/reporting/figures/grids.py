@@ -32,11 +32,11 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
 
 
 def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) -> Image.Image:
-    """Return one column a stage, so that a row shows what becomes of one image.
+    """Return one column per stage, so that a row shows what becomes of one image.
 
     Args:
         images: uint8 (stages,N,H,W,C).
-        titles: one a stage, or none.
+        titles: one per stage, or none.
         side: side of each image in the sheet, px.
     """
     columns = [contact_sheet(stage, columns=1, side=side) for stage in images]

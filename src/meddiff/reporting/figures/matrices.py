@@ -9,7 +9,7 @@ KEY_A, KEY_B = ["image_set_a", "class_a"], ["image_set_b", "class_b"]
 
 
 def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
-    """Draw one square a pair of image sets, with its value.
+    """Draw one square per pair of image sets, with its value.
 
     Args:
         matrix: columns image_set_a, class_a, image_set_b, class_b, value, n_a.
@@ -30,8 +30,8 @@ def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
     axis.set_xticks(range(len(order)), labels, rotation=45, ha="right", fontsize="small")
     axis.set_yticks(range(len(order)), labels, fontsize="small")
     count = sorted(set(matrix["n_a"]))
-    told = f"{count[0]}" if len(count) == 1 else f"{count[0]} to {count[-1]}"
-    axis.set_title(f"{title.replace('_', ' ')}, {told} images a set", fontsize="medium")
+    sizes = f"{count[0]}" if len(count) == 1 else f"{count[0]} to {count[-1]}"
+    axis.set_title(f"{title.replace('_', ' ')}, {sizes} images per set", fontsize="medium")
     brightness = picture.to_rgba(square)[..., :3] @ np.array([0.3, 0.6, 0.1])
     for (row, column), value in np.ndenumerate(square):
         axis.text(

@@ -72,5 +72,5 @@ def _thumbnails(rows: pd.DataFrame) -> list[Image.Image]:
         return position, picture
 
     members, windows = list(rows["member"]), windows_of(rows)
-    found = dict(map_members(reduce, list(zip(rows["archive"], members, strict=True))))
-    return [found[position] for position in range(len(rows))]
+    pictures = dict(map_members(reduce, list(zip(rows["archive"], members, strict=True))))
+    return [pictures[position] for position in range(len(rows))]

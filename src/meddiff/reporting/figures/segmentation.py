@@ -1,4 +1,4 @@
-"""Lesions found and true, from the worst to the best (Figure 5.19 of the study)."""
+"""Predicted and true lesions, from the worst to the best (Figure 5.19 of the study)."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-TRUE, FOUND = "#2fd6ff", "#ffb000"
+TRUE, PREDICTED = "#2fd6ff", "#ffb000"
 
 
 def evenly_ranked(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -24,18 +24,18 @@ def evenly_ranked(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
 def segmentation_examples(
     images: np.ndarray,
     masks: np.ndarray,
-    found: np.ndarray,
+    predicted: np.ndarray,
     scores: pd.DataFrame,
     *,
     count: int = 7,
 ) -> Figure:
-    """Show images at evenly spaced quantiles of Dice: as they are, true outline, found outline.
+    """Show images at evenly spaced quantiles of Dice: as they are, true outline, predicted outline.
 
     Args:
         images: uint8 (N,H,W,3).
         masks: bool (N,H,W), true inside the lesion.
-        found: bool (N,H,W), true where the net sees one.
-        scores: columns dice and iou, one row an image.
+        predicted: bool (N,H,W), true inside the predicted lesion.
+        scores: columns dice and iou, one row per image.
         count: images shown at most.
     """
     chosen, quantiles = evenly_ranked(scores["dice"].to_numpy(), count)
@@ -47,11 +47,11 @@ def segmentation_examples(
             axis.set(xticks=[], yticks=[])
         _outline(axes[1, column], masks[position], TRUE)
         _outline(axes[2, column], masks[position], TRUE, width=0.8)
-        _outline(axes[2, column], found[position], FOUND)
+        _outline(axes[2, column], predicted[position], PREDICTED)
         dice, iou = scores[["dice", "iou"]].iloc[position]
         axes[0, column].set_title(_place(quantile), fontsize="medium")
         axes[2, column].set_xlabel(f"Dice {dice:.2f}\nIoU {iou:.2f}")
-    for axis, label in zip(axes[:, 0], ["image", "true outline", "found outline"], strict=True):
+    for axis, label in zip(axes[:, 0], ["image", "true outline", "predicted outline"], strict=True):
         axis.set_ylabel(label)
     return figure
 

@@ -91,7 +91,7 @@ def compare(shared: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     """Return by how much the numbers of two tables differ, one row per kind of number.
 
     Args:
-        shared: a table of `meddiff.reporting.tables`.
+        shared: a table of `meddiff.reporting`.
         own: the same table, made again.
 
     Returns:
