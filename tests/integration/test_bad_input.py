@@ -254,7 +254,7 @@ class TestStudyScale:
     def test_it_is_planned_without_credentials(self, plan, profile, tmp_path):
         done = plan(profile, "--dry-run", home=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]
-        for rule in ("download_kaggle", "train_ddpm", "sample", "table_5_2"):
+        for rule in ("download", "train_ddpm", "sample", "table_5_2"):
             assert rule in done.stdout
         assert "draw_dermoscopy" not in done.stdout
 

@@ -210,7 +210,7 @@ def assert_same_bytes(one: Path, other: Path, names: list[str]) -> None:
 
 def test_the_same_seed_gives_the_same_bits(smoke_run, snakemake, tmp_path):
     """On another number of cores: a DDPM, its samples and their similarity."""
-    names = ["metrics/similarity/synthetic/benign.csv", "models/ddpm/benign_history.csv"]
+    names = ["metrics/similarity/synthetic.csv", "models/ddpm/benign_history.csv"]
     snakemake(tmp_path, *names, "--cores", "1")
     assert_same_bytes(smoke_run, tmp_path, names)
 

@@ -286,7 +286,7 @@ class TestLoad:
         assert all(step in str(error.value) for step in steps) and "delete" not in str(error.value)
         record = RECORDS / "x.npy.json"
         record.parent.mkdir(parents=True)
-        record.write_text('{"rule": "image_set"}')
+        record.write_text('{"rule": "image_sets"}')
         with pytest.raises(MeddiffError, match="delete it"):
             load_images("x.npy")
 

@@ -334,7 +334,6 @@ def test_a_class_reaches_every_phase(plans):
         for path in (
             f"models/ddpm/{name}.safetensors",
             f"data/images/synthetic/{name}.npy",
-            f"metrics/similarity/synthetic/{name}.csv",
             f"results/samples/{name}.png",
         ):
             assert path in plan

@@ -56,10 +56,10 @@ rule audit_encoding:
     """Predict random labels, and the real ones, from how the files were encoded."""
     input:
         split="data/images/split.csv",
-        raw=image_archives(),
+        raw=RAW.images,
     output:
         audited("encoding"),
-    threads: cfg.compute.threads
+    threads: WORKERS
     params:
         settings=cfg.audit.encoding.model_dump() | cfg.data.model_dump(include={"crop", "size"}),
         seed=cfg.seed,
@@ -73,7 +73,7 @@ rule near_duplicates_figure:
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
-        raw=image_archives(),
+        raw=RAW.images,
     output:
         shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
     params:

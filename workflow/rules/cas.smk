@@ -26,23 +26,22 @@ rule cas_arms:
     input:
         **CAS_IMAGES,
         weights=lambda wildcards: (
-            "models/pretrained/resnet50.safetensors" if KINDS[wildcards.classifier].imagenet else []
+            "models/pretrained/resnet50.safetensors"
+            if KINDS[wildcards.classifier].imagenet
+            else []
         ),
     output:
         "cas/{classifier}.csv",
     wildcard_constraints:
         classifier=one_of([*cfg.cas.classifiers, HOG_SVM]),
-    threads: cfg.compute.threads
     resources:
-        mem_mb=lambda wildcards: 16000 if wildcards.classifier == HOG_SVM else 6000,
-        runtime="12h",
+        mem_mb=lambda wildcards: 16000 if wildcards.classifier == HOG_SVM else 8000,
         gpu=lambda wildcards: 0 if wildcards.classifier == HOG_SVM else GPU,
     params:
-        settings=cas_settings,
+        **SEEDED,
+        settings=lambda wildcards: cas_settings(cfg, wildcards.classifier),
         repetitions=cfg.cas.n_repeats,
         equal_steps=not STUDY,
-        classes=CLASSES,
-        seed=cfg.seed,
     script:
         "../scripts/cas_arms.py"
 
@@ -72,10 +71,7 @@ use rule sample as more_samples with:
     wildcard_constraints:
         cls=one_of(CLASSES),
     params:
-        settings=lambda wildcards: {
-            **sampler_settings(),
-            "images": cfg.cas.dose.max_synthetic_per_class,
-        },
+        settings={**SAMPLER, "images": cfg.cas.dose.max_synthetic_per_class},
         first=cfg.sampling.images,
         seed=cfg.seed,
 
@@ -85,19 +81,19 @@ rule cas_doses:
     input:
         **CAS_IMAGES,
         more=(
-            image_sets(["more"], CLASSES) if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images else []
+            image_sets(["more"], CLASSES)
+            if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
+            else []
         ),
     output:
         "cas/doses.csv",
-    threads: cfg.compute.threads
     resources:
         runtime="1d",
         gpu=GPU,
     params:
-        settings=dose_settings(),
+        **SEEDED,
+        settings=dose_settings(cfg),
         repetitions=cfg.cas.dose.n_repeats,
-        classes=CLASSES,
-        seed=cfg.seed,
     script:
         "../scripts/cas_doses.py"
 
@@ -128,8 +124,7 @@ rule cas_figures:
         doses=shown("results/figures/cas/dose_response.png", CAS, figure="dose-response"),
         curves="results/reliability.csv",
     params:
-        classes=CLASSES,
-        stamp=STAMP,
+        **STAMPED,
     script:
         "../scripts/cas_figures.py"
 
@@ -145,11 +140,7 @@ rule verdict:
     output:
         table="results/verdict.csv",
         text="results/verdict.md",
-        page=shown(
-            "results/verdict.html",
-            "Verdict",
-            shows="are the synthetic images good enough to train on?",
-        ),
+        page=shown("results/verdict.html", "Verdict", shows="are the images good enough?"),
     params:
         **SCORING,
         margin=cfg.cas.non_inferiority_margin,

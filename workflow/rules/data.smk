@@ -1,20 +1,27 @@
 # Index -> duplicates and groups -> split -> image sets.
 
 
+def segmentation(kinds, form):
+    """Images or masks of the U-Net's training and test sets, or tables of their rows."""
+    return expand(
+        "data/segmentation/{split}/{kind}.{form}", split=["train", "test"], kind=kinds, form=form
+    )
+
+
 rule index:
     """List every image with label, patient and digests, and find duplicates."""
     input:
-        images=image_archives(),
-        tables=challenge_tables() if SOURCE.challenge else [],
+        images=RAW.images,
+        tables=RAW.challenge_tables if SOURCE.challenge else [],
     output:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
-    threads: cfg.compute.threads
+    threads: WORKERS
     params:
         source=cfg.data.source,
         policy=cfg.data.label_policy if SOURCE.challenge else None,
         grey=cfg.data.is_grey,
-        folder=folder_params(),
+        folder=FOLDER,
         classes=CLASSES,
     script:
         "../scripts/index.py"
@@ -23,13 +30,13 @@ rule index:
 rule index_segmentation:
     """List the images with masks that the U-Net learns from, official training and test apart."""
     input:
-        archives=list(isic2016_archives().values()) if SOURCE.isic2016 else [],
+        archives=list(RAW.isic2016.values()) if SOURCE.isic2016 else [],
         split="data/images/split.csv" if not (SOURCE.isic2016 and STUDY) else [],
     output:
         "data/segmentation/index.csv",
     # What lacks masks ends the run before anything is trained.
     priority: 1
-    threads: cfg.compute.threads
+    threads: WORKERS
     params:
         from_split=not SOURCE.isic2016,
     script:
@@ -45,28 +52,27 @@ rule split:
     # Too few images of a class end the run before anything is trained.
     priority: 1
     params:
+        **SEEDED,
         protocol=cfg.protocol,
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
-        classes=CLASSES,
-        seed=cfg.seed,
     script:
         "../scripts/split.py"
 
 
-rule image_set:
-    """Crop, resize and pack the images of one class and split."""
+rule image_sets:
+    """Crop, resize and pack the images of every split and class."""
     input:
         split="data/images/split.csv",
-        raw=image_archives(),
+        raw=RAW.images,
     output:
-        array="data/images/{split}/{cls}.npy",
-        table="data/images/{split}/{cls}.csv",
-    threads: cfg.compute.threads
+        arrays=image_sets(SPLITS, CLASSES),
+        tables=rows_of(*SPLITS),
+    threads: WORKERS
     params:
-        preprocessing=preprocessing(),
+        preprocessing=preprocessing(cfg),
     script:
-        "../scripts/image_set.py"
+        "../scripts/image_sets.py"
 
 
 rule augmented_set:
@@ -82,19 +88,16 @@ rule augmented_set:
         "../scripts/augmented_set.py"
 
 
-rule segmentation_set:
+rule segmentation_sets:
     """Crop, resize and pack images with their masks, aligned."""
     input:
         index="data/segmentation/index.csv",
-        raw=list(isic2016_archives().values()) if SOURCE.isic2016 else image_archives(),
+        raw=list(RAW.isic2016.values()) if SOURCE.isic2016 else RAW.images,
     output:
-        images="data/segmentation/{split}/images.npy",
-        masks="data/segmentation/{split}/masks.npy",
-        tables=expand(
-            "data/segmentation/{{split}}/{kind}.csv", kind=["images", "masks"]
-        ),
-    threads: cfg.compute.threads
+        arrays=segmentation(["images", "masks"], "npy"),
+        tables=segmentation(["images", "masks"], "csv"),
+    threads: WORKERS
     params:
         preprocessing=cfg.data.model_dump(include={"crop", "size", "decoding"}),
     script:
-        "../scripts/segmentation_set.py"
+        "../scripts/segmentation_sets.py"

@@ -1,7 +1,6 @@
 # One DDPM a class: image sets -> checkpoint -> synthetic image set.
 
-# Where the resumable state of a job lies: beside its output, as <output>.state.safetensors.
-
+# The resumable state of a job lies beside its output, as <output>.state.safetensors.
 # Several jobs draw the images of a class.
 SHARDED = cfg.sampling.shards > 1
 
@@ -22,7 +21,6 @@ rule train_ddpm:
         cls=one_of(set(CLASSES) - set(IMPORTED)),
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
-        mem_mb=8000,
         runtime="2d",
         gpu=GPU * cfg.compute.processes,
         nodes=cfg.compute.nodes,
@@ -61,7 +59,6 @@ rule sample:
         "data/images/synthetic/{cls}.npy",
     wildcard_constraints:
         cls=one_of([] if SHARDED else CLASSES),
-    threads: cfg.compute.threads
     resources:
         runtime="1d",
         gpu=GPU,
@@ -85,9 +82,7 @@ use rule sample as sample_shard with:
 rule gather_samples:
     """Put the shards of one class's synthetic images together."""
     input:
-        expand(
-            "data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)
-        ),
+        expand("data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)),
     output:
         "data/images/synthetic/{cls}.npy",
     wildcard_constraints:
@@ -102,14 +97,8 @@ rule check_samples:
         samples=image_sets(["synthetic"], CLASSES),
         training=image_sets(DDPM_SETS, CLASSES),
     output:
-        report(
-            "results/sample_checks.csv",
-            caption="../report/sample_checks.rst",
-            category="Tables",
-            labels={"table": "sample checks", "shows": "samples that went wrong"},
-        ),
+        table("results/sample_checks.csv", "sample checks", "samples that went wrong"),
     params:
-        classes=CLASSES,
-        stamp=STAMP,
+        **STAMPED,
     script:
         "../scripts/check_samples.py"

@@ -27,9 +27,7 @@ rule train_unet:
         checkpoint="models/unet.safetensors",
         history="models/unet_history.csv",
         predictions="predictions/unet.csv",
-    threads: cfg.compute.threads
     resources:
-        runtime="12h",
         gpu=GPU,
     params:
         settings=cfg.extractors.unet.model_dump(),
@@ -55,34 +53,14 @@ rule train_classifier:
         predictions="predictions/{extractor}.csv",
     wildcard_constraints:
         extractor=one_of(CLASSIFIERS),
-    threads: cfg.compute.threads
     resources:
-        mem_mb=8000,
-        runtime="12h",
         gpu=GPU,
     params:
+        **SEEDED,
         settings=lambda wildcards: extractor_settings(wildcards).model_dump(exclude={"weights"}),
-        classes=CLASSES,
-        seed=cfg.seed,
         code=lambda wildcards: extractor_code("train_classifier.py", wildcards.extractor),
     script:
         "../scripts/train_classifier.py"
-
-
-rule features:
-    """Compute the features of every class of an image set, once for all metrics."""
-    input:
-        checkpoint=extractor_checkpoint,
-        images=lambda wildcards: image_sets(compared([wildcards.set]), CLASSES),
-    output:
-        expand("features/{{extractor}}/{{set}}/{cls}.npy", cls=CLASSES),
-    threads: cfg.compute.threads
-    resources:
-        gpu=GPU,
-    params:
-        code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
-    script:
-        "../scripts/features.py"
 
 
 rule table_5_1:

@@ -7,12 +7,7 @@ rule image_sets_figure:
         real=image_sets(["train"], CLASSES),
         synthetic=image_sets(["synthetic"], CLASSES),
     output:
-        report(
-            "results/figures/image_sets.png",
-            caption="../report/image_sets.rst",
-            category="Images",
-            labels={"class": "all", "figure": "real and synthetic images"},
-        ),
+        picture("image_sets", "real and synthetic images"),
     params:
         classes=CLASSES,
     script:
@@ -25,12 +20,7 @@ rule extractor_curves:
         expand("models/{extractor}_history.csv", extractor=TRAINED),
     output:
         [
-            report(
-                f"results/figures/extractors/{name}_curves.png",
-                caption="../report/extractor_curves.rst",
-                category="Training",
-                labels={"class": name, "figure": "loss, learning rate and score"},
-            )
+            picture(f"extractors/{name}_curves", f"{name}: losses and scores", "extractor_curves")
             for name in TRAINED
         ],
     params:
@@ -47,13 +37,7 @@ rule segmentation_examples:
         images="data/segmentation/test/images.npy",
         masks="data/segmentation/test/masks.npy",
     output:
-        report(
-            "results/figures/extractors/segmentation.png",
-            caption="../report/segmentation_examples.rst",
-            category="Images",
-            labels={"class": "all", "figure": "lesions found by the U-Net"},
-        ),
-    threads: cfg.compute.threads
+        picture("extractors/segmentation", "lesions found by the U-Net", "segmentation_examples"),
     resources:
         gpu=GPU,
     script:
@@ -64,15 +48,10 @@ rule data_figure:
     """Show the images of a class as published and in every image set (Figures 5.1, 5.2, 5.7-5.10)."""
     input:
         split="data/images/split.csv",
-        raw=image_archives(),
+        raw=RAW.images,
         sets=image_sets(SPLITS),
     output:
-        report(
-            "results/figures/data/images-{cls}.png",
-            caption="../report/data.rst",
-            category="Images",
-            labels={"class": "{cls}", "figure": "real images"},
-        ),
+        picture("data/images-{cls}", "{cls}: real images", "data"),
     script:
         "../scripts/data_figure.py"
 
@@ -80,15 +59,10 @@ rule data_figure:
 rule segmentation_figure:
     """Show the images that the U-Net learns from, with the outlines of their masks."""
     input:
-        images=expand("data/segmentation/{split}/images.npy", split=["train", "test"]),
-        masks=expand("data/segmentation/{split}/masks.npy", split=["train", "test"]),
+        images=segmentation(["images"], "npy"),
+        masks=segmentation(["masks"], "npy"),
     output:
-        report(
-            "results/figures/data/segmentation.png",
-            caption="../report/segmentation.rst",
-            category="Images",
-            labels={"class": "all", "figure": "images with masks"},
-        ),
+        picture("data/segmentation", "images with masks"),
     script:
         "../scripts/segmentation_figure.py"
 
@@ -99,18 +73,8 @@ rule ddpm_figure:
         history="models/ddpm/{cls}_history.csv",
         previews="models/ddpm/{cls}_previews.npy",
     output:
-        curves=report(
-            "results/figures/ddpm/{cls}_curves.png",
-            caption="../report/training.rst",
-            category="Training",
-            labels={"class": "{cls}", "figure": "loss and learning rate"},
-        ),
-        previews=report(
-            "results/figures/ddpm/{cls}_previews.png",
-            caption="../report/previews.rst",
-            category="Training",
-            labels={"class": "{cls}", "figure": "images over the training"},
-        ),
+        curves=picture("ddpm/{cls}_curves", "{cls}: loss and learning rate", "training"),
+        previews=picture("ddpm/{cls}_previews", "{cls}: images over the training", "previews"),
     params:
         every=cfg.diffusion.validation_every,
     script:
@@ -122,17 +86,11 @@ rule denoising_figure:
     input:
         "models/ddpm/{cls}.safetensors",
     output:
-        report(
-            "results/figures/ddpm/{cls}_denoising.png",
-            caption="../report/denoising.rst",
-            category="Images",
-            labels={"class": "{cls}", "figure": "from noise to images"},
-        ),
-    threads: cfg.compute.threads
+        picture("ddpm/{cls}_denoising", "{cls}: from noise to images", "denoising"),
     resources:
         gpu=GPU,
     params:
-        settings=sampler_settings(),
+        settings=SAMPLER,
         seed=cfg.seed,
     script:
         "../scripts/denoising_figure.py"
@@ -143,11 +101,6 @@ rule samples_figure:
     input:
         "data/images/synthetic/{cls}.npy",
     output:
-        report(
-            "results/samples/{cls}.png",
-            caption="../report/samples.rst",
-            category="Images",
-            labels={"class": "{cls}", "figure": "synthetic images"},
-        ),
+        shown("results/samples/{cls}.png", "Images", "samples", figure="{cls}: synthetic images"),
     script:
-        "../scripts/contact_sheet.py"
+        "../scripts/samples_figure.py"

@@ -2,8 +2,23 @@
 
 # Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
 SCORED = ["synthetic", "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
+SCORED_SETS = [*SCORED, *REFERENCE_SETS]
 MATRIX_SETS = ["train", "test", "synthetic", "noise"]
+MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
+
+
+def features(sets):
+    """An extractor's features of image sets, of every class."""
+    return expand("features/{{extractor}}/{set}/{cls}.npy", set=sets, cls=CLASSES)
+
+
+def matrices(measures, form="csv"):
+    """Matrices of image sets by measure, as tables or as pictures."""
+    return [
+        shown(f"results/matrices/{name}.{form}", "Matrices", "matrices", measure=name, form=form)
+        for name in measures
+    ]
 
 
 rule noise:
@@ -20,13 +35,36 @@ rule noise:
         "../scripts/noise.py"
 
 
+rule features:
+    """Compute the features of all images that Table 5.2 compares."""
+    input:
+        checkpoint=extractor_checkpoint,
+        images=image_sets(compared(SCORED_SETS), CLASSES),
+    output:
+        features(SCORED_SETS),
+    resources:
+        gpu=GPU,
+    params:
+        code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
+    script:
+        "../scripts/features.py"
+
+
+if MATRIX_ONLY:
+
+    use rule features as matrix_features with:
+        input:
+            checkpoint=extractor_checkpoint,
+            images=image_sets(compared(MATRIX_ONLY), CLASSES),
+        output:
+            features(MATRIX_ONLY),
+
+
 rule distances:
     """Compare the features of every image set and class with those of real images."""
     input:
-        reference=expand(
-            "features/{{extractor}}/{set}/{cls}.npy", set=REFERENCE_SETS, cls=CLASSES
-        ),
-        scored=expand("features/{{extractor}}/{set}/{cls}.npy", set=SCORED, cls=CLASSES),
+        reference=features(REFERENCE_SETS),
+        scored=features(SCORED),
         checkpoint=extractor_checkpoint,
     output:
         "metrics/distances/{extractor}.csv",
@@ -41,18 +79,17 @@ rule distances:
 
 
 rule similarity:
-    """Compute SSIM and MS-SSIM over all pairs of one class's synthetic or real images."""
+    """Compute SSIM and MS-SSIM over all pairs of a class's images, synthetic or real."""
     input:
         lambda wildcards: image_sets(
-            ["synthetic"] if wildcards.images == "synthetic" else DDPM_SETS
+            ["synthetic"] if wildcards.images == "synthetic" else DDPM_SETS, CLASSES
         ),
     output:
-        "metrics/similarity/{images}/{cls}.csv",
-    resources:
-        runtime=240,
+        "metrics/similarity/{images}.csv",
     params:
+        **SEEDED,
+        per_class=True,
         settings=cfg.metrics.model_dump(exclude={"reference", "augment_real"}),
-        seed=cfg.seed,
     script:
         "../scripts/similarity.py"
 
@@ -61,20 +98,9 @@ rule table_5_2:
     """Table 5.2: SSIM, MS-SSIM and FID of each class, with noise and real images beside them."""
     input:
         distances=expand("metrics/distances/{extractor}.csv", extractor=EXTRACTORS),
-        similarity=expand(
-            "metrics/similarity/{images}/{cls}.csv",
-            images=["synthetic", "real"],
-            cls=CLASSES,
-        ),
+        similarity=expand("metrics/similarity/{images}.csv", images=["synthetic", "real"]),
     output:
-        table=report(
-            "results/table_5_2.csv",
-            caption="../report/table_5_2.rst",
-            category="Tables",
-            labels={"table": "5.2", "shows": "quality of the synthetic images"},
-        ),
-        metrics="results/metrics/table_5_2.json",
-        record="results/table_5_2.json",
+        **result("table_5_2", "5.2", "quality of the synthetic images"),
     params:
         reference="+".join(REFERENCE_SETS),
         notes=NO_MASKS,
@@ -86,21 +112,9 @@ rule table_5_2:
 rule distance_matrix:
     """FID and KID of every two image sets and classes, at the same number of images."""
     input:
-        expand("features/{{extractor}}/{set}/{cls}.npy", set=MATRIX_SETS, cls=CLASSES),
+        features(MATRIX_SETS),
     output:
-        **{
-            distance: report(
-                f"results/matrices/{distance}_{{extractor}}.csv",
-                caption="../report/matrices.rst",
-                category="Matrices",
-                labels={
-                    "measure": distance,
-                    "extractor": "{extractor}",
-                    "as": "table",
-                },
-            )
-            for distance in DISTANCES
-        },
+        **dict(zip(DISTANCES, matrices(f"{name}_{{extractor}}" for name in DISTANCES))),
     params:
         images=cfg.sampling.images,
         n_resamples=cfg.metrics.n_resamples,
@@ -114,19 +128,12 @@ rule similarity_matrix:
     input:
         image_sets(MATRIX_SETS, CLASSES),
     output:
-        report(
-            "results/matrices/{similarity}.csv",
-            caption="../report/matrices.rst",
-            category="Matrices",
-            labels={"measure": "{similarity}", "extractor": "", "as": "table"},
-        ),
-    resources:
-        runtime=240,
+        **dict(zip(PAIRS, matrices(PAIRS))),
     params:
-        window=lambda wildcards: cfg.metrics.model_dump().get(wildcards.similarity, {}),
         images=cfg.sampling.images,
         n_resamples=cfg.metrics.n_resamples,
         stamp=STAMP,
+        settings=cfg.metrics.model_dump(include={*PAIRS}),
     script:
         "../scripts/similarity_matrix.py"
 
@@ -136,15 +143,7 @@ rule matrix_figures:
     input:
         expand("results/matrices/{measure}.csv", measure=MEASURES),
     output:
-        [
-            report(
-                f"results/matrices/{measure}.png",
-                caption="../report/matrices.rst",
-                category="Matrices",
-                labels={"measure": measure, "extractor": "", "as": "heat map"},
-            )
-            for measure in MEASURES
-        ],
+        matrices(MEASURES, "png"),
     script:
         "../scripts/matrix_figures.py"
 
@@ -156,21 +155,10 @@ rule memorisation:
         synthetic=image_sets(["synthetic"], CLASSES),
         unseen=image_sets(["test"], CLASSES),
     output:
-        table=report(
-            "results/memorisation.csv",
-            caption="../report/memorisation.rst",
-            category="Tables",
-            labels={"table": "memorisation", "shows": "copies of training images"},
-        ),
-        figure=report(
-            "results/figures/memorisation.png",
-            caption="../report/memorisation.rst",
-            category="Images",
-            labels={"class": "all", "figure": "synthetic and nearest training images"},
-        ),
+        table=table("results/memorisation.csv", "memorisation", "copies of training images"),
+        figure=picture("memorisation", "synthetic and nearest training images"),
     params:
-        classes=CLASSES,
-        stamp=STAMP,
+        **STAMPED,
     script:
         "../scripts/memorisation.py"
 
@@ -180,14 +168,9 @@ rule comparison:
     input:
         expand("results/{table}.csv", table=COMPARED),
     output:
-        report(
-            "results/comparison.csv",
-            caption="../report/comparison.rst",
-            category="Tables",
-            labels={"table": "all", "shows": "runs beside the published values"},
-        ),
+        table("results/comparison.csv", "all", "runs beside the published values"),
     params:
         published=PRINTED,
-        others=lambda wildcards: other_tables(),
+        others=lambda wildcards: other_tables(ROOT, RUN, COMPARED),
     script:
         "../scripts/comparison.py"

@@ -7,9 +7,9 @@
 rule draw_dermoscopy:
     """Draw phantom lesions as Kaggle delivers the study's editions, and the ISIC challenge's tables."""
     output:
-        kaggle_archives("phantom"),
-        challenge_tables("phantom"),
-    threads: cfg.compute.threads
+        DRAWN.kaggle,
+        DRAWN.challenge_tables,
+    threads: WORKERS
     params:
         editions=cfg.data.phantom.model_dump(
             include={"editions", "exact_duplicates", "near_duplicates"}
@@ -22,12 +22,10 @@ rule draw_dermoscopy:
 rule draw_isic2016:
     """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
     output:
-        **isic2016_archives("phantom"),
-    threads: cfg.compute.threads
+        **DRAWN.isic2016,
+    threads: WORKERS
     params:
-        counts=cfg.data.phantom.model_dump(
-            include={"segmentation_train", "segmentation_test"}
-        ),
+        counts=cfg.data.phantom.model_dump(include={"segmentation_train", "segmentation_test"}),
         seed=cfg.seed,
     script:
         "../scripts/draw_isic2016.py"
@@ -36,7 +34,7 @@ rule draw_isic2016:
 rule draw_mednist:
     """Draw phantom hand radiographs and write them as MedNIST is published."""
     output:
-        raw(published("mednist"), "phantom")["images"],
+        DRAWN.mednist,
     params:
         hands=cfg.data.phantom.hands,
         seed=cfg.seed,
@@ -44,20 +42,11 @@ rule draw_mednist:
         "../scripts/draw_mednist.py"
 
 
-rule download_kaggle:
-    """Download one edition of the study's images from Kaggle; needs credentials."""
-    output:
-        "data/raw/published/kaggle/{edition}.zip",
-    resources:
-        runtime=240,
-    params:
-        file="kaggle/{edition}.zip",
-    script:
-        "../scripts/download.py"
-
-
 rule download:
-    """Download one file of the registry; a published checksum, or that of the first fetch, must hold."""
+    """Download one file of the registry; a published checksum, or that of the first fetch, must hold.
+
+    Kaggle's need credentials.
+    """
     output:
         "data/raw/published/{file}",
     resources:
@@ -66,6 +55,3 @@ rule download:
         file="{file}",
     script:
         "../scripts/download.py"
-
-
-ruleorder: download_kaggle > download

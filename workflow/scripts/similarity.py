@@ -1,38 +1,37 @@
-"""Compute SSIM and MS-SSIM over all pairs of one class's images."""
+"""Compute SSIM and MS-SSIM over all pairs of the images of every class."""
 
-import numpy as np
 import pandas as pd
 
-from meddiff.core.arrays import load_images
+from meddiff.core.arrays import load_by_class
 from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
 from meddiff.evaluation.similarity import similarity_rows
 from meddiff.metrics.similarity import PAIRS, SUBSETS, pairs_of
 from meddiff.workflow.jobs import job
 
-params, wildcards = snakemake.params, snakemake.wildcards
+params, image_set = snakemake.params, snakemake.wildcards.images
+settings = params.settings
 with job(snakemake):
-    every = np.concatenate([load_images(path) for path in snakemake.input])
     parts = []
-    for subset in params.settings["ssim_on"]:
-        images = every[SUBSETS[subset](every)]
-        total = len(images) * (len(images) - 1) // 2
-        pairs = {}
-        for metric in PAIRS:
-            title = f"{metric} {wildcards.images} {wildcards.cls}"
-            with Progress(total, title, "pair") as progress:
-                pairs[metric] = pairs_of(
-                    metric, images, params.settings.get(metric, {}), progress=progress.reach
-                )
-        rows = similarity_rows(
-            wildcards.cls,
-            wildcards.images,
-            pairs,
-            len(images),
-            size=min(images.shape[1:3]),
-            n_resamples=params.settings["n_resamples"],
-            seed=params.seed,
-            subset=subset,
-        )
-        parts.append(rows)
+    for name, every in load_by_class(snakemake.input, params.classes).items():
+        for subset in settings["ssim_on"]:
+            images = every[SUBSETS[subset](every)]
+            pairs = {}
+            for metric in PAIRS:
+                n_pairs = len(images) * (len(images) - 1) // 2
+                with Progress(n_pairs, f"{metric} {image_set} {name}", "pair") as progress:
+                    pairs[metric] = pairs_of(
+                        metric, images, settings.get(metric, {}), progress=progress.reach
+                    )
+            rows = similarity_rows(
+                name,
+                image_set,
+                pairs,
+                len(images),
+                size=min(images.shape[1:3]),
+                n_resamples=settings["n_resamples"],
+                seed=params.seed,
+                subset=subset,
+            )
+            parts.append(rows)
     write_csv(pd.concat(parts), snakemake.output[0])

@@ -1,4 +1,4 @@
-"""Write the mean SSIM or MS-SSIM of every two image sets and classes."""
+"""Write mean SSIM and MS-SSIM of every two image sets and classes."""
 
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from meddiff.core.tables import write_table
 from meddiff.evaluation.similarity import similarity_matrix
 from meddiff.workflow.jobs import job
 
-params, metric = snakemake.params, snakemake.wildcards.similarity
+params = snakemake.params
 with job(snakemake):
     sets = {(Path(p).parent.name, Path(p).stem): load_images(p) for p in snakemake.input}
-    with Progress(len(sets) * (len(sets) + 1) // 2, f"{metric} matrix", "cell") as progress:
-        matrix = similarity_matrix(
-            sets,
-            metric,
-            params.window,
-            most=params.images,
-            n_resamples=params.n_resamples,
-            seed=params.stamp["seed"],
-            progress=progress.reach,
-        )
-    write_table(matrix, snakemake.output[0], params.stamp)
+    cells = len(sets) * (len(sets) + 1) // 2
+    for metric, target in snakemake.output.items():
+        with Progress(cells, f"{metric} matrix", "cell") as progress:
+            matrix = similarity_matrix(
+                sets,
+                metric,
+                params.settings.get(metric, {}),
+                most=params.images,
+                n_resamples=params.n_resamples,
+                seed=params.stamp["seed"],
+                progress=progress.reach,
+            )
+        write_table(matrix, target, params.stamp)

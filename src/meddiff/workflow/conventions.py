@@ -11,11 +11,12 @@ UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
 
 
-def complete(rule: Any, digest: Callable[[str], str]) -> None:
+def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:
     """Give a rule of Snakemake what it does not set itself.
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameter
-    `code` is the digest of its script.
+    `code` is the digest of its script. A rule that asks for a GPU computes with nets, and with as
+    many threads as these.
     """
     if not rule.script:
         return
@@ -31,6 +32,8 @@ def complete(rule: Any, digest: Callable[[str], str]) -> None:
     script = PurePath(rule.script).name
     if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
         rule.set_params(code=lambda wildcards: digest(script))
+    if "gpu" in rule.resources and rule.resources["_cores"].value == 1:
+        rule.resources["_cores"] = threads
 
 
 def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
@@ -46,10 +49,21 @@ def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
     return report(path, caption=caption, category=category, labels=labels)
 
 
+def table(path: str, title: str, shows: str) -> Any:
+    """Mark a table for the HTML report; see `shown`."""
+    return shown(path, "Tables", table=title, shows=shows)
+
+
+def picture(name: str, figure: str, caption: str = "") -> Any:
+    """Mark a picture, `results/figures/<name>.png`, for the HTML report; see `shown`."""
+    category = "Training" if name.endswith(("_curves", "_previews")) else "Images"
+    return shown(f"results/figures/{name}.png", category, caption, figure=figure)
+
+
 def result(name: str, title: str, shows: str) -> dict[str, Any]:
     """Outputs of a rule that writes a table: itself, its numbers for DVC, and its record."""
     return {
-        "table": shown(f"results/{name}.csv", "Tables", table=title, shows=shows),
+        "table": table(f"results/{name}.csv", title, shows),
         "metrics": f"results/metrics/{name}.json",
         "record": f"results/{name}.json",
     }
