@@ -17,7 +17,7 @@ def overlay(path, **data):
     return [SMOKE, path]
 
 
-def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
+def test_three_classes_of_grey_images_with_patients_and_masks(snakemake, tmp_path):
     rows = []
     for folder in ("images/deep", "masks"):
         (tmp_path / folder).mkdir(parents=True)
@@ -38,6 +38,7 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     configs = overlay(
         tmp_path / "mine.yaml",
         classes=["nevus", "keratosis", "melanoma"],
+        grey=True,
         folder={
             "name": "mine",
             "images": str(tmp_path / "images"),
@@ -54,6 +55,8 @@ def test_three_classes_with_patients_and_masks(snakemake, tmp_path):
     assert set(quality["class"]) == {"nevus", "keratosis", "melanoma", "mean"}
     assert (quality["data"] == "mine").all() and quality["value"].notna().all()
     assert set(quality["extractor"].dropna()) == {"unet", "skinlesnet", "resnet50"}
+    for name in ("train", "synthetic", "noise"):
+        assert np.load(run / f"data/images/{name}/nevus.npy").shape[1:] == (32, 32, 1)
     split = pd.read_csv(run / "data/images/split.csv").dropna(subset=["split"])
     assert (split.groupby("patient")["split"].nunique() == 1).all()
     trained = pd.read_csv(run / "data/segmentation/train/images.csv")["id"]

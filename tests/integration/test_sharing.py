@@ -267,11 +267,17 @@ def test_a_comparison_shows_every_run_of_the_project(whole):
     other = whole.root / "runs/elsewhere" / TABLE
     other.parent.mkdir(parents=True)
     mine.assign(scale="elsewhere", value=mine["value"] + 1).to_csv(other, index=False)
+    hands = mine[mine["class"].eq("benign") & mine["metric"].eq("ssim")]
+    hands = hands.assign(**{"class": "hand", "data": "mednist"})
+    black = hands.assign(subset="black_background", value=hands["value"] / 2)
+    other = whole.root / "runs/hands" / TABLE
+    other.parent.mkdir(parents=True)
+    pd.concat([hands, black]).to_csv(other, index=False)
     try:
         whole.snakemake("results/comparison.csv")
         told = pd.read_csv(whole.root / "results/comparison.csv")
     finally:
-        shutil.rmtree(whole.root / "runs/elsewhere")
+        shutil.rmtree(whole.root / "runs")
     cell = told[told["cell"].eq("malignant, synthetic, fid, unet")].set_index("run")
     assert cell["published"].astype(float).tolist() == [2350.8118] * 2
     assert cell["scale"].to_dict() == {"this run": "smoke", "elsewhere": "elsewhere"}
@@ -282,6 +288,11 @@ def test_a_comparison_shows_every_run_of_the_project(whole):
     row = expected.loc[("malignant", "synthetic")]
     assert cell.loc["this run", told_of].astype(float).tolist() == row[told_of].tolist()
     assert float(cell.loc["elsewhere", "value"]) == pytest.approx(row["value"] + 1)
+    for subset, rows in (("", hands), (", black_background", black)):
+        cell = told[told["cell"].eq(f"hand, synthetic, ssim{subset}") & told["column"].eq("value")]
+        assert cell["run"].tolist() == ["hands"] and cell["data"].tolist() == ["mednist"]
+        value = rows.loc[rows["image_set"] == "synthetic", "value"].item()
+        assert float(cell["value"].item()) == pytest.approx(value)
     assert set(told["table"]) > {"table_5_1", "table_5_3", "cas_hog_svm"}
     assert whole.planned() == {}
 

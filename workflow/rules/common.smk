@@ -89,7 +89,7 @@ STAMPED = {"classes": CLASSES, "stamp": STAMP}
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 # What the study printed, and our tables of the same cells.
 PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
-COMPARED = ["table_5_1", "table_5_2", "table_5_3", "cas_hog_svm"] if CLASSIFIERS else ["table_5_2"]
+COMPARED = sorted({row["table"] for row in PRINTED})
 NO_MASKS = (
     {"unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"}
     if FOLDER and not HAS_MASKS
