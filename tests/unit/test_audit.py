@@ -140,6 +140,10 @@ class TestLeakage:
         table = leaks(family({}))
         assert table.loc[("as_published", "ddpm", "image"), "share"] == 1
         assert table.loc[("leak_free", "ddpm", "image"), "share"] == 0
+        other = leakage_table(
+            family({}), None, fractions=FRACTIONS, counts={}, seed=0, ddpm_sets=["train"]
+        ).set_index(["protocol", "net", "unit"])
+        assert other.loc[("as_published", "ddpm", "image"), "share"] == 0
 
     def test_images_without_a_patient_have_none_in_common(self) -> None:
         index = family({}).assign(patient=pd.NA)

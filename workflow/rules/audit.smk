@@ -47,6 +47,7 @@ rule audit_leakage:
         counts=cfg.kept,
         seed=cfg.seed,
         official=SOURCE.isic2016,
+        ddpm_sets=cfg.diffusion.train_on,
         stamp=DATA_STAMP,
     script:
         "../scripts/audit_leakage.py"

@@ -21,6 +21,7 @@ rule index:
         source=cfg.data.source,
         policy=cfg.data.label_policy if SOURCE.challenge else None,
         grey=cfg.data.is_grey,
+        near=cfg.data.near_duplicates,
         folder=FOLDER,
         classes=CLASSES,
     script:

@@ -14,5 +14,6 @@ with job(snakemake):
         counts=params.counts,
         seed=params.seed,
         official=params.official,
+        ddpm_sets=params.ddpm_sets,
     )
     write_table(table, snakemake.output[0], params.stamp)

@@ -29,7 +29,11 @@ with job(snakemake):
         )
     with Progress(len(records), "find duplicates", unit="image") as progress:
         found = find_duplicates(
-            index, official=official, workers=snakemake.threads, progress=progress.advance
+            index,
+            official=official,
+            near=params.near,
+            workers=snakemake.threads,
+            progress=progress.advance,
         )
     write_csv(index.join(found.images), output.index)
     write_csv(found.links, output.links)

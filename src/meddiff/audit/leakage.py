@@ -1,6 +1,6 @@
 """What crosses from training to test: images, lesions and patients, under each protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -33,6 +33,7 @@ def leakage_table(
     counts: Mapping[str, Count],
     seed: int,
     official: bool = True,
+    ddpm_sets: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Split by each protocol and count the test images whose image, lesion or patient was learnt.
 
@@ -44,6 +45,7 @@ def leakage_table(
         seed: seed of splits and undersampling.
         official: the U-Net's images were published apart, with a split of their own; otherwise they
             are those of the index that have masks, and each protocol splits them.
+        ddpm_sets: splits that the DDPMs learn from, where not those of the protocol.
 
     Returns:
         One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
@@ -63,7 +65,8 @@ def leakage_table(
             rows.append({"protocol": protocol, "note": f"cannot split: {error}"})
             continue
         tested = used[used["split"] == "test"]
-        for net, splits in {"classifier": ("train",), "ddpm": TRAINED_ON[protocol]}.items():
+        trained_on = {"classifier": ("train",), "ddpm": ddpm_sets or TRAINED_ON[protocol]}
+        for net, splits in trained_on.items():
             learnt = used[used["split"].isin(splits)]
             rows += [_row(protocol, net, unit, learnt, tested) for unit in _UNITS]
         if segmentation is not None:

@@ -121,6 +121,10 @@ class Data(Section):
     decoding: Literal["exact", "fast"] = "exact"
     """`exact` decodes every pixel, as the study did; `fast` decodes JPEGs at a reduced scale, which
     changes a grey level here and there."""
+    near_duplicates: bool = True
+    """Compare the pixels of images that look alike to find copies that were encoded, scaled or
+    cropped anew. Takes hours where thousands of images look alike, as radiographs of one part of
+    the body do."""
     phantom: Phantom = Phantom()
     folder: Folder = Folder()
 

@@ -70,6 +70,7 @@ def find_duplicates(
     index: pd.DataFrame,
     *,
     official: pd.DataFrame | None = None,
+    near: bool = True,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Duplicates:
@@ -79,6 +80,7 @@ def find_duplicates(
         index: table of `meddiff.data.index.build_index`, unique by id; its archives must still be
             there if any images look alike.
         official: the archive's own list of duplicates: pairs of `image` ids, `first` and `second`.
+        near: compare the pixels of images that look alike.
         workers: threads.
         progress: called with the number of rows just settled; they add up to all.
 
@@ -90,8 +92,9 @@ def find_duplicates(
     table = index.iloc[order].reset_index(drop=True)
     known = _known_links(table, official)
     copies = _components(_pairs_of(known), len(table))
-    near = _confirm(table, _alike_pairs(table, copies, workers), workers, progress)
-    links = pd.concat([known, near]).sort_values(["first", "second"], ignore_index=True)
+    alike = _alike_pairs(table, copies, workers) if near else np.empty((0, 2), np.intp)
+    confirmed = _confirm(table, alike, workers, progress)
+    links = pd.concat([known, confirmed]).sort_values(["first", "second"], ignore_index=True)
     images = _group(table, _pairs_of(links))
     _log_findings(table.assign(group=images["group"]), images, links)
     return Duplicates(images.iloc[np.argsort(order)].set_axis(index.index), _named(links, table))
