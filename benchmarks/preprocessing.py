@@ -12,9 +12,9 @@ medians of the repeats' own.
 The peer is ImageFolder, Resize with anti-aliasing, CenterCrop and PILToTensor in a DataLoader with
 `--workers` processes that persist, its batches of 64 collected into one uint8 array; `tuned` turns
 images upright and crops before it resizes, which gives the pixels of ours. Ours is the whole of
-`pack` with as many threads: it also compares each file's SHA-256 and writes array and table to the
-disk. One untimed run each starts the workers and loads the libraries. Files are warm in the page
-cache. Differences are in grey levels, over each image of the set.
+`pack_images` with as many threads: it also compares each file's SHA-256 and writes array and table
+to the disk. One untimed run each starts the workers and loads the libraries. Files are warm in the
+page cache. Differences are in grey levels, over each image of the set.
 
 The second form packs so many generated 224-px JPEGs of one zip at 224 px, each count in a process
 of its own, and prints its peak memory. It needs 160 kB of disk an image in the temporary folder.
@@ -43,8 +43,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 from torchvision.transforms.functional import center_crop
 
-from meddiff.data.preprocessing.packing import pack
-from meddiff.data.preprocessing.transforms import preprocess_files
+from meddiff.data.preprocessing.files import Preprocessing, preprocess_files
+from meddiff.data.preprocessing.packing import pack_images
 
 PEER, TUNED, EXACT, FAST = "ImageFolder", "tuned", "exact", "fast"
 SMALL = 224
@@ -100,7 +100,7 @@ def small_square(image: Image.Image) -> Image.Image:
 
 
 def records_of(folder: Path) -> pd.DataFrame:
-    """Return what the index knows of each file, as far as `pack` reads it."""
+    """Return the columns of an index that `pack_images` reads."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
     digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names]
     table = pd.DataFrame({"id": names, "member": names, "bytes_sha256": digests})
@@ -123,9 +123,9 @@ def peer_epoch(folder: Path, size: int, workers: int, transforms: Compose) -> Co
 
 def our_pack(folder: Path, size: int, workers: int, decoding: str, out: Path) -> Contender:
     records = records_of(folder)
-    files = {"out_array": out / f"{decoding}.npy", "out_table": out / f"{decoding}.csv"}
-    options = {"crop": None, "size": size, "decoding": decoding, "workers": workers}
-    return lambda: pack(records, **options, **files)
+    how = Preprocessing(crop=None, size=size, decoding=decoding)
+    files = (out / f"{decoding}.npy", out / f"{decoding}.csv")
+    return lambda: pack_images(records, how, *files, workers=workers)
 
 
 def differences(sources: list[Path], size: int, decoding: str) -> np.ndarray:
@@ -209,9 +209,9 @@ def pack_and_measure(count: int, workers: int) -> None:
         work = Path(name)
         records = generated_zip(count, work / "images.zip")
         before = peak_mib()
-        files = {"out_array": work / "x.npy", "out_table": work / "x.csv"}
+        how = Preprocessing(crop=None, size=SMALL)
         start = perf_counter()
-        pack(records, crop=None, size=SMALL, workers=workers, **files)
+        pack_images(records, how, work / "x.npy", work / "x.csv", workers=workers)
         seconds = perf_counter() - start
     print(f"{count:8}{before:12.0f}{peak_mib():12.0f}{count / seconds:12.0f}", flush=True)
 

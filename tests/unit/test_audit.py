@@ -15,6 +15,7 @@ from meddiff.audit.duplicates import duplicates_table
 from meddiff.audit.encoding import encoding_table, image_statistics
 from meddiff.audit.labels import labels_table
 from meddiff.audit.leakage import leakage_table
+from meddiff.audit.settings import EncodingSettings
 from meddiff.data.splitting.segmentation import without_test_images
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -93,7 +94,7 @@ class TestLabels:
         assert table.loc[("a", "BCC"), "n_images"] == 2
         assert not table.loc[("a", "BCC"), "malignant_by_melanoma"]
         assert table.loc[("a", "BCC"), "malignant_by_malignant"]
-        assert pd.isna(table.loc[("b", "not told"), "malignant_by_malignant"])
+        assert pd.isna(table.loc[("b", "missing"), "malignant_by_malignant"])
 
 
 def family(sizes: dict[str, int], images: int = 60) -> pd.DataFrame:
@@ -125,16 +126,16 @@ class TestLeakage:
     @given(st.integers(0, 1000), st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3]))
     def test_nothing_crosses_when_leak_free(self, seed: int, patient: int, photograph: int) -> None:
         table = leaks(family({"patient": patient, "photograph": photograph}), seed=seed)
-        assert (table.loc["leak_free", ["crossing", "leaked"]] == 0).all(axis=None)
+        assert (table.loc["leak_free", ["n_shared", "n_leaked"]] == 0).all(axis=None)
 
     def test_random_splits_leak_what_belongs_together(self) -> None:
         table = leaks(family({"patient": 3})).loc["as_published"]
-        assert table.loc[("classifier", "patient"), "leaked"] > 0
+        assert table.loc[("classifier", "patient"), "n_leaked"] > 0
         for unit in ("image", "lesion"):
-            assert table.loc[("classifier", unit), "leaked"] == 0
+            assert table.loc[("classifier", unit), "n_leaked"] == 0
         table = leaks(family({"photograph": 3, "lesion": 3})).loc["as_published"]
-        assert table.loc[("classifier", "image"), "leaked"] > 0
-        assert (table["leaked"] <= table["n_test"]).all()
+        assert table.loc[("classifier", "image"), "n_leaked"] > 0
+        assert (table["n_leaked"] <= table["n_test"]).all()
 
     def test_the_studys_ddpms_have_seen_every_test_image(self) -> None:
         table = leaks(family({}))
@@ -148,8 +149,8 @@ class TestLeakage:
     def test_images_without_a_patient_have_none_in_common(self) -> None:
         index = family({}).assign(patient=pd.NA)
         table = leaks(index).loc[("as_published", "classifier")]
-        assert table.loc["patient", ["crossing", "leaked", "share"]].isna().all()
-        assert table.loc["lesion", "leaked"] == 0
+        assert table.loc["patient", ["n_shared", "n_leaked", "share"]].isna().all()
+        assert table.loc["lesion", "n_leaked"] == 0
 
     def test_the_unet_loses_the_lesions_test_images(self) -> None:
         index = family({"photograph": 2, "lesion": 2, "patient": 2})
@@ -158,8 +159,8 @@ class TestLeakage:
         ).astype("string")
         table = leaks(index, segmentation)
         assert table.loc[("as_published", "unet", "image"), "share"] == 1
-        assert table.loc[("leak_free", "unet", "image"), "leaked"] == 0
-        assert table.loc[("leak_free", "unet", "image"), "learnt"] > 0
+        assert table.loc[("leak_free", "unet", "image"), "n_leaked"] == 0
+        assert table.loc[("leak_free", "unet", "image"), "n_train"] > 0
 
     @pytest.mark.parametrize("same", ["bytes_sha256", "pixels_sha256"])
     def test_the_unet_loses_them_under_other_ids_too(self, same: str) -> None:
@@ -172,7 +173,7 @@ class TestLeakage:
         segmentation = segmentation.drop(columns=[*kept])
         table = leaks(index, segmentation)
         assert table.loc[("as_published", "unet", "image"), "share"] == 1
-        assert table.loc[("leak_free", "unet", "image"), "leaked"] == 0
+        assert table.loc[("leak_free", "unet", "image"), "n_leaked"] == 0
 
     def test_without_an_official_split_each_protocol_splits_the_masks(self) -> None:
         """Whatever protocol the run has: what its own split was changes no row of the other."""
@@ -184,8 +185,8 @@ class TestLeakage:
             for run in (index.assign(split="train"), index.assign(split="test"))
         ]
         pd.testing.assert_frame_equal(*tables)
-        assert tables[0].loc[("as_published", "unet", "image"), "leaked"] > 0
-        assert tables[0].loc[("leak_free", "unet", "image"), "leaked"] == 0
+        assert tables[0].loc[("as_published", "unet", "image"), "n_leaked"] > 0
+        assert tables[0].loc[("leak_free", "unet", "image"), "n_leaked"] == 0
 
     def test_a_split_that_cannot_be_is_a_note(self) -> None:
         """Two groups of a class cannot be in three splits; by chance they can."""
@@ -229,17 +230,10 @@ def pictures(path: Path, count: int, quality: dict[int, int] | None = None) -> p
 
 class TestEncoding:
     @staticmethod
-    def table(rows: pd.DataFrame, **changes: object) -> pd.DataFrame:
-        plain = {
-            "crop": None,
-            "side": 224,
-            "size": 48,
-            "quality": 75,
-            "images": 200,
-            "folds": 5,
-            "seed": 1,
-        }
-        return encoding_table(rows, **plain | changes).set_index("treatment")
+    def table(rows: pd.DataFrame, workers: int = 1, **changes: object) -> pd.DataFrame:
+        settings = EncodingSettings.model_validate({"images": 200} | changes)
+        table = encoding_table(rows, settings, crop=None, size=48, seed=1, workers=workers)
+        return table.set_index("treatment")
 
     def test_only_a_difference_in_encoding_is_found(self, tmp_path: Path) -> None:
         table = self.table(pictures(tmp_path / "i.zip", 200))

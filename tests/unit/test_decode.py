@@ -18,9 +18,9 @@ from meddiff.data.readers.decode import (
     decode_mask,
     decode_rgb,
     decode_stored,
-    find_deep,
+    find_missing_window,
 )
-from meddiff.data.readers.depth import DeepError
+from meddiff.data.readers.depth import MissingWindowError
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -126,11 +126,11 @@ def test_deep_grey_is_seen_through_its_window(format: str) -> None:
 def test_deep_grey_without_a_window_is_never_read(dtype: type) -> None:
     data = encode(Image.fromarray(np.arange(64).reshape(8, 8).astype(dtype)), "TIFF")
     for decode in (decode_grey, decode_rgb, decode_stored):
-        with pytest.raises(DeepError, match=np.dtype(dtype).name):
+        with pytest.raises(MissingWindowError, match=np.dtype(dtype).name):
             decode(data, "x.tif")
-    found = find_deep(data, "x.tif")
+    found = find_missing_window(data, "x.tif")
     assert found and found.levels[[0, -1]].tolist() == [0, 63]
-    assert find_deep(encode(Image.new("L", (8, 8))), "x.png") is None
+    assert find_missing_window(encode(Image.new("L", (8, 8))), "x.png") is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -423,7 +423,7 @@ def test_what_is_transparent_of_deep_images_is_seen_on_white(
     seen = np.broadcast_to(colours >> 4, (5, 7, 3))
     expected = np.where(hidden[..., None], 255, seen)
     np.testing.assert_array_equal(decode_rgb(data, "x.png", WINDOWS), expected)
-    found = find_deep(data, "x.png")
+    found = find_missing_window(data, "x.png")
     assert found and 77 not in found.levels
     assert not decode_mask(data, "x.png")[hidden].any()
 

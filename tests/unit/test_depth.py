@@ -17,9 +17,11 @@ from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.data.index import build_index, read_index
-from meddiff.data.preprocessing.packing import pack
+from meddiff.data.preprocessing.files import Preprocessing
+from meddiff.data.preprocessing.packing import pack_images
 from meddiff.data.readers import depth
-from meddiff.data.readers.depth import apply_window, choose_window, windows_of
+from meddiff.data.readers.depth import apply_window
+from meddiff.data.readers.windows import choose_window, window_texts, windows_of
 from meddiff.data.sources import COLUMNS
 from meddiff.evaluation.image_sets import read_image_set
 from pictures import photograph
@@ -58,11 +60,11 @@ def records_of(folder: Path) -> pd.DataFrame:
     return table.astype("string")
 
 
-def packed(folder: Path, out: Path, **options: object) -> tuple[np.ndarray, pd.DataFrame]:
+def packed(folder: Path, out: Path, decoding: str = "exact") -> tuple[np.ndarray, pd.DataFrame]:
     """Index and pack a folder as the workflow does, through the tables on disk."""
     write_csv(build_index(records_of(folder), grey=True), out / "index.csv")
-    files = {"out_array": out / "x.npy", "out_table": out / "x.csv"}
-    pack(read_index(out / "index.csv"), crop=None, size=SIDE, grey=True, **files, **options)
+    how = Preprocessing(crop=None, size=SIDE, grey=True, decoding=decoding)
+    pack_images(read_index(out / "index.csv"), how, out / "x.npy", out / "x.csv")
     return np.load(out / "x.npy")[..., 0], read_index(out / "x.csv")
 
 
@@ -303,7 +305,7 @@ class TestColour:
 def test_windows_survive_a_table() -> None:
     windows = {"uint16": (0.0, 4095.0), "float32": (-1024.5, 1.0 / 3), "uint16 RGB": (0.0, 65535.0)}
     types = pd.Series([*windows, pd.NA], dtype="string")
-    found = windows_of(pd.DataFrame({"window": depth.window_texts(types, windows)}))
+    found = windows_of(pd.DataFrame({"window": window_texts(types, windows)}))
     assert found == windows
 
 
@@ -329,8 +331,8 @@ def test_windows_of_whole_depths_keep_the_upper_bits(bits: int) -> None:
 def test_markers_never_widen_a_window(bits: int, share: float, every: int, blurred: bool) -> None:
     """Also with an edge of levels between, in all images or each second one."""
     chance = np.random.default_rng(bits)
-    levels = chance.integers(0, 2**bits, (24, depth.SAMPLES)).astype(float)
-    count = round(share * depth.SAMPLES)
+    levels = chance.integers(0, 2**bits, (24, depth.N_QUANTILES)).astype(float)
+    count = round(share * depth.N_QUANTILES)
     levels[::every, :count] = 65535
     if blurred:
         edge = min(count // 4, 4)
@@ -344,7 +346,7 @@ def test_strays_never_widen_a_window(bits: int, fill: float, strays: float, seed
     """Levels of `bits` bits, and up to 1.8 % of others at the end of the file's range."""
     chance = np.random.default_rng(seed)
     top = 2**bits - 1
-    levels = np.sort(np.floor(chance.uniform(0, fill * (top + 1), (20, depth.SAMPLES))), axis=1)
+    levels = np.sort(np.floor(chance.uniform(0, fill * (top + 1), (20, depth.N_QUANTILES))), axis=1)
     count = int(strays * levels.size)
     if count and bits < 15:
         levels.ravel()[chance.permutation(levels.size)[:count]] = 65535

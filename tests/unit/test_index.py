@@ -85,18 +85,18 @@ def test_neither_threads_nor_the_archive_s_order_change_the_index(tmp_path: Path
 def test_unreadable_images_are_named_together(tmp_path: Path) -> None:
     good = encode(draw(0))
     files = {"good.png": good} | {f"bad{n}.png": good[: 100 + n] for n in range(7)}
-    with pytest.raises(MeddiffError, match="7 files are not readable images") as error:
+    with pytest.raises(MeddiffError, match="7 files") as error:
         build_index(records_of(tmp_path / "x.zip", files), workers=2)
     assert "bad0.png in" in str(error.value) and "bad4.png" in str(error.value)
     assert "bad5.png" not in str(error.value) and "and 2 more" in str(error.value)
-    with pytest.raises(MeddiffError, match=r"bad0\.png in .*x\.zip is not a readable image"):
+    with pytest.raises(MeddiffError, match=r"bad0\.png in .*x\.zip"):
         build_index(records_of(tmp_path / "x.zip", dict(list(files.items())[:2])))
 
 
 def test_an_image_that_vanished_is_named(tmp_path: Path) -> None:
     records = records_of(tmp_path / "x.zip", {"a.png": encode(draw(0))})
     records.loc[0, "member"] = "b.png"
-    with pytest.raises(MeddiffError, match=r"x\.zip holds no file b\.png"):
+    with pytest.raises(MeddiffError, match=r"x\.zip .*b\.png"):
         build_index(records)
 
 
@@ -117,7 +117,7 @@ def test_masks_are_digested_and_must_fit(tmp_path: Path) -> None:
     index = build_index(records)
     assert index["mask_sha256"].tolist() == [pd.NA, hashlib.sha256(mask).hexdigest()]
     records.loc[1, "mask_member"] = "n.png"
-    with pytest.raises(MeddiffError, match=r"n\.png in .* is 128x64 px but its image is 128x128"):
+    with pytest.raises(MeddiffError, match=r"n\.png in .*128x64 .*128x128"):
         build_index(records)
 
 

@@ -13,9 +13,10 @@ from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, Resize, v2
 
 from meddiff.core.errors import MeddiffError
+from meddiff.data.preprocessing import files as files_module
 from meddiff.data.preprocessing import jpeg_scaling as reduced
-from meddiff.data.preprocessing import transforms as preprocessing
-from meddiff.data.preprocessing.transforms import preprocess, preprocess_files, preprocess_mask
+from meddiff.data.preprocessing.files import Oddities, preprocess_files
+from meddiff.data.preprocessing.resizing import centre_crop, preprocess, preprocess_mask
 from pictures import jpeg, photograph, png, smooth
 
 
@@ -140,13 +141,13 @@ class TestExact:
 
     def test_a_crop_one_pixel_away_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         data = jpeg(photograph(203, 301))
-        window = preprocessing._centre
+        window = centre_crop
 
         def displaced(height: int, width: int, crop: int | None) -> tuple[int, int, int]:
             top, left, side = window(height, width, crop)
             return top, left + 1, side
 
-        monkeypatch.setattr(preprocessing, "_centre", displaced)
+        monkeypatch.setattr(files_module, "centre_crop", displaced)
         found = preprocess_file(data, "x", crop=None, size=64)
         assert off(found, peer(data, None, 64)).max() > 1
 
@@ -269,7 +270,7 @@ def test_no_file_depends_on_its_neighbours(
     decoding: Literal["exact", "fast"], grey: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neighbours of one side are resized at once, up to a number of bytes."""
-    monkeypatch.setattr(preprocessing, "TOGETHER", 5 * 150 * 150 * 3)
+    monkeypatch.setattr(files_module, "BATCH_BYTES", 5 * 150 * 150 * 3)
     sizes = [(150, 170)] * 14 + [(300, 200), (600, 700)] + [(150, 170)] * 3 + [(100, 90)] * 3
     files = [
         (oriented(photograph(*size, seed=n), 1 + n % 8, "JPEG"), str(n))
@@ -359,14 +360,14 @@ def test_what_is_enlarged_or_has_pages_is_told_once(caplog: pytest.LogCaptureFix
     first.save(animated, "GIF", save_all=True, append_images=[second])
     files = [(png(smooth(50, 40 - n)), f"{n}.png") for n in range(9)]
     files.append((animated.getvalue(), "x.gif"))
-    seen = preprocessing.Oddities()
+    seen = Oddities()
     preprocess_files(files, crop=None, size=40, oddities=seen)
     seen.log(10, 40)
     small, paged = caplog.messages
     assert "8 of 10" in small and "40 px" in small and "1.png" in small and "8.png" not in small
     assert "1 of 10" in paged and "x.gif" in paged
     caplog.clear()
-    seen = preprocessing.Oddities()
+    seen = Oddities()
     preprocess_files(files[:1], crop=None, size=40, oddities=seen)
     seen.log(1, 40)
     assert not caplog.messages

@@ -118,7 +118,7 @@ class TestLeakFree:
 
     def test_too_few_groups(self) -> None:
         table = table_of([("benign", 1)] * 9 + [("malignant", 50)] * 2)
-        with pytest.raises(MeddiffError, match=r"malignant has 2 groups of images.*at least 3"):
+        with pytest.raises(MeddiffError, match=r"malignant has 2 .*at least 3"):
             split_leak_free(table, fractions=FRACTIONS, seed=0)
 
     def test_as_many_groups_as_splits_go_one_to_each(self) -> None:
@@ -173,7 +173,7 @@ class TestAsPublished:
         assert split.value_counts().to_dict() == {"train": 9, "validation": 1}
 
     def test_too_few_images(self) -> None:
-        with pytest.raises(MeddiffError, match=r"class b has 2 images.*at least 3"):
+        with pytest.raises(MeddiffError, match=r"class b has 2 .*at least 3"):
             split_as_published(images(a=10, b=2), FRACTIONS, 0)
 
     @pytest.mark.parametrize(
@@ -247,13 +247,13 @@ class TestUndersample:
         assert undersample(table, seed=0, counts={"benign": 6834})["selected"].sum() == 6834
 
     def test_fewer_than_there_are_splits(self) -> None:
-        with pytest.raises(MeddiffError, match="benign: 1 images are to be kept, too few for 2"):
+        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*benign .*2 splits"):
             undersample(self.table(), seed=0, counts={"benign": 1})
 
     def test_counts_beyond_what_there_is(self) -> None:
-        with pytest.raises(MeddiffError, match=r"malignant: 13 images are to be kept .* are 12"):
+        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*malignant has 12 .*13"):
             undersample(self.table(), seed=0, counts={"malignant": 13})
-        with pytest.raises(MeddiffError, match=r"other: 1 images are to be kept .* are 0"):
+        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*other has 0 "):
             undersample(self.table(), seed=0, counts={"other": 1})
 
     def test_rows_without_a_split_are_left_out(self) -> None:
@@ -318,7 +318,7 @@ class TestRequireImages:
         ]
         return pd.DataFrame(rows).astype({"label": "string", "split": "string"})
 
-    def told(self, table: pd.DataFrame) -> str:
+    def message_of(self, table: pd.DataFrame) -> str:
         with pytest.raises(MeddiffError) as caught:
             require_images(table, ["a", "b"], FRACTIONS)
         assert len(str(caught.value).splitlines()) == 1
@@ -338,23 +338,23 @@ class TestRequireImages:
             ([1, 1, 1], []),
         ],
     )
-    def test_the_class_its_numbers_and_the_remedy_are_told(self, counts, remedies) -> None:
-        told = self.told(self.table(a=[9, 9, 9], b=counts))
-        assert "class b" in told and "class a" not in told
-        assert all(str(count) in told for count in counts)
-        assert all(remedy in told for remedy in remedies)
+    def test_the_class_its_numbers_and_the_remedy_are_named(self, counts, remedies) -> None:
+        message = self.message_of(self.table(a=[9, 9, 9], b=counts))
+        assert "class b" in message and "class a" not in message
+        assert all(str(count) in message for count in counts)
+        assert all(remedy in message for remedy in remedies)
         keys = {"split.validation", "split.test", "undersample"}
-        assert all((key in told) == any(key in one for one in remedies) for key in keys)
+        assert all((key in message) == any(key in one for one in remedies) for key in keys)
 
-    def test_what_undersampling_took_is_told_by_its_key(self) -> None:
+    def test_what_undersampling_removed_is_named_by_its_key(self) -> None:
         table = self.table(a=[9, 9, 9], b=[9, 3, 3])
         table.loc[table.groupby(["label", "split"]).cumcount() > 0, "selected"] = False
-        told = self.told(table)
-        assert "undersample.counts" in told and "split.test" not in told
+        message = self.message_of(table)
+        assert "undersample.counts" in message and "split.test" not in message
 
     def test_a_class_without_images_is_named(self) -> None:
-        told = self.told(self.table(a=[9, 9, 9]))
-        assert "data.classes" in told and told.count("b") > 0 and "split." not in told
+        message = self.message_of(self.table(a=[9, 9, 9]))
+        assert "data.classes" in message and message.count("b") > 0 and "split." not in message
 
     @settings(deadline=None, max_examples=50)
     @given(

@@ -62,7 +62,8 @@ rule audit_encoding:
         audited("encoding"),
     threads: WORKERS
     params:
-        settings=cfg.audit.encoding.model_dump() | cfg.data.model_dump(include={"crop", "size"}),
+        settings=cfg.audit.encoding.model_dump(),
+        preprocessing=cfg.data.model_dump(include={"crop", "size"}),
         seed=cfg.seed,
         stamp=STAMP,
     script:

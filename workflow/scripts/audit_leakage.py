@@ -1,4 +1,4 @@
-"""Split under both protocols and count what crosses from training to test."""
+"""Split under both protocols and count what training and test images share."""
 
 from meddiff.audit.leakage import leakage_table
 from meddiff.core.tables import write_table

@@ -3,18 +3,20 @@
 from pathlib import Path
 
 from meddiff.data.index import read_index
-from meddiff.data.preprocessing.packing import pack
+from meddiff.data.preprocessing.files import Preprocessing
+from meddiff.data.preprocessing.packing import pack_images, pack_masks
 from meddiff.workflow.jobs import job
 
 output = snakemake.output
 with job(snakemake):
+    preprocessing = Preprocessing(**snakemake.params.preprocessing)
     rows = read_index(snakemake.input.index)
     for array, table in zip(map(Path, output.arrays), map(Path, output.tables), strict=True):
+        pack = pack_masks if array.stem == "masks" else pack_images
         pack(
             rows[rows["split"] == array.parent.name],
-            **snakemake.params.preprocessing,
-            masks=array.stem == "masks",
-            out_array=array,
-            out_table=table,
+            preprocessing,
+            array,
+            table,
             workers=snakemake.threads,
         )

@@ -1,4 +1,4 @@
-"""Which images of an edition stand in another edition, or again in the same one."""
+"""Count the images of an edition that recur in another edition or in the same one."""
 
 from collections.abc import Callable
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 import pandas as pd
 
 SAME = {"same_id": "image", "same_bytes": "bytes_sha256", "same_pixels": "pixels_sha256"}
-"""Ways to be the same image, and the column of the index that tells."""
+"""Columns of the index in which copies of an image agree, by kind of copy."""
 
 
 def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
@@ -24,19 +24,20 @@ def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
         tied through a third image (`indirect`), and those that are of another class there
         (`other_label`).
     """
-    ways = {name: _keyed(index[column]) for name, column in SAME.items() if column in index}
-    ways |= {kind: _listed(links[links["kind"] == kind]) for kind in ("official", "near")}
+    kinds = {name: _keyed(index[column]) for name, column in SAME.items() if column in index}
+    kinds |= {kind: _listed(links[links["kind"] == kind]) for kind in ("official", "near")}
     photographs = index["duplicate_of"].fillna(index["id"])
     photograph, contradicted = _keyed(photographs), _contradicted(photographs)
     editions = sorted(index["edition"].unique())
     rows = [
-        _count(index, *pair, photograph, ways, contradicted) for pair in product(editions, editions)
+        _count(index, *pair, photograph, kinds, contradicted)
+        for pair in product(editions, editions)
     ]
     return pd.DataFrame(rows)
 
 
 Partners = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
-"""Tells which of some rows have a partner, other than themselves, among other rows."""
+"""From two sets of rows, which of the first have a partner, not themselves, in the second."""
 
 
 def _count(
@@ -44,15 +45,15 @@ def _count(
     edition: str,
     other: str,
     photograph: Partners,
-    ways: dict[str, Partners],
+    kinds: dict[str, Partners],
     contradicted: Partners,
 ) -> dict[str, object]:
     here, there = (index[index["edition"] == name] for name in (edition, other))
     repeated = photograph(here, there)
-    told = {name: partners(here, there) & repeated for name, partners in ways.items()}
-    told["indirect"] = repeated & ~pd.DataFrame(told).any(axis=1)
-    told["other_label"] = repeated & contradicted(here, there)
-    counts = {name: int(found.sum()) for name, found in told.items()}
+    copies = {name: partners(here, there) & repeated for name, partners in kinds.items()}
+    copies["indirect"] = repeated & ~pd.DataFrame(copies).any(axis=1)
+    copies["other_label"] = repeated & contradicted(here, there)
+    counts = {name: int(rows.sum()) for name, rows in copies.items()}
     head = {"edition": edition, "other_edition": other, "n_images": len(here)}
     return head | {"duplicates": int(repeated.sum())} | counts
 
@@ -75,8 +76,7 @@ def _listed(pairs: pd.DataFrame) -> Partners:
     )
 
     def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
-        found = both.loc[both["second"].isin(there["id"]), "first"]
-        return here["id"].isin(found)
+        return here["id"].isin(both.loc[both["second"].isin(there["id"]), "first"])
 
     return partners
 
@@ -86,11 +86,11 @@ def _contradicted(photographs: pd.Series) -> Partners:
 
     def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
         labels = there.groupby(photographs[there.index])["label"].agg(set)
-        known = photographs[here.index].map(labels)
-        found = [
-            isinstance(among, set) and bool(among - {label})
-            for among, label in zip(known, here["label"], strict=True)
+        others = photographs[here.index].map(labels)
+        differ = [
+            isinstance(classes, set) and bool(classes - {label})
+            for classes, label in zip(others, here["label"], strict=True)
         ]
-        return pd.Series(found, here.index)
+        return pd.Series(differ, here.index)
 
     return partners

@@ -1,8 +1,8 @@
-"""The encoding shortcut: labels that show in how files were encoded, not in what they show.
+"""The encoding shortcut: labels that can be predicted from how files were encoded.
 
 In the study, the images of one class were stretched to the full range of grey levels and encoded
-as JPEG once more. Here random labels stand for the class: whatever a classifier finds of them is
-the encoding alone.
+as JPEG once more. Here random labels take the place of the class: a classifier can predict them
+from the encoding only.
 """
 
 import io
@@ -20,11 +20,12 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from meddiff.audit.settings import EncodingSettings
 from meddiff.core.randomness import stream, stream_seed
-from meddiff.data.preprocessing.transforms import preprocess
+from meddiff.data.preprocessing.resizing import preprocess
 from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import decode_rgb
-from meddiff.data.readers.depth import windows_of
+from meddiff.data.readers.windows import windows_of
 
 Pixels = NDArray[np.uint8]
 LEVELS = (0, 1, 5, 25, 50, 75, 95, 99, 100)
@@ -35,7 +36,7 @@ STEEPNESS = (10, 25, 50, 75, 90, 99)
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the images of the first and of the second label before preprocessing."""
+    """Changes of the images of the first and of the second label before preprocessing."""
 
     name: str
     first: str
@@ -53,67 +54,66 @@ TREATMENTS = (
 
 def encoding_table(
     rows: pd.DataFrame,
+    settings: EncodingSettings,
     *,
     crop: int | None,
-    side: int,
     size: int,
-    quality: int,
-    images: int,
-    folds: int,
     seed: int,
     workers: int = 1,
 ) -> pd.DataFrame:
-    """Test whether labels show in the encoding, first random labels and then the real ones.
+    """Test whether labels can be predicted from the encoding: random labels, then the real ones.
 
-    Random labels come with each of TREATMENTS: a classifier sees the preprocessed images, and what
-    it gets right beyond chance is the encoding. The real labels are told from the header of the
+    Random labels are combined with each of TREATMENTS. A classifier of the preprocessed images is
+    better than chance only by the encoding. The real labels are predicted from the header of the
     file alone: format, subsampling, quantisation tables, width and height.
 
     Args:
-        rows: images of the index in use, with `label`, `group` and `encoding`.
+        rows: selected images of the index, with `label`, `group` and `encoding`.
+        settings: number of images, side and quality of re-encoded ones, folds.
         crop: side of the centre crop in px, or None for the largest square.
-        side: side in px at which images are re-encoded; larger ones are reduced to it before.
         size: side of the preprocessed images in px.
-        quality: JPEG quality of re-encoded images.
-        images: images at most for the random labels, drawn at random.
-        folds: parts of the images; each is held out once.
-        seed: seed of the draw, the random labels and the parts.
+        seed: seed of the sample, the random labels and the folds.
         workers: threads; they never change the result.
 
     Returns:
-        One row a test: `labels` (random or class), `images`, `treatment`, `chance` (share of the
-        more frequent label), `accuracy` over held-out images, and its 95 % interval `low` and
-        `high` (Clopper and Pearson 1934, which takes images as independent). Not a number where
-        there are too few images, or a class has too few groups, to hold some out.
+        One row per test: `labels` (random or class), `n_images`, `treatment`, `chance` (share of
+        the more frequent label), `accuracy` over cross-validated images, and its 95 % interval
+        `ci_low` and `ci_high` (Clopper and Pearson 1934, which takes images as independent). NaN
+        if there are too few images, or groups of a class, for a cross-validation.
     """
-    drawn = _draw(rows, images, folds, seed)
-    statistics = _statistics(drawn, crop, side, size, quality, workers)
+    drawn = _draw(rows, max(settings.images, 2 * settings.folds), seed)
+    statistics = _statistics(drawn, settings, crop, size, workers)
     second = stream(seed, "encoding", "labels").permutation(len(drawn)) % 2 == 1
-    told = []
-    parts = min(folds, len(drawn) // 2)
+    folds = min(settings.folds, len(drawn) // 2)
+    scores = []
     for treatment in TREATMENTS:
-        seen = np.where(second[:, None], statistics[treatment.second], statistics[treatment.first])
-        told.append(_score("random", treatment.name, second, _guess(seen, second, parts, seed)))
-    return pd.DataFrame([*told, _from_headers(rows, folds, seed)])
+        first_values, second_values = statistics[treatment.first], statistics[treatment.second]
+        values = np.where(second[:, None], second_values, first_values)
+        predictions = _predict_random(values, second, folds, seed)
+        scores.append(_score("random", treatment.name, second, predictions))
+    return pd.DataFrame([*scores, _from_headers(rows, settings.folds, seed)])
 
 
-def _guess(
-    seen: NDArray[np.float64], second: NDArray[np.bool_], folds: int, seed: int
+def _predict_random(
+    values: NDArray[np.float64], second: NDArray[np.bool_], folds: int, seed: int
 ) -> NDArray[np.bool_] | None:
-    """Tell the second label of held-out images; None where there are too few to hold some out."""
+    """Return cross-validated predictions of the second label; None for fewer than two folds."""
     if folds < 2:
         return None
-    parts = StratifiedKFold(folds, shuffle=True, random_state=_fold_seed(seed, "labels"))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=_fold_seed(seed, "labels"))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
-    guesses: NDArray[np.bool_] = cross_val_predict(model, seen, second, cv=parts)
-    return guesses
+    predictions: NDArray[np.bool_] = cross_val_predict(model, values, second, cv=splitter)
+    return predictions
 
 
 def image_statistics(image: Pixels) -> NDArray[np.float64]:
-    """Return what encodings change of an image: grey levels, steepness, spectrum by radius.
+    """Return statistics that encodings change: grey levels, steepness, spectrum by radius.
 
     Args:
         image: uint8 (size, size, 3).
+
+    Returns:
+        float64 (values,).
     """
     pixels = image.astype(float)
     levels = np.percentile(pixels, LEVELS, axis=(0, 1))
@@ -132,31 +132,31 @@ def _radial_spectrum(image: Pixels) -> NDArray[np.float64]:
     return np.log1p(means[:, 1 : len(image) // 2])
 
 
-def _draw(rows: pd.DataFrame, images: int, folds: int, seed: int) -> pd.DataFrame:
+def _draw(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     order = stream(seed, "encoding", "images").permutation(len(rows))
-    return rows.iloc[np.sort(order[: max(images, 2 * folds)])]
+    return rows.iloc[np.sort(order[:count])]
 
 
 def _statistics(
-    rows: pd.DataFrame, crop: int | None, side: int, size: int, quality: int, workers: int
+    rows: pd.DataFrame, settings: EncodingSettings, crop: int | None, size: int, workers: int
 ) -> dict[str, NDArray[np.float64]]:
     """Return the statistics (images, values) of all images after each change of encoding."""
-    places = list(zip(rows["archive"], rows["member"], strict=True))
+    locations = list(zip(rows["archive"], rows["member"], strict=True))
     windows = windows_of(rows)
 
     def measure(position: int, data: bytes) -> tuple[int, dict[str, NDArray[np.float64]]]:
-        image = decode_rgb(data, places[position][1], windows)
-        square = preprocess(image, crop=crop, size=min(crop or side, side, *image.shape[:2]))
-        variants = _variants(square, quality)
+        image = decode_rgb(data, locations[position][1], windows)
+        side = min(crop or settings.side, settings.side, *image.shape[:2])
+        variants = _variants(preprocess(image, crop=crop, size=side), settings.quality)
         return position, {
             name: image_statistics(preprocess(pixels, crop=None, size=size))
             for name, pixels in variants.items()
         }
 
-    found = dict(map_members(measure, places, workers))
+    values = dict(map_members(measure, locations, workers))
     return {
-        name: np.stack([found[position][name] for position in range(len(rows))])
-        for name in found[0]
+        name: np.stack([values[position][name] for position in range(len(rows))])
+        for name in values[0]
     }
 
 
@@ -182,25 +182,25 @@ def _encode(pixels: Pixels, quality: int) -> Pixels:
 
 
 def _fold_seed(seed: int, purpose: str) -> int:
-    """Return a seed as scikit-learn takes them, below 2^32."""
+    """Return a seed below 2^32, as scikit-learn requires."""
     return stream_seed(seed, "encoding folds", purpose) % 2**32
 
 
 def _from_headers(rows: pd.DataFrame, folds: int, seed: int) -> dict[str, object]:
-    """Tell the class of each image from its file's header, groups kept together."""
+    """Score cross-validated predictions of the class from the file's header, by groups."""
     headers = rows[["encoding", "width", "height"]].astype("string").fillna("").to_numpy(str)
     labels = rows["label"].to_numpy(str)
     folds = min(folds, int(rows.groupby("label")["group"].nunique().min()))
     if folds < 2:
         return _score("class", "headers of the files", labels, None)
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=_fold_seed(seed, "headers"))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_fold_seed(seed, "headers"))
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=5000))
-    guesses = cross_val_predict(model, headers, labels, groups=rows["group"], cv=parts)
-    return _score("class", "headers of the files", labels, guesses)
+    predictions = cross_val_predict(model, headers, labels, groups=rows["group"], cv=splitter)
+    return _score("class", "headers of the files", labels, predictions)
 
 
 def _score(
-    kind: str, treatment: str, truth: np.ndarray, guesses: np.ndarray | None
+    kind: str, treatment: str, truth: np.ndarray, predictions: np.ndarray | None
 ) -> dict[str, object]:
     _, counts = np.unique(truth, return_counts=True)
     row = {
@@ -209,9 +209,9 @@ def _score(
         "n_images": len(truth),
         "chance": counts.max() / len(truth),
     }
-    if guesses is None:
+    if predictions is None:
         return row | dict.fromkeys(("accuracy", "ci_low", "ci_high"), math.nan)
-    right = int((truth == guesses).sum())
+    right = int((truth == predictions).sum())
     interval = binomtest(right, len(truth)).proportion_ci()
     bounds = {"ci_low": float(interval.low), "ci_high": float(interval.high)}
     return row | {"accuracy": right / len(truth)} | bounds

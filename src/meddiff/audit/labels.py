@@ -1,4 +1,4 @@
-"""Which diagnoses the images have, and what each label policy makes of them."""
+"""Count diagnoses, and which of them each label policy calls malignant."""
 
 import pandas as pd
 
@@ -12,12 +12,12 @@ def labels_table(index: pd.DataFrame) -> pd.DataFrame:
         index: table with `edition`, `diagnosis` and `label`.
 
     Returns:
-        One row for each that occurs: `edition`, `diagnosis` ("not told" where it is not known),
+        One row per combination that occurs: `edition`, `diagnosis` ("missing" if there is none),
         `label` in use, `n_images`, and whether each policy of `meddiff.data.labels` calls the
-        diagnosis malignant (`<NA>` for one that is not known or goes by a name of your own).
+        diagnosis malignant (`<NA>` for a missing one or one of a user's own).
     """
-    known = index["diagnosis"].fillna("not told")
-    counts = index.assign(diagnosis=known).groupby(["edition", "diagnosis", "label"]).size()
+    diagnosis = index["diagnosis"].fillna("missing")
+    counts = index.assign(diagnosis=diagnosis).groupby(["edition", "diagnosis", "label"]).size()
     table = counts.rename("n_images").reset_index()
     for name, diagnoses in POLICIES.items():
         malignant = table["diagnosis"].isin(diagnoses).astype("boolean")

@@ -1,4 +1,4 @@
-"""What crosses from training to test: images, lesions and patients, under each protocol."""
+"""Count images, lesions and patients that training and test images share, under each protocol."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,15 +11,15 @@ from meddiff.data.splitting.split import split_as_published, split_leak_free, un
 
 SPLITTERS = {"as_published": split_as_published, "leak_free": split_leak_free}
 TRAINED_ON = {"as_published": ("train", "validation", "test"), "leak_free": ("train",)}
-"""Splits that the DDPMs learn from."""
+"""Splits that the DDPMs are trained on."""
 COLUMNS = [
     "protocol",
     "net",
     "unit",
-    "learnt",
-    "crossing",
+    "n_train",
+    "n_shared",
     "n_test",
-    "leaked",
+    "n_leaked",
     "share",
     "note",
 ]
@@ -35,25 +35,25 @@ def leakage_table(
     official: bool = True,
     ddpm_sets: Collection[str] | None = None,
 ) -> pd.DataFrame:
-    """Split by each protocol and count the test images whose image, lesion or patient was learnt.
+    """Split by each protocol and count test images whose image, lesion or patient is in training.
 
     Args:
         index: table with `id`, `image`, `label`, `patient`, `lesion`, `group`, `duplicate_of`.
-        segmentation: images that the U-Net learns from, with `image`, digests and `split`.
-        fractions: split to its share.
-        counts: images kept of a class, see `meddiff.data.splitting.split.undersample`.
+        segmentation: training images of the U-Net, with `image`, digests and `split`; or None.
+        fractions: share of images of each split.
+        counts: images kept per class, see `meddiff.data.splitting.split.undersample`.
         seed: seed of splits and undersampling.
-        official: the U-Net's images were published apart, with a split of their own; otherwise they
-            are those of the index that have masks, and each protocol splits them.
-        ddpm_sets: splits that the DDPMs learn from, where not those of the protocol.
+        official: the U-Net's images were published separately, with a split of their own; else
+            they are those of the index with masks, and each protocol splits them.
+        ddpm_sets: splits that the DDPMs are trained on, if not those of the protocol.
 
     Returns:
-        One row for each protocol, net that learns (`classifier`, `ddpm`, `unet`) and unit
-        (`image`, copies counting as one, `lesion`, `patient`): `learnt`, units that the net learns
-        from, `crossing`, those that also stand among the test images, `n_test`,
-        `leaked`, the test images of crossing units, and their share. Images without a known lesion
-        or patient have no such unit; `<NA>` where none of them is known. A protocol that cannot
-        split these images has one row, whose `note` says why.
+        One row per protocol, net (`classifier`, `ddpm`, `unet`) and unit (`image`, its copies
+        counted as one, `lesion`, `patient`): `n_train`, units in the net's training images,
+        `n_shared`, those of them that are also in the test images, `n_test`, test images,
+        `n_leaked`, test images of shared units, and `share`, their share. Images without a lesion
+        or patient have no such unit; `<NA>` if none has one. A protocol that cannot split these
+        images has one row, with the reason in `note`.
     """
     index = index.assign(photograph=index["duplicate_of"].fillna(index["id"]))
     rows: list[dict[str, object]] = []
@@ -67,11 +67,11 @@ def leakage_table(
         tested = used[used["split"] == "test"]
         trained_on = {"classifier": ("train",), "ddpm": ddpm_sets or TRAINED_ON[protocol]}
         for net, splits in trained_on.items():
-            learnt = used[used["split"].isin(splits)]
-            rows += [_row(protocol, net, unit, learnt, tested) for unit in _UNITS]
+            training = used[used["split"].isin(splits)]
+            rows += [_row(protocol, net, unit, training, tested) for unit in _UNITS]
         if segmentation is not None:
             rows.append(_unet_row(protocol, segmentation, table, tested, official))
-    whole = dict.fromkeys(("learnt", "crossing", "n_test", "leaked"), "Int64")
+    whole = dict.fromkeys(("n_train", "n_shared", "n_test", "n_leaked"), "Int64")
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(whole)
 
 
@@ -79,25 +79,25 @@ _UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
 
 
 def _used(table: pd.DataFrame, counts: Mapping[str, Count], seed: int) -> pd.DataFrame:
-    """Return the images in use, `photograph` being the same for all copies of an image."""
+    """Return the images that undersampling selects."""
     table = undersample(table, seed, counts)
     return table[table["selected"]]
 
 
 def _row(
-    protocol: str, net: str, unit: str, learnt: pd.DataFrame, tested: pd.DataFrame
+    protocol: str, net: str, unit: str, training: pd.DataFrame, tested: pd.DataFrame
 ) -> dict[str, object]:
     column = _UNITS[unit]
-    units = set(learnt[column].dropna())
+    units = set(training[column].dropna())
     leaked = tested[column].isin(units)
     counts = {
-        "crossing": tested.loc[leaked, column].nunique(),
+        "n_shared": tested.loc[leaked, column].nunique(),
         "n_test": len(tested),
-        "leaked": leaked.sum(),
+        "n_leaked": leaked.sum(),
         "share": leaked.mean(),
     }
-    row = {"protocol": protocol, "net": net, "unit": unit, "learnt": len(units)}
-    # Where no lesion or patient is known, none is known to cross: that is no zero.
+    row = {"protocol": protocol, "net": net, "unit": unit, "n_train": len(units)}
+    # Without any lesion or patient, the number of shared ones is missing, not zero.
     return row | (counts if tested[column].notna().any() else {"n_test": len(tested)})
 
 
@@ -108,13 +108,14 @@ def _unet_row(
     tested: pd.DataFrame,
     official: bool,
 ) -> dict[str, object]:
-    """Count the test images that are photographs which the U-Net learns from."""
+    """Count the test images whose photograph is in the U-Net's training images."""
     if official:
         split = official_split(segmentation)
         if protocol == "leak_free":
             split = without_test_images(segmentation, table)["split"]
-        learnt = segmentation[split == "train"]
+        training = segmentation[split == "train"]
     else:
-        learnt = table[table["mask_member"].notna() & (table["split"] == "train")]
-    shown = table["photograph"].isin(table.loc[is_among(table, learnt), "photograph"])
-    return _row(protocol, "unet", "image", table[shown], tested) | {"learnt": len(learnt)}
+        training = table[table["mask_member"].notna() & (table["split"] == "train")]
+    shared = table.loc[is_among(table, training), "photograph"]
+    rows = table[table["photograph"].isin(shared)]
+    return _row(protocol, "unet", "image", rows, tested) | {"n_train": len(training)}

@@ -1,4 +1,4 @@
-"""Index images: decode each once and record its size, its encoding and its digests."""
+"""Index images: size, encoding, digests and perceptual hash of each."""
 
 import base64
 import hashlib
@@ -19,14 +19,15 @@ from scipy.fft import dctn
 from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
-from meddiff.data.readers.depth import NO_WINDOWS, DeepError, Windows, judge, window_texts
+from meddiff.data.readers.depth import NO_WINDOWS, MissingWindowError, Windows
+from meddiff.data.readers.windows import choose_windows, window_texts
 
 log = logging.getLogger(__name__)
 
 THUMBNAIL = 16
 """Side of the thumbnails, in pixels."""
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-"""What Pillow's numbers of chroma subsampling stand for."""
+"""Chroma subsampling by Pillow's numbers of it."""
 
 NUMBERS = {
     **{"width": "int64", "height": "int64", "group": "Int64", "rank": "Int64"},
@@ -41,7 +42,7 @@ Result = tuple[int, dict[str, object] | MeddiffError]
 def build_index(
     records: pd.DataFrame, *, grey: bool = False, workers: int = 1, progress: Progress | None = None
 ) -> pd.DataFrame:
-    """Decode every image, and mask if there are any, once, and describe it.
+    """Decode every image, and its mask if it has one, and describe it.
 
     Args:
         records: table of `meddiff.data.sources`.
@@ -57,15 +58,15 @@ def build_index(
         JPEG the chroma subsampling and six digits of a digest of the quantisation tables, as in
         `JPEG 4:2:0 q3f2a1b`), where images have more than 8 bits, `window` (type of the pixels,
         the level that becomes black and the one that becomes white: one window for all images of a
-        type), and, where there are masks, `mask_sha256`.
+        type), and, if there are masks, `mask_sha256`.
 
     Raises:
-        MeddiffError: images are missing or unreadable (up to five are named), no window shows
-            images of more than 8 bits, or a mask has another size than its image.
+        MeddiffError: images are missing or unreadable, images of more than 8 bits have several
+            ranges, or a mask has another size than its image.
     """
     decode = decode_grey if grey else decode_rgb
     names = _names(records, "member", "archive")
-    places = list(zip(records["archive"], records["member"], strict=True))
+    locations = list(zip(records["archive"], records["member"], strict=True))
 
     def describe_all(positions: list[int], windows: Windows = NO_WINDOWS) -> Iterator[Result]:
         def describe(position: int, data: bytes) -> Result:
@@ -75,16 +76,20 @@ def build_index(
             except MeddiffError as error:
                 return position, error
 
-        return map_members(describe, [places[position] for position in positions], workers)
+        return map_members(describe, [locations[position] for position in positions], workers)
 
-    rows, deep = _collect(describe_all(list(range(len(places)))), names, progress)
+    rows, deep = _collect(describe_all(list(range(len(locations)))), names, progress)
     if deep:
-        windows = judge(list(deep.values()), len(places))
+        windows = choose_windows(list(deep.values()), len(locations))
         rows |= _collect(describe_all(list(deep), windows), names, progress)[0]
-    described = pd.DataFrame([rows[place] for place in range(len(places))], index=records.index)
+    described = pd.DataFrame(
+        [rows[position] for position in range(len(locations))], index=records.index
+    )
     if deep:
-        types = pd.Series({place: image.type for place, image in deep.items()}, dtype="string")
-        described["window"] = window_texts(types, windows).reindex(range(len(places))).to_numpy()
+        types = pd.Series(
+            {position: image.type for position, image in deep.items()}, dtype="string"
+        )
+        described["window"] = window_texts(types, windows).reindex(range(len(locations))).to_numpy()
     texts = [name for name in described if name not in NUMBERS]
     index = records.join(described.astype(dict.fromkeys(texts, "string")))
     log.info("indexed %d images", len(index))
@@ -92,7 +97,7 @@ def build_index(
 
 
 def perceptual_hash(grey: NDArray[np.float64]) -> str:
-    """Return the signs of the 8x8 lowest DCT coefficients about their median, 16 hex digits.
+    """Return the signs of the 8x8 lowest DCT coefficients relative to their median, 16 hex digits.
 
     Args:
         grey: a square thumbnail of at least 8x8.
@@ -112,19 +117,33 @@ def read_index(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
 
 
+def check_unchanged(data: bytes, sha256: str, name: str) -> None:
+    """Raise a MeddiffError if a file's bytes are not those that were indexed.
+
+    Args:
+        data: the file's bytes.
+        sha256: digest in the index, 64 hexadecimal digits.
+        name: of the file, for errors.
+    """
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise MeddiffError(
+            f"{name} changed since it was indexed: delete the index.csv of its data set and rerun"
+        )
+
+
 def _names(records: pd.DataFrame, member: str, archive: str) -> list[str]:
     return [f"{m} in {a}" for m, a in zip(records[member], records[archive], strict=True)]
 
 
 def _collect(
     results: Iterator[Result], names: list[str], progress: Progress | None
-) -> tuple[dict[int, dict[str, object]], dict[int, DeepError]]:
-    """Return results and images that wait for a window, or raise for all that failed together."""
+) -> tuple[dict[int, dict[str, object]], dict[int, MissingWindowError]]:
+    """Return rows, and images that need a window; raise one error for all that failed."""
     rows: dict[int, dict[str, object]] = {}
-    deep: dict[int, DeepError] = {}
+    deep: dict[int, MissingWindowError] = {}
     failed: dict[int, MeddiffError] = {}
     for position, result in results:
-        if isinstance(result, DeepError):
+        if isinstance(result, MissingWindowError):
             deep[position] = result
             continue
         if isinstance(result, MeddiffError):
@@ -139,7 +158,7 @@ def _collect(
         raise listing_error(
             f"{len(failed)} files are not readable images",
             [names[position] for position in sorted(failed)],
-            "replace the files, or leave them and their rows of the table out",
+            "replace the files, or remove them and their rows of the table",
         )
     return rows, deep
 
@@ -161,12 +180,12 @@ def _describe(data: bytes, pixels: NDArray[np.uint8]) -> dict[str, object]:
 
 
 def _encoding(data: bytes) -> str:
-    """Say how a file is encoded, from its header."""
+    """Return how a file is encoded, from its header."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if not isinstance(image, JpegImageFile):
             return f"{image.format} {image.mode}"
         tables = repr([list(table) for _, table in sorted(image.quantization.items())])
-        # Grey and CMYK have no chroma to sample; their mode says so.
+        # Grey and CMYK have no chroma subsampling: their mode is used instead.
         sampling = SAMPLINGS.get(get_sampling(image), image.mode)
         return f"JPEG {sampling} q{hashlib.sha256(tables.encode()).hexdigest()[:6]}"
 
@@ -178,7 +197,7 @@ def _pixels_sha256(pixels: NDArray[np.uint8]) -> str:
 
 
 def _with_mask_digests(index: pd.DataFrame, workers: int) -> pd.DataFrame:
-    """Add the digest of each mask's file, having seen that it fits its image."""
+    """Add the digest of each mask's file; masks must have the size of their images."""
     rows = index[index["mask_member"].notna()]
     names = _names(rows, "mask_member", "mask_archive")
     sizes = list(zip(rows["height"], rows["width"], strict=True))
@@ -192,12 +211,12 @@ def _with_mask_digests(index: pd.DataFrame, workers: int) -> pd.DataFrame:
             )
         return position, (hashlib.sha256(data).hexdigest(), bool(mask.any()))
 
-    places = list(zip(rows["mask_archive"], rows["mask_member"], strict=True))
-    found = dict(map_members(digest, places, workers))
-    empty = [names[position] for position in range(len(rows)) if not found[position][1]]
+    locations = list(zip(rows["mask_archive"], rows["mask_member"], strict=True))
+    digests = dict(map_members(digest, locations, workers))
+    empty = [names[position] for position in range(len(rows)) if not digests[position][1]]
     if empty:
         log.warning("%d masks show no lesion: %s", len(empty), first_names(empty))
     column = pd.Series(
-        [found[position][0] for position in range(len(rows))], rows.index, dtype="string"
+        [digests[position][0] for position in range(len(rows))], rows.index, dtype="string"
     )
     return index.assign(mask_sha256=column.reindex(index.index))

@@ -8,14 +8,13 @@ log = logging.getLogger(__name__)
 
 DIAGNOSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 """Melanoma, nevus, basal cell carcinoma, actinic keratosis, benign keratosis, dermatofibroma,
-vascular lesion, squamous cell carcinoma (ISIC 2019), and not known."""
+vascular lesion, squamous cell carcinoma (ISIC 2019), and unknown."""
 POLICIES = {"melanoma": ("MEL",), "malignant": ("MEL", "BCC", "SCC", "AK")}
-"""Malignant diagnoses of each policy: `melanoma` is what the study in fact did, `malignant` what
-its text says."""
+"""Malignant diagnoses of each policy: `melanoma` is the study's labels, `malignant` its text."""
 
 
 def label_images(images: pd.DataFrame, policy: str) -> pd.Series:
-    """Return "malignant" or "benign" for each image, `<NA>` where the policy cannot tell.
+    """Return "malignant" or "benign" for each image, `<NA>` if the policy cannot decide.
 
     Args:
         images: strings: `diagnosis`, one of DIAGNOSES or `<NA>`, and `target`, "1" for melanoma,
@@ -24,7 +23,7 @@ def label_images(images: pd.DataFrame, policy: str) -> pd.Series:
     """
     diagnosis, target = images["diagnosis"], images["target"]
     malignant = diagnosis.isin(POLICIES[policy]) | target.eq("1").fillna(False)
-    # The archive has images of benign lesions without a diagnosis: "0" alone speaks of melanoma.
+    # The archive has benign lesions without a diagnosis: target "0" only excludes melanoma.
     benign = target.eq("0").fillna(False) if policy == "melanoma" else False
     benign |= diagnosis.notna() & ~diagnosis.isin(POLICIES[policy])
     labels = pd.Series(pd.NA, images.index, dtype="string")
@@ -33,10 +32,10 @@ def label_images(images: pd.DataFrame, policy: str) -> pd.Series:
 
 def log_counts(images: pd.DataFrame, policy: str) -> None:
     """Log the images of each diagnosis, and of each class under every policy."""
-    found = images["diagnosis"].fillna("not told").value_counts()
-    log.info("diagnoses: %s", ", ".join(f"{count} {name}" for name, count in found.items()))
+    counts = images["diagnosis"].fillna("missing").value_counts()
+    log.info("diagnoses: %s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     for name, diagnoses in POLICIES.items():
-        counts = label_images(images, name).fillna("cannot be told").value_counts()
+        counts = label_images(images, name).fillna("undecided").value_counts()
         log.info(
             "label policy %s (%s)%s: %s",
             name,

@@ -1,4 +1,4 @@
-"""Image sets of several classes, put together for classifiers."""
+"""Load image sets of several classes for classifiers."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from meddiff.core.arrays import load_images
 
 
 def balanced(classes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Cut every class to the size of the smallest; rows stand in random order already."""
+    """Truncate every class to the size of the smallest; rows are in random order already."""
     smallest = min(len(images) for images in classes)
     return [images[:smallest] for images in classes]
 
@@ -21,5 +21,5 @@ def stack(classes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_balanced(paths: Iterable[str | Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Read one image set a class, cut to the smallest, as images and labels."""
+    """Read one image set per class, truncated to the smallest; return images and labels."""
     return stack(balanced([load_images(path) for path in paths]))

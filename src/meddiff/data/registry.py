@@ -13,18 +13,18 @@ TABLE = Path(__file__).with_name("registry.csv")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One downloaded file; what its publisher does not tell is None.
+class RegistryEntry:
+    """One file to download; None where its publisher gives no value.
 
     Attributes:
-        file: its place below `data/raw/published/`.
+        file: its path below `data/raw/published/`.
         version: edition or version of the data set.
         source: who publishes it.
-        role: what it holds, e.g. images, masks, diagnoses.
+        role: its content, e.g. images, masks, diagnoses.
         address: `https://…` or `kaggle://<owner>/<name>`.
         megabytes: approximate size in MB.
         md5: published MD5.
-        sha256: published SHA-256, or as many of its first digits as are published.
+        sha256: published SHA-256, or its first digits if only those are published.
         licence: SPDX name, or who states it.
         citation: what to cite.
     """
@@ -42,14 +42,14 @@ class Source:
 
 
 @cache
-def read_registry() -> dict[str, Source]:
-    """Return every source by its file."""
+def read_registry() -> dict[str, RegistryEntry]:
+    """Return every entry by its file."""
     with TABLE.open(newline="", encoding="utf-8") as file:
-        return {row["file"]: _source(row) for row in csv.DictReader(file)}
+        return {row["file"]: _entry(row) for row in csv.DictReader(file)}
 
 
 def published(source: str, version: str | None = None) -> dict[str, str]:
-    """Return the files of a source, and of one version if named, by their roles."""
+    """Return the files of a source, of one version if given, by their roles."""
     return {
         entry.role: entry.file
         for entry in read_registry().values()
@@ -58,21 +58,21 @@ def published(source: str, version: str | None = None) -> dict[str, str]:
 
 
 def by_version(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Sort files of the registry, wherever they lie, by version and role."""
-    found: dict[str, dict[str, str]] = {}
+    """Group files of the registry by version and role, in any folder."""
+    files: dict[str, dict[str, str]] = {}
     for path in paths:
         [entry] = [e for e in read_registry().values() if path.endswith(f"/{e.file}")]
-        found.setdefault(entry.version, {})[entry.role] = path
-    return found
+        files.setdefault(entry.version, {})[entry.role] = path
+    return files
 
 
 def address_of(file: str, mirrors: Mapping[str, str]) -> str:
-    """Return where a file is fetched from.
+    """Return the address to download a file from.
 
     Args:
-        file: a source's place below `data/raw/published/`.
-        mirrors: beginning of published addresses to what stands in its place; the longest one that
-            fits an address counts.
+        file: its path below `data/raw/published/`.
+        mirrors: from the beginning of published addresses to its replacement; the longest match
+            applies.
 
     Raises:
         MeddiffError: the registry has no such file.
@@ -81,8 +81,8 @@ def address_of(file: str, mirrors: Mapping[str, str]) -> str:
         raise MeddiffError(
             f"{TABLE.name} has no file {file}: name one of {', '.join(read_registry())}"
         )
-    fitting = [start for start in mirrors if entry.address.startswith(start)]
-    start = max(fitting, key=len, default="")
+    matches = [start for start in mirrors if entry.address.startswith(start)]
+    start = max(matches, key=len, default="")
     return mirrors[start] + entry.address.removeprefix(start) if start else entry.address
 
 
@@ -94,16 +94,16 @@ def registry_page() -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def _source(row: Mapping[str, str]) -> Source:
-    told: dict[str, Any] = {key: value or None for key, value in row.items()}
+def _entry(row: Mapping[str, str]) -> RegistryEntry:
+    fields: dict[str, Any] = {key: value or None for key, value in row.items()}
     megabytes = float(row["megabytes"]) if row["megabytes"] else None
-    return Source(**told | {"megabytes": megabytes})
+    return RegistryEntry(**fields | {"megabytes": megabytes})
 
 
-def _cells(entry: Source, names: list[str]) -> list[str]:
+def _cells(entry: RegistryEntry, names: list[str]) -> list[str]:
     checksum = "recorded on first fetch"
     if entry.md5 or entry.sha256:
         checksum = f"md5 {entry.md5}" if entry.md5 else f"sha256 {entry.sha256}…"
     size = "" if entry.megabytes is None else f"{entry.megabytes:g}"
-    told = vars(entry) | {"checksum": checksum, "megabytes": size}
-    return [told[name] for name in names]
+    cells = vars(entry) | {"checksum": checksum, "megabytes": size}
+    return [cells[name] for name in names]

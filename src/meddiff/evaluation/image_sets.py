@@ -7,10 +7,10 @@ import numpy as np
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.preprocessing.packing import judge_files
-from meddiff.data.preprocessing.transforms import Oddities, preprocess_files
+from meddiff.data.preprocessing.packing import choose_windows_of_files
+from meddiff.data.preprocessing.files import Oddities, preprocess_files
 from meddiff.data.readers.archive import Group, map_groups, open_archive
-from meddiff.data.readers.depth import DeepError, Window, Windows
+from meddiff.data.readers.depth import MissingWindowError, Window, Windows
 from meddiff.data.sources.files import image_names
 
 MIN_IMAGES = 8
@@ -49,8 +49,8 @@ def _prepared(
 ) -> np.ndarray:
     try:
         return _preprocessed(path, names, crop, size, {})
-    except DeepError:
-        windows |= judge_files(path, names, windows)
+    except MissingWindowError:
+        windows |= choose_windows_of_files(path, names, windows)
         return _preprocessed(path, names, crop, size, windows)
 
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.audit.settings import Audit
+from meddiff.audit.settings import AuditSettings
 from meddiff.cas.settings import CasSettings
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Compute, Section, SplitName
@@ -45,7 +45,7 @@ class Config(Section):
     data: Data = Data()
     split: Split = Split()
     undersample: Undersample | Literal["none"] = Undersample()
-    audit: Audit = Audit()
+    audit: AuditSettings = AuditSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     sampling: SamplingSettings = SamplingSettings()
     extractors: ExtractorsSettings = ExtractorsSettings()

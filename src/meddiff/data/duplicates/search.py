@@ -1,18 +1,17 @@
-"""Find images that are the same photograph, say why, and group what must share a split.
+"""Find images of the same photograph, with the reason, and group images that must share a split.
 
-A pair is the same photograph for one of five reasons, strongest first: the same `bytes`, the same
-`image` id, the same decoded `pixels`, the archive's `official` list, or `near` pixels. Near
-duplicates are sought among all pairs by hashes and thumbnails of the index, both cheap and loose,
-and confirmed on the images themselves, read again from their archives.
+A pair shows the same photograph for one of five reasons, strongest first: the same `bytes`, the
+same `image` id, the same decoded `pixels`, the archive's `official` list, or `near` pixels. Near
+duplicates are searched among all pairs by hashes and thumbnails of the index, both cheap and
+permissive, and confirmed on the images themselves, read again from their archives.
 
-Found are images re-encoded, rescaled to any size or aspect, cropped by up to 4 % in all or at one
-side, and changed in brightness, contrast or balance of colours as long as few pixels are driven to
-black or white. Not found are images flipped or turned by more than a degree or two, larger crops,
-and images without any detail.
+Detected are images re-encoded, rescaled to any size or aspect, cropped by up to 4 % in all or at
+one side, and changed in brightness, contrast or balance of colours as long as few pixels saturate.
+Not detected are images flipped or rotated by more than a degree or two, larger crops, and images
+without detail.
 """
 
 import base64
-import hashlib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,42 +23,43 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from meddiff.core.errors import MeddiffError
-from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, alike, view
-from meddiff.data.index import THUMBNAIL, Progress
+from meddiff.core.errors import first_names
+from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, match, prepare
+from meddiff.data.index import THUMBNAIL, Progress, check_unchanged
 from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import decode_rgb
-from meddiff.data.readers.depth import windows_of
+from meddiff.data.readers.windows import windows_of
 
 log = logging.getLogger(__name__)
 
 KINDS = ("bytes", "image", "pixels", "official", "near")
-"""Reasons to take two images for one photograph, strongest first."""
+"""Reasons why two images show one photograph, strongest first."""
 
 MAX_HAMMING = 18
 """Largest distance of the hashes of near duplicates, in bits of 64."""
 MAX_MISFIT = 0.09
 """Largest mean misfit of registered thumbnails, in standard deviations of their grey levels."""
 
-HELD = 2048
-"""Images held at once while pairs are confirmed: 300 MB."""
+MAX_VIEWS = 2048
+"""Images in memory at once while pairs are confirmed: 300 MB."""
 ROWS, PAIRS = 64, 256
-"""Rows and pairs that are compared at once."""
+"""Rows and pairs that are compared at a time."""
 
 Pairs = NDArray[np.intp]
 
 
 class Duplicates(NamedTuple):
-    """What `find_duplicates` found.
+    """Duplicates in an index.
 
-    `images` has the rows of the index: `group`, the connected component over duplicates, shared
-    patients and shared lesions, and `duplicate_of`, the id of the first duplicate in (edition, id)
-    order, `<NA>` for that one itself.
-
-    `links` has one row a pair, in (edition, id) order: the ids `first` and `second`, `kind` (the
-    strongest of KINDS), `hamming` (bits of 64 in which the hashes differ), and for near ones
-    `residual` and `correlation` of `compare`. No more pairs are listed than are needed to join what
-    the other reasons join, n - 1 for n equal images; near ones join only what those leave apart.
+    Attributes:
+        images: one row per row of the index: `group`, the connected component over duplicates,
+            shared patients and shared lesions, and `duplicate_of`, the id of the first duplicate in
+            (edition, id) order, `<NA>` for that one itself.
+        links: one row per pair, in (edition, id) order: the ids `first` and `second`, `kind` (the
+            strongest of KINDS), `hamming` (bits of 64 in which the hashes differ), and for near
+            ones `residual` and `correlation` of `compare`. Only as many pairs are listed as connect
+            the duplicates, n - 1 for n equal images; near ones only connect what the other kinds
+            do not.
     """
 
     images: pd.DataFrame
@@ -77,24 +77,27 @@ def find_duplicates(
     """Find all duplicates; nothing depends on the order of rows or on the workers.
 
     Args:
-        index: table of `meddiff.data.index.build_index`, unique by id; its archives must still be
-            there if any images look alike.
+        index: table of `meddiff.data.index.build_index`, unique by id; archives of images that look
+            alike are read again.
         official: the archive's own list of duplicates: pairs of `image` ids, `first` and `second`.
         near: compare the pixels of images that look alike.
         workers: threads.
-        progress: called with the number of rows just settled; they add up to all.
+        progress: called with the number of rows just finished; they add up to all.
+
+    Returns:
+        Groups and duplicates of the images, and the pairs that explain them.
 
     Raises:
-        MeddiffError: an image that is to be compared is missing, unreadable or changed since it
+        MeddiffError: an image that must be compared is missing, unreadable or changed since it
             was indexed.
     """
     order = np.lexsort([index["id"].to_numpy(str), index["edition"].to_numpy(str)])
     table = index.iloc[order].reset_index(drop=True)
-    known = _known_links(table, official)
-    copies = _components(_pairs_of(known), len(table))
+    exact = _exact_links(table, official)
+    copies = _components(_pairs_of(exact), len(table))
     alike = _alike_pairs(table, copies, workers) if near else np.empty((0, 2), np.intp)
     confirmed = _confirm(table, alike, workers, progress)
-    links = pd.concat([known, confirmed]).sort_values(["first", "second"], ignore_index=True)
+    links = pd.concat([exact, confirmed]).sort_values(["first", "second"], ignore_index=True)
     images = _group(table, _pairs_of(links))
     _log_findings(table.assign(group=images["group"]), images, links)
     return Duplicates(images.iloc[np.argsort(order)].set_axis(index.index), _named(links, table))
@@ -106,15 +109,15 @@ def near_pairs(hashes: NDArray[np.uint64], limit: int, rows: slice) -> Pairs:
     Args:
         hashes: 64-bit hashes, (n,).
         limit: largest Hamming distance in bits.
-        rows: where the first of each pair is; the second is sought behind it.
+        rows: candidates for the first of each pair; the second is any later row.
     """
     distance = np.bitwise_count(hashes[rows, None] ^ hashes[None, rows.start :])
     pairs = np.argwhere(distance <= limit)
     return pairs[pairs[:, 0] < pairs[:, 1]] + rows.start
 
 
-def _known_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the links that need no look at the images: positions `first`, `second`, and `kind`."""
+def _exact_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the links by the index alone: positions `first`, `second`, and `kind`."""
     images = table["image"] if "image" in table else pd.Series(pd.NA, table.index)
     pairs = {
         "bytes": _same(table["bytes_sha256"]),
@@ -122,14 +125,14 @@ def _known_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataF
         "pixels": _same(table["pixels_sha256"]),
         "official": _same(images)[:0] if official is None else _listed(images, official),
     }
-    links = [pd.DataFrame(found, columns=["first", "second"]) for found in pairs.values()]
-    known = pd.concat(links, keys=pairs, names=["kind"]).reset_index("kind")
-    known = known[known["first"] < known["second"]].drop_duplicates(["first", "second"])
-    return known[_spans(_pairs_of(known), len(table))]
+    tables = [pd.DataFrame(rows, columns=["first", "second"]) for rows in pairs.values()]
+    links = pd.concat(tables, keys=pairs, names=["kind"]).reset_index("kind")
+    links = links[links["first"] < links["second"]].drop_duplicates(["first", "second"])
+    return links[_spans(_pairs_of(links), len(table))]
 
 
 def _spans(pairs: Pairs, count: int) -> NDArray[np.bool_]:
-    """Tell which pairs (n, 2), the strongest first, are needed to connect all that they connect."""
+    """Return which pairs (n, 2), strongest first, form a spanning forest of their graph."""
     rank = np.arange(1, len(pairs) + 1)
     forest = minimum_spanning_tree(coo_array((rank, pairs.T), shape=(count, count)))
     return np.isin(rank, forest.data)
@@ -145,13 +148,13 @@ def _same(keys: pd.Series) -> Pairs:
 
 def _listed(images: pd.Series, official: pd.DataFrame) -> Pairs:
     """Return the official pairs, (n, 2), as the first rows that show the two images."""
-    known = images.dropna().drop_duplicates()
-    rows = pd.Series(known.index, known.to_numpy())
+    unique = images.dropna().drop_duplicates()
+    rows = pd.Series(unique.index, unique.to_numpy())
     pairs = pd.DataFrame({name: official[name].map(rows) for name in ("first", "second")})
-    if strangers := int(pairs.isna().any(axis=1).sum()):
+    if unlisted := int(pairs.isna().any(axis=1).sum()):
         log.info(
-            "ignored %d of %d official duplicates: they name images that are not here",
-            strangers,
+            "ignored %d of %d official duplicates, of images that are not in the index",
+            unlisted,
             len(official),
         )
     return np.sort(pairs.dropna().to_numpy(np.intp), axis=1)
@@ -164,15 +167,15 @@ def _alike_pairs(table: pd.DataFrame, copies: NDArray[np.intp], workers: int) ->
     rows = np.flatnonzero(~table["pixels_sha256"].duplicated() & ~flat)
     hashes, smooth = _hashes(table)[rows], _smooth(thumbnails[rows])
 
-    def search(start: int) -> Pairs:
+    def candidates(start: int) -> Pairs:
         pairs = near_pairs(hashes, MAX_HAMMING, slice(start, start + ROWS))
         pairs = pairs[copies[rows[pairs[:, 0]]] != copies[rows[pairs[:, 1]]]]
         parts = np.array_split(pairs, len(pairs) // PAIRS + 1)
-        return np.concatenate([some[_misfit(smooth, some) <= MAX_MISFIT] for some in parts])
+        return np.concatenate([part[_misfit(smooth, part) <= MAX_MISFIT] for part in parts])
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(search, range(0, len(rows), ROWS)))
-    return rows[np.concatenate([np.empty((0, 2), np.intp), *found])]
+        pairs = list(pool.map(candidates, range(0, len(rows), ROWS)))
+    return rows[np.concatenate([np.empty((0, 2), np.intp), *pairs])]
 
 
 def _thumbnails(table: pd.DataFrame) -> Plane:
@@ -185,7 +188,7 @@ def _hashes(table: pd.DataFrame) -> NDArray[np.uint64]:
 
 
 def _smooth(thumbnails: Plane) -> Plane:
-    """Blur by (1, 2, 1) / 4 down and right, so that a pixel's shift is nearly linear."""
+    """Blur by (1, 2, 1) / 4 along both axes, so that a shift by a pixel is nearly linear."""
     for _ in range(2):
         total = thumbnails[:, :-2] + 2 * thumbnails[:, 1:-1] + thumbnails[:, 2:]
         thumbnails = (total / np.float32(4)).transpose(0, 2, 1)
@@ -193,10 +196,10 @@ def _smooth(thumbnails: Plane) -> Plane:
 
 
 def _misfit(thumbnails: Plane, pairs: Pairs) -> Plane:
-    """Return how far pairs of thumbnails stay apart once registered, relative to their contrast.
+    """Return the mean misfit of pairs of thumbnails after registration, relative to their contrast.
 
     To first order a shift, a zoom, a gain and an offset add multiples of the mean's gradients, of
-    their products with the position, of the mean and of 1: a least-squares fit takes them out.
+    their products with the position, of the mean and of 1: a least-squares fit removes them.
     """
     first, second = thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]
     mean, size = (first + second) / 2, thumbnails[0].size
@@ -214,54 +217,53 @@ def _misfit(thumbnails: Plane, pairs: Pairs) -> Plane:
 def _confirm(
     table: pd.DataFrame, pairs: Pairs, workers: int, progress: Progress | None
 ) -> pd.DataFrame:
-    """Return the near links among pairs that look alike, having compared the images themselves."""
+    """Return the near links among pairs that look alike, by comparing the images themselves."""
     log.info("%d pairs look alike: comparing the images", len(pairs))
-    found: list[Likeness] = []
-    settled = 0
-    for some, end in _batches(pairs, len(table)):
-        views = _read_views(table, np.unique(some), workers)
+    likenesses: list[Likeness] = []
+    finished = 0
+    for part, end in _batches(pairs, len(table)):
+        views = _read_views(table, np.unique(part), workers)
         with ThreadPoolExecutor(workers) as pool:
-            found += pool.map(alike, *([views[row] for row in rows] for rows in some.T.tolist()))
+            sides = ([views[row] for row in rows] for rows in part.T.tolist())
+            likenesses += pool.map(match, *sides)
         if progress:
-            progress(end - settled)
-        settled = end
+            progress(end - finished)
+        finished = end
     links = pd.DataFrame(pairs, columns=["first", "second"]).assign(kind="near")
-    measures = np.array(found).reshape(-1, len(Likeness._fields)).round(4)
+    measures = np.array(likenesses).reshape(-1, len(Likeness._fields)).round(4)
     links[["residual", "correlation"]] = measures[:, :2]
-    return links[np.array([likeness.is_same for likeness in found], bool)]
+    return links[np.array([likeness.is_same for likeness in likenesses], bool)]
 
 
 def _batches(pairs: Pairs, count: int) -> Iterator[tuple[Pairs, int]]:
-    """Cut sorted pairs so that each part has at most HELD images; say how many rows are settled."""
-    held: set[int] = set()
+    """Cut sorted pairs into parts of at most MAX_VIEWS images; yield them with finished rows."""
+    rows: set[int] = set()
     start = 0
     for place, pair in enumerate(pairs.tolist()):
-        if len(held.union(pair) if len(held) > HELD - 2 else held) > HELD:
+        if len(rows.union(pair) if len(rows) > MAX_VIEWS - 2 else rows) > MAX_VIEWS:
             yield pairs[start:place], pair[0]
-            held, start = set(), place
-        held.update(pair)
+            rows, start = set(), place
+        rows.update(pair)
     yield pairs[start:], count
 
 
 def _read_views(table: pd.DataFrame, rows: NDArray[np.intp], workers: int) -> dict[int, View]:
-    """Read images again, by row; each must still be the file that was indexed."""
+    """Read and prepare images by row; each file must be unchanged since it was indexed."""
     files = table.loc[rows, ["archive", "member", "bytes_sha256"]].to_numpy()
     windows = windows_of(table)
 
     def read(position: int, data: bytes) -> tuple[int, View]:
         archive, member, digest = files[position]
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise MeddiffError(
-                f"{member} in {archive} changed since it was indexed: index the images again"
-            )
-        return int(rows[position]), view(decode_rgb(data, f"{member} in {archive}", windows))
+        name = f"{member} in {archive}"
+        check_unchanged(data, digest, name)
+        return int(rows[position]), prepare(decode_rgb(data, name, windows))
 
     return dict(map_members(read, [(archive, member) for archive, member, _ in files], workers))
 
 
-def _group(table: pd.DataFrame, alike: Pairs) -> pd.DataFrame:
-    kin = np.concatenate([alike, _same(table["patient"]), _same(table["lesion"])])
-    copies = _components(alike, len(table))
+def _group(table: pd.DataFrame, duplicates: Pairs) -> pd.DataFrame:
+    kin = np.concatenate([duplicates, _same(table["patient"]), _same(table["lesion"])])
+    copies = _components(duplicates, len(table))
     _, first = np.unique(copies, return_index=True)
     original = table["id"].astype("string").iloc[first[copies]].reset_index(drop=True)
     return pd.DataFrame(
@@ -284,7 +286,7 @@ def _components(pairs: Pairs, count: int) -> NDArray[np.intp]:
 
 
 def _named(links: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return links with ids for positions, and with the distance of their hashes."""
+    """Return links by ids instead of positions, with the distance of their hashes."""
     first, second = _pairs_of(links).T
     ids, hashes = table["id"].astype("string"), _hashes(table)
     return pd.DataFrame(
@@ -315,10 +317,10 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
             "%d photographs have copies of several classes (%s): see other_label in "
             "results/audit/duplicates.csv",
             len(contradicted),
-            ", ".join(map(str, contradicted[:5])),
+            first_names(list(contradicted)),
         )
     if mixed := int((groups.nunique() > 1).sum()):
         log.info(
-            "%d groups carry more than one label; `leak_free` keeps each in one split",
+            "%d groups have more than one label; `leak_free` keeps each in one split",
             mixed,
         )

@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from meddiff.data.preprocessing.resizing import Crop
 from meddiff.data.readers.decode import SHRINKS, Stored
 
 SPARE = 1.7
-"""A JPEG is decoded smaller while this many of its pixels remain for each packed pixel's side."""
-
-Window = tuple[int, int, int]
-"""Top, left and side of a square in px."""
+"""A JPEG is decoded smaller as long as this many pixels remain per packed pixel, on each axis."""
 
 
 def shrink_for(side: int, size: int) -> int:
@@ -26,13 +24,21 @@ def shrink_for(side: int, size: int) -> int:
     return next((factor for factor in SHRINKS if side >= SPARE * size * factor), 1)
 
 
-def resize_reduced(image: Stored, window: Window, size: int) -> NDArray[np.uint8]:
-    """Resize the window of an image that was decoded smaller to (size, size, channels).
+def resize_reduced(image: Stored, crop: Crop, size: int) -> NDArray[np.uint8]:
+    """Crop and resize an image that was decoded at a reduced scale.
 
     Weights are multiples of 2^-12 and grey levels of 1/4: float32 adds their products up exactly,
     in any order and on any machine.
+
+    Args:
+        image: decoded at a reduced scale.
+        crop: square in px of the file.
+        size: of the packed image, px.
+
+    Returns:
+        uint8, (size, size, channels).
     """
-    top, left, side = window
+    top, left, side = crop
     rows = _weights(image.height, top, side, size, image.shrink)
     columns = _weights(image.width, left, side, size, image.shrink)
     stored = np.atleast_3d(image.pixels[rows.span, columns.span])

@@ -1,8 +1,8 @@
-"""Pack images: one uint8 array and one table of what its rows are."""
+"""Pack image sets: one uint8 array, and one table that describes its rows."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,95 +14,119 @@ from threadpoolctl import threadpool_limits
 
 from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.core.files import atomic_write
-from meddiff.data.index import Progress
-from meddiff.data.preprocessing.transforms import (
-    Decoding,
+from meddiff.data.index import Progress, check_unchanged
+from meddiff.data.preprocessing.files import (
     Oddities,
+    Preprocessing,
     preprocess_files,
     preprocess_masks,
 )
 from meddiff.data.readers.archive import Group, map_groups, map_members
-from meddiff.data.readers.decode import find_deep
-from meddiff.data.readers.depth import DeepError, Window, Windows, judge, windows_of
+from meddiff.data.readers.decode import find_missing_window
+from meddiff.data.readers.depth import MissingWindowError, Window, Windows
+from meddiff.data.readers.windows import choose_windows, windows_of
 
 log = logging.getLogger(__name__)
 
 
-def pack(
+Prepare = Callable[[list[tuple[bytes, str]]], NDArray[np.uint8]]
+"""From files, as bytes and names, to squares (files, size, size, channels)."""
+
+
+def pack_images(
     records: pd.DataFrame,
-    *,
-    crop: int | None,
-    size: int,
-    grey: bool = False,
-    decoding: Decoding = "exact",
+    preprocessing: Preprocessing,
     out_array: Path,
     out_table: Path,
-    masks: bool = False,
+    *,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> None:
-    """Prepare the images, or their masks, and write them as one .npy and one CSV, row by row.
+    """Preprocess images and write them as one array and one table, row by row.
 
-    The array is uint8 (n, size, size, 3), or 1 channel for grey and for masks (0 or 255); the table
-    has `id`, `label`, `edition`, `group` if known, `source_sha256`, `decoding`, and `window` where
-    images of the data set have more than 8 bits.
+    The array (.npy) is uint8 (n, size, size, 3), or (n, size, size, 1) for grey. The table (.csv)
+    has `id`, `label`, `edition`, `group` if there is one, `source_sha256`, `decoding`, and `window`
+    if images of the data set have more than 8 bits.
 
     Args:
         records: rows of an index, in the order of the result.
-        crop: side of the centre crop in px, or None for the largest square.
-        size: side of the packed images in px.
-        grey: pack one grey channel.
-        decoding: `exact` or `fast`, see `preprocess_files`; masks are always `exact`.
-        out_array: where the array goes (.npy).
-        out_table: where the table goes (.csv).
-        masks: pack the masks instead of the images.
+        preprocessing: crop, size, channels and decoding.
+        out_array: path of the array.
+        out_table: path of the table.
         workers: threads; they never change the result.
         progress: called with the number of images just done.
 
     Raises:
         MeddiffError: no records, a file that changed since it was indexed, an image smaller than
-            the crop, one without a mask, or a full disk.
+            the crop, or a full disk.
     """
-    if records.empty:
-        raise MeddiffError(f"no images to pack into {out_array}: check the split and the counts")
-    sources = (_masks_of(records) if masks else records).reset_index(drop=True)
+    sources = records.assign(decoding=preprocessing.decoding)
     oddities = Oddities()
-    prepare: Callable[[list[tuple[bytes, str]]], NDArray[np.uint8]]
-    if masks:
-        decoding = "exact"
-        prepare = partial(preprocess_masks, crop=crop, size=size)
-    else:
-        prepare = partial(
-            preprocess_files, crop=crop, size=size, grey=grey, decoding=decoding,
-            windows=windows_of(sources), oddities=oddities,
-        )  # fmt: skip
+    prepare = partial(
+        preprocess_files, **asdict(preprocessing), windows=windows_of(records), oddities=oddities
+    )
+    shape = (preprocessing.size, preprocessing.size, 1 if preprocessing.grey else 3)
+    _pack(sources, prepare, shape, out_array, out_table, workers, progress)
+    oddities.log(len(sources), preprocessing.size)
 
-    places = list(zip(sources["archive"], sources["member"], strict=True))
-    names = [f"{member} in {archive}" for archive, member in places]
+
+def pack_masks(
+    records: pd.DataFrame,
+    preprocessing: Preprocessing,
+    out_array: Path,
+    out_table: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Pack the masks of images as `pack_images` does the images, always decoded exactly.
+
+    The array is uint8 of 0 and 255, (n, size, size, 1); `source_sha256` is the mask's.
+
+    Raises:
+        MeddiffError: an image has no mask, or as `pack_images`.
+    """
+    sources = _masks_of(records).assign(decoding="exact")
+    prepare = partial(preprocess_masks, crop=preprocessing.crop, size=preprocessing.size)
+    shape = (preprocessing.size, preprocessing.size, 1)
+    _pack(sources, prepare, shape, out_array, out_table, workers, progress)
+
+
+def _pack(
+    sources: pd.DataFrame,
+    prepare: Prepare,
+    shape: tuple[int, int, int],
+    out_array: Path,
+    out_table: Path,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    if sources.empty:
+        raise MeddiffError(f"no images to pack into {out_array}: check the split and the counts")
+    locations = list(zip(sources["archive"], sources["member"], strict=True))
+    names = [f"{member} in {archive}" for archive, member in locations]
     digests = list(sources["bytes_sha256"])
 
     def convert(group: Group) -> tuple[list[int], NDArray[np.uint8]]:
         for position, data in group:
-            if hashlib.sha256(data).hexdigest() != digests[position]:
-                raise MeddiffError(
-                    f"{names[position]} changed since it was indexed: delete the index.csv of its "
-                    "data set and run again"
-                )
+            check_unchanged(data, digests[position], names[position])
         positions = [position for position, _ in group]
         return positions, prepare([(data, names[position]) for position, data in group])
 
-    shape = (len(sources), size, size, 1 if grey or masks else 3)
     with atomic_write(out_array) as array, atomic_write(out_table) as table:
-        # The threads that compute are ours: more from BLAS would only get in their way.
+        # With several threads of ours, threads of BLAS would only compete.
         with threadpool_limits(1):
-            _write_rows(array, shape, map_groups(convert, places, workers), progress)
-        _describe(sources, decoding).to_csv(table, index=False)
-    oddities.log(len(sources), size)
+            groups = map_groups(convert, locations, workers)
+            _write_rows(array, (len(sources), *shape), groups, progress)
+        _describe(sources).to_csv(table, index=False)
     labels = ", ".join(f"{n} {label}" for label, n in sources["label"].value_counts().items())
-    log.info("packed %s (%s) into %s", "x".join(map(str, shape)), labels, out_array)
+    size = "x".join(map(str, (len(sources), *shape)))
+    log.info("packed %s (%s) into %s", size, labels, out_array)
 
 
-def judge_files(folder: Path, names: Sequence[str], given: Windows) -> dict[str, Window]:
+def choose_windows_of_files(
+    folder: Path, names: Sequence[str], given: Windows
+) -> dict[str, Window]:
     """Return the windows of a folder's or archive's images of more than 8 bits; see `judge`.
 
     Args:
@@ -114,17 +138,17 @@ def judge_files(folder: Path, names: Sequence[str], given: Windows) -> dict[str,
         MeddiffError: an image cannot be read, or a window does not show the images.
     """
 
-    def look(place: int, data: bytes) -> DeepError | None:
-        return find_deep(data, f"{names[place]} in {folder}")
+    def look(place: int, data: bytes) -> MissingWindowError | None:
+        return find_missing_window(data, f"{names[place]} in {folder}")
 
     found = map_members(look, [(str(folder), name) for name in names])
-    return judge([image for image in found if image is not None], len(names), given)
+    return choose_windows([image for image in found if image is not None], len(names), given)
 
 
 def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records with each image's mask in its place."""
-    found = records.get("mask_member", pd.Series(pd.NA, records.index))
-    lacking = records["id"][found.isna()]
+    """Return the records with the location and digest of each image's mask instead of its own."""
+    members = records.get("mask_member", pd.Series(pd.NA, records.index))
+    lacking = records["id"][members.isna()]
     if len(lacking):
         remedy = "add the masks and index again"
         raise listing_error(f"{len(lacking)} images have no mask", list(lacking), remedy)
@@ -141,9 +165,9 @@ def _write_rows(
     groups: Iterator[tuple[list[int], NDArray[np.uint8]]],
     progress: Progress | None,
 ) -> None:
-    """Write an .npy of `shape` from groups of rows at their positions, in any order.
+    """Write an .npy of `shape` from groups of rows and their positions, in any order.
 
-    Plain writes, not a memory map: on a full disk a map kills the process.
+    By plain writes, since a full disk kills a process that writes to a memory map.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
@@ -158,12 +182,12 @@ def _write_rows(
 
 
 def _runs(positions: list[int]) -> list[slice]:
-    """Return where positions follow one another."""
+    """Return slices of consecutive positions."""
     starts = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
     return [slice(first, last) for first, last in pairwise(starts)]
 
 
-def _describe(sources: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
-    columns = [name for name in ("id", "label", "edition", "group") if name in sources]
-    table = sources[columns].assign(source_sha256=sources["bytes_sha256"], decoding=decoding)
-    return table.assign(window=sources["window"]) if "window" in sources else table
+def _describe(sources: pd.DataFrame) -> pd.DataFrame:
+    columns = ("id", "label", "edition", "group", "source_sha256", "decoding", "window")
+    table = sources.rename(columns={"bytes_sha256": "source_sha256"})
+    return table[[name for name in columns if name in table]]

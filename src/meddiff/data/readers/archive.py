@@ -1,6 +1,6 @@
-"""Read raw data in place: a folder, a zip, a tar or a compressed tar, all with one face.
+"""Read raw data in place from a folder, a zip, a tar or a compressed tar, by one interface.
 
-Nothing is ever extracted, so a hostile member name has no path to escape to.
+Nothing is extracted, so a hostile member name has no path to escape to.
 """
 
 import bz2
@@ -24,7 +24,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar, cast
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.file_errors import remedy
 from meddiff.core.folders import is_hidden, list_files
 
@@ -35,25 +35,25 @@ MAX_MEMBER_BYTES = 512 * 2**20
 MAX_RATIO = 200
 """Largest compression of a member over BOMB_BYTES; photographs and tables stay below 50."""
 BOMB_BYTES = 32 * 2**20
-"""Members up to this size may be compressed to any degree, as an empty mask is."""
+"""Members up to this size may be compressed to any ratio, as an empty mask is."""
 MAX_STREAM_BYTES = 2**30
-"""A compressed tar may unfold to this size or to MAX_RATIO times its own, whichever is more."""
+"""A compressed tar may decompress to this size or to MAX_RATIO times its own if larger."""
 MAX_GROUP = 16
-"""So many members at most go to a thread at once…"""
+"""Largest number of members that a thread processes at once…"""
 MAX_GROUP_BYTES = 2**18
-"""…or fewer, once they have this size together."""
+"""…and the total size that ends such a group earlier."""
 
 _DAMAGE = (
     OSError,
     EOFError,
-    RuntimeError,  # zipfile: an encrypted member, or a method that it does not know
+    RuntimeError,  # zipfile: an encrypted member, or an unsupported method
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
 )
 KINDS = "a folder, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
-"""What is read; told apart by content."""
+"""What can be read; the content decides, not the suffix."""
 STREAMS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -61,11 +61,10 @@ STREAMS: dict[bytes, Callable[..., Any]] = {
 }
 """Compressed streams by their first bytes."""
 LONGEST_START = max(map(len, STREAMS))
-SHOWN = 5
 
 R = TypeVar("R")
 Group = list[tuple[int, bytes]]
-"""Members' places among those asked for, and their bytes."""
+"""Positions of members in the requested order, and their bytes."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,15 @@ class _Member:
 class Archive:
     """Regular files below a folder or inside an archive, by POSIX name; a context manager.
 
-    Left out: hidden files, systems' own folders, devices, an archive's links, and names that are
-    absolute or climb with `..`. Links in a folder are yours and are followed. Backslashes in names
-    part folders, as some programs of Windows write them.
+    Excluded are hidden files, system folders, devices, links in an archive, and names that are
+    absolute or contain `..`. Links in a folder are followed. Backslashes in names separate folders,
+    as written by some programs on Windows.
     """
 
     def __init__(self, path: Path, handles: ExitStack) -> None:
         self.path = path
         self._handles = handles
-        self._members, self._left_out = _list_members(path, handles)
+        self._members, self._excluded = _list_members(path, handles)
 
     def __enter__(self) -> "Archive":
         return self
@@ -95,22 +94,22 @@ class Archive:
         self._handles.close()
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted; what is left out for a fault is logged."""
-        for fault, names in self._left_out.items():
+        """Return the names of all files, sorted; excluded ones are logged with the reason."""
+        for reason, names in self._excluded.items():
             if names:
-                some = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
-                log.warning("%s: left out %d %s: %s", self.path, len(names), fault, some)
+                shown = first_names(names)
+                log.warning("%s: skipped %d %s: %s", self.path, len(names), reason, shown)
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Return one file's bytes; for many of a compressed tar, `read_many` is far quicker.
+        """Return one file's bytes; for many files of a compressed tar, `read_many` is much faster.
 
         Raises:
             MeddiffError: no such file, a damaged or encrypted one, one larger than
                 MAX_MEMBER_BYTES, or a compression bomb.
         """
         if (member := self._members.get(name)) is None:
-            raise MeddiffError(f"{self.path} holds no file {name}: check the name, or index again")
+            raise MeddiffError(f"{self.path} has no file {name}: check the name, or index again")
         _check_size(self.path, name, member)
         try:
             with member.open() as file:
@@ -125,7 +124,7 @@ class Archive:
         """Yield (name, bytes) of the named files in one pass, in the archive's own order.
 
         Raises:
-            MeddiffError: as `read`; a missing file is found before any is read.
+            MeddiffError: as `read`; names are checked before any file is read.
         """
         wanted = set(names)
         for name in sorted(wanted - self._members.keys()):
@@ -136,11 +135,11 @@ class Archive:
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Open a folder or an archive of KINDS, told apart by content.
+    """Open a folder or an archive of KINDS, whatever its suffix.
 
     Raises:
-        MeddiffError: nothing there, a folder that may not be read, or a file that is none of these
-            or is truncated.
+        MeddiffError: no such path, a folder without permission to read it, or a file that is
+            truncated or of another kind.
     """
     path = Path(path)
     handles = ExitStack()
@@ -161,9 +160,16 @@ def map_members(
 ) -> Iterator[R]:
     """Yield `function(position, data)` for the bytes of each (archive, member) in `locations`.
 
-    Each archive is read once, front to back, so results come in its order; `position` is the place
-    in `locations`. `workers` threads run `function` and never change a result; only a few members
-    are in memory at a time.
+    Each archive is read once, front to back, and results come in its order. Only a few members are
+    in memory at a time.
+
+    Args:
+        function: takes a position in `locations` and the bytes there.
+        locations: archives and members, in any order.
+        workers: threads that run `function`; they never change a result.
+
+    Raises:
+        MeddiffError: as `open_archive` and `Archive.read`.
     """
 
     def each(group: Group) -> list[R]:
@@ -176,13 +182,13 @@ def map_members(
 def map_groups(
     function: Callable[[Group], R], locations: Sequence[tuple[str, str]], workers: int = 1
 ) -> Iterator[R]:
-    """Yield `function` of groups of neighbouring members; else as `map_members`."""
+    """Yield `function` of groups of neighbouring members; otherwise as `map_members`."""
     largest = min(MAX_GROUP, len(locations) // (64 * workers))
     groups = enumerate(_grouped(_read_each(locations), largest))
     reading = Lock()
 
     def step() -> tuple[int, R] | None:
-        # The threads read as well: handing over each file's bytes would take as long as its work.
+        # The threads read, too: passing on each file's bytes would take as long as processing them.
         with reading:
             taken = next(groups, None)
         return None if taken is None else (taken[0], function(taken[1]))
@@ -202,7 +208,7 @@ def map_groups(
 
 
 def _grouped(members: Iterator[tuple[int, bytes]], largest: int) -> Iterator[Group]:
-    """Put small members together: handing each to a thread would take as long as its work."""
+    """Group small members: dispatching each alone would take as long as processing it."""
     group: Group = []
     size = 0
     for position, data in members:
@@ -229,35 +235,35 @@ def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, byte
 def _list_members(
     path: Path, handles: ExitStack
 ) -> tuple[dict[str, _Member], dict[str, list[str]]]:
-    """List an archive in the order in which it is best read; and by fault what is left out."""
+    """List an archive's members in the order of reading, and excluded names by reason."""
     broken: list[str] = []
-    again: list[str] = []
+    repeated: list[str] = []
     outside: list[str] = []
-    found: Iterable[tuple[str, _Member]]
+    entries: Iterable[tuple[str, _Member]]
     if path.is_dir():
-        files, broken, again = list_files(path)
-        found = ((name, _file(file)) for name, file in files.items())
+        files, broken, repeated = list_files(path)
+        entries = ((name, _file(file)) for name, file in files.items())
     elif _begins_as_zip(path):
-        found = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
+        entries = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
     else:
-        found = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
+        entries = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
     members: dict[str, _Member] = {}
-    for name, member in found:
+    for name, member in entries:
         if (clean := _clean(name)) is None:
             outside.append(repr(name))
         elif clean and not is_hidden(clean):
             if clean in members:
-                raise _damaged(path, f"it holds {clean} twice")
+                raise _damaged(path, f"{clean} is in it twice")
             members[clean] = member
     return members, {
-        "links that lead nowhere or where you may not go": broken,
-        "links to what is read all the same": again,
-        "members whose names would leave the archive": outside,
+        "broken or unreadable links": broken,
+        "links to files and folders that are read already": repeated,
+        "members with names outside the archive": outside,
     }
 
 
 def _begins_as_zip(path: Path) -> bool:
-    """Tell a zip by its first bytes: its directory at the end may be that of a zip within a tar."""
+    """Return whether a file starts as a zip: a directory at its end may be of a zip in a tar."""
     with path.open("rb") as file:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -286,9 +292,9 @@ def _list_tar(stream: BinaryIO, handles: ExitStack) -> Iterator[tuple[str, _Memb
 
 
 def _check_tar_end(stream: BinaryIO, end: int) -> None:
-    """Refuse a tar without its closing block, which tarfile takes for a whole one.
+    """Raise if a tar lacks its closing block, which tarfile does not check.
 
-    Reading on to the end lets a compressed stream compare its checksum.
+    Reading to the end makes a compressed stream verify its checksum.
     """
     stream.seek(end)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -307,7 +313,7 @@ def _open_tar_stream(path: Path) -> BinaryIO:
 
 
 class _Bounded(io.BufferedIOBase):
-    """A compressed stream that a small file cannot unfold without end."""
+    """A compressed stream with a limit on its decompressed size."""
 
     def __init__(self, stream: BinaryIO, path: Path) -> None:
         self._stream = stream
@@ -335,8 +341,8 @@ class _Bounded(io.BufferedIOBase):
     def _check(self, offset: int, size: int) -> None:
         if size > MAX_MEMBER_BYTES or offset + size > self._limit:
             raise MeddiffError(
-                f"{self._path} unfolds to more than {self._limit / 2**30:.0f} GiB: a compression "
-                "bomb, not a data set; do not use it"
+                f"{self._path} decompresses to more than {self._limit / 2**30:.0f} GiB: a "
+                "compression bomb, not a data set; do not use it"
             )
 
 
@@ -344,11 +350,11 @@ def _check_size(path: Path, name: str, member: _Member) -> None:
     if member.size > MAX_MEMBER_BYTES:
         raise MeddiffError(
             f"{name} in {path} has {member.size / 2**20:.0f} MiB, more than the "
-            f"{MAX_MEMBER_BYTES // 2**20} MiB that are read: leave it out, it is no image"
+            f"limit of {MAX_MEMBER_BYTES // 2**20} MiB: remove it, it is not an image"
         )
     if member.size > BOMB_BYTES and member.size > MAX_RATIO * member.packed:
         raise MeddiffError(
-            f"{name} in {path} is packed more than {MAX_RATIO} times: a compression bomb, "
+            f"{name} in {path} is compressed more than {MAX_RATIO} times: a compression bomb, "
             "not an image; do not use it"
         )
 
@@ -359,7 +365,7 @@ def _damaged(path: Path, reason: str) -> MeddiffError:
     if path.is_dir() or not os.access(path, os.R_OK):
         return MeddiffError(f"cannot read {path} ({reason}): make it readable for you")
     if _begins_as_archive(path):
-        otherwise = "get a whole copy of it, or unpack it elsewhere and name the folder"
+        otherwise = "copy it again, or unpack it elsewhere and name the folder"
         return MeddiffError(f"{path} is truncated or damaged ({reason}): {remedy(path, otherwise)}")
     otherwise = f"images are read from {KINDS}; name one of these"
     return MeddiffError(f"{path} is neither a folder nor an archive: {remedy(path, otherwise)}")
@@ -373,7 +379,7 @@ def _begins_as_archive(path: Path) -> bool:
 
 
 def _clean(name: str) -> str | None:
-    """Return a member's plain relative name, or None for one that is absolute or climbs."""
+    """Return a member's plain relative name, or None if it is absolute or has `..`."""
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.search(r"\0|^[A-Za-z]:", name):

@@ -15,28 +15,28 @@ from simplejpeg import decode_jpeg
 from meddiff.core.errors import MeddiffError
 from meddiff.data.readers.depth import (
     NO_WINDOWS,
-    DeepError,
+    MissingWindowError,
     Windows,
     levels_of,
     to_eight_bits,
     type_of,
 )
 
-# It warns of what is refused here in one line.
+# Images of this size raise an error here.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 R = TypeVar("R")
 Mode = Literal["RGB", "L"]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
-"""Formats that are decoded; others, such as EPS, would start a foreign interpreter."""
+"""Formats that are decoded; others, such as EPS, would start an external interpreter."""
 
 LARGEST = 89_478_485
 """Pixels of the largest image that is read: Pillow's own limit, a quarter of a GiB of RGB."""
 PAGED = ("GIF", "TIFF")
-"""Formats of several images that tell their number only where all are looked for."""
+"""Formats that report their number of pages only if opened as one of these."""
 LUMA = np.array([0.299, 0.587, 0.114])
-"""ITU-R 601 weights of red, green and blue."""
+"""ITU-R 601 weights of red, green and blue, as Pillow has them."""
 SHRINKS = (8, 4)
 """By how much a JPEG may be decoded smaller; halving one saves no time."""
 
@@ -66,39 +66,39 @@ class Stored:
 def decode_rgb(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArray[np.uint8]:
     """Decode to uint8 RGB (height, width, 3) in [0, 255], upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 1-bit images are converted; what is transparent is seen on white. Of
-    several pages or frames the first counts.
+    Grey, palette, CMYK and 1-bit images are converted; transparent pixels are composited on
+    white. Of several pages or frames the first is decoded.
 
     Args:
         data: the file's bytes.
         name: how errors name the file.
-        windows: of the file's set, for images of more than 8 bits.
+        windows: window of each type of pixels in the set, for images of more than 8 bits.
 
     Raises:
-        DeepError: the image has more than 8 bits and no window.
-        MeddiffError: the bytes are no whole image, or one of more than LARGEST pixels.
+        MissingWindowError: the image has more than 8 bits and no window.
+        MeddiffError: the bytes are not a whole image, or one of more than LARGEST pixels.
     """
     return _decode(data, name, "RGB", windows)
 
 
 def decode_grey(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArray[np.uint8]:
-    """Decode to uint8 grey (height, width) in [0, 255] by ITU-R 601 luma; else as `decode_rgb`."""
+    """Decode to uint8 grey (height, width) in [0, 255] by ITU-R 601 luma, as `decode_rgb`."""
     return _decode(data, name, "L", windows)
 
 
-def find_deep(data: bytes, name: str) -> DeepError | None:
-    """Return what there is to judge of an image, or None where it has 8 bits.
+def find_missing_window(data: bytes, name: str) -> MissingWindowError | None:
+    """Return the type and levels of an image of more than 8 bits, or None for 8 bits.
 
     Raises:
         MeddiffError: as `decode_rgb`.
     """
 
-    def read(image: Image.Image) -> DeepError | None:
+    def read(image: Image.Image) -> MissingWindowError | None:
         if (deep := type_of(image)) is not None:
             try:
                 to_eight_bits(image, data, deep, NO_WINDOWS, name)
-            except DeepError as found:
-                return found
+            except MissingWindowError as error:
+                return error
         return None
 
     return _readable(data, name, read)
@@ -107,7 +107,7 @@ def find_deep(data: bytes, name: str) -> DeepError | None:
 def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode to 255 where a value exceeds half of the largest, else 0; uint8 (height, width).
 
-    So 0/1, 0/255 and 16-bit masks are read alike. What is transparent is no lesion.
+    So 0/1, 0/255 and 16-bit masks are read alike. Transparent pixels are background.
 
     Raises:
         MeddiffError: as `decode_rgb`.
@@ -134,7 +134,7 @@ def decode_stored(
     shrink: Callable[[int, int], int] | None = None,
     windows: Windows = NO_WINDOWS,
 ) -> Stored:
-    """Decode quickly to the pixels that the file stores, in the colours of `decode_rgb`.
+    """Decode to the pixels as stored, not turned upright, in the colours of `decode_rgb`.
 
     Args:
         data: the file's bytes.
@@ -142,10 +142,10 @@ def decode_stored(
         grey: decode to grey instead of RGB.
         shrink: from height and width to the factor, 1 or one of SHRINKS, by which a JPEG may be
             decoded smaller; without it every image is decoded in full.
-        windows: of the file's set, for images of more than 8 bits.
+        windows: window of each type of pixels in the set, for images of more than 8 bits.
 
     Raises:
-        DeepError, MeddiffError: as `decode_rgb`.
+        MissingWindowError, MeddiffError: as `decode_rgb`.
     """
     mode: Mode = "L" if grey else "RGB"
 
@@ -167,15 +167,15 @@ def _decode(data: bytes, name: str, mode: Mode, windows: Windows) -> NDArray[np.
 def _readable(data: bytes, name: str, read: Callable[[Image.Image], R]) -> R:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _refuse_giant(image.width, image.height)
+            _check_size(image.width, image.height)
             return read(image)
     except MeddiffError:
         raise
-    # Pillow's readers raise a dozen kinds of exception for bytes that they cannot read.
+    # Pillow's decoders raise a dozen kinds of exception for damaged bytes.
     except Exception as error:
         raise MeddiffError(
-            f"{name} is not a readable image ({_reason(data, error)}): replace the file, or leave "
-            "it and its row of the table out"
+            f"{name} is not a readable image ({_reason(data, error)}): replace the file, or remove "
+            "it and its row of the table"
         ) from error
 
 
@@ -206,7 +206,7 @@ def _jpeg_pixels(image: Image.Image, data: bytes, mode: Mode, factor: int) -> ND
 
 
 def _quick_pixels(data: bytes, mode: Mode, height: int, width: int) -> NDArray[np.uint8] | None:
-    """Decode a JPEG, or return None if anything is unusual: Pillow then decides what it is."""
+    """Decode a JPEG, or return None if anything is unusual: Pillow then decodes it or raises."""
     colours = "RGB" if mode == "RGB" else "GRAY"
     try:
         pixels = decode_jpeg(data, colours, min_height=height, min_width=width)
@@ -220,14 +220,14 @@ def _quick_pixels(data: bytes, mode: Mode, height: int, width: int) -> NDArray[n
 def _upright_pixels(
     image: Image.Image, data: bytes, mode: Mode, windows: Windows, name: str
 ) -> NDArray[np.uint8]:
-    # Reading the pixels forgets the header.
+    # Before the pixels are read, which drops the header.
     if deep := type_of(image):
         return _pixels(_upright(image, to_eight_bits(image, data, deep, windows, name)), mode)
     return _pixels(ImageOps.exif_transpose(image), mode)
 
 
 def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
-    """Return what an image's file stores, turned as its EXIF says."""
+    """Turn stored pixels by the EXIF orientation of their image."""
     tag = ExifTags.Base.Orientation
     stored.getexif()[tag] = image.getexif().get(tag, 1)
     return ImageOps.exif_transpose(stored)
@@ -238,35 +238,33 @@ def _pixels(image: Image.Image, mode: Mode) -> NDArray[np.uint8]:
     return np.array(image if image.mode == mode else image.convert(mode))
 
 
-def _composite(image: Image.Image, ground: str) -> Image.Image:
-    """Return what is seen of an image where it lies on a plain ground."""
+def _composite(image: Image.Image, background: str) -> Image.Image:
+    """Composite an image with transparency on a uniform background."""
     if not image.has_transparency_data:
         return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image.convert("RGBA"))
+    return Image.alpha_composite(Image.new("RGBA", image.size, background), image.convert("RGBA"))
 
 
 def _pages(image: Image.Image, data: bytes) -> int:
-    """Count the pages or frames of a file, but not the views and thumbnails of a photograph."""
+    """Count the pages or frames of a file; views and thumbnails of a photograph do not count."""
     if image.format not in PAGED:
         return int(getattr(image, "n_frames", 1)) if image.format != "MPO" else 1
-    # In a reader of its own: the first page is as good where a later one is damaged.
-    with suppress(Exception), Image.open(io.BytesIO(data), formats=PAGED) as again:
-        return int(getattr(again, "n_frames", 1))
+    # With a decoder of its own: the first page is usable even if a later one is damaged.
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=PAGED) as reopened:
+        return int(getattr(reopened, "n_frames", 1))
     return 1
 
 
-def _refuse_giant(width: int, height: int) -> None:
+def _check_size(width: int, height: int) -> None:
     if width * height > LARGEST:
-        raise ValueError(
-            f"{width}x{height} pixels are more than the {LARGEST / 1e6:.1f} million that are read"
-        )
+        raise ValueError(f"{width}x{height} pixels exceed the limit of {LARGEST / 1e6:.1f} million")
 
 
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
-        return f"its content is none of {', '.join(FORMATS)}"
+        return f"its format is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than the {LARGEST / 1e6:.1f} million pixels that are read"
+        return f"it exceeds the limit of {LARGEST / 1e6:.1f} million pixels"
     return str(error) or type(error).__name__

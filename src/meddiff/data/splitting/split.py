@@ -18,21 +18,21 @@ from meddiff.data.settings import Count
 
 log = logging.getLogger(__name__)
 
-LEAST = 2
+MIN_IMAGES = 2
 """Images of a class that every split needs: FID, the similarity within a set and cross-validation
-take two at least, of training, validation and test images alike."""
+take at least two, of training, validation and test images alike."""
 
 
 def split_leak_free(index: pd.DataFrame, *, fractions: Mapping[str, float], seed: int) -> pd.Series:
-    """Split by group, so that no patient, lesion or duplicate stands on both sides.
+    """Split by group, so that no patient, lesion or duplicate is in two splits.
 
     Duplicates are dropped first. Whole groups, the largest first and else in random order, then go
-    to the split that lacks most images of the group's labels: each split gets its fraction of each
+    to the split that lacks most images of the group's labels: each split gets its share of each
     class to within the size of a group.
 
     Args:
         index: table with `id`, `label`, and `group` and `duplicate_of` of `find_duplicates`.
-        fractions: split to its share of images; splits with share 0 are left out.
+        fractions: share of images of each split; splits with share 0 are omitted.
         seed: seed of the order.
 
     Returns:
@@ -61,7 +61,7 @@ def split_as_published(index: pd.DataFrame, fractions: Mapping[str, float], seed
 
     Args:
         index: table with `id` and `label`.
-        fractions: split to its share of images; splits with share 0 are left out.
+        fractions: share of images of each split; splits with share 0 are omitted.
         seed: seed of the order.
 
     Returns:
@@ -90,7 +90,7 @@ def undersample(
     Args:
         table: table with `id`, `label` and `split`; rows without a split are never selected.
         seed: seed of the order.
-        counts: images kept of a class instead, over all splits, or "all"; each split keeps its
+        counts: images kept per class instead, over all splits, or "all"; each split keeps its
             share.
 
     Returns:
@@ -98,17 +98,18 @@ def undersample(
         `selected`, whether that is below the number kept.
 
     Raises:
-        MeddiffError: there are fewer images of a class than `counts` asks for, or more splits.
+        MeddiffError: a class has fewer images than its count, or a count is below the number of
+            splits.
     """
-    asked = dict(counts or {})
-    _require_counts(asked, table)
+    counts = dict(counts or {})
+    _require_counts(counts, table)
     hashes = _random_hashes(table["id"], seed, "undersample")
     cells = [table["split"], table["label"]]
     rank = hashes.groupby(cells).rank(method="first").astype("Int64") - 1
     size = hashes.groupby(cells).transform("size")
     smallest = size.groupby(table["split"]).transform("min")
     kept = smallest.copy()
-    for label, count in asked.items():
+    for label, count in counts.items():
         of_label = table["label"] == label
         if count == "all":
             kept[of_label] = size
@@ -124,15 +125,15 @@ def undersample(
 def require_images(
     table: pd.DataFrame, classes: Sequence[str], fractions: Mapping[str, float]
 ) -> None:
-    """Refuse classes that lack images in a split, before anything is trained.
+    """Raise if a class lacks images in a split, before anything is trained.
 
     Args:
         table: table of `undersample`.
         classes: class names.
-        fractions: split to its share; splits with share 0 are not needed.
+        fractions: share of images of each split; splits with share 0 are omitted.
 
     Raises:
-        MeddiffError: a class has no image, or fewer than LEAST in a split.
+        MeddiffError: a class has no image, or fewer than MIN_IMAGES in a split.
     """
     splits = [name for name, share in fractions.items() if share]
     present = table[table["split"].notna()]
@@ -141,14 +142,13 @@ def require_images(
     )
     if absent := [name for name in classes if not any(whole[name].values())]:
         raise MeddiffError(
-            f"data.classes names {', '.join(absent)}, of which there are no images: add images or "
-            "take the name out"
+            f"data.classes: no image of {', '.join(absent)}; add images or remove the class"
         )
     remedies = [remedy for name in classes for remedy in _remedies(whole[name])]
     if remedies:
         raise _too_few(whole, ", ".join(dict.fromkeys([*remedies, "or add images"])))
-    if any(count < LEAST for counts in kept.values() for count in counts.values()):
-        remedy = "raise undersample.counts, or say `undersample: none` to keep all images"
+    if any(count < MIN_IMAGES for counts in kept.values() for count in counts.values()):
+        remedy = "raise undersample.counts, or set `undersample: none` to keep all images"
         raise _too_few(kept, remedy)
 
 
@@ -156,29 +156,30 @@ def _count(
     rows: pd.DataFrame, classes: Sequence[str], splits: Sequence[str]
 ) -> dict[str, dict[str, int]]:
     """Count images by class and split."""
-    found = rows.groupby(["label", "split"]).size().to_dict()
-    return {name: {split: found.get((name, split), 0) for split in splits} for name in classes}
+    counts = rows.groupby(["label", "split"]).size().to_dict()
+    return {name: {split: counts.get((name, split), 0) for split in splits} for name in classes}
 
 
 def _remedies(counts: Mapping[str, int]) -> list[str]:
-    """Return what gives a class enough images in each split, if its images are enough at all."""
-    few = [name for name, count in counts.items() if count < LEAST]
-    if few and sum(counts.values()) < LEAST * len(counts):
-        return ["take the class out"]
-    found = [f"raise split.{name}" for name in few if name != "train"]
+    """Return settings to change so that a class has enough images in each split."""
+    few = [name for name, count in counts.items() if count < MIN_IMAGES]
+    if few and sum(counts.values()) < MIN_IMAGES * len(counts):
+        return ["remove the class"]
+    remedies = [f"raise split.{name}" for name in few if name != "train"]
     if "train" in few:
-        found += [f"lower split.{name}" for name in counts if name not in few]
-    return found
+        remedies += [f"lower split.{name}" for name in counts if name not in few]
+    return remedies
 
 
 def _too_few(counts: Mapping[str, Mapping[str, int]], remedy: str) -> MeddiffError:
-    told = [
+    lacking = [
         f"class {name} has " + ", ".join(f"{count} {split}" for split, count in of_class.items())
         for name, of_class in counts.items()
-        if min(of_class.values()) < LEAST
+        if min(of_class.values()) < MIN_IMAGES
     ]
     return MeddiffError(
-        f"{'; '.join(told)} images, but each split needs at least {LEAST} of each class: {remedy}"
+        f"{'; '.join(lacking)} images, but each split needs at least {MIN_IMAGES} of each class: "
+        f"{remedy}"
     )
 
 
@@ -200,61 +201,65 @@ def _shares(fractions: Mapping[str, float]) -> dict[str, float]:
 
 
 def _require(available: pd.Series, shares: Mapping[str, float], unit: str) -> None:
-    """Refuse a class that cannot reach every split."""
+    """Raise if a class cannot reach every split."""
     for label, count in available.items():
         if count < len(shares):
             raise MeddiffError(
                 f"class {label} has {count} {unit}, but the splits {', '.join(shares)} need at "
-                f"least {len(shares)}, one each: add images of others, or take the class out of "
-                "data.classes"
+                f"least {len(shares)}, one each: add images, or remove the class from data.classes"
             )
 
 
-def _require_counts(asked: Mapping[str, Count], table: pd.DataFrame) -> None:
+def _require_counts(counts: Mapping[str, Count], table: pd.DataFrame) -> None:
     available = table.loc[table["split"].notna(), "label"].value_counts()
-    for label, count in asked.items():
+    for label, count in counts.items():
         if count == "all":
             continue
         if count > (most := available.get(label, 0)):
             raise MeddiffError(
-                f"class {label}: {count} images are to be kept but there are {most}; lower "
-                "undersample.counts or add images"
+                f"undersample.counts: class {label} has {most} images, not {count}: "
+                "lower the count or add images"
             )
         if count < (splits := table["split"].nunique()):
             raise MeddiffError(
-                f"class {label}: {count} images are to be kept, too few for {splits} splits; raise "
-                "undersample.counts"
+                f"undersample.counts: {count} images of class {label} are too few for "
+                f"{splits} splits: raise the count"
             )
 
 
 def _require_all(split: pd.Series, labels: pd.Series, shares: Mapping[str, float]) -> None:
-    found = pd.crosstab(labels, split).reindex(columns=list(shares), fill_value=0)
-    for label, counts in found.iterrows():
-        if empty := [name for name in shares if counts[name] == 0]:
+    counts = pd.crosstab(labels, split).reindex(columns=list(shares), fill_value=0)
+    for label, row in counts.iterrows():
+        if empty := [name for name in shares if row[name] == 0]:
             raise MeddiffError(
                 f"class {label} has "
-                + ", ".join(f"{count} {name}" for name, count in counts.items())
-                + " images, but each split needs some: its images are tied to others by patient, "
-                f"lesion or duplicate; raise split.{empty[0]}, or add images of others"
+                + ", ".join(f"{count} {name}" for name, count in row.items())
+                + " images, but each split needs some: its images are grouped with others by "
+                f"patient, lesion or duplicate; raise split.{empty[0]}, or add images of others"
             )
 
 
 def _apportion(count: int, shares: Sequence[float]) -> NDArray[np.intp]:
-    """Divide `count` by the shares, rounded, giving each at least one."""
+    """Divide `count` by the shares, rounded, with at least one for each."""
     spare = np.clip(count * np.array(shares) - 1, 0, None)
     ends = np.cumsum(spare) / (spare.sum() or 1) * (count - len(shares))
     return 1 + np.diff(np.round(ends), prepend=0.0).astype(np.intp)
 
 
 def _assign_groups(counts: NDArray[np.intp], shares: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the split (groups,) of each group, given its images of each label (groups, labels)."""
+    """Return the split of each group, (groups,).
+
+    Args:
+        counts: images of each group and label, (groups, labels).
+        shares: of the splits.
+    """
     deficit = np.outer(shares, counts.sum(axis=0))
     empty = np.ones(deficit.shape, bool)
     groups_left = (counts > 0).sum(axis=0)
     chosen = np.empty(len(counts), np.intp)
     for row, group in enumerate(counts):
         labels = group > 0
-        # The last groups of a class are for the splits that have none of it.
+        # The last groups of a class are reserved for splits that have none of it.
         scarce = labels & (groups_left <= empty.sum(axis=0))
         urgent = (empty & scarce).sum(axis=1)
         chosen[row] = best = np.lexsort((deficit @ group, urgent))[-1]
