@@ -2,7 +2,7 @@
 
     with FaultServer(folder) as server:
         server.plan("/2018/images.zip", Break(after=1000, times=2))
-        fetch(f"{server.url}/2018/images.zip", path)
+        download(f"{server.url}/2018/images.zip", path)
         assert server.ranges("/2018/images.zip") == [None, "bytes=1000-", "bytes=2000-"]
 
 As a proxy (`server.as_kaggle`) it stands in Kaggle's place, too: the data set `owner/name` is the

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import tarfile
 import threading
 import zipfile
@@ -82,14 +83,14 @@ def test_kind_is_told_by_content_not_by_suffix(tmp_path: Path) -> None:
 
 def test_a_name_that_is_absent_is_named(any_archive: Path) -> None:
     with open_archive(any_archive) as archive:
-        with pytest.raises(MeddiffError, match=r"holds no file top/z\.jpg"):
+        with pytest.raises(MeddiffError, match=r"data.* top/z\.jpg"):
             archive.read("top/z.jpg")
-        with pytest.raises(MeddiffError, match=r"holds no file top/z\.jpg"):
+        with pytest.raises(MeddiffError, match=r"data.* top/z\.jpg"):
             next(archive.read_many(["top/a.jpg", "top/z.jpg"]))
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MeddiffError, match=r"no such file or folder: .*absent\.zip"):
+    with pytest.raises(MeddiffError, match=r"absent\.zip"):
         open_archive(tmp_path / "absent.zip")
 
 
@@ -107,7 +108,7 @@ def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float)
         # The zero padding of a plain tar carries nothing; cut what does.
         data = data.rstrip(b"\0")
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(MeddiffError, match=rf"data\.{kind} is truncated or damaged") as caught:
+    with pytest.raises(MeddiffError, match=rf"data\.{kind} is truncated") as caught:
         open_archive(path)
     assert "delete" not in str(caught.value)
 
@@ -123,11 +124,11 @@ def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float)
         b"7z\xbc\xaf",
     ],
 )
-def test_what_is_no_archive_is_told_what_is_read(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_archive_is_named_with_what_is_read(tmp_path: Path, content: bytes) -> None:
     """A table or a single image in a folder's place is the user's own."""
     path = tmp_path / "data.zip"
     path.write_bytes(content)
-    with pytest.raises(MeddiffError, match=r"data\.zip is neither .*\.tar\.xz") as caught:
+    with pytest.raises(MeddiffError, match=r"data\.zip .*\.tar\.xz") as caught:
         open_archive(path)
     assert "delete" not in str(caught.value)
 
@@ -163,7 +164,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     damaged = bytearray(tarred.read_bytes())
     damaged[2000] ^= 1
     tarred.write_bytes(damaged)
-    with pytest.raises(MeddiffError, match=r"data\.tar\.gz is truncated or damaged"):
+    with pytest.raises(MeddiffError, match=r"data\.tar\.gz is truncated"):
         open_archive(tarred)
 
 
@@ -198,9 +199,9 @@ def test_names_that_leave_the_archive_are_ignored(
     with open_archive(path) as archive:
         assert archive.names() == ["good.jpg"]
         assert archive.read("good.jpg") == b"good"
-        with pytest.raises(MeddiffError, match="holds no file"):
+        with pytest.raises(MeddiffError, match=re.escape(name)):
             archive.read(name)
-    assert "would leave the archive" in caplog.text
+    assert "skipped 1 " in caplog.text and repr(name) in caplog.text
 
 
 def test_links_and_devices_are_ignored(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_bombs_and_giants_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     zipped = write_zip(tmp_path / "data.zip", {"bomb.jpg": bytes(33 * 2**20), "ok.jpg": b"fine"})
     with open_archive(zipped) as archive:
         assert archive.read("ok.jpg") == b"fine"
-        with pytest.raises(MeddiffError, match=r"bomb\.jpg .*compression bomb"):
+        with pytest.raises(MeddiffError, match=r"bomb\.jpg .*bomb"):
             archive.read("bomb.jpg")
     monkeypatch.setattr(archive_module, "MAX_MEMBER_BYTES", 1000)
     for path in (
@@ -257,7 +258,7 @@ def test_a_stream_that_unfolds_without_end_is_refused(
     monkeypatch.setattr(archive_module, "MAX_STREAM_BYTES", 2**20)
     path = write_tar(tmp_path / "data.tar", {"zeros": bytes(24 * 2**20)}, mode)
     assert path.stat().st_size < 2**17
-    with pytest.raises(MeddiffError, match="compression bomb"):
+    with pytest.raises(MeddiffError, match=r"\bbomb\b"):
         open_archive(path)
 
 
@@ -266,7 +267,7 @@ def test_a_giant_tar_header_is_refused_before_it_is_read(tmp_path: Path) -> None
     info.type, info.size = tarfile.XHDTYPE, 600 * 2**20
     path = tmp_path / "data.tar.gz"
     path.write_bytes(gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
-    with pytest.raises(MeddiffError, match="compression bomb"):
+    with pytest.raises(MeddiffError, match=r"\bbomb\b"):
         open_archive(path)
 
 
@@ -276,7 +277,7 @@ def test_an_encrypted_zip_says_so(tmp_path: Path) -> None:
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with open_archive(path) as archive, pytest.raises(MeddiffError, match="is encrypted"):
+    with open_archive(path) as archive, pytest.raises(MeddiffError, match="encrypted"):
         archive.read("a.jpg")
 
 
@@ -353,7 +354,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         archive.writestr("img/a.jpg", b"one")
         archive.writestr("./img//a.jpg", b"two")
     with (
-        pytest.raises(MeddiffError, match=r"it holds img/a\.jpg twice"),
+        pytest.raises(MeddiffError, match=r"img/a\.jpg .*twice"),
         open_archive(tmp_path / "data.zip"),
     ):
         pass
@@ -408,7 +409,7 @@ def test_links_in_a_folder_are_followed(linked: Path, caplog: pytest.LogCaptureF
     assert dict(map_members(lambda place, data: (list(expected)[place], data),
                             [(str(linked), name) for name in expected])) == expected  # fmt: skip
     nowhere, twice = caplog.messages
-    assert all(name in nowhere for name in ("3 links", "again", "deep/gone", "gone.jpg"))
+    assert all(name in nowhere for name in ("skipped 3 ", "again", "deep/gone", "gone.jpg"))
     assert all(name in twice for name in ("best.jpg", "newest", "deep/up"))
 
 

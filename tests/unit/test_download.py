@@ -52,10 +52,16 @@ from fault_server import (
     Validators,
 )
 from meddiff.core.errors import MeddiffError
-from meddiff.data.download import Recorded, fetch, fetch_kaggle, kaggle_credentials, transfer
+from meddiff.data.download import (
+    Recorded,
+    check_kaggle_credentials,
+    download,
+    download_kaggle,
+    transfer,
+)
 from meddiff.data.download import http as over_http
 from meddiff.data.download import kaggle as over_kaggle
-from meddiff.data.download.registered import fetch_registered
+from meddiff.data.download.registered import download_registered
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(200_000)
@@ -135,7 +141,7 @@ class TestArrival:
     ) -> None:
         caplog.set_level("INFO", "meddiff")
         recorded = Recorded(SHA256, "provenance/images.json")
-        fetch(f"{server.url}{FILE}", path, md5=MD5, sha256=SHA256.upper(), recorded=recorded)
+        download(f"{server.url}{FILE}", path, md5=MD5, sha256=SHA256.upper(), recorded=recorded)
         assert path.read_bytes() == CONTENT
         assert left(path) == {"images.bin"}
         last = caplog.messages[-1]
@@ -143,37 +149,37 @@ class TestArrival:
 
     def test_a_checksum_may_be_published_in_part(self, server: FaultServer, path: Path) -> None:
         """As torchvision does, in the names of its weights."""
-        fetch(f"{server.url}{FILE}", path, sha256=SHA256[:8])
+        download(f"{server.url}{FILE}", path, sha256=SHA256[:8])
         path.unlink()
         wrong = ("0" if SHA256[0] != "0" else "1") + SHA256[1:8]
-        with pytest.raises(MeddiffError, match="not the published"):
-            fetch(f"{server.url}{FILE}", path, sha256=wrong)
+        with pytest.raises(MeddiffError, match=wrong):
+            download(f"{server.url}{FILE}", path, sha256=wrong)
 
     def test_a_file_may_be_empty(self, server: FaultServer, path: Path) -> None:
         put(server.folder, "/empty", b"")
-        fetch(f"{server.url}/empty", path)
+        download(f"{server.url}/empty", path)
         assert path.read_bytes() == b"" and left(path) == {"images.bin"}
 
     def test_it_may_come_in_chunks(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Framing("chunked"))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
 
     def test_a_redirect_is_followed(self, server: FaultServer, path: Path) -> None:
         server.plan("/old", Redirect(FILE))
         server.plan(FILE, Break(100_000, times=1))
-        fetch(f"{server.url}/old", path)
+        download(f"{server.url}/old", path)
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE) == [None, "bytes=100000-"]
 
     def test_without_a_length_only_a_checksum_tells(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Framing("none"))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
-        assert "comes without its length, and no checksum is known" in text
-        fetch(f"{server.url}{FILE}", path, md5=MD5)
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
+        assert f"{server.url}{FILE} " in text and "length" in text
+        download(f"{server.url}{FILE}", path, md5=MD5)
         assert path.read_bytes() == CONTENT
         server.plan(FILE, Framing("none"), Break(1000))
-        assert "not the published" in refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5))
+        assert MD5 in refused(lambda: download(f"{server.url}{FILE}", path, md5=MD5))
 
     def test_encoded_archives_stay_as_they_are(self, server: FaultServer, tmp_path: Path) -> None:
         """Some servers call a .tar.gz a gzip-encoded tar."""
@@ -182,21 +188,21 @@ class TestArrival:
             archive.add(server.folder, "MedNIST")
         put(server.folder, "/MedNIST.tar.gz", packed.getvalue())
         server.plan("/MedNIST.tar.gz", Gzip(compress=False), Break(1000, times=1))
-        fetch(f"{server.url}/MedNIST.tar.gz", tmp_path / "MedNIST.tar.gz")
+        download(f"{server.url}/MedNIST.tar.gz", tmp_path / "MedNIST.tar.gz")
         assert (tmp_path / "MedNIST.tar.gz").read_bytes() == packed.getvalue()
         encodings = {r.headers["accept-encoding"] for r in server.requests}
         assert encodings == {"identity"}
 
     def test_other_files_must_not_come_encoded(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Gzip(compress=True))
-        assert "comes encoded (gzip)" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert "gzip" in refused(lambda: download(f"{server.url}{FILE}", path))
         assert left(path) == set()
 
 
 class TestBreaks:
     def test_only_the_rest_is_asked_for(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=2))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert left(path) == {"images.bin"}
         assert server.ranges(FILE) == [None, "bytes=100000-", "bytes=200000-"]
@@ -210,20 +216,20 @@ class TestBreaks:
     ) -> None:
         monkeypatch.setattr(over_http, "READ_SECONDS", 1)
         server.plan(FILE, fault)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.sent(FILE) == len(CONTENT)
 
     def test_breaks_in_chunks(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Framing("chunked"), Break(100_000, times=2))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.sent(FILE) == len(CONTENT)
 
     def test_progress_buys_more_attempts(self, server: FaultServer, path: Path) -> None:
         breaks = 3 * transfer.ATTEMPTS
         server.plan(FILE, Break(1000, times=breaks))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert len(server.asked(FILE)) == breaks + 1
 
@@ -231,13 +237,13 @@ class TestBreaks:
         self, server: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         server.plan(FILE, Break(100_000, times=1), Break(0, skip=1))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
-        assert f"cannot download {server.url}{FILE} (the connection broke off" in text
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
+        assert f"cannot download {server.url}{FILE} (" in text
         assert f"(kept: 100 kB in {path.parent}/.images.bin.part)" in text
         assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
         assert not path.exists()
         server.plan(FILE)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.sent(FILE) == len(CONTENT)
         assert "100 kB are there, next attempt in" in caplog.text
@@ -246,7 +252,7 @@ class TestBreaks:
         self, server: FaultServer, path: Path
     ) -> None:
         server.plan(FILE, NoRanges(), Break(100_000))
-        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        refused(lambda: download(f"{server.url}{FILE}", path))
         assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
 
     def test_too_long_an_announcement_never_ends_well(
@@ -254,17 +260,17 @@ class TestBreaks:
     ) -> None:
         """The server announces all bytes and never has the last ones."""
         server.plan(FILE, Break(299_000, times=1), Break(0, skip=1))
-        refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5))
+        refused(lambda: download(f"{server.url}{FILE}", path, md5=MD5))
         assert not path.exists()
 
     def test_no_server(self, path: Path) -> None:
-        text = refused(lambda: fetch("http://127.0.0.1:1/file", path))
-        assert "no connection, 6 times in a row): check the address and the network" in text
+        text = refused(lambda: download("http://127.0.0.1:1/file", path))
+        assert "6 times" in text
         assert left(path) == set()
 
     def test_no_such_host(self, path: Path) -> None:
-        text = refused(lambda: fetch("http://nowhere.invalid/file", path))
-        assert "http://nowhere.invalid/file (the host is unknown" in text
+        text = refused(lambda: download("http://nowhere.invalid/file", path))
+        assert "http://nowhere.invalid/file (" in text
 
     @given(
         size=st.integers(0, 40_000),
@@ -291,7 +297,7 @@ class TestBreaks:
         faults = [Break(after, skip=turn, times=1) for turn, after in enumerate(breaks)]
         server.plan("/any", Framing(framing), *faults, *([] if ranges else [NoRanges()]))
         server.requests.clear()
-        fetch(f"{server.url}/any", path)
+        download(f"{server.url}/any", path)
         assert path.read_bytes() == content
         assert left(path) == {"images.bin"}
         assert server.sent("/any") == size or not ranges
@@ -300,7 +306,7 @@ class TestBreaks:
 class TestVersions:
     def test_a_server_may_ignore_ranges(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, NoRanges(), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
 
     @pytest.mark.parametrize("after", [100_000, 250_000])
@@ -311,7 +317,7 @@ class TestVersions:
         """A server that ignores If-Range answers 206 with another ETag, or 416."""
         faults = [Content(OTHER, skip=1), Break(after, times=1)]
         server.plan(FILE, *faults, *([] if honest else [NoConditions()]))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == OTHER
         assert server.ranges(FILE)[1] == f"bytes={after}-"
 
@@ -326,35 +332,35 @@ class TestVersions:
             later = Validators(None, "Tue, 02 Jun 2026 08:00:00 GMT", skip=1)
             faults = [Content(new, skip=1), Validators(None, **known, times=1), later]
             server.plan(FILE, *faults, NoConditions(), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == new
         assert server.ranges(FILE) == [None, "bytes=100000-", None]
 
     def test_another_version_in_the_next_run(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
-        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        refused(lambda: download(f"{server.url}{FILE}", path))
         put(server.folder, FILE, OTHER)
         server.plan(FILE)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == OTHER
 
     def test_another_address_in_the_next_run(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
-        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        refused(lambda: download(f"{server.url}{FILE}", path))
         put(server.folder, "/mirror", OTHER)
-        fetch(f"{server.url}/mirror", path)
+        download(f"{server.url}/mirror", path)
         assert path.read_bytes() == OTHER
         assert server.ranges("/mirror") == [None]
 
     def test_the_rest_may_start_earlier(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Blocks(4096), Break(100_000, times=2))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.sent(FILE) < len(CONTENT) + 2 * 4096
 
     def test_the_rest_may_come_in_pieces(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Pieces(90_000), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         ranges = [None, "bytes=100000-", "bytes=190000-", "bytes=280000-"]
         assert server.ranges(FILE) == ranges
@@ -362,7 +368,7 @@ class TestVersions:
     def test_a_weak_etag_is_no_condition(self, server: FaultServer, path: Path) -> None:
         date = "Mon, 01 Jun 2026 08:00:00 GMT"
         server.plan(FILE, Validators('W/"1"', date), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.asked(FILE)[1].headers["if-range"] == date
         assert server.sent(FILE) == len(CONTENT)
@@ -371,11 +377,11 @@ class TestVersions:
         self, server: FaultServer, path: Path
     ) -> None:
         server.plan(FILE, Validators(), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path, sha256=SHA256)
+        download(f"{server.url}{FILE}", path, sha256=SHA256)
         assert server.ranges(FILE) == [None, "bytes=100000-"]
         server.requests.clear()
         server.plan(FILE, Validators(), Break(100_000, times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert server.ranges(FILE) == [None, None]
         assert path.read_bytes() == CONTENT
 
@@ -383,9 +389,9 @@ class TestVersions:
         """Neither validators nor the length tell them apart."""
         mixed = OTHER + CONTENT[len(OTHER) :]
         server.plan(FILE, Content(mixed, times=1), Validators(), Break(100_000, times=1))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path, sha256=SHA256))
-        assert "not the published" in text and left(path) == set()
-        fetch(f"{server.url}{FILE}", path, sha256=SHA256)
+        text = refused(lambda: download(f"{server.url}{FILE}", path, sha256=SHA256))
+        assert SHA256 in text and left(path) == set()
+        download(f"{server.url}{FILE}", path, sha256=SHA256)
         assert path.read_bytes() == CONTENT
 
     def test_what_is_whole_is_not_asked_for_again(
@@ -393,8 +399,8 @@ class TestVersions:
     ) -> None:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(transfer, "verify", interrupt)
-            fetch(f"{server.url}{FILE}", path)
-        fetch(f"{server.url}{FILE}", path)
+            download(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert len(server.asked(FILE)) == 1
 
@@ -402,7 +408,7 @@ class TestVersions:
     def test_a_damaged_note_starts_anew(self, server: FaultServer, path: Path, note: bytes) -> None:
         put(path.parent, ".images.bin.part", b"something")
         put(path.parent, ".images.bin.part.json", note)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert left(path) == {"images.bin"}
 
@@ -420,28 +426,28 @@ class TestChecks:
         put(path.parent, path.name, b"old")
         good = {"md5": MD5, "sha256": SHA256}[algorithm]
         server.plan(FILE, fault, Break(100_000, times=1))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path, **{algorithm: good}))
+        text = refused(lambda: download(f"{server.url}{FILE}", path, **{algorithm: good}))
         assert f"{server.url}{FILE} has {algorithm} " in text
-        assert f"not the published {good}" in text and "run again" in text
+        assert good in text and "rerun" in text
         assert path.read_bytes() == b"old" and left(path) == {"images.bin"}
         server.plan(FILE)
         server.requests.clear()
-        fetch(f"{server.url}{FILE}", path, **{algorithm: good})
+        download(f"{server.url}{FILE}", path, **{algorithm: good})
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE) == [None]
 
     def test_all_checksums_count(self, server: FaultServer, path: Path) -> None:
         wrong = "0" * 64
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path, md5=MD5, sha256=wrong))
-        assert f"has sha256 {SHA256}, not the published {wrong}" in text
+        text = refused(lambda: download(f"{server.url}{FILE}", path, md5=MD5, sha256=wrong))
+        assert SHA256 in text and wrong in text
 
     def test_other_bytes_than_recorded(self, server: FaultServer, path: Path) -> None:
         put(path.parent, path.name, b"old")
         recorded = Recorded(hashlib.sha256(OTHER).hexdigest(), "provenance/images.json")
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path, recorded=recorded))
-        assert f"now serves other bytes (sha256 {SHA256}) than those recorded in" in text
+        text = refused(lambda: download(f"{server.url}{FILE}", path, recorded=recorded))
+        assert f"(sha256 {SHA256})" in text
         assert f"provenance/images.json (sha256 {recorded.sha256})" in text
-        assert "deletes that record" in text
+        assert "delete that record" in text
         assert path.read_bytes() == b"old" and left(path) == {"images.bin"}
 
     @pytest.mark.parametrize("content", [ZIP[:-1000], b"<html>please log in</html>", b""])
@@ -449,11 +455,11 @@ class TestChecks:
         """No published checksum, and a length that is right."""
         put(server.folder, "/a.zip", content)
         target = path.with_suffix(".zip")
-        text = refused(lambda: fetch(f"{server.url}/a.zip", target))
+        text = refused(lambda: download(f"{server.url}/a.zip", target))
         assert f"{server.url}/a.zip sent no whole zip" in text
         assert left(target) == set()
         put(server.folder, "/a.zip", ZIP)
-        fetch(f"{server.url}/a.zip", target)
+        download(f"{server.url}/a.zip", target)
         assert target.read_bytes() == ZIP
 
 
@@ -462,17 +468,17 @@ class TestRefusals:
         ("code", "what"),
         [
             (400, "refuses the request"),
-            (401, "access is refused"),
-            (403, "access is refused"),
-            (404, "nothing is there; check the address"),
-            (410, "nothing is there"),
+            (401, "login"),
+            (403, "login"),
+            (404, "not found; check the address"),
+            (410, "not found"),
         ],
     )
-    def test_refusals_are_told_at_once(
+    def test_refusals_fail_at_once(
         self, server: FaultServer, path: Path, code: int, what: str
     ) -> None:
         server.plan(FILE, Status(code))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert text.startswith(f"cannot download {server.url}{FILE} (HTTP {code}): ")
         assert what in text
         assert len(server.requests) == 1 and left(path) == set()
@@ -482,18 +488,18 @@ class TestRefusals:
         self, server: FaultServer, path: Path, code: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         server.plan(FILE, Break(100_000, times=1), Status(code, skip=1, times=2))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE) == [None, *["bytes=100000-"] * 3]
         assert f"HTTP {code}: asking again" in caplog.text
 
     def test_a_server_that_stays_busy(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=1), Status(503, skip=1))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert text.startswith(f"cannot download {server.url}{FILE} (HTTP 503, 6 times): ")
         assert len(server.requests) == 1 + 1 + over_http.RETRIES
         server.plan(FILE)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert server.ranges(FILE)[-1] == "bytes=100000-"
 
     @pytest.fixture
@@ -507,7 +513,7 @@ class TestRefusals:
         self, server: FaultServer, path: Path, waits: list[float]
     ) -> None:
         server.plan(FILE, Status(429, retry_after="7", times=1))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert waits == [7]
 
     def test_but_not_for_ever(
@@ -519,22 +525,22 @@ class TestRefusals:
     ) -> None:
         monkeypatch.setattr(over_http, "RETRY_AFTER_MAX_SECONDS", 5)
         server.plan(FILE, Status(429, retry_after="100000", times=3))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert waits == [5, 5, 5]
 
     @pytest.mark.parametrize(
         "url", ["ftp://host/a.zip", "file:///etc/passwd", "host/a.zip", "", "https:///a.zip"]
     )
     def test_other_addresses_are_none(self, path: Path, url: str) -> None:
-        assert "no address to download from" in refused(lambda: fetch(url, path))
+        assert "https://" in refused(lambda: download(url, path))
 
     def test_a_malformed_address(self, path: Path) -> None:
-        assert "malformed" in refused(lambda: fetch("https://[host/a.zip", path))
-        assert "cannot download" in refused(lambda: fetch("https://host:port/a.zip", path))
+        assert "malformed" in refused(lambda: download("https://[host/a.zip", path))
+        assert "cannot download" in refused(lambda: download("https://host:port/a.zip", path))
 
     def test_redirects_without_end(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Redirect(FILE))
-        assert "TooManyRedirects" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert "TooManyRedirects" in refused(lambda: download(f"{server.url}{FILE}", path))
 
 
 @pytest.fixture(scope="module")
@@ -574,25 +580,25 @@ class TestHttps:
     @pytest.mark.usefixtures("trusted")
     def test_it_resumes(self, secure: FaultServer, path: Path) -> None:
         secure.plan(FILE, Break(100_000, times=1))
-        fetch(f"{secure.url}{FILE}", path)
+        download(f"{secure.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert secure.sent(FILE) == len(CONTENT)
 
     @pytest.mark.usefixtures("trusted")
     def test_it_is_never_left(self, secure: FaultServer, server: FaultServer, path: Path) -> None:
         secure.plan(FILE, Redirect(f"{server.url}{FILE}"))
-        text = refused(lambda: fetch(f"{secure.url}{FILE}", path))
-        assert f"{secure.url}{FILE} redirects to an address without https" in text
+        text = refused(lambda: download(f"{secure.url}{FILE}", path))
+        assert f"{secure.url}{FILE} redirects" in text
         assert server.requests == []
 
     @pytest.mark.usefixtures("trusted")
     def test_it_may_be_reached(self, secure: FaultServer, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Redirect(f"{secure.url}{FILE}"))
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
 
-    def test_an_unknown_certificate_is_told_at_once(self, secure: FaultServer, path: Path) -> None:
-        text = refused(lambda: fetch(f"{secure.url}{FILE}", path))
+    def test_an_unknown_certificate_fails_at_once(self, secure: FaultServer, path: Path) -> None:
+        text = refused(lambda: download(f"{secure.url}{FILE}", path))
         assert text.startswith(f"the certificate of {secure.url}{FILE} is not trusted")
 
 
@@ -630,7 +636,7 @@ class TestSecrets:
         texts = []
         with contextlib.suppress(MeddiffError):
             try:
-                fetch(f"{address}{FILE}?X-Signature=5ec2e7#5ec2e7", path, sha256=SHA256)
+                download(f"{address}{FILE}?X-Signature=5ec2e7#5ec2e7", path, sha256=SHA256)
             except MeddiffError as error:
                 texts.append(str(error))
                 raise
@@ -642,7 +648,7 @@ class TestSecrets:
 
     def test_addresses_of_no_use_do_not_either(self, path: Path) -> None:
         for url in ("ftp://someone:s3cret@host/?s3cret", "https://[s3cret", "s3cret:s3cret@x?"):
-            assert "s3cret@" not in refused(lambda url=url: fetch(url, path))
+            assert "s3cret@" not in refused(lambda url=url: download(url, path))
 
 
 class TestRoom:
@@ -655,22 +661,22 @@ class TestRoom:
         self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.leave(monkeypatch, 299_999)
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert f"it needs 300 kB in {path.parent}, which has 300 kB free" in text
         assert left(path) == set()
         self.leave(monkeypatch, 300_000)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
 
     def test_what_is_there_counts(
         self, server: FaultServer, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server.plan(FILE, Break(100_000, times=1), HangUp(skip=1))
-        refused(lambda: fetch(f"{server.url}{FILE}", path))
+        refused(lambda: download(f"{server.url}{FILE}", path))
         server.plan(FILE)
         self.leave(monkeypatch, 199_999)
-        assert "it needs 200 kB" in refused(lambda: fetch(f"{server.url}{FILE}", path))
+        assert "it needs 200 kB" in refused(lambda: download(f"{server.url}{FILE}", path))
         self.leave(monkeypatch, 200_000)
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT and server.sent(FILE) < 2 * len(CONTENT)
 
     def test_without_a_length_the_expected_size_counts(
@@ -678,7 +684,7 @@ class TestRoom:
     ) -> None:
         self.leave(monkeypatch, 10**9)
         server.plan(FILE, Framing("chunked"))
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path, size=23_200_000_000))
+        text = refused(lambda: download(f"{server.url}{FILE}", path, size=23_200_000_000))
         assert f"it needs 23.2 GB in {path.parent}, which has 1 GB free" in text
 
     @pytest.mark.parametrize("room", [150_000, len(CONTENT) - 1])
@@ -687,28 +693,28 @@ class TestRoom:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         try:
-            text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+            text = refused(lambda: download(f"{server.url}{FILE}", path))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert text.startswith(f"cannot write {path} (File too large)")
-        fetch(f"{server.url}{FILE}", path)
+        download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE)[-1] == f"bytes={room}-"
 
     def test_a_file_in_the_place_of_the_folder(self, server: FaultServer, path: Path) -> None:
         put(path.parent.parent, path.parent.name, b"")
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert text.startswith(f"cannot write {path} (")
 
 
 FETCH = """
 import logging, sys
-from meddiff.data.download import fetch, transfer
+from meddiff.data.download import download, transfer
 from meddiff.core.errors import MeddiffError
 logging.basicConfig(level="INFO")
 transfer.BACKOFF_SECONDS = 0.01
 try:
-    fetch(sys.argv[1], sys.argv[2])
+    download(sys.argv[1], sys.argv[2])
 except MeddiffError as error:
     sys.exit(str(error))
 """
@@ -764,10 +770,10 @@ class TestProcesses:
             monkeypatch.setattr(fcntl, "flock", lambda *_: failing(number))
         server.plan(FILE, Stall(200_000, times=1))
         monkeypatch.setattr(over_http, "READ_SECONDS", 3)
-        first = threading.Thread(target=fetch, args=(f"{server.url}{FILE}", path))
+        first = threading.Thread(target=download, args=(f"{server.url}{FILE}", path))
         first.start()
         wait_for(lambda: server.sent(FILE) == 200_000)
-        text = refused(lambda: fetch(f"{server.url}{FILE}", path))
+        text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert text == f"another process is downloading {path}: wait until it has ended, then " + (
             "run again"
         )
@@ -855,7 +861,7 @@ class TestCredentials:
         self, bare: Path, monkeypatch: pytest.MonkeyPatch, place
     ) -> None:
         place(bare, monkeypatch)
-        kaggle_credentials()
+        check_kaggle_credentials()
 
     @pytest.mark.parametrize("place", [token_file, key_file_elsewhere, key_file_in_config])
     def test_the_client_itself_agrees(
@@ -872,11 +878,11 @@ class TestCredentials:
     def test_a_browser_login_counts(self, bare: Path) -> None:
         (bare / ".kaggle").mkdir()
         (bare / ".kaggle" / "credentials.json").write_text(json.dumps({"refresh_token": SECRET}))
-        kaggle_credentials()
+        check_kaggle_credentials()
 
     def test_none_are_explained_in_one_line(self, bare: Path) -> None:
         with pytest.raises(MeddiffError) as error:
-            kaggle_credentials()
+            check_kaggle_credentials()
         text = str(error.value)
         assert "\n" not in text
         for part in (
@@ -894,22 +900,22 @@ class TestCredentials:
         (bare / ".kaggle").mkdir()
         (bare / ".kaggle" / "kaggle.json").write_text(content)
         (bare / ".kaggle" / "access_token").write_text(" \n")
-        with pytest.raises(MeddiffError, match="no Kaggle credentials"):
-            kaggle_credentials()
+        with pytest.raises(MeddiffError, match="KAGGLE_API_TOKEN"):
+            check_kaggle_credentials()
 
     def test_half_a_key_does_not_count(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KAGGLE_USERNAME", "someone")
-        with pytest.raises(MeddiffError, match="no Kaggle credentials"):
-            kaggle_credentials()
+        with pytest.raises(MeddiffError, match="KAGGLE_API_TOKEN"):
+            check_kaggle_credentials()
 
 
 KAGGLE = """
 import sys, traceback
-from meddiff.data.download import fetch_kaggle, http, transfer
+from meddiff.data.download import download_kaggle, http, transfer
 from meddiff.core.errors import MeddiffError
 transfer.BACKOFF_SECONDS = http.BACKOFF_SECONDS = 0.01
 try:
-    fetch_kaggle(sys.argv[1], sys.argv[2])
+    download_kaggle(sys.argv[1], sys.argv[2])
 except MeddiffError as error:
     assert "requests.exceptions" not in "".join(traceback.format_exception(error))
     sys.exit(str(error))
@@ -1035,15 +1041,15 @@ class TestKaggle:
         """The client itself (2.2.4) keeps the page as the first bytes of the zip."""
         stand_in.plan(ARCHIVE, Break(40_000, skip=1, times=1), Status(code, skip=3, times=9))
         with contextlib.suppress(MeddiffError):
-            fetch_kaggle("owner/there", target)
+            download_kaggle("owner/there", target)
         stand_in.plan(ARCHIVE)
-        fetch_kaggle("owner/there", target)
+        download_kaggle("owner/there", target)
         assert target.read_bytes() == ZIP
         assert set(our_ranges(stand_in)) == {None, "bytes=40000-"}
 
     def test_a_signed_address_may_expire(self, stand_in: FaultServer, target: Path) -> None:
         stand_in.plan(ARCHIVE, Break(40_000, skip=1, times=1), Status(403, skip=3, times=1))
-        fetch_kaggle("owner/there", target)
+        download_kaggle("owner/there", target)
         assert target.read_bytes() == ZIP
         assert our_ranges(stand_in) == [None, "bytes=40000-", "bytes=40000-"]
 
@@ -1052,7 +1058,7 @@ class TestKaggle:
         self, stand_in: FaultServer, target: Path, code: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         stand_in.plan(THERE, Status(code, times=2), HangUp(skip=2, times=1))
-        fetch_kaggle("owner/there", target)
+        download_kaggle("owner/there", target)
         assert len(stand_in.asked(THERE)) == 4
         assert f"https://www.kaggle.com/datasets/owner/there: HTTP {code}; " in caplog.text
 
@@ -1060,7 +1066,7 @@ class TestKaggle:
         self, stand_in: FaultServer, target: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         stand_in.plan(THERE, Status(429, retry_after="1", times=1))
-        fetch_kaggle("owner/there", target)
+        download_kaggle("owner/there", target)
         assert "HTTP 429; 0 B are there, next attempt in 1 s" in caplog.text
 
     @pytest.mark.parametrize(
@@ -1082,62 +1088,62 @@ class TestKaggle:
         self, stand_in: FaultServer, target: Path, name: str, fault: Fault | None, reason: str
     ) -> None:
         stand_in.plan(f"/kaggle/owner/{name}", *([fault] if fault else []))
-        text = refused(lambda: fetch_kaggle(f"owner/{name}", target))
+        text = refused(lambda: download_kaggle(f"owner/{name}", target))
         assert text.startswith(reason)
         assert left(target) == set()
 
     def test_other_bytes_than_recorded(self, target: Path) -> None:
         text = refused(
-            lambda: fetch_kaggle("owner/there", target, recorded=Recorded(SHA256, "the record"))
+            lambda: download_kaggle("owner/there", target, recorded=Recorded(SHA256, "the record"))
         )
-        assert "now serves other bytes" in text and "the record" in text
+        assert SHA256 in text and "the record" in text
         assert left(target) == set()
         recorded = Recorded(hashlib.sha256(ZIP).hexdigest(), "the record")
-        fetch_kaggle("owner/there", target, recorded=recorded)
+        download_kaggle("owner/there", target, recorded=recorded)
         assert target.read_bytes() == ZIP
 
     def test_the_call_itself_may_bring_the_zip(self, stand_in: FaultServer, target: Path) -> None:
         stand_in.plan(THERE, Direct(), Break(40_000, times=1))
-        fetch_kaggle("owner/there", target)
+        download_kaggle("owner/there", target)
         assert target.read_bytes() == ZIP
 
     def test_room_is_checked_before_the_first_byte(
         self, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         TestRoom.leave(monkeypatch, 100)
-        text = refused(lambda: fetch_kaggle("owner/there", target))
-        assert "no room for https://www.kaggle.com/datasets/owner/there" in text
+        text = refused(lambda: download_kaggle("owner/there", target))
+        assert "no space for https://www.kaggle.com/datasets/owner/there" in text
         assert left(target) == set()
 
     def test_a_call_without_an_answer_ends(
         self, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(over_kaggle, "ANSWER_SECONDS", 0.01)
+        monkeypatch.setattr(over_kaggle, "RESPONSE_SECONDS", 0.01)
         monkeypatch.setattr(over_kaggle, "_call", lambda _: time.sleep(1))
-        text = refused(lambda: fetch_kaggle("owner/there", target))
-        assert "(Kaggle does not answer, 6 times in a row)" in text
+        text = refused(lambda: download_kaggle("owner/there", target))
+        assert "(Kaggle does not respond, 6 times" in text
 
     def test_it_never_leaves_https(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = SimpleNamespace(url="https://api.kaggle.com/v1")
-        told = SimpleNamespace(url="http://host/?signed", history=[first], close=lambda: None)
-        monkeypatch.setattr(over_kaggle, "_call", lambda _: told)
-        text = refused(lambda: fetch_kaggle("owner/there", target))
-        assert "redirects to an address without https" in text and "signed" not in text
+        response = SimpleNamespace(url="http://host/?signed", history=[first], close=lambda: None)
+        monkeypatch.setattr(over_kaggle, "_call", lambda _: response)
+        text = refused(lambda: download_kaggle("owner/there", target))
+        assert "redirects" in text and "https" in text and "signed" not in text
 
     def test_a_broken_client_is_one_line(
         self, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "kaggle", None)
-        text = refused(lambda: fetch_kaggle("owner/there", target))
-        assert "the kaggle package does not start" in text
+        text = refused(lambda: download_kaggle("owner/there", target))
+        assert "kaggle package" in text and "requirements.txt" in text
         assert left(target) == set()
 
     def test_no_credentials_stop_before_any_call(
         self, stand_in: FaultServer, target: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("KAGGLE_KEY")
-        text = refused(lambda: fetch_kaggle("owner/there", target))
-        assert "no Kaggle credentials" in text
+        text = refused(lambda: download_kaggle("owner/there", target))
+        assert "KAGGLE_API_TOKEN" in text
         assert not target.parent.exists() and stand_in.requests == []
 
 
@@ -1146,14 +1152,14 @@ def test_a_page_is_no_data(server: FaultServer, tmp_path: Path, start: bytes) ->
     """A login or an apology with status 200 must not become what is enforced from then on."""
     put(tmp_path / "served", "/table.csv", start + b"please sign in</html>")
     path = tmp_path / "table.csv"
-    with pytest.raises(MeddiffError, match="sent a web page"):
-        fetch(f"{server.url}/table.csv", path)
+    with pytest.raises(MeddiffError, match=r"table\.csv .*page"):
+        download(f"{server.url}/table.csv", path)
     assert not path.exists()
 
 
 def test_a_mirror_that_cannot_be_asked_shows_no_password(tmp_path: Path) -> None:
     file = "isic/2020/ISIC_2020_Training_Duplicates.csv"
     mirrors = {"https://isic-archive.s3.amazonaws.com": "ftp://user:s3cret@mirror.example.org"}
-    with pytest.raises(MeddiffError, match="has no address of its own") as told:
-        fetch_registered(file, tmp_path / "x.csv", mirrors, None)
-    assert "mirror.example.org" in str(told.value) and "s3cret" not in str(told.value)
+    with pytest.raises(MeddiffError, match=r"data\.mirrors") as caught:
+        download_registered(file, tmp_path / "x.csv", mirrors, None)
+    assert "mirror.example.org" in str(caught.value) and "s3cret" not in str(caught.value)

@@ -23,7 +23,7 @@ from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.core.file_errors import RECORDS
 from meddiff.core.files import atomic_write, sha256_file, write_csv, write_text
 from meddiff.core.tables import write_metrics, write_table
-from meddiff.data.download import fetch
+from meddiff.data.download import download as fetch_file
 from meddiff.data.phantom import write_mednist
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import DiffusionSettings
@@ -116,7 +116,7 @@ def download(path: Path) -> None:
     (path.parent / "served").mkdir()
     (path.parent / "served/a").write_bytes(b"content")
     with FaultServer(path.parent / "served") as server:
-        fetch(f"{server.url}/a", path)
+        fetch_file(f"{server.url}/a", path)
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -224,7 +224,7 @@ class TestFast:
             assert_fast(off(found, peer(data, None, 64)))
 
     def test_another_way_of_decoding_is_refused(self) -> None:
-        with pytest.raises(MeddiffError, match="decoding is 'quick': set it to one of"):
+        with pytest.raises(MeddiffError, match=r"decoding .*'quick'.*exact"):
             preprocess_file(png(smooth(9, 9)), "x", crop=None, size=8, decoding="quick")
 
 
@@ -294,12 +294,12 @@ def test_damaged_files_are_refused(decoding: Literal["exact", "fast"]) -> None:
     """Also where nobody compared their digest: never grey pixels in place of missing ones."""
     data = jpeg(photograph(600, 700))
     for kept in (0.0, 0.01, 0.3, 0.7, 0.99):
-        with pytest.raises(MeddiffError, match=r"^a in b is not a readable image") as caught:
+        with pytest.raises(MeddiffError, match=r"^a in b ") as caught:
             preprocess_file(
                 data[: int(kept * len(data))], "a in b", crop=None, size=32, decoding=decoding
             )
         assert "\n" not in str(caught.value)
-    with pytest.raises(MeddiffError, match=r"^a in b: the image is 700x600 px, smaller"):
+    with pytest.raises(MeddiffError, match=r"^a in b: .*700x600 px"):
         preprocess_file(data, "a in b", crop=601, size=32, decoding=decoding)
 
 
@@ -354,7 +354,7 @@ def test_a_mask_covers_where_half_of_the_area_is_lesion() -> None:
     assert not preprocess_mask(np.zeros_like(mask), crop=None, size=2).any()
 
 
-def test_what_is_enlarged_or_has_pages_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_enlarged_or_has_pages_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     first, second = (Image.fromarray(smooth(40, 60, seed)) for seed in (0, 1))
     animated = io.BytesIO()
     first.save(animated, "GIF", save_all=True, append_images=[second])
@@ -374,5 +374,5 @@ def test_what_is_enlarged_or_has_pages_is_told_once(caplog: pytest.LogCaptureFix
 
 
 def test_a_crop_beyond_the_image_is_refused() -> None:
-    with pytest.raises(MeddiffError, match="50x40 px, smaller than the crop of 41"):
+    with pytest.raises(MeddiffError, match=r"50x40 px.* 41\b"):
         preprocess(smooth(40, 50), crop=41, size=32)

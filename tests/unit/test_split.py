@@ -12,7 +12,7 @@ from scipy.stats import binom, chisquare
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.splitting.split import (
-    LEAST,
+    MIN_IMAGES,
     require_images,
     split_as_published,
     split_leak_free,
@@ -325,7 +325,7 @@ class TestRequireImages:
         return str(caught.value)
 
     def test_enough(self) -> None:
-        require_images(self.table(a=[LEAST] * 3, b=[9, 3, 2]), ["a", "b"], FRACTIONS)
+        require_images(self.table(a=[MIN_IMAGES] * 3, b=[9, 3, 2]), ["a", "b"], FRACTIONS)
         two = {"train": 0.9, "validation": 0.1, "test": 0.0}
         require_images(self.table(a=[9, 2, 0]), ["a"], two)
 
@@ -376,4 +376,4 @@ class TestRequireImages:
             assert "class" in str(error)
             return
         cells = table[table["selected"]].groupby(["label", "split"]).size()
-        assert len(cells) == 6 and cells.min() >= LEAST
+        assert len(cells) == 6 and cells.min() >= MIN_IMAGES

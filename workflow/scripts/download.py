@@ -1,6 +1,6 @@
 """Download one file of the registry."""
 
-from meddiff.data.download import Recorded, fetch_registered
+from meddiff.data.download import Recorded, download_registered
 from meddiff.data.settings import Data
 from meddiff.workflow.jobs import job
 from meddiff.workflow.provenance.store import recorded_sha256
@@ -10,6 +10,6 @@ with job(snakemake):
     # Where a file comes from is no parameter of the rule: its checksum is what counts.
     mirrors = Data.model_validate(snakemake.config["data"]).mirrors
     recorded = recorded_sha256(path)
-    fetch_registered(
+    download_registered(
         snakemake.params.file, path, mirrors, Recorded(*recorded) if recorded else None
     )

@@ -6,7 +6,7 @@ from meddiff.core.settings import Section
 
 
 class EncodingSettings(Section):
-    """The encoding shortcut: random labels predicted from images of which one label's are re-encoded."""
+    """The encoding shortcut: random labels, one of which is re-encoded, are predicted."""
 
     images: PositiveInt = 600
     """Largest number of images, drawn from the selected ones."""

@@ -18,7 +18,7 @@ from torch import Tensor, hub
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import check_readable
 from meddiff.core.files import sha256_file, write_text
-from meddiff.data.download import Recorded, fetch_registered
+from meddiff.data.download import Recorded, download_registered
 from meddiff.data.registry import read_registry
 from meddiff.extractors.settings import WeightsPolicy
 from meddiff.extractors.weights import PretrainedWeights
@@ -86,7 +86,7 @@ def _from_hub(
     if arrived:
         try:
             name = f"weights/{which.file}"
-            fetch_registered(name, path, mirrors, recorded, attempts=ATTEMPTS)
+            download_registered(name, path, mirrors, recorded, attempts=ATTEMPTS)
         except MeddiffError as error:
             raise _UnavailableError(str(error)) from error
     expected = read_registry()[f"weights/{which.file}"].sha256

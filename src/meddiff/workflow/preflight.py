@@ -29,9 +29,9 @@ def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:
     for name in FOLDERS:
         _check_writable(Path(name))
     if any(address_of(file, mirrors).startswith("kaggle:") for file in downloads):
-        from meddiff.data.download import kaggle_credentials
+        from meddiff.data.download import check_kaggle_credentials
 
-        kaggle_credentials()
+        check_kaggle_credentials()
     _check_space(downloads)
 
 

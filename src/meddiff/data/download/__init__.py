@@ -1,8 +1,14 @@
-"""Fetch raw archives: whole and verified, or not at all."""
+"""Download files: whole and verified, or not at all."""
 
-from meddiff.data.download.http import fetch
-from meddiff.data.download.kaggle import fetch_kaggle, kaggle_credentials
-from meddiff.data.download.registered import fetch_registered
+from meddiff.data.download.http import download
+from meddiff.data.download.kaggle import check_kaggle_credentials, download_kaggle
+from meddiff.data.download.registered import download_registered
 from meddiff.data.download.verify import Recorded
 
-__all__ = ["Recorded", "fetch", "fetch_kaggle", "fetch_registered", "kaggle_credentials"]
+__all__ = [
+    "Recorded",
+    "check_kaggle_credentials",
+    "download",
+    "download_kaggle",
+    "download_registered",
+]

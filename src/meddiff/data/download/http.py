@@ -1,4 +1,4 @@
-"""Files at an address."""
+"""Download a file over HTTP(S)."""
 
 import logging
 import ssl
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
 READ_SECONDS = 60.0
-"""Without a byte for so long, a connection has stalled."""
+"""A connection without a byte for this long has stalled."""
 BUSY = (429, 500, 502, 503, 504)
-"""Answers after which the same request may succeed."""
+"""Status codes after which the same request may succeed."""
 RETRIES = 5
-"""Of a request that is answered so."""
+"""Retries of a request with such an answer."""
 BACKOFF_SECONDS = 2.0
 RETRY_AFTER_MAX_SECONDS = 900
 USABLE = (200, 206, 416)
-"""Answers that the transfer handles: the whole, the rest, or no such rest."""
+"""Status codes that the transfer handles: the whole file, the rest, or no such range."""
 UNSAFE = "redirects to an address without https, which is not followed: use another address"
 
 
-def fetch(
+def download(
     url: str,
     path: str | Path,
     *,
@@ -45,49 +45,49 @@ def fetch(
 ) -> None:
     """Download a file over HTTP(S); it appears only if whole and verified.
 
-    What arrives is kept beside `path` under a hidden name until then, so that a later call, also of
-    another process, goes on after a break.
+    Until then the bytes are kept beside `path` under a hidden name, so that a later call, also of
+    another process, resumes after an interruption.
 
     Args:
         url: address of the file.
         path: where it goes.
         md5: published MD5, 32 hexadecimal digits.
         sha256: published SHA-256, 64 hexadecimal digits.
-        recorded: what it was when it was first fetched.
-        size: bytes, about: for the check of free space where the server tells no length.
-        attempts: in a row that bring no byte, before it is given up.
+        recorded: digest of the first download.
+        size: approximate bytes, to check free space if the server states no length.
+        attempts: consecutive attempts without a new byte before giving up.
 
     Raises:
-        MeddiffError: no connection, an error page, another checksum, no whole zip at a path that
-            says zip, no space, or another process that fetches it.
+        MeddiffError: no connection, an error page, a wrong checksum, a damaged zip, a full disk, or
+            another process that downloads it.
     """
     receive(_Address(url), Path(path), Expected(md5, sha256, recorded, size), attempts)
 
 
-def show(url: str) -> str:
-    """Return an address without user, password, query and fragment: they may hold secrets."""
+def public_address(url: str) -> str:
+    """Return an address without user, password, query and fragment, which may be secrets."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def ask(url: str, headers: Mapping[str, str], name: str) -> requests.Response:
-    """Send a request; the body of the answer is left unread.
+def request(url: str, headers: Mapping[str, str], name: str) -> requests.Response:
+    """Send a GET request and leave the body of the response unread.
 
     Args:
         url: address.
         headers: of the request.
-        name: the address for messages.
+        name: the address, for errors.
 
     Returns:
-        The answer, of any status.
+        The response, of any status.
 
     Raises:
-        Interrupted: no answer, but one may come the next time.
-        MeddiffError: this request will never be answered.
+        Interrupted: no response, but the next attempt may have one.
+        MeddiffError: no attempt can succeed.
     """
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     try:
-        # An open answer outlives its session.
+        # An open response outlives its session.
         with _session(url) as session:
             return session.get(url, headers=dict(headers), stream=True, timeout=timeout)
     except requests.exceptions.InvalidSchema:
@@ -108,10 +108,10 @@ def ask(url: str, headers: Mapping[str, str], name: str) -> requests.Response:
 class _Address:
     def __init__(self, url: str) -> None:
         _check_scheme(url)
-        self._url, self.name = url, show(url)
+        self._url, self.name = url, public_address(url)
 
     def open(self, headers: Mapping[str, str]) -> requests.Response:
-        response = ask(self._url, headers, self.name)
+        response = request(self._url, headers, self.name)
         if response.status_code not in USABLE:
             response.close()
             raise MeddiffError(f"cannot download {self.name} ({_refusal(response.status_code)}")
@@ -122,9 +122,9 @@ def _refusal(status: int) -> str:
     if status in BUSY:
         return f"HTTP {status}, {RETRIES + 1} times): the server is busy or broken; run again later"
     if status in (401, 403):
-        return f"HTTP {status}): access is refused; check the address, or whether it asks for more"
+        return f"HTTP {status}): access denied; check the address and whether it needs a login"
     if status in (404, 410):
-        return f"HTTP {status}): nothing is there; check the address"
+        return f"HTTP {status}): not found; check the address"
     return f"HTTP {status}): the server refuses the request; check the address"
 
 
@@ -132,47 +132,45 @@ def _check_scheme(url: str) -> None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise MeddiffError(
-            "an address to download from is malformed: check the configuration"
-        ) from None
+        raise MeddiffError("a download address is malformed: check the configuration") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise MeddiffError(
-            f"{show(url).rpartition('@')[2]} is no address to download from: give one that begins "
-            "with https://"
+            f"{public_address(url).rpartition('@')[2]} is no download address: use one that "
+            "begins with https://"
         )
 
 
 def _session(url: str) -> requests.Session:
-    """Return a session that asks a busy server again, and never leaves HTTPS."""
+    """Return a session that retries busy servers and never leaves HTTPS."""
     session = requests.Session()
     # With no other adapter, requests refuses a redirect from https to http.
     session.adapters.clear()
     for scheme in {urlsplit(url).scheme, "https"}:
-        session.mount(f"{scheme}://", HTTPAdapter(max_retries=patience()))
+        session.mount(f"{scheme}://", HTTPAdapter(max_retries=busy_retry()))
     return session
 
 
-class Patience(urllib3.Retry):
-    """Wait for a busy server as long as it asks for, within reason."""
+class BusyRetry(urllib3.Retry):
+    """Wait for a busy server as long as its Retry-After says, up to a limit."""
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Return the seconds for which a server asks, if it does so in a way that can be read."""
+        """Return the seconds of a server's Retry-After header, or None if there is no valid one."""
         try:
             return super().get_retry_after(response)
         except urllib3.exceptions.InvalidHeader:
             return None
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        """Wait, and say so."""
+        """Wait, and log it."""
         if response is not None:
-            log.warning("the server answers HTTP %d: asking again after a while", response.status)
+            log.warning("the server answers HTTP %d: retrying after a pause", response.status)
         super().sleep(response)
 
 
-def patience() -> Patience:
-    """Return what repeats a request to a busy server."""
-    # Broken connections are left to the transfer, which counts what they brought.
-    return Patience(
+def busy_retry() -> BusyRetry:
+    """Return the retries of a request to a busy server."""
+    # Broken connections are handled by the transfer, which counts their bytes.
+    return BusyRetry(
         total=RETRIES,
         connect=0,
         read=False,
@@ -187,7 +185,7 @@ def patience() -> Patience:
 
 
 def _cause(error: requests.RequestException) -> object:
-    """Return what urllib3 says, which requests wraps."""
+    """Return the error of urllib3 that requests wraps."""
     inner = error.args[0] if error.args else error
     return getattr(inner, "reason", inner)
 
@@ -199,14 +197,14 @@ def _is_distrusted(error: requests.RequestException) -> bool:
 
 
 def _explain(error: requests.RequestException) -> str:
-    """Say why no answer came; the text of the error itself may hold secrets."""
+    """Return why there was no response; the text of the error itself may have secrets."""
     cause = _cause(error)
     if isinstance(cause, urllib3.exceptions.NameResolutionError):
         return "the host is unknown"
     if isinstance(error, requests.Timeout):
-        return "no answer in time"
+        return "no response in time"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not answer"
+        return "the proxy does not respond"
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return "no connection"
     return "the connection broke off"

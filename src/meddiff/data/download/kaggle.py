@@ -1,4 +1,4 @@
-"""Data sets of Kaggle."""
+"""Download data sets of Kaggle."""
 
 import contextlib
 import io
@@ -14,23 +14,23 @@ from typing import Any, TypeVar
 import requests
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.download.http import BUSY, UNSAFE, USABLE, ask, patience
+from meddiff.data.download.http import BUSY, UNSAFE, USABLE, busy_retry, request
 from meddiff.data.download.transfer import Interrupted, receive
 from meddiff.data.download.verify import Expected, Recorded
 
 AFFECTS_RESULTS = False
 
-ANSWER_SECONDS = 120.0
-"""The client itself would wait for an answer for ever."""
+RESPONSE_SECONDS = 120.0
+"""Timeout of a request, since the client has none."""
 KEY = ("username", "key")
 
 T = TypeVar("T")
 
 
-def kaggle_credentials() -> None:
-    """Make sure that there are Kaggle credentials, where the official client (2.2) looks for them.
+def check_kaggle_credentials() -> None:
+    """Check that there are Kaggle credentials where the official client (2.2) looks for them.
 
-    They are not sent anywhere, so wrong ones show only at the first download.
+    They are not sent anywhere: wrong ones fail at the first download.
 
     Raises:
         MeddiffError: there are none; it says where to get them and where to put them.
@@ -45,7 +45,7 @@ def kaggle_credentials() -> None:
     )
 
 
-def fetch_kaggle(
+def download_kaggle(
     dataset: str,
     path: str | Path,
     *,
@@ -54,20 +54,21 @@ def fetch_kaggle(
 ) -> None:
     """Download a Kaggle data set as the one zip that Kaggle serves; it appears only if whole.
 
-    The official client logs in and asks for the address of the zip; the bytes come as with `fetch`.
-    The client's own download starts over after an error page, or keeps the page as data (2.2.4).
+    The official client logs in and requests the address of the zip, which is downloaded as by
+    `download`. The client's own download starts over after an error page, or keeps the page as data
+    (2.2.4).
 
     Args:
         dataset: `<owner>/<name>`.
         path: where the zip goes.
-        recorded: what it was when it was first fetched.
-        size: bytes, about: for the check of free space where the server tells no length.
+        recorded: digest of the first download.
+        size: approximate bytes, to check free space if the server states no length.
 
     Raises:
-        MeddiffError: no credentials, refused ones, no such data set, no connection, no zip, another
-            one than recorded, no space, or another process that fetches it.
+        MeddiffError: no or wrong credentials, no such data set, no connection, a damaged zip, a zip
+            that differs from the recorded one, a full disk, or another process that downloads it.
     """
-    kaggle_credentials()
+    check_kaggle_credentials()
     receive(_Dataset(dataset), Path(path), Expected(recorded=recorded, size=size))
 
 
@@ -77,42 +78,42 @@ class _Dataset:
         self.name = f"https://www.kaggle.com/datasets/{dataset}"
 
     def open(self, headers: Mapping[str, str]) -> requests.Response:
-        told = self._locate()
-        if not told.history:
+        located = self._locate()
+        if not located.history:
             # No redirect: this is the zip itself.
-            return told
-        told.close()
-        if told.history[0].url.startswith("https:") and not told.url.startswith("https:"):
+            return located
+        located.close()
+        if located.history[0].url.startswith("https:") and not located.url.startswith("https:"):
             raise MeddiffError(f"{self.name} {UNSAFE}")
-        response = ask(told.url, headers, self.name)
+        response = request(located.url, headers, self.name)
         if response.status_code not in USABLE:
             response.close()
-            # Signed addresses expire; the next attempt has a new one.
+            # Signed addresses expire; the next attempt requests a new one.
             raise Interrupted(f"HTTP {response.status_code}")
         return response
 
     def _locate(self) -> requests.Response:
-        """Let the client ask; its own errors can show signed addresses: none is passed on."""
+        """Request the address by the client; its errors, with signed addresses, are replaced."""
         try:
-            # What it prints has no place between the lines of a log.
+            # Its output would be mixed with the log.
             with contextlib.redirect_stdout(io.StringIO()):
-                return _within(ANSWER_SECONDS, lambda: _call(self._dataset))
+                return _within(RESPONSE_SECONDS, lambda: _call(self._dataset))
         except ImportError as error:
             raise MeddiffError(
-                f"the kaggle package does not start ({error}): install requirements.txt anew"
+                f"the kaggle package does not start ({error}): reinstall requirements.txt"
             ) from error
         except requests.HTTPError as error:
-            raise _judge(self._dataset, error.response) from None
+            raise _classify(self._dataset, error.response) from None
         except (requests.RequestException, TimeoutError):
-            raise Interrupted("Kaggle does not answer") from None
+            raise Interrupted("Kaggle does not respond") from None
         except ValueError:
             raise MeddiffError(
-                f"{self._dataset} names no Kaggle data set: give <owner>/<name>"
+                f"{self._dataset} is not the name of a Kaggle data set, <owner>/<name>"
             ) from None
 
 
 def _call(dataset: str) -> requests.Response:
-    """Let the official client ask for a data set; it follows the redirect to the zip."""
+    """Request a data set by the official client, which follows the redirect to the zip."""
     # Importing the client authenticates.
     from kaggle import api
     from kagglesdk.datasets.types.dataset_api_service import (  # type: ignore[import-untyped]
@@ -128,25 +129,27 @@ def _call(dataset: str) -> requests.Response:
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, or stop waiting for it with a TimeoutError."""
-    answer: Future[T] = Future()
+    """Return the result of a call, or raise TimeoutError after `seconds`."""
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            answer.set_result(call())
+            result.set_result(call())
         except BaseException as error:
-            answer.set_exception(error)
+            result.set_exception(error)
 
     Thread(target=run, daemon=True).start()
-    return answer.result(timeout=seconds)
+    return result.result(timeout=seconds)
 
 
-def _judge(dataset: str, response: requests.Response | None) -> Exception:
-    """Tell what the next attempt may mend from what it will not."""
+def _classify(dataset: str, response: requests.Response | None) -> Exception:
+    """Return Interrupted for errors that a retry may solve, else MeddiffError."""
     if response is None:
-        return Interrupted("Kaggle does not answer")
+        return Interrupted("Kaggle does not respond")
     if response.status_code in BUSY:
-        return Interrupted(f"HTTP {response.status_code}", patience().get_retry_after(response.raw))
+        return Interrupted(
+            f"HTTP {response.status_code}", busy_retry().get_retry_after(response.raw)
+        )
     return MeddiffError(_explain_kaggle(dataset, response.status_code))
 
 
@@ -188,7 +191,7 @@ def _config_folder() -> Path:
 
 
 def _stored(file: Path) -> dict[str, Any]:
-    """Return what a file of credentials holds; the client, too, passes over one it cannot read."""
+    """Return the content of a file of credentials; like the client, ignore unreadable ones."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError):

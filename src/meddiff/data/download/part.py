@@ -1,4 +1,4 @@
-"""The part of a file that has arrived, and what tells that the rest belongs to it."""
+"""The partial file of a download, and the version of the remote file that it belongs to."""
 
 import contextlib
 import errno
@@ -16,11 +16,11 @@ from meddiff.core.errors import MeddiffError
 AFFECTS_RESULTS = False
 
 UNLOCKABLE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What file systems answer that know no locks, as some that are mounted over a network."""
+"""Errors of file systems without locks, such as some network mounts."""
 
 
 class Version(BaseModel):
-    """What tells one version of a remote file from another."""
+    """Identifies a version of a remote file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,13 +28,13 @@ class Version(BaseModel):
     """Its address, without secrets."""
     etag: str | None
     modified: str | None
-    """When it last changed, as the server writes it."""
+    """Time of the last change, as the server formats it."""
     size: int | None
-    """Length in bytes, if the server says it."""
+    """Length in bytes, if the server states it."""
 
     @classmethod
     def of(cls, source: str, response: requests.Response) -> "Version":
-        """Read it from an answer that brings the whole file and is still unread."""
+        """Return the version by an unread response with the whole file."""
         return cls(
             source=source,
             etag=response.headers.get("ETag"),
@@ -44,30 +44,30 @@ class Version(BaseModel):
 
     @property
     def condition(self) -> str | None:
-        """What `If-Range` takes: no weak ETag, since that only promises a similar file."""
+        """Value for `If-Range`: not a weak ETag, which only promises a similar file."""
         strong = self.etag is not None and not self.etag.startswith("W/")
         return self.etag if strong else self.modified
 
     def agrees(self, response: requests.Response, total: int | None) -> bool:
-        """Tell whether an answer with the rest is of this version, as far as it says so.
+        """Return whether a response with the rest may be of this version.
 
         Args:
-            response: the answer.
-            total: length of the whole file in bytes, by the answer.
+            response: partial content.
+            total: length of the whole file in bytes, by the response.
         """
-        said = response.headers
+        headers = response.headers
         pairs: list[tuple[object, object]] = [
-            (self.etag, said.get("ETag")),
-            (self.modified, said.get("Last-Modified")),
+            (self.etag, headers.get("ETag")),
+            (self.modified, headers.get("Last-Modified")),
             (self.size, total),
         ]
         return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 class Part:
-    """What has arrived of a file, under a hidden name beside its place.
+    """A partial file, under a hidden name beside its target.
 
-    Every process uses the same name, so that each goes on where the last one ended.
+    Every process uses the same name and so resumes where the last one ended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,20 +80,20 @@ class Part:
 
     @property
     def length(self) -> int:
-        """Bytes that are there."""
+        """Bytes downloaded so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def version(self, source: str) -> Version | None:
-        """Return what the bytes are of, if there are any and they come from `source`."""
+        """Return the version of the bytes, if there are any and they come from `source`."""
         try:
-            known = Version.model_validate_json(self._note.read_bytes())
+            version = Version.model_validate_json(self._note.read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        return known if self.length and known.source == source else None
+        return version if self.length and version.source == source else None
 
     def start(self, version: Version) -> None:
-        """Forget what is there and begin with another version."""
-        # In this order, so that the note of one version never stands beside the bytes of another.
+        """Discard the bytes and begin with another version."""
+        # In this order, so that the version of the note is never newer than the bytes.
         self.path.write_bytes(b"")
         self._note.write_text(version.model_dump_json())
 
@@ -102,7 +102,7 @@ class Part:
         os.truncate(self.path, length)
 
     def append(self) -> io.BufferedWriter:
-        """Open it for more: buffered, since unbuffered writes may leave some bytes out."""
+        """Open it to append: buffered, since unbuffered writes may be incomplete."""
         return self.path.open("ab")
 
     def discard(self) -> None:
@@ -111,7 +111,7 @@ class Part:
         self._note.unlink(missing_ok=True)
 
     def move(self, path: Path) -> None:
-        """Put the whole file in its place, in one step."""
+        """Move the whole file to its target atomically."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         self.path.replace(path)
@@ -119,7 +119,7 @@ class Part:
 
 
 def amount(size: float) -> str:
-    """Write a number of bytes for people, e.g. "23.2 GB"."""
+    """Format a number of bytes, e.g. "23.2 GB"."""
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:
@@ -129,11 +129,11 @@ def amount(size: float) -> str:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Keep other processes from downloading the same file meanwhile.
+def download_lock(path: Path) -> Iterator[None]:
+    """Lock a file against downloads by other processes.
 
     Raises:
-        MeddiffError: one is at it.
+        MeddiffError: another process is downloading it.
     """
     try:
         lock = _acquire(path)
@@ -144,7 +144,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: whoever waits for it sees that the file is gone, and starts over.
+        # Before the release: a waiting process sees that the file is gone, and starts over.
         with contextlib.suppress(OSError):
             Path(lock.lock_file).unlink()
         lock.release()

@@ -1,11 +1,11 @@
-"""Files of the registry, wherever their addresses lead."""
+"""Download files of the registry, by the protocol of their address."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.download.http import fetch, show
-from meddiff.data.download.kaggle import fetch_kaggle
+from meddiff.data.download.http import download, public_address
+from meddiff.data.download.kaggle import download_kaggle
 from meddiff.data.download.transfer import ATTEMPTS
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import address_of, read_registry
@@ -13,7 +13,7 @@ from meddiff.data.registry import address_of, read_registry
 AFFECTS_RESULTS = False
 
 
-def fetch_registered(
+def download_registered(
     file: str,
     path: str | Path,
     mirrors: Mapping[str, str],
@@ -24,22 +24,22 @@ def fetch_registered(
     """Download a file of the registry; it appears only if whole and verified.
 
     Args:
-        file: its place below `data/raw/published/`.
+        file: its path below `data/raw/published/`.
         path: where it goes.
         mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
-        recorded: what it was when it was first fetched.
-        attempts: over HTTP, in a row that bring no byte, before it is given up.
+        recorded: digest of the first download.
+        attempts: consecutive attempts over HTTP without a new byte before giving up.
 
     Raises:
-        MeddiffError: it cannot be fetched, or is not what was published or recorded.
+        MeddiffError: the download fails, or differs from the published or recorded file.
     """
     entry, address = read_registry()[file], address_of(file, mirrors)
     size = int(entry.megabytes * 1e6) if entry.megabytes else None
     scheme, _, place = address.partition("://")
     if scheme == "kaggle":
-        fetch_kaggle(place, path, recorded=recorded, size=size)
+        download_kaggle(place, path, recorded=recorded, size=size)
     elif scheme in ("http", "https"):
-        fetch(
+        download(
             address,
             path,
             md5=entry.md5,
@@ -50,6 +50,6 @@ def fetch_registered(
         )
     else:
         raise MeddiffError(
-            f"{file} has no address of its own ({show(address)}): name a copy of it in "
-            f"data.mirrors, or put it to {path}"
+            f"{file} has no direct address ({public_address(address)}): set a mirror in "
+            f"data.mirrors, or save the file as {path}"
         )

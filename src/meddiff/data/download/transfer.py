@@ -1,4 +1,4 @@
-"""Bring a file from its source to its place: resumed after breaks, verified, then renamed."""
+"""Transfer a remote file: resumed after interruptions, verified, then renamed."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ import urllib3
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.download.part import Part, Version, alone, amount
+from meddiff.data.download.part import Part, Version, amount, download_lock
 from meddiff.data.download.verify import Expected, verify
 
 AFFECTS_RESULTS = False
@@ -24,36 +24,36 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**20
 ATTEMPTS = 6
-"""In a row that bring no new byte, before it is given up."""
+"""Consecutive attempts without a new byte before giving up."""
 BACKOFF_SECONDS = 2.0
-"""Longest wait after a break; it doubles with each attempt in vain."""
+"""Longest wait after an interruption; it doubles with each attempt without a new byte."""
 BACKOFF_MAX_SECONDS = 60.0
 PACKED = (".gz", ".tgz")
-"""Servers call these gzip-encoded by mistake: the bytes that they send are the file."""
+"""Some servers declare these gzip-encoded by mistake: the bytes sent are the file."""
 
 
-class Source(Protocol):
-    """Where a file comes from."""
+class Remote(Protocol):
+    """A remote file."""
 
     @property
     def name(self) -> str:
-        """Its address for people, without secrets."""
+        """Its address without secrets."""
 
     def open(self, headers: Mapping[str, str]) -> requests.Response:
-        """Ask for the file or the rest of it; the answer is 200, 206 or 416, its body unread.
+        """Request the file or the rest of it; return an unread response of status 200, 206 or 416.
 
         Raises:
-            Interrupted: nothing came, but something may the next time.
-            MeddiffError: nothing will come.
+            Interrupted: this attempt failed, but the next may succeed.
+            MeddiffError: no attempt can succeed.
         """
 
 
 class Interrupted(Exception):
-    """A transfer broke off and may go on with the next attempt.
+    """A transfer was interrupted and may be resumed by the next attempt.
 
     Args:
         reason: why, without secrets.
-        wait: seconds for which the source asks.
+        wait: seconds that the server asks to wait.
     """
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -61,171 +61,173 @@ class Interrupted(Exception):
         self.wait = wait
 
 
-def receive(source: Source, path: Path, expected: Expected, attempts: int = ATTEMPTS) -> None:
-    """Bring a file to its place, where it appears only if whole and verified.
+def receive(remote: Remote, path: Path, expected: Expected, attempts: int = ATTEMPTS) -> None:
+    """Download a file, which appears at `path` only if whole and verified.
 
     Args:
-        source: where it comes from.
-        path: where it goes.
-        expected: what is known of it.
-        attempts: in a row that bring no byte, before it is given up.
+        remote: the file to download.
+        path: its target.
+        expected: its digests and size, as far as published or recorded.
+        attempts: consecutive attempts without a new byte before giving up.
 
     Raises:
-        MeddiffError: it cannot be had, is not what was expected, or finds no room; or another
-            process is fetching it.
+        MeddiffError: the download fails, the file is not the expected one, the disk is full, or
+            another process is downloading it.
     """
     started = time.monotonic()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path):
+        with download_lock(path):
             part = Part(path)
-            _Transfer(source, part, expected, attempts).complete()
-            size, sha256 = part.length, _verify(part, path, source, expected)
+            _Transfer(remote, part, expected, attempts).complete()
+            size, sha256 = part.length, _verify(part, path, remote, expected)
             part.move(path)
     except OSError as error:
         raise MeddiffError(
-            f"cannot write {path} ({error.strerror or error}): make room on the disk or the folder "
-            "writable, then run again (what has arrived is kept)"
+            f"cannot write {path} ({error.strerror or error}): free disk space or make the folder "
+            "writable, then rerun (downloaded bytes are kept)"
         ) from error
     seconds = time.monotonic() - started
     log.info("downloaded %s (%s in %.1f s, sha256 %s)", path, amount(size), seconds, sha256)
 
 
-def _verify(part: Part, path: Path, source: Source, expected: Expected) -> str:
+def _verify(part: Part, path: Path, remote: Remote, expected: Expected) -> str:
     log.info("checking %s (%s)", path, amount(part.length))
     try:
-        return verify(part.path, path, source.name, expected)
+        return verify(part.path, path, remote.name, expected)
     except MeddiffError:
         part.discard()
         raise
 
 
 class _Transfer:
-    def __init__(self, source: Source, part: Part, expected: Expected, attempts: int) -> None:
-        self._source, self._part, self._expected = source, part, expected
+    def __init__(self, remote: Remote, part: Part, expected: Expected, attempts: int) -> None:
+        self._remote, self._part, self._expected = remote, part, expected
         self._attempts = attempts
 
     def complete(self) -> None:
-        """Attempt until all bytes have arrived, or no new one has for too long."""
-        furthest = vain = 0
+        """Attempt until the file is whole, or there is no progress for too long."""
+        furthest = failures = 0
         while True:
             try:
                 return self._attempt()
             except Interrupted as error:
-                vain = 0 if self._part.length > furthest else vain + 1
+                failures = 0 if self._part.length > furthest else failures + 1
                 furthest = max(furthest, self._part.length)
-                if vain == self._attempts:
+                if failures == self._attempts:
                     raise MeddiffError(
-                        f"cannot download {self._source.name} ({error}, {vain} times in a row): "
-                        f"check the address and the network, then run again (kept: {self._part})"
+                        f"cannot download {self._remote.name} ({error}, {failures} times in a row)"
+                        f": check the address and the network, then rerun (kept: {self._part})"
                     ) from None
-                self._wait(error, vain)
+                self._wait(error, failures)
 
-    def _wait(self, error: Interrupted, vain: int) -> None:
-        longest = min(BACKOFF_SECONDS * 2.0**vain, BACKOFF_MAX_SECONDS)
+    def _wait(self, error: Interrupted, failures: int) -> None:
+        longest = min(BACKOFF_SECONDS * 2.0**failures, BACKOFF_MAX_SECONDS)
         seconds = random.uniform(longest / 2, longest) if error.wait is None else error.wait
-        told = (self._source.name, error, amount(self._part.length), seconds)
-        log.warning("%s: %s; %s are there, next attempt in %.0f s", *told)
+        size = amount(self._part.length)
+        log.warning(
+            "%s: %s; %s downloaded, next attempt in %.0f s", self._remote.name, error, size, seconds
+        )
         time.sleep(seconds)
 
     def _attempt(self) -> None:
-        known = self._part.version(self._source.name)
-        if known and self._part.length == known.size:
+        version = self._part.version(self._remote.name)
+        if version and self._part.length == version.size:
             return
-        # Without a condition, the rest may be of another version, and only a checksum would tell.
-        if known and not (known.condition or self._expected.exact):
-            known = None
-        with contextlib.closing(self._source.open(self._headers(known))) as response:
+        # Without a condition, the rest may be of another version, which only a checksum detects.
+        if version and not (version.condition or self._expected.exact):
+            version = None
+        with contextlib.closing(self._remote.open(self._headers(version))) as response:
             if response.status_code == 200:
                 self._copy(response, self._begin(response))
-            elif not self._is_whole(response, known):
-                self._copy(response, self._go_on(response, known))
+            elif not self._is_whole(response, version):
+                self._copy(response, self._resume(response, version))
 
-    def _headers(self, known: Version | None) -> dict[str, str]:
-        # An encoded file could not be resumed, and its length is another.
+    def _headers(self, version: Version | None) -> dict[str, str]:
+        # An encoded file could not be resumed, and has another length.
         headers = {"Accept-Encoding": "identity"}
-        if known:
+        if version:
             headers["Range"] = f"bytes={self._part.length}-"
-            if known.condition:
-                headers["If-Range"] = known.condition
+            if version.condition:
+                headers["If-Range"] = version.condition
         return headers
 
     def _begin(self, response: requests.Response) -> int | None:
-        """Make ready for the whole file; return its length in bytes."""
-        version = Version.of(self._source.name, response)
+        """Prepare for the whole file; return its length in bytes."""
+        version = Version.of(self._remote.name, response)
         self._check_form(response, version)
-        self._check_room(version.size)
+        self._check_space(version.size)
         self._part.start(version)
         size = "of unknown size" if version.size is None else amount(version.size)
-        log.info("downloading %s (%s)", self._source.name, size)
+        log.info("downloading %s (%s)", self._remote.name, size)
         return version.size
 
     def _check_form(self, response: requests.Response, version: Version) -> None:
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity" and not self._part.name.endswith(PACKED):
             raise MeddiffError(
-                f"{self._source.name} comes encoded ({encoding}), though it was asked for as it "
-                "is: use another address"
+                f"{self._remote.name} is sent with encoding {encoding}, against the request: "
+                "use another address"
             )
         if version.size is None and not response.raw.chunked and not self._expected.exact:
             raise MeddiffError(
-                f"{self._source.name} comes without its length, and no checksum is known: nothing "
-                "would tell whether it is whole; use another address"
+                f"{self._remote.name} is sent without its length and has no checksum, so that a "
+                "truncated file cannot be detected: use another address"
             )
 
-    def _is_whole(self, response: requests.Response, known: Version | None) -> bool:
-        """Tell whether there is no rest: so a file ends whose length the server told too late."""
+    def _is_whole(self, response: requests.Response, version: Version | None) -> bool:
+        """Return whether a 416 response means that the file is already complete."""
         length = self._part.length
         ends = response.headers.get("Content-Range") == f"bytes */{length}"
         none_left = response.status_code == 416 and ends
-        return none_left and known is not None and known.agrees(response, length)
+        return none_left and version is not None and version.agrees(response, length)
 
-    def _go_on(self, response: requests.Response, known: Version | None) -> int | None:
-        """Make ready for the rest of the file; return the length of the whole in bytes."""
+    def _resume(self, response: requests.Response, version: Version | None) -> int | None:
+        """Prepare for the rest of the file; return the length of the whole file in bytes."""
         span = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range", ""))
         start = int(span[1]) if span else self._part.length + 1
         total = int(span[2]) if span and span[2] != "*" else None
-        # It may start earlier than asked for: some servers send whole blocks.
+        # It may start before the requested byte: some servers send whole blocks.
         fits = response.status_code == 206 and start <= self._part.length
-        if not (fits and known and known.agrees(response, total)):
+        if not (fits and version and version.agrees(response, total)):
             self._part.discard()
-            raise Interrupted("the file changed at its source and starts anew")
+            raise Interrupted("the remote file changed; starting over")
         self._part.cut(start)
-        self._check_room(known.size or total)
-        log.info("going on with %s after %s", self._source.name, amount(start))
-        return known.size or total
+        self._check_space(version.size or total)
+        log.info("resuming %s after %s", self._remote.name, amount(start))
+        return version.size or total
 
-    def _check_room(self, total: int | None) -> None:
-        # What is there counts in any case: it stays, or its room is used again.
+    def _check_space(self, total: int | None) -> None:
+        # The partial file counts in any case: it stays, or its space is used again.
         needed = (total or self._expected.size or 0) - self._part.length
         folder = self._part.path.parent
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise MeddiffError(
-                f"no room for {self._source.name}: it needs {amount(needed)} in {folder}, which "
+                f"no space for {self._remote.name}: it needs {amount(needed)} in {folder}, which "
                 f"has {amount(free)} free; free some, or run in another folder with --directory"
             )
 
     def _copy(self, response: requests.Response, total: int | None) -> None:
-        """Append the body of an answer to what is there."""
+        """Append the body of a response to the partial file."""
         length = self._part.length
-        left = max((total or self._expected.size or 0) - length, 0)
-        shown = Progress(left // 10**6, f"download {self._part.name}", "megabyte")
-        with self._part.append() as file, shown:
+        rest = max((total or self._expected.size or 0) - length, 0)
+        bar = Progress(rest // 10**6, f"download {self._part.name}", "megabyte")
+        with self._part.append() as file, bar as progress:
             while block := _read(response):
                 file.write(block)
                 file.flush()  # a killed process loses nothing
-                shown.advance((length + len(block)) // 10**6 - length // 10**6)
+                progress.advance((length + len(block)) // 10**6 - length // 10**6)
                 length += len(block)
         if total is not None and length != total:
             raise Interrupted("the connection broke off")
 
 
 def _read(response: requests.Response) -> bytes:
-    """Return what has come, at once: a full chunk would be lost if the connection broke in it."""
+    """Return the bytes received so far; waiting for a full chunk could lose them."""
     try:
         return response.raw.read1(CHUNK_BYTES, decode_content=False) or b""
     except urllib3.exceptions.ReadTimeoutError:
-        raise Interrupted("nothing more came in time") from None
+        raise Interrupted("the connection timed out") from None
     except urllib3.exceptions.HTTPError:
         raise Interrupted("the connection broke off") from None

@@ -1,4 +1,4 @@
-"""What is known of a file before it arrives, and whether it is that file."""
+"""Verify a downloaded file against published and recorded digests."""
 
 import hashlib
 import zipfile
@@ -12,15 +12,15 @@ from meddiff.core.errors import MeddiffError
 AFFECTS_RESULTS = False
 
 BLOCK_BYTES = 2**20
-AGAIN = "what arrived is removed: run again, and if it stays so, check the"
+RETRY = "the file is removed: rerun, and if that fails, check the"
 
 
 class Recorded(NamedTuple):
-    """What a file was when it was first fetched.
+    """Digest of the first download of a file.
 
     Args:
         sha256: SHA-256 of its bytes, 64 hexadecimal digits.
-        where: name or path of the record that says so.
+        where: name or path of the record.
     """
 
     sha256: str
@@ -29,13 +29,13 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file before it arrives.
+    """Properties of a file, as far as published or recorded.
 
     Args:
         md5: published MD5, 32 hexadecimal digits.
         sha256: published SHA-256, 64 hexadecimal digits.
-        recorded: what it was when it was first fetched.
-        size: bytes, about.
+        recorded: digest of the first download.
+        size: approximate bytes.
     """
 
     md5: str | None = None
@@ -51,43 +51,43 @@ class Expected:
 
     @property
     def exact(self) -> bool:
-        """Whether any wrong byte would be found out."""
+        """Whether a digest detects any wrong byte."""
         return bool(self.published or self.recorded)
 
 
 def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
-    """Check a file that has arrived whole, as far as anything is known of it.
+    """Verify a file after its transfer.
 
     Args:
-        file: where it is for now.
-        path: where it goes; a zip by its suffix must be one.
-        source: its address, for messages.
-        expected: what is known of it.
+        file: its temporary path.
+        path: its target; the suffix .zip requires a zip.
+        source: its address, for errors.
+        expected: its properties.
 
     Returns:
         Its SHA-256, 64 hexadecimal digits.
 
     Raises:
-        MeddiffError: it is another file, or a damaged one.
+        MeddiffError: it is another file, or damaged.
     """
-    found = _digests(file, {"sha256", *expected.published})
+    digests = _digests(file, {"sha256", *expected.published})
     for name, digest in expected.published.items():
-        if not found[name].startswith(digest):
+        if not digests[name].startswith(digest):
             raise MeddiffError(
-                f"{source} has {name} {found[name]}, not the published {digest}: it changed, or "
-                f"was damaged on the way; {AGAIN} address and the checksum"
+                f"{source} has {name} {digests[name]}, not the published {digest}: it changed or "
+                f"was damaged in transfer; {RETRY} address and the checksum"
             )
     if path.suffix == ".zip" and not _is_whole_zip(file):
-        raise MeddiffError(f"{source} sent no whole zip; {AGAIN} address in a browser")
+        raise MeddiffError(f"{source} sent no whole zip; {RETRY} address in a browser")
     if not expected.published and _is_page(file):
-        raise MeddiffError(f"{source} sent a web page; {AGAIN} address in a browser")
-    if expected.recorded and found["sha256"] != expected.recorded.sha256.lower():
-        raise MeddiffError(_explain_change(source, found["sha256"], expected.recorded))
-    return found["sha256"]
+        raise MeddiffError(f"{source} sent a web page; {RETRY} address in a browser")
+    if expected.recorded and digests["sha256"] != expected.recorded.sha256.lower():
+        raise MeddiffError(_explain_change(source, digests["sha256"], expected.recorded))
+    return digests["sha256"]
 
 
 def _digests(file: Path, names: Collection[str]) -> dict[str, str]:
-    """Return several digests of a file that is read once."""
+    """Return several digests of a file, reading it once."""
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with file.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):
@@ -97,14 +97,14 @@ def _digests(file: Path, names: Collection[str]) -> dict[str, str]:
 
 
 def _is_page(file: Path) -> bool:
-    """Tell a page of apology or of a login, which servers send with status 200, from data."""
+    """Return whether a file is an HTML error or login page, which servers send with status 200."""
     with file.open("rb") as stream:
         start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html"))
 
 
 def _is_whole_zip(file: Path) -> bool:
-    """Tell a zip from a page or a cut file: its directory stands at the end."""
+    """Return whether a file is a whole zip, with its directory at the end."""
     try:
         zipfile.ZipFile(file).close()
     except (zipfile.BadZipFile, ValueError):
@@ -112,9 +112,9 @@ def _is_whole_zip(file: Path) -> bool:
     return True
 
 
-def _explain_change(source: str, found: str, recorded: Recorded) -> str:
+def _explain_change(source: str, sha256: str, recorded: Recorded) -> str:
     return (
-        f"{source} now serves other bytes (sha256 {found}) than those recorded in "
-        f"{recorded.where} (sha256 {recorded.sha256}): what arrived is removed; whoever wants the "
-        "new version deletes that record and runs again"
+        f"{source} now serves other bytes (sha256 {sha256}) than those recorded in "
+        f"{recorded.where} (sha256 {recorded.sha256}): the file is removed; to accept the new "
+        "version, delete that record and rerun"
     )
