@@ -7,8 +7,8 @@ import numpy as np
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.preprocessing.files import Oddities, preprocess_files
+from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.readers.archive import Group, map_groups, open_archive
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
 from meddiff.data.sources.files import image_names
