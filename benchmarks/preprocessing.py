@@ -16,8 +16,9 @@ images upright and crops before it resizes, which gives the pixels of ours. Ours
 to the disk. One untimed run each starts the workers and loads the libraries. Files are warm in the
 page cache. Differences are in grey levels, over each image of the set.
 
-The second form packs so many generated 224-px JPEGs of one zip at 224 px, each count in a process
-of its own, and prints its peak memory. It needs 160 kB of disk an image in the temporary folder.
+The second form packs these numbers of generated 224-px JPEGs of one zip at 224 px, each number in a
+process of its own, and prints its peak memory. It needs 160 kB of disk per image in the temporary
+folder.
 """
 
 import argparse
@@ -130,14 +131,14 @@ def our_pack(folder: Path, size: int, workers: int, decoding: str, out: Path) ->
 
 def differences(sources: list[Path], size: int, decoding: str) -> np.ndarray:
     """Absolute differences to the peer's pixels, uint8."""
-    found = []
+    parts = []
     for source in sources:
         with Image.open(source) as image:
             expected = tuned_transforms(size)(image.convert("RGB")).permute(1, 2, 0).numpy()
         options = {"crop": None, "size": size, "decoding": decoding}
         pixels = preprocess_files([(source.read_bytes(), source.name)], **options)[0]
-        found.append(np.abs(pixels.astype(np.int16) - expected).astype(np.uint8).ravel())
-    return np.concatenate(found)
+        parts.append(np.abs(pixels.astype(np.int16) - expected).astype(np.uint8).ravel())
+    return np.concatenate(parts)
 
 
 def compare(
@@ -236,9 +237,9 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of JPEGs")
     parser.add_argument("--size", type=int, default=64, help="px")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--count", type=int, default=768, help="files as they are a measurement")
-    parser.add_argument("--large-count", type=int, default=86, help="enlarged files a measurement")
-    parser.add_argument("--small-count", type=int, default=6144, help="224-px files a measurement")
+    parser.add_argument("--count", type=int, default=768, help="original files per repeat")
+    parser.add_argument("--large-count", type=int, default=86, help="enlarged files per repeat")
+    parser.add_argument("--small-count", type=int, default=6144, help="224-px files per repeat")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="images to pack")
     return parser.parse_args()

@@ -166,7 +166,7 @@ class Flip(Fault):
 
 @dataclass(frozen=True)
 class Cut(Fault):
-    """The file was cut at its source: the length that is told is that of what is left."""
+    """The file was cut at its source: the stated length is that of the rest."""
 
     to: int
 
@@ -312,17 +312,17 @@ class FaultServer:
             fault.on_file(file)
         return file
 
-    def asked(self, path: str) -> list[Request]:
+    def requests_of(self, path: str) -> list[Request]:
         """Return the requests to a path, the oldest first."""
         return [request for request in self.requests if request.path == path]
 
     def ranges(self, path: str) -> list[str | None]:
-        """Return what was asked of a file: None for the whole."""
-        return [request.headers.get("range") for request in self.asked(path)]
+        """Return the requested ranges of a file: None for the whole."""
+        return [request.headers.get("range") for request in self.requests_of(path)]
 
     def sent(self, path: str) -> int:
         """Return how many bytes of bodies were sent from a path."""
-        return sum(request.sent for request in self.asked(path))
+        return sum(request.sent for request in self.requests_of(path))
 
 
 class _Server(ThreadingHTTPServer):
@@ -344,8 +344,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        asked = json.loads(body)
-        name = f"/kaggle/{asked.get('ownerSlug')}/{asked.get('datasetSlug')}"
+        call = json.loads(body)
+        name = f"/kaggle/{call.get('ownerSlug')}/{call.get('datasetSlug')}"
         request = self._note(name, "", body)
         faults = self._owner.strike(name)
         file = self._owner.file(f"{name}.zip", faults)
@@ -416,12 +416,12 @@ def _serve(file: File, request: Request) -> Answer:
     """Answer with a file or the rest of it, as HTTP has it."""
     validators = {"ETag": file.etag, "Last-Modified": file.modified}
     headers = {name: value for name, value in validators.items() if value}
-    asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+    span = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     condition = request.headers.get("if-range")
     same = condition in (None, file.etag, file.modified) or not file.conditions
-    if not (asked and same and file.ranges):
+    if not (span and same and file.ranges):
         return Answer(200, headers, file.content)
-    start, size = int(asked[1]), len(file.content)
+    start, size = int(span[1]), len(file.content)
     if start >= size:
         return Answer(416, {"Content-Range": f"bytes */{size}"})
     start -= start % file.block

@@ -133,8 +133,8 @@ def test_other_bytes_than_at_first_are_refused(server, run, served):
     place = served / address(file)[1:]
     place.write_bytes(first + b"\n")
     try:
-        _, told = run("isic", target, check=False)
-        assert "recorded" in told and file in told and "Traceback" not in told
+        _, output = run("isic", target, check=False)
+        assert "recorded" in output and file in output and "Traceback" not in output
         assert not (directory / target).exists()
     finally:
         place.write_bytes(first)
@@ -148,18 +148,18 @@ def test_another_checksum_than_published_is_refused(server, run, served):
     place = served / address(file)[1:]
     place.parent.mkdir(exist_ok=True)
     shutil.copy(served / address(published("kaggle", "2018")["images"])[1:], place)
-    directory, told = run("isic", f"data/raw/published/{file}", check=False)
-    assert read_registry()[file].md5 in told and "Traceback" not in told
+    directory, output = run("isic", f"data/raw/published/{file}", check=False)
+    assert read_registry()[file].md5 in output and "Traceback" not in output
     assert not (directory / f"data/raw/published/{file}").exists()
 
 
 def test_what_is_missing_is_named(server, run):
     file = published("isic", "2019")["diagnoses"]
     server.plan(address(file), Status(code=404))
-    _, told = run("isic", f"data/raw/published/{file}", check=False)
-    lines = [line for line in told.splitlines() if "error: " in line]
+    _, output = run("isic", f"data/raw/published/{file}", check=False)
+    lines = [line for line in output.splitlines() if "error: " in line]
     assert lines and "404" in lines[0] and address(file) in lines[0]
-    assert len(server.asked(address(file))) == 1
+    assert len(server.requests_of(address(file))) == 1
 
 
 def test_without_credentials_no_job_starts(server, snakemake, tmp_path):

@@ -73,8 +73,8 @@ class TestDuplicates:
                 {"id": "b/2", "edition": "b", "label": "malignant", "duplicate_of": "a/2"},
             ]
         )
-        found = self.table(index)["other_label"]
-        assert found[("a", "b")] == found[("b", "a")] == 1 and found[("a", "a")] == 0
+        result = self.table(index)["other_label"]
+        assert result[("a", "b")] == result[("b", "a")] == 1 and result[("a", "a")] == 0
 
     def test_nothing_in_common(self) -> None:
         index = index_of([{"id": f"{e}/{n}", "edition": e} for e in "ab" for n in range(3)])

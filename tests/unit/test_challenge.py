@@ -124,8 +124,8 @@ class TestKaggle:
         assert table["lesion"].fillna("-").tolist() == ["HAM_1", "HAM_2", "IL_1", "-"]
         assert table.loc["2020/X", "patient"] == "IP_9"
         assert table["label"].tolist() == ["malignant", "benign", "benign", "benign"]
-        known = {"2018": archives["2018"]}
-        table = read_kaggle(known, read_challenge(tables), "malignant")
+        first = {"2018": archives["2018"]}
+        table = read_kaggle(first, read_challenge(tables), "malignant")
         assert table["label"].tolist() == ["malignant", "malignant"]
 
     def test_a_policy_that_needs_a_diagnosis_names_what_lacks_one(self, tables, tmp_path) -> None:
@@ -212,8 +212,8 @@ class TestPhantom:
         assert (table["label"] == plan["target"].map({0: "benign", 1: "malignant"})).all()
         assert (table["lesion"] == plan["lesion"]).all()
         assert (table["patient"] == plan["patient_id"]).all()
-        told = table["edition"] != "2020"
-        assert (table["diagnosis"] == diagnoses(plan))[told].all()
+        has_diagnosis = table["edition"] != "2020"
+        assert (table["diagnosis"] == diagnoses(plan))[has_diagnosis].all()
         assert len(set(table["diagnosis"])) > 3
 
     def test_files_are_sorted_by_the_registry(self, drawn) -> None:
@@ -225,9 +225,9 @@ class TestPhantom:
         plan, paths = drawn
         _, pairs = read_editions(paths, "melanoma", kaggle=True)
         near = plan[(plan["edition"] == "2020") & (plan["kind"] == "near")]
-        known = set(zip(near["duplicate_of"], near["isic_id"], strict=True))
+        expected_pairs = set(zip(near["duplicate_of"], near["isic_id"], strict=True))
         assert 0 < len(pairs) < len(near)
-        assert set(pairs.itertuples(index=False, name=None)) <= known
+        assert set(pairs.itertuples(index=False, name=None)) <= expected_pairs
 
     def test_the_same_bytes_again(self, drawn, tmp_path: Path) -> None:
         plan, paths = drawn

@@ -18,9 +18,9 @@ from plain_user import plain_user
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.TextIOWrapper]:
     """Standard output into a pipe whose reader has gone, as after `| head -1`."""
-    ours, theirs = os.pipe()
-    os.close(ours)
-    with os.fdopen(theirs, "w") as stream:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         yield stream
 
@@ -85,10 +85,10 @@ def test_every_command_goes_through_it(command, monkeypatch, capsys):
 
 def test_a_pipe_that_closes_early_is_no_error_of_a_real_process():
     meddiff = [sys.executable, "-c", "import sys; from meddiff.cli import main; sys.exit(main())"]
-    ours, theirs = os.pipe()
-    os.close(ours)
-    done = subprocess.run([*meddiff, "--help"], stdout=theirs, stderr=subprocess.PIPE, check=False)
-    os.close(theirs)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*meddiff, "--help"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -86,8 +86,8 @@ def test_half_transparent_and_opaque_alpha(pixels: np.ndarray) -> None:
 def test_a_mask_s_transparent_ground_is_no_lesion() -> None:
     mask = np.full((4, 6, 4), 255, np.uint8)
     mask[:, 3:, 3] = 0
-    found = decode_mask(encode(Image.fromarray(mask)), "m.png")
-    np.testing.assert_array_equal(found, mask[..., 3])
+    result = decode_mask(encode(Image.fromarray(mask)), "m.png")
+    np.testing.assert_array_equal(result, mask[..., 3])
 
 
 def test_palette_and_one_bit_are_converted() -> None:
@@ -128,8 +128,8 @@ def test_deep_grey_without_a_window_is_never_read(dtype: type) -> None:
     for decode in (decode_grey, decode_rgb, decode_stored):
         with pytest.raises(MissingWindowError, match=np.dtype(dtype).name):
             decode(data, "x.tif")
-    found = find_missing_window(data, "x.tif")
-    assert found and found.levels[[0, -1]].tolist() == [0, 63]
+    result = find_missing_window(data, "x.tif")
+    assert result and result.levels[[0, -1]].tolist() == [0, 63]
     assert find_missing_window(encode(Image.new("L", (8, 8))), "x.png") is None
 
 
@@ -166,9 +166,9 @@ def test_a_damaged_later_page_does_no_harm() -> None:
 def test_masks_of_any_depth_are_read_alike(dtype: type, value: int) -> None:
     shape = np.zeros((6, 8), bool)
     shape[1:3, 2:7] = True
-    found = decode_mask(encode(Image.fromarray((shape * value).astype(dtype))), "m.png")
-    np.testing.assert_array_equal(found, 255 * shape)
-    assert found.dtype == np.uint8
+    result = decode_mask(encode(Image.fromarray((shape * value).astype(dtype))), "m.png")
+    np.testing.assert_array_equal(result, 255 * shape)
+    assert result.dtype == np.uint8
 
 
 def test_an_empty_mask_stays_empty() -> None:
@@ -270,9 +270,9 @@ def test_jpegs_are_decoded_smaller(
     photograph: Image.Image, shape: tuple[int, int], factor: int, mode: str
 ) -> None:
     data = encode(photograph.resize(shape[::-1]).convert(mode), "JPEG", quality=95)
-    asked = []
-    stored = decode_stored(data, "x", shrink=lambda *size: asked.append(size) or factor)
-    assert asked == [shape] == [(stored.height, stored.width)]
+    sizes = []
+    stored = decode_stored(data, "x", shrink=lambda *size: sizes.append(size) or factor)
+    assert sizes == [shape] == [(stored.height, stored.width)]
     assert stored.shrink == factor
     assert stored.pixels.shape == (-(-shape[0] // factor), -(-shape[1] // factor), 3)
     grey = decode_stored(data, "x", grey=True, shrink=lambda *_: factor)
@@ -420,11 +420,11 @@ def test_what_is_transparent_of_deep_images_is_seen_on_white(
         data = deep_png(np.concatenate([colours, alpha], axis=2))
     else:
         data = deep_png(colours, (b"tRNS", struct.pack(">H", 77) * channels))
-    seen = np.broadcast_to(colours >> 4, (5, 7, 3))
-    expected = np.where(hidden[..., None], 255, seen)
+    visible = np.broadcast_to(colours >> 4, (5, 7, 3))
+    expected = np.where(hidden[..., None], 255, visible)
     np.testing.assert_array_equal(decode_rgb(data, "x.png", WINDOWS), expected)
-    found = find_missing_window(data, "x.png")
-    assert found and 77 not in found.levels
+    result = find_missing_window(data, "x.png")
+    assert result and 77 not in result.levels
     assert not decode_mask(data, "x.png")[hidden].any()
 
 

@@ -88,16 +88,16 @@ class TestASet:
             mark(images)
             mark(list(greys), 255)
         caplog.set_level(logging.WARNING)
-        found, table = packed(written(tmp_path / "images", images), tmp_path)
-        np.testing.assert_array_equal(found, greys)
+        result, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(result, greys)
         assert table["window"].unique().tolist() == [f"uint16: 0 {2**bits - 1}"]
         (line,) = caplog.messages
         assert f"{COUNT} of {COUNT}" in line and str(2**bits - 1) in line
 
     def test_of_levels_between_0_and_1(self, tmp_path: Path) -> None:
         images = [(grey / 255).astype(np.float32) for grey in GREYS]
-        found, table = packed(written(tmp_path / "images", images), tmp_path)
-        np.testing.assert_array_equal(found, np.stack(GREYS))
+        result, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(result, np.stack(GREYS))
         assert table["window"].unique().tolist() == ["float32: 0 1"]
 
     @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ class TestASet:
         self, tmp_path: Path, stored: Callable[[np.ndarray], np.ndarray]
     ) -> None:
         """Hounsfield units, signed levels stored unsigned, tiny and huge numbers."""
-        found, _ = packed(written(tmp_path / "images", [stored(grey) for grey in GREYS]), tmp_path)
+        result, _ = packed(written(tmp_path / "images", [stored(grey) for grey in GREYS]), tmp_path)
         truth = np.stack(GREYS).astype(float)
-        assert np.ptp(found) >= 250
-        assert np.corrcoef(found.ravel(), truth.ravel())[0, 1] > 0.99
+        assert np.ptp(result) >= 250
+        assert np.corrcoef(result.ravel(), truth.ravel())[0, 1] > 0.99
 
     def test_may_be_padded_or_marked_at_large(self, tmp_path: Path) -> None:
         """A third of each image around it, or a twentieth in it, far beyond all other levels."""
@@ -126,23 +126,23 @@ class TestASet:
         for scan, image in zip(scans, marked, strict=True):
             scan[:, :16] = -32768
             image[:2, :] = 65535
-        found, table = packed(written(tmp_path / "scans", scans), tmp_path)
-        assert np.ptp(found[:, :, 16:]) >= 250 and not found[:, :, :16].any()
-        found, table = packed(written(tmp_path / "marked", marked), tmp_path)
-        np.testing.assert_array_equal(found[:, 2:], np.stack(GREYS)[:, 2:])
-        assert (found[:, :2] == 255).all() and table["window"][0] == "uint16: 0 4095"
+        result, table = packed(written(tmp_path / "scans", scans), tmp_path)
+        assert np.ptp(result[:, :, 16:]) >= 250 and not result[:, :, :16].any()
+        result, table = packed(written(tmp_path / "marked", marked), tmp_path)
+        np.testing.assert_array_equal(result[:, 2:], np.stack(GREYS)[:, 2:])
+        assert (result[:, :2] == 255).all() and table["window"][0] == "uint16: 0 4095"
 
     def test_keeps_the_brightness_of_its_images_apart(self, tmp_path: Path) -> None:
         images = [image // (1 + number % 3) for number, image in enumerate(of_bits(12))]
-        found, _ = packed(written(tmp_path / "images", images), tmp_path)
-        np.testing.assert_array_equal(found, [image >> 4 for image in images])
+        result, _ = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(result, [image >> 4 for image in images])
 
     @pytest.mark.parametrize("level", [0, 40, 65535])
     def test_may_hold_a_dark_or_a_blank_frame(self, tmp_path: Path, level: int) -> None:
         images = of_bits(16)
         images[3][:] = level
-        found, _ = packed(written(tmp_path / "images", images), tmp_path)
-        np.testing.assert_array_equal(found, [image >> 8 for image in images])
+        result, _ = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(result, [image >> 8 for image in images])
 
     def test_names_the_image_that_one_window_cannot_show(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -158,15 +158,15 @@ class TestASet:
             build_index(records_of(written(tmp_path / "images", images)))
 
     def test_of_8_bits_has_no_window(self, tmp_path: Path) -> None:
-        found, table = packed(written(tmp_path / "images", GREYS), tmp_path)
-        np.testing.assert_array_equal(found, GREYS)
+        result, table = packed(written(tmp_path / "images", GREYS), tmp_path)
+        np.testing.assert_array_equal(result, GREYS)
         assert "window" not in table
 
     def test_may_hold_several_types(self, tmp_path: Path) -> None:
         deep, unit = of_bits(12), [(grey / 255).astype(np.float32) for grey in GREYS]
         images = [*deep[:8], *unit[8:16], *GREYS[16:]]
-        found, table = packed(written(tmp_path / "images", images), tmp_path)
-        np.testing.assert_array_equal(found, GREYS)
+        result, table = packed(written(tmp_path / "images", images), tmp_path)
+        np.testing.assert_array_equal(result, GREYS)
         texts = ["uint16: 0 4095"] * 8 + ["float32: 0 1"] * 8 + [pd.NA] * 8
         assert table["window"].tolist() == texts
 
@@ -212,8 +212,9 @@ class TestTwoSets:
 
     def test_of_two_types_have_their_own(self, tmp_path: Path) -> None:
         unit = [(grey / 255).astype(np.float32) for grey in GREYS]
-        for found in self.read(written(tmp_path / "a", of_bits(14)), written(tmp_path / "b", unit)):
-            np.testing.assert_array_equal(found, GREYS)
+        sets = written(tmp_path / "a", of_bits(14)), written(tmp_path / "b", unit)
+        for result in self.read(*sets):
+            np.testing.assert_array_equal(result, GREYS)
 
 
 def bright_parts(peaks: np.ndarray, floor: float, side: int = 128) -> list[np.ndarray]:
@@ -245,11 +246,11 @@ class TestABrightPart:
         self, tmp_path: Path, peaks: np.ndarray, floor: float, type: type
     ) -> None:
         images = [image.astype(type) for image in bright_parts(peaks, floor)]
-        found = read_image_set(written(tmp_path / "x", images), crop=None, size=128)
-        (brightest,) = found[np.argmax(peaks)][None, ..., 0]
+        result = read_image_set(written(tmp_path / "x", images), crop=None, size=128)
+        (brightest,) = result[np.argmax(peaks)][None, ..., 0]
         centre = brightest[54:75, 54:75]
         assert len(np.unique(centre)) > 40 and centre.max() > 220 and (centre == 255).mean() < 0.02
-        peak = found.reshape(len(found), -1).max(axis=1).astype(float)
+        peak = result.reshape(len(result), -1).max(axis=1).astype(float)
         assert np.corrcoef(peak, peaks)[0, 1] > 0.99 if np.ptp(peaks) else np.ptp(peak) < 12
 
     def test_in_few_images_of_many_is_told_from_another_range(self, tmp_path: Path) -> None:
@@ -285,9 +286,9 @@ class TestColour:
         self, tmp_path: Path, bits: int, marked: bool, suffix: str
     ) -> None:
         folder = self.folder(tmp_path / "x", self.deep(bits, marked), suffix)
-        found = read_image_set(folder, crop=None, size=SIDE)
+        result = read_image_set(folder, crop=None, size=SIDE)
         expected = mark(list(self.COLOURS.copy()), 255) if marked else self.COLOURS
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(result, expected)
 
     def test_of_two_ranges_is_refused(self, tmp_path: Path) -> None:
         images = self.deep(16)[:5] + self.deep(12)[5:]
@@ -298,15 +299,15 @@ class TestColour:
         windows: dict[str, depth.Window] = {}
         for name, images in {"a": self.deep(12), "b": [i // 2 for i in self.deep(12)]}.items():
             folder = self.folder(tmp_path / name, images, ".png")
-            found = read_image_set(folder, crop=None, size=SIDE, windows=windows)
-        np.testing.assert_array_equal(found, np.stack(self.deep(12)) >> 5)
+            result = read_image_set(folder, crop=None, size=SIDE, windows=windows)
+        np.testing.assert_array_equal(result, np.stack(self.deep(12)) >> 5)
 
 
 def test_windows_survive_a_table() -> None:
     windows = {"uint16": (0.0, 4095.0), "float32": (-1024.5, 1.0 / 3), "uint16 RGB": (0.0, 65535.0)}
     types = pd.Series([*windows, pd.NA], dtype="string")
-    found = windows_of(pd.DataFrame({"window": window_texts(types, windows)}))
-    assert found == windows
+    result = windows_of(pd.DataFrame({"window": window_texts(types, windows)}))
+    assert result == windows
 
 
 @pytest.mark.parametrize("top", [1, 2, 5, 200])
@@ -320,8 +321,8 @@ def test_masks_of_few_levels_reach_white(top: int) -> None:
 @pytest.mark.parametrize("bits", range(8, 17))
 def test_windows_of_whole_depths_keep_the_upper_bits(bits: int) -> None:
     levels = np.arange(2**bits)
-    found = apply_window(levels, (0, 2**bits - 1), whole=True)
-    np.testing.assert_array_equal(found, levels >> bits - 8)
+    result = apply_window(levels, (0, 2**bits - 1), whole=True)
+    np.testing.assert_array_equal(result, levels >> bits - 8)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 15])

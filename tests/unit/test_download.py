@@ -207,7 +207,7 @@ class TestBreaks:
         assert left(path) == {"images.bin"}
         assert server.ranges(FILE) == [None, "bytes=100000-", "bytes=200000-"]
         assert server.sent(FILE) == len(CONTENT)
-        conditions = {r.headers.get("if-range") for r in server.asked(FILE)[1:]}
+        conditions = {r.headers.get("if-range") for r in server.requests_of(FILE)[1:]}
         assert len(conditions) == 1 and conditions != {None}
 
     @pytest.mark.parametrize("fault", [Stall(100_000, times=2), HangUp(times=2)])
@@ -231,7 +231,7 @@ class TestBreaks:
         server.plan(FILE, Break(1000, times=breaks))
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
-        assert len(server.asked(FILE)) == breaks + 1
+        assert len(server.requests_of(FILE)) == breaks + 1
 
     def test_attempts_without_a_byte_end(
         self, server: FaultServer, path: Path, caplog: pytest.LogCaptureFixture
@@ -240,7 +240,7 @@ class TestBreaks:
         text = refused(lambda: download(f"{server.url}{FILE}", path))
         assert f"cannot download {server.url}{FILE} (" in text
         assert f"(kept: 100 kB in {path.parent}/.images.bin.part)" in text
-        assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
+        assert len(server.requests_of(FILE)) == 1 + transfer.ATTEMPTS
         assert not path.exists()
         server.plan(FILE)
         download(f"{server.url}{FILE}", path)
@@ -253,7 +253,7 @@ class TestBreaks:
     ) -> None:
         server.plan(FILE, NoRanges(), Break(100_000))
         refused(lambda: download(f"{server.url}{FILE}", path))
-        assert len(server.asked(FILE)) == 1 + transfer.ATTEMPTS
+        assert len(server.requests_of(FILE)) == 1 + transfer.ATTEMPTS
 
     def test_too_long_an_announcement_never_ends_well(
         self, server: FaultServer, path: Path
@@ -323,14 +323,14 @@ class TestVersions:
 
     @pytest.mark.parametrize("known", [{}, {"modified": "Mon, 01 Jun 2026 08:00:00 GMT"}])
     def test_two_versions_of_one_length_never_mix(
-        self, server: FaultServer, path: Path, known: dict[str, str]
+        self, server: FaultServer, path: Path, validators: dict[str, str]
     ) -> None:
-        """The server sends the rest of the new one, whatever was asked."""
+        """The server sends the rest of the new one, whatever was requested."""
         new = CONTENT[::-1]
         server.plan(FILE, Content(new, skip=1), NoConditions(), Break(100_000, times=1))
-        if known:
+        if validators:
             later = Validators(None, "Tue, 02 Jun 2026 08:00:00 GMT", skip=1)
-            faults = [Content(new, skip=1), Validators(None, **known, times=1), later]
+            faults = [Content(new, skip=1), Validators(None, **validators, times=1), later]
             server.plan(FILE, *faults, NoConditions(), Break(100_000, times=1))
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == new
@@ -370,7 +370,7 @@ class TestVersions:
         server.plan(FILE, Validators('W/"1"', date), Break(100_000, times=1))
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
-        assert server.asked(FILE)[1].headers["if-range"] == date
+        assert server.requests_of(FILE)[1].headers["if-range"] == date
         assert server.sent(FILE) == len(CONTENT)
 
     def test_without_validators_a_checksum_allows_going_on(
@@ -402,7 +402,7 @@ class TestVersions:
             download(f"{server.url}{FILE}", path)
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
-        assert len(server.asked(FILE)) == 1
+        assert len(server.requests_of(FILE)) == 1
 
     @pytest.mark.parametrize("note", [b"", b"{", b'{"source": 3}', b"\xff"])
     def test_a_damaged_note_starts_anew(self, server: FaultServer, path: Path, note: bytes) -> None:
@@ -870,10 +870,10 @@ class TestCredentials:
         """A sample of the places, since each asks a fresh process that may not go online."""
         place(bare, monkeypatch)
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-        found = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", ASK_CLIENT], capture_output=True, text=True, check=True
         )
-        assert found.stdout.splitlines()[-1] == "True"
+        assert result.stdout.splitlines()[-1] == "True"
 
     def test_a_browser_login_counts(self, bare: Path) -> None:
         (bare / ".kaggle").mkdir()
@@ -939,9 +939,9 @@ def stand_in(server: FaultServer) -> FaultServer:
 
 
 def our_ranges(server: FaultServer) -> list[str | None]:
-    """What we asked of the zip; the client opens it before, each time, and leaves it unread."""
-    asked = [request.headers for request in server.asked(ARCHIVE)]
-    return [h.get("range") for h in asked if h["accept-encoding"] == "identity"]
+    """Ranges that we requested of the zip; the client opens it before and leaves it unread."""
+    headers = [request.headers for request in server.requests_of(ARCHIVE)]
+    return [h.get("range") for h in headers if h["accept-encoding"] == "identity"]
 
 
 class TestKaggleProcess:
@@ -966,7 +966,7 @@ class TestKaggleProcess:
 
     @classmethod
     def fetch(cls, server: FaultServer, home: Path, path: Path) -> tuple[int, str]:
-        """Return the exit code and what was said."""
+        """Return the exit code and the errors."""
         with cls.start(server, home, path) as process:
             output, errors = process.communicate(timeout=120)
         assert output == ""
@@ -982,11 +982,11 @@ class TestKaggleProcess:
         assert code == 0, errors
         assert target.read_bytes() == ZIP and left(target) == {"isic-2018.zip"}
         assert our_ranges(stand_in) == [None, "bytes=40000-", "bytes=70000-"]
-        call = stand_in.asked(THERE)[0]
+        call = stand_in.requests_of(THERE)[0]
         assert call.headers["authorization"].startswith("Basic ")
         body = json.loads(call.body)
         assert (body["ownerSlug"], body["datasetSlug"]) == ("owner", "there")
-        assert stand_in.asked(ARCHIVE)[-1].query == SIGNATURE
+        assert stand_in.requests_of(ARCHIVE)[-1].query == SIGNATURE
 
     def test_a_killed_process_loses_nothing(
         self, stand_in: FaultServer, bare: Path, target: Path
@@ -1059,7 +1059,7 @@ class TestKaggle:
     ) -> None:
         stand_in.plan(THERE, Status(code, times=2), HangUp(skip=2, times=1))
         download_kaggle("owner/there", target)
-        assert len(stand_in.asked(THERE)) == 4
+        assert len(stand_in.requests_of(THERE)) == 4
         assert f"https://www.kaggle.com/datasets/owner/there: HTTP {code}; " in caplog.text
 
     def test_kaggle_says_how_long_to_wait(

@@ -50,8 +50,8 @@ def index_of(path: Path, files: dict[str, bytes], **columns: object) -> pd.DataF
 def draw(lesion: int, view: int = 0, size: int = 128) -> Image.Image:
     """Draw a phantom lesion, photographed in one of many views."""
     drawn = sample_lesion(np.random.default_rng(lesion), malignant=bool(lesion % 2))
-    seen = sample_view(np.random.default_rng([lesion, view]))
-    return Image.fromarray(draw_lesion(drawn, seen, size)[0])
+    pose = sample_view(np.random.default_rng([lesion, view]))
+    return Image.fromarray(draw_lesion(drawn, pose, size)[0])
 
 
 def likeness(first: Image.Image, second: Image.Image) -> Likeness:
@@ -167,11 +167,11 @@ class TestRealImages:
             "label": "benign",
         }
         index = build_index(pd.DataFrame(records).astype("string"), workers=2)
-        found = find_duplicates(index, workers=2)
-        assert found.links[["first", "second", "kind"]].to_numpy().tolist() == [
+        result = find_duplicates(index, workers=2)
+        assert result.links[["first", "second", "kind"]].to_numpy().tolist() == [
             ["ISIC_0000279", "ISIC_0000280", "bytes"]
         ]
-        assert found.images["group"].nunique() == len(index) - 1
+        assert result.images["group"].nunique() == len(index) - 1
 
     @pytest.mark.parametrize("edit", EDITS)
     def test_edited_copies_are_found_and_nothing_else(
@@ -197,9 +197,9 @@ class TestRealImages:
         pairs = np.random.default_rng(0).choice(len(images), (250, 2))
         for frame in (lambda image: image, put_in_frame):
             views = [prepare(np.asarray(frame(image))) for image in images]
-            found = [compare(views[i], views[j]) for i, j in pairs if i != j]
-            assert not any(some.is_same for some in found)
-            assert max(min(some.correlation, 1 - some.residual) for some in found) < 0.35
+            result = [compare(views[i], views[j]) for i, j in pairs if i != j]
+            assert not any(each.is_same for each in result)
+            assert max(min(each.correlation, 1 - each.residual) for each in result) < 0.35
 
     def test_copies_in_a_frame_are_found(self, real: dict[str, Image.Image]) -> None:
         for image in list(real.values())[::20]:
@@ -208,8 +208,8 @@ class TestRealImages:
 
     def test_turned_ones_are_other_photographs(self, real: dict[str, Image.Image]) -> None:
         for image in list(real.values())[::10]:
-            found = likeness(turn(image, 0), turn(image, 1.5))
-            assert found.rotation == pytest.approx(-1.5, abs=0.3) and not found.is_same
+            result = likeness(turn(image, 0), turn(image, 1.5))
+            assert result.rotation == pytest.approx(-1.5, abs=0.3) and not result.is_same
 
 
 class TestDrawnLesions:
@@ -233,12 +233,12 @@ class TestDrawnLesions:
     ) -> None:
         image = draw(seed, size=224)
         edited = contrast(brighten(rescale(crop(image, *sides), factor), brightness), more_contrast)
-        found = likeness(image, jpeg(edited, quality))
-        assert found.is_same and found.correlation > 0.5
+        result = likeness(image, jpeg(edited, quality))
+        assert result.is_same and result.correlation > 0.5
 
     def test_photographed_again_are_not_duplicates(self) -> None:
-        found = [likeness(draw(seed, 0), draw(seed, 1)) for seed in range(60)]
-        assert not any(some.is_same for some in found)
+        result = [likeness(draw(seed, 0), draw(seed, 1)) for seed in range(60)]
+        assert not any(each.is_same for each in result)
 
     def test_are_told_apart_and_their_copies_found(self, tmp_path: Path) -> None:
         images = {f"{seed:03d}": draw(seed) for seed in range(150)}
@@ -273,13 +273,13 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 class TestReasons:
     @staticmethod
-    def told(found: Duplicates) -> list[str]:
-        return [" ".join(row) for row in found.links[["first", "second", "kind"]].to_numpy()]
+    def texts(result: Duplicates) -> list[str]:
+        return [" ".join(row) for row in result.links[["first", "second", "kind"]].to_numpy()]
 
     def test_the_strongest_is_named(self, reasons: pd.DataFrame) -> None:
         official = pd.DataFrame({"first": ["H"], "second": ["G"]}, dtype="string")
-        found = find_duplicates(reasons, official=official)
-        assert self.told(found) == [
+        result = find_duplicates(reasons, official=official)
+        assert self.texts(result) == [
             "a b bytes",
             "a c pixels",
             "a d near",
@@ -288,16 +288,16 @@ class TestReasons:
             "e f image",
             "g h official",
         ]
-        near = found.links["kind"] == "near"
-        assert found.links.loc[near, ["residual", "correlation"]].notna().all(axis=None)
-        assert found.links.loc[~near, ["residual", "correlation"]].isna().all(axis=None)
+        near = result.links["kind"] == "near"
+        assert result.links.loc[near, ["residual", "correlation"]].notna().all(axis=None)
+        assert result.links.loc[~near, ["residual", "correlation"]].isna().all(axis=None)
         bits = reasons.set_index("id")["phash"].map(lambda digits: int(digits, 16))
-        for first, second, hamming in found.links[["first", "second", "hamming"]].to_numpy():
+        for first, second, hamming in result.links[["first", "second", "hamming"]].to_numpy():
             assert hamming == (bits[first] ^ bits[second]).bit_count()
 
     def test_without_a_list_or_ids_the_pixels_tell(self, reasons: pd.DataFrame) -> None:
-        found = find_duplicates(reasons.drop(columns="image"))
-        assert self.told(found) == [
+        result = find_duplicates(reasons.drop(columns="image"))
+        assert self.texts(result) == [
             "a b bytes",
             "a c pixels",
             "a d near",
@@ -316,10 +316,10 @@ class TestReasons:
         caplog.set_level(logging.INFO)
         pairs = [("G", "H"), ("G", "X"), ("Y", "X"), (pd.NA, "G"), ("G", "G"), ("H", "G")]
         official = pd.DataFrame(pairs, columns=["first", "second"]).astype("string")
-        found = find_duplicates(reasons, official=official)
-        assert self.told(found)[-1] == "g h official"
+        result = find_duplicates(reasons, official=official)
+        assert self.texts(result)[-1] == "g h official"
         assert "3 of 6 official" in caplog.text
-        assert (found.links["kind"] == "official").sum() == 1
+        assert (result.links["kind"] == "official").sum() == 1
 
     def test_an_official_list_may_be_empty(self, reasons: pd.DataFrame) -> None:
         empty = pd.DataFrame({"first": [], "second": []}, dtype="string")
@@ -351,9 +351,9 @@ class TestFind:
             patient=["P", "P", pd.NA, pd.NA, pd.NA, pd.NA, "Q"],
             lesion=[pd.NA, "L", "L", pd.NA, pd.NA, pd.NA, pd.NA],
         )
-        found = find_duplicates(index).images
-        assert found["group"].tolist() == [0, 0, 0, 0, 1, 2, 3]
-        assert found["duplicate_of"].tolist() == [pd.NA, pd.NA, pd.NA, "c", *[pd.NA] * 3]
+        result = find_duplicates(index).images
+        assert result["group"].tolist() == [0, 0, 0, 0, 1, 2, 3]
+        assert result["duplicate_of"].tolist() == [pd.NA, pd.NA, pd.NA, "c", *[pd.NA] * 3]
 
     def test_the_first_by_edition_and_id_is_kept(self, tmp_path: Path) -> None:
         drawn = [draw(0), draw(1), draw(0)]
@@ -369,22 +369,22 @@ class TestFind:
             for quality in (50, 75, 90)
         }
         index = index_of(tmp_path / "x.zip", files)
-        found = find_duplicates(index)
-        assert len(found.links) == 15
+        result = find_duplicates(index)
+        assert len(result.links) == 15
         monkeypatch.setattr(duplicates, "MAX_VIEWS", 4)
         shuffled = index.sample(frac=1, random_state=1)
         again = find_duplicates(shuffled, workers=3)
-        pd.testing.assert_frame_equal(again.links, found.links)
-        pd.testing.assert_frame_equal(again.images.loc[index.index], found.images)
+        pd.testing.assert_frame_equal(again.links, result.links)
+        pd.testing.assert_frame_equal(again.images.loc[index.index], result.images)
 
     def test_progress_adds_up_to_all_rows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(duplicates, "MAX_VIEWS", 2)
         drawn = [draw(0), draw(1), jpeg(draw(1), 80), draw(2), jpeg(draw(2), 80), draw(3)]
-        told: list[int] = []
-        find_duplicates(self.index(tmp_path, drawn), progress=told.append)
-        assert sum(told) == len(drawn) and min(told) >= 0 and len(told) > 1
+        counts: list[int] = []
+        find_duplicates(self.index(tmp_path, drawn), progress=counts.append)
+        assert sum(counts) == len(drawn) and min(counts) >= 0 and len(counts) > 1
 
     def test_images_without_detail_are_only_equal(self, tmp_path: Path) -> None:
         """A gradient looks like any other: it proves nothing."""

@@ -164,11 +164,11 @@ class TestPack:
         pack(index, **options, **out)
         shown = packed_set(out).images[0, ..., 0]
         pack(index, masks=True, **options, **out)
-        found = packed_set(out)
-        assert found.table["decoding"].tolist() == ["exact"]
+        result = packed_set(out)
+        assert result.table["decoding"].tolist() == ["exact"]
         sure = (shown >= 200) | (shown <= 55)
         assert sure.mean() > 0.9
-        np.testing.assert_array_equal(found.images[0, ..., 0][sure], 255 * (shown[sure] > 127))
+        np.testing.assert_array_equal(result.images[0, ..., 0][sure], 255 * (shown[sure] > 127))
 
     def test_grey_has_one_channel(self, tmp_path: Path, out: dict[str, Path]) -> None:
         grey = smooth(64, 64)[..., 0]

@@ -147,19 +147,19 @@ class TestEncoding:
             "e": {"quality": 90, "subsampling": 2},
         }
         files = {
-            f"{name}.jpg": encode(draw(seed), "JPEG", **some)
-            for seed, (name, some) in enumerate(options.items())
+            f"{name}.jpg": encode(draw(seed), "JPEG", **options_)
+            for seed, (name, options_) in enumerate(options.items())
         }
-        told = self.index(tmp_path, files)
-        assert told.str.fullmatch(r"JPEG 4:\d:\d q[0-9a-f]{6}").all()
-        assert told["a"] == told["b"]
-        assert told[["a", "c", "d"]].str[:10].tolist() == [
+        encodings = self.index(tmp_path, files)
+        assert encodings.str.fullmatch(r"JPEG 4:\d:\d q[0-9a-f]{6}").all()
+        assert encodings["a"] == encodings["b"]
+        assert encodings[["a", "c", "d"]].str[:10].tolist() == [
             "JPEG 4:2:0",
             "JPEG 4:2:2",
             "JPEG 4:4:4",
         ]
-        assert told[["a", "c", "d"]].str[-7:].nunique() == 1
-        assert told["e"][:10] == told["a"][:10] and told["e"] != told["a"]
+        assert encodings[["a", "c", "d"]].str[-7:].nunique() == 1
+        assert encodings["e"][:10] == encodings["a"][:10] and encodings["e"] != encodings["a"]
 
     def test_of_grey_cmyk_and_other_formats(self, tmp_path: Path) -> None:
         image = draw(0)
@@ -172,14 +172,15 @@ class TestEncoding:
             "x.webp": encode(image, "WEBP"),
         }
         files = {name.replace(".", "_") + Path(name).suffix: data for name, data in files.items()}
-        told = self.index(tmp_path, files)
-        assert told["grey_jpg"].startswith("JPEG L q") and told["cmyk_jpg"].startswith("JPEG CMYK")
-        assert told[["rgb_png", "palette_png"]].tolist() == ["PNG RGB", "PNG P"]
-        assert told[["x_bmp", "x_webp"]].tolist() == ["BMP RGB", "WEBP RGB"]
+        encodings = self.index(tmp_path, files)
+        assert encodings["grey_jpg"].startswith("JPEG L q")
+        assert encodings["cmyk_jpg"].startswith("JPEG CMYK")
+        assert encodings[["rgb_png", "palette_png"]].tolist() == ["PNG RGB", "PNG P"]
+        assert encodings[["x_bmp", "x_webp"]].tolist() == ["BMP RGB", "WEBP RGB"]
 
     def test_is_the_file_s_even_where_pixels_are_decoded_to_grey(self, tmp_path: Path) -> None:
-        told = self.index(tmp_path, {"a.png": encode(draw(0))}, grey=True)
-        assert told["a"] == "PNG RGB"
+        encodings = self.index(tmp_path, {"a.png": encode(draw(0))}, grey=True)
+        assert encodings["a"] == "PNG RGB"
 
 
 def test_tables_survive_the_disk(tmp_path: Path) -> None:

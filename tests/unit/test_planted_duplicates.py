@@ -29,12 +29,12 @@ def planted(request, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_photographs_are_those_of_the_plan(planted):
     plan, index = planted
-    found = find_duplicates(index, workers=2)
-    photograph = found.images["duplicate_of"].fillna(index["id"])
-    pairs = pd.DataFrame({"told": photograph.to_numpy(), "true": plan["seed"].to_numpy()})
-    assert (pairs.groupby("true")["told"].nunique() == 1).all(), "a planted duplicate is missing"
-    assert (pairs.groupby("told")["true"].nunique() == 1).all(), "two photographs were merged"
-    assert set(found.links["second"]) >= set(plan.index[plan["kind"] != "original"])
+    result = find_duplicates(index, workers=2)
+    photograph = result.images["duplicate_of"].fillna(index["id"])
+    pairs = pd.DataFrame({"group": photograph.to_numpy(), "true": plan["seed"].to_numpy()})
+    assert (pairs.groupby("true")["group"].nunique() == 1).all(), "a planted duplicate is missing"
+    assert (pairs.groupby("group")["true"].nunique() == 1).all(), "two photographs were merged"
+    assert set(result.links["second"]) >= set(plan.index[plan["kind"] != "original"])
 
 
 def test_each_pair_says_why(planted):
@@ -51,15 +51,15 @@ def test_the_official_list_comes_before_the_looks(planted):
     near = plan[plan["kind"] == "near"].iloc[:3]
     listed = pd.DataFrame({"first": near["duplicate_of"], "second": near["isic_id"]})
     strangers = pd.DataFrame({"first": ["X"], "second": ["Y"]})
-    found = find_duplicates(index, official=pd.concat([listed, strangers]), workers=2)
-    told = found.links.set_index("second")["kind"]
-    assert (told.loc[near.index] == "official").all()
-    assert (told == "official").sum() == len(near)
+    result = find_duplicates(index, official=pd.concat([listed, strangers]), workers=2)
+    kinds = result.links.set_index("second")["kind"]
+    assert (kinds.loc[near.index] == "official").all()
+    assert (kinds == "official").sum() == len(near)
 
 
 def test_rows_in_another_order_are_grouped_alike(planted):
     _, index = planted
-    found = find_duplicates(index, workers=2)
+    result = find_duplicates(index, workers=2)
     again = find_duplicates(index.sample(frac=1, random_state=1), workers=1)
-    pd.testing.assert_frame_equal(again.images.loc[index.index], found.images)
-    pd.testing.assert_frame_equal(again.links, found.links)
+    pd.testing.assert_frame_equal(again.images.loc[index.index], result.images)
+    pd.testing.assert_frame_equal(again.links, result.links)

@@ -22,8 +22,8 @@ from pictures import jpeg, photograph, png, smooth
 
 def preprocess_file(data: bytes, name: str, **options: object) -> np.ndarray:
     """Prepare one file; (size, size) for grey."""
-    (found,) = preprocess_files([(data, name)], **options)
-    return found[..., 0] if found.shape[2] == 1 else found
+    (result,) = preprocess_files([(data, name)], **options)
+    return result[..., 0] if result.shape[2] == 1 else result
 
 
 def peer(data: bytes, crop: int | None, size: int, mode: str = "RGB") -> np.ndarray:
@@ -41,15 +41,15 @@ def transformed(image: Image.Image, crop: int | None, size: int) -> np.ndarray:
     return np.array(Compose(steps)(image))
 
 
-def off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def off(result: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return absolute differences in grey levels."""
-    assert found.shape == expected.shape and found.dtype == np.uint8
-    return np.abs(found.astype(int) - expected)
+    assert result.shape == expected.shape and result.dtype == np.uint8
+    return np.abs(result.astype(int) - expected)
 
 
-def assert_exact(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_exact(result: np.ndarray, expected: np.ndarray) -> None:
     """Within 1 grey level but for a few values, where the kernels' roundings add up to 2."""
-    difference = off(found, expected)
+    difference = off(result, expected)
     assert difference.max() <= 2
     assert np.count_nonzero(difference > 1) <= 1 + difference.size // 5000
 
@@ -70,10 +70,10 @@ def test_preprocessing_equals_torchvision(
     image = smooth(*shape)
     steps = [v2.CenterCrop(crop or min(shape)), v2.Resize([size, size], antialias=True)]
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    found = preprocess(image, crop=crop, size=size)
-    assert found.shape == (size, size, 3)
-    assert_exact(found, v2.Compose(steps)(tensor).numpy().transpose(1, 2, 0))
-    assert_exact(found, peer(png(image), crop, size))
+    result = preprocess(image, crop=crop, size=size)
+    assert result.shape == (size, size, 3)
+    assert_exact(result, v2.Compose(steps)(tensor).numpy().transpose(1, 2, 0))
+    assert_exact(result, peer(png(image), crop, size))
 
 
 class TestExact:
@@ -106,8 +106,8 @@ class TestExact:
         picture = Image.fromarray(photograph(203, 301)).convert(mode)
         picture.save(file, "JPEG" if mode in ("L", "CMYK") else "PNG")
         data = file.getvalue()
-        found = preprocess_file(data, "x", crop=None, size=64, grey=grey)
-        assert_exact(found, peer(data, None, 64, "L" if grey else "RGB"))
+        result = preprocess_file(data, "x", crop=None, size=64, grey=grey)
+        assert_exact(result, peer(data, None, 64, "L" if grey else "RGB"))
 
     def test_sixteen_bits(self) -> None:
         high = photograph(140, 150)[..., 0]
@@ -117,8 +117,8 @@ class TestExact:
 
     def test_colour_turned_grey(self) -> None:
         data = jpeg(photograph(203, 301))
-        found = preprocess_file(data, "x", crop=None, size=64, grey=True)
-        assert_exact(found, peer(data, None, 64, "L"))
+        result = preprocess_file(data, "x", crop=None, size=64, grey=True)
+        assert_exact(result, peer(data, None, 64, "L"))
 
     @pytest.mark.parametrize("size", [180, 179, 57])
     def test_noise_keeps_the_bound(self, size: int) -> None:
@@ -148,8 +148,8 @@ class TestExact:
             return top, left + 1, side
 
         monkeypatch.setattr(files_module, "centre_crop", displaced)
-        found = preprocess_file(data, "x", crop=None, size=64)
-        assert off(found, peer(data, None, 64)).max() > 1
+        result = preprocess_file(data, "x", crop=None, size=64)
+        assert off(result, peer(data, None, 64)).max() > 1
 
 
 class TestFast:
@@ -161,8 +161,8 @@ class TestFast:
     ) -> None:
         data = jpeg(photograph(*shape), subsampling=subsampling)
         for size in (32, 57, 64):
-            found = preprocess_file(data, "x", crop=crop, size=size, decoding="fast")
-            assert_fast(off(found, peer(data, crop, size)))
+            result = preprocess_file(data, "x", crop=crop, size=size, decoding="fast")
+            assert_fast(off(result, peer(data, crop, size)))
             grey = preprocess_file(data, "x", crop=crop, size=size, decoding="fast", grey=True)
             assert_fast(off(grey, peer(data, crop, size, "L")))
 
@@ -186,8 +186,8 @@ class TestFast:
     def test_small_jpegs_and_other_files_are_exact(self) -> None:
         for data in (jpeg(photograph(224, 224)), png(photograph(900, 900))):
             exact = preprocess_file(data, "x", crop=None, size=64)
-            found = preprocess_file(data, "x", crop=None, size=64, decoding="fast")
-            np.testing.assert_array_equal(found, exact)
+            result = preprocess_file(data, "x", crop=None, size=64, decoding="fast")
+            np.testing.assert_array_equal(result, exact)
 
     @pytest.mark.parametrize("grey", [0, 100, 255])
     def test_flat_areas_keep_their_grey(self, grey: int) -> None:
@@ -218,10 +218,10 @@ class TestFast:
         data = jpeg(photograph(900, 1201))
         monkeypatch.setattr(reduced, "_enlargement", lambda kept: np.eye(8)[:, :kept])
         reduced._weights.cache_clear()
-        found = preprocess_file(data, "x", crop=None, size=64, decoding="fast")
+        result = preprocess_file(data, "x", crop=None, size=64, decoding="fast")
         reduced._weights.cache_clear()
         with pytest.raises(AssertionError):
-            assert_fast(off(found, peer(data, None, 64)))
+            assert_fast(off(result, peer(data, None, 64)))
 
     def test_another_way_of_decoding_is_refused(self) -> None:
         with pytest.raises(MeddiffError, match=r"decoding .*'quick'.*exact"):
@@ -245,8 +245,8 @@ class TestOrientation:
         for suffix in ("JPEG", "PNG", "TIFF"):
             data = oriented(photograph(*shape), orientation, suffix)
             for crop in (None, 301):
-                found = preprocess_file(data, "x", crop=crop, size=64)
-                assert_exact(found, peer(data, crop, 64))
+                result = preprocess_file(data, "x", crop=crop, size=64)
+                assert_exact(result, peer(data, crop, 64))
 
     def test_grey(self, shape: tuple[int, int], orientation: int) -> None:
         data = oriented(photograph(*shape), orientation, "JPEG")
@@ -254,14 +254,14 @@ class TestOrientation:
             ("exact", assert_exact),
             ("fast", lambda a, b: assert_fast(off(a, b))),
         ):
-            found = preprocess_file(data, "x", crop=None, size=64, grey=True, decoding=decoding)
-            test(found, peer(data, None, 64, "L"))
+            result = preprocess_file(data, "x", crop=None, size=64, grey=True, decoding=decoding)
+            test(result, peer(data, None, 64, "L"))
 
     def test_fast(self, shape: tuple[int, int], orientation: int) -> None:
         data = oriented(photograph(*shape), orientation, "JPEG")
         for crop in (None, 501):
-            found = preprocess_file(data, "x", crop=crop, size=32, decoding="fast")
-            assert_fast(off(found, peer(data, crop, 32)))
+            result = preprocess_file(data, "x", crop=crop, size=32, decoding="fast")
+            assert_fast(off(result, peer(data, crop, 32)))
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -279,8 +279,8 @@ def test_no_file_depends_on_its_neighbours(
     options = {"crop": None, "size": 64, "decoding": decoding, "grey": grey}
     together = preprocess_files(files, **options)
     assert together.shape == (len(files), 64, 64, 1 if grey else 3)
-    for found, (data, name) in zip(together, files, strict=True):
-        np.testing.assert_array_equal(found, preprocess_files([(data, name)], **options)[0])
+    for result, (data, name) in zip(together, files, strict=True):
+        np.testing.assert_array_equal(result, preprocess_files([(data, name)], **options)[0])
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
@@ -340,9 +340,9 @@ def test_masks_stay_aligned_with_their_images(
     mask[top : top + height // 3, left : left + width // 4] = 255
     options = {"crop": 40 if cropped else None, "size": 32}
     shown = preprocess(np.repeat(mask[..., None], 3, axis=2), **options)[..., 0]
-    found = preprocess_mask(mask, **options)
-    assert set(np.unique(found)) <= {0, 255}
-    assert np.all(found[shown >= 240] == 255) and np.all(found[shown <= 15] == 0)
+    result = preprocess_mask(mask, **options)
+    assert set(np.unique(result)) <= {0, 255}
+    assert np.all(result[shown >= 240] == 255) and np.all(result[shown <= 15] == 0)
 
 
 def test_a_mask_covers_where_half_of_the_area_is_lesion() -> None:
@@ -360,16 +360,16 @@ def test_what_is_enlarged_or_has_pages_is_logged_once(caplog: pytest.LogCaptureF
     first.save(animated, "GIF", save_all=True, append_images=[second])
     files = [(png(smooth(50, 40 - n)), f"{n}.png") for n in range(9)]
     files.append((animated.getvalue(), "x.gif"))
-    seen = Oddities()
-    preprocess_files(files, crop=None, size=40, oddities=seen)
-    seen.log(10, 40)
+    oddities = Oddities()
+    preprocess_files(files, crop=None, size=40, oddities=oddities)
+    oddities.log(10, 40)
     small, paged = caplog.messages
     assert "8 of 10" in small and "40 px" in small and "1.png" in small and "8.png" not in small
     assert "1 of 10" in paged and "x.gif" in paged
     caplog.clear()
-    seen = Oddities()
-    preprocess_files(files[:1], crop=None, size=40, oddities=seen)
-    seen.log(1, 40)
+    oddities = Oddities()
+    preprocess_files(files[:1], crop=None, size=40, oddities=oddities)
+    oddities.log(1, 40)
     assert not caplog.messages
 
 

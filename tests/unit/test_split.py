@@ -61,10 +61,10 @@ class TestLeakFree:
         assert split[kept].isin(list(fractions)).all()
         assert split[kept].groupby(table["group"]).nunique().max() == 1
         for label, rows in table[kept].groupby("label"):
-            found = split[rows.index].value_counts()
+            counted = split[rows.index].value_counts()
             largest = rows["group"].value_counts().max()
             for name, share in fractions.items():
-                assert 1 <= found[name] < share * len(rows) + largest + 1, label
+                assert 1 <= counted[name] < share * len(rows) + largest + 1, label
 
     @settings(deadline=None)
     @given(groups_of_two_classes, st.integers(0, 99), st.randoms())
@@ -142,11 +142,11 @@ class TestAsPublished:
         table = images(benign=benign, malignant=malignant)
         split = split_as_published(table, fractions, seed)
         for label, count in (("benign", benign), ("malignant", malignant)):
-            found = split[table["label"] == label].value_counts()
-            assert found.sum() == count
+            counted = split[table["label"] == label].value_counts()
+            assert counted.sum() == count
             for name, share in fractions.items():
                 slack = 1 if count * min(fractions.values()) >= 1 else len(fractions)
-                assert found[name] >= 1 and abs(found[name] - share * count) <= slack
+                assert counted[name] >= 1 and abs(counted[name] - share * count) <= slack
 
     def test_it_is_blind_to_groups_and_duplicates(self) -> None:
         table = table_of([("a", 10)] * 20, duplicates=20)
@@ -231,14 +231,14 @@ class TestUndersample:
         self, sizes: dict[str, int], data: st.DataObject
     ) -> None:
         total = sum(sizes.values())
-        asked = data.draw(st.integers(len(sizes), total))
+        requested = data.draw(st.integers(len(sizes), total))
         split = [name for name, size in sizes.items() for _ in range(size)]
         table = images(benign=total).assign(split=split)
-        kept = undersample(table, seed=0, counts={"benign": asked}).query("selected")["split"]
-        assert len(kept) == asked
+        kept = undersample(table, seed=0, counts={"benign": requested}).query("selected")["split"]
+        assert len(kept) == requested
         for name, size in sizes.items():
             count = (kept == name).sum()
-            assert 1 <= count <= size and abs(count - asked * size / total) < len(sizes)
+            assert 1 <= count <= size and abs(count - requested * size / total) < len(sizes)
 
     def test_the_studys_count_is_met(self) -> None:
         """6,834 of 20,000 benign images in shares of 0.8, 0.1 and 0.1."""
@@ -300,9 +300,9 @@ class TestUndersample:
     def test_all_is_the_number_of_images_that_there_are(self) -> None:
         table = self.table()
         table.loc[:3, "split"] = pd.NA
-        asked = undersample(table, 0, {"benign": 56, "malignant": 12})
+        requested = undersample(table, 0, {"benign": 56, "malignant": 12})
         pd.testing.assert_frame_equal(
-            undersample(table, 0, {"benign": "all", "malignant": "all"}), asked
+            undersample(table, 0, {"benign": "all", "malignant": "all"}), requested
         )
 
 

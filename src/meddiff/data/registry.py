@@ -49,7 +49,7 @@ def read_registry() -> dict[str, RegistryEntry]:
 
 
 def published(source: str, version: str | None = None) -> dict[str, str]:
-    """Return the files of a source, of one version if given, by their roles."""
+    """Return the files of a source, optionally of one version, by their roles."""
     return {
         entry.role: entry.file
         for entry in read_registry().values()

@@ -31,7 +31,7 @@ PRESETS = {
 (section 5.2.2): the amounts are ours. They stand here and not with the settings since a model must
 be trained again when they change, which the digest of the code sees."""
 
-LUMA = (0.2989, 0.587, 0.114)
+TORCHVISION_LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the grey of ITU-R BT.601, as torchvision rounds them."""
 
 
@@ -202,7 +202,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """
     grey = images
     if images.shape[1] == 3:
-        grey = (images * _constant(LUMA, images.device, images.dtype)).sum(1, keepdim=True)
+        grey = (images * _constant(TORCHVISION_LUMA, images.device, images.dtype)).sum(1, keepdim=True)
     mean = grey.mean((1, 2, 3), keepdim=True)
     return (images * factor + mean * (1 - factor)).clamp(0, 1)
 

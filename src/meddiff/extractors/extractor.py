@@ -94,7 +94,7 @@ class Extractor:
         classify = getattr(self.network, "classify", None)
         if classify is None:
             raise MeddiffError(f"the extractor {self.name} is no classifier: take inception")
-        return self._apply(classify, _unchanged, features, device)
+        return self._apply(classify, nn.Identity(), features, device)
 
     def probabilities(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return the softmax of `logits`, float64 (N, classes): rows sum to 1."""
@@ -154,7 +154,3 @@ def build_network(
         reason = " ".join(str(error).split())[:300]
         raise MeddiffError(f"{where} holds no weights of {name} ({reason}): {remedy}") from error
     return network.eval()
-
-
-def _unchanged(features: Tensor) -> Tensor:
-    return features

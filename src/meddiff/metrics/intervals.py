@@ -34,8 +34,7 @@ from scipy.special import ndtri
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-
-Array = npt.NDArray[np.float64]
+from meddiff.metrics.features import Array
 
 LEAST = 4
 """Images a set that an interval needs: two a half."""

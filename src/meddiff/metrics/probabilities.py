@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Array = npt.NDArray[np.float64]
+from meddiff.metrics.features import Array
+
 Score = tuple[str, str]
 """Name of a score and the class that it speaks of, or `ALL`."""
 

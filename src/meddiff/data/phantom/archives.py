@@ -1,6 +1,6 @@
-"""The phantom data set as the archives that the real sources deliver.
+"""Write the phantom data set as the archives that the real sources deliver.
 
-An archive is the same to the last byte for the same arguments, whatever the number of workers.
+The bytes of an archive depend on the arguments only, not on the number of workers.
 """
 
 import gzip
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class Photograph(NamedTuple):
-    """What one image of an edition is drawn from; `edit_seed` 0 leaves it unedited."""
+    """Seeds and class of one image of an edition; `edit_seed` 0 leaves it unedited."""
 
     target: int
     skin_seed: int
@@ -58,8 +58,8 @@ def write_kaggle_edition(
     patient_id, target). With several workers, a calling script needs `if __name__ == "__main__":`.
 
     Args:
-        path: the zip to write; it appears only when it is whole.
-        plan: the rows of one edition from `meddiff.data.phantom.plan.plan_editions`.
+        path: the zip to write; it appears only once it is whole.
+        plan: rows of one edition of `meddiff.data.phantom.plan.plan_editions`.
         size: the side of the square images in pixels.
         workers: processes that draw.
 
@@ -107,7 +107,7 @@ def write_isic2016(
         workers: processes that draw.
 
     Raises:
-        MeddiffError: `size_range` is no range of sizes, or the workers died.
+        MeddiffError: `size_range` is invalid, or the workers died.
     """
     if not 8 <= size_range[0] <= size_range[1]:
         raise MeddiffError(
@@ -156,13 +156,13 @@ def _check_plan(plan: pd.DataFrame) -> None:
     missing = sorted({*KAGGLE_COLUMNS, *Photograph._fields} - set(plan.columns))
     if missing:
         raise MeddiffError(
-            f"the plan of a phantom edition lacks the columns {', '.join(missing)}; take the rows "
+            f"the plan of a phantom edition lacks the columns {', '.join(missing)}: pass the rows "
             "of one edition from plan_editions"
         )
     if not plan["isic_id"].is_unique:
         repeated = plan.loc[plan["isic_id"].duplicated(), "isic_id"].iloc[0]
         raise MeddiffError(
-            f"the plan of a phantom edition holds {repeated} twice; pass the rows of one edition"
+            f"the plan of a phantom edition has {repeated} twice: pass the rows of one edition"
         )
 
 
@@ -176,7 +176,7 @@ def _draw_photograph(photograph: Photograph, size: int) -> bytes:
 
 
 def _edit(jpeg: bytes, seed: int) -> bytes:
-    """Encode an image anew at another quality, in three of four cases after a slight change."""
+    """Re-encode an image at another quality, in three of four cases after a slight change."""
     rng = stream(seed, "phantom edit")
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     width, height = image.size
@@ -209,7 +209,7 @@ def _encode(image: Image.Image, kind: str = "JPEG", quality: int = QUALITY) -> b
 def _map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """Apply a function in this process, or in others that start clean; results keep their order."""
+    """Apply a function in this process, or in spawned ones; results keep their order."""
     if workers <= 1:
         yield from map(function, items)
         return
@@ -231,7 +231,7 @@ def _zip(path: str | Path) -> Iterator[zipfile.ZipFile]:
 
 
 def stored_member(name: str) -> zipfile.ZipInfo:
-    """Return the header of an uncompressed member; its time and permissions never change."""
+    """Return the header of an uncompressed member, with fixed time and permissions."""
     member = zipfile.ZipInfo(name)
     member.create_system = 3
     member.external_attr = 0o644 << 16

@@ -1,4 +1,4 @@
-"""What the ISIC challenge would tell of the phantom's images: the tables beside its archives."""
+"""Write the ISIC challenge's tables for the phantom's images."""
 
 import zipfile
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ BENIGN = {"NV": 0.7, "BKL": 0.12, "BCC": 0.08, "AK": 0.04, "DF": 0.03, "VASC": 0
 """Diagnoses of target 0 and their shares. As in the archive, "not melanoma" includes carcinomas;
 all of them are drawn alike."""
 NAMES_2020 = {"MEL": "melanoma", "NV": "nevus", "BKL": "seborrheic keratosis"}
-"""Diagnoses that 2020 names; it calls all others unknown."""
+"""Names of diagnoses in 2020, where all others are unknown."""
 
 
 def diagnoses(plan: pd.DataFrame) -> pd.Series:
-    """Return the diagnosis of each image of a plan: one a lesion, MEL for target 1.
+    """Return the diagnosis of each image of a plan: one per lesion, MEL for target 1.
 
     Args:
         plan: rows of `meddiff.data.phantom.plan.plan_editions`.
@@ -89,8 +89,8 @@ def _write_2020(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:
         "target": plan["target"],
     }
     _write(pd.DataFrame(columns), paths["diagnoses"])
-    known = plan[plan["kind"] == "near"].iloc[::2]
-    pairs = {"image_name_1": known["duplicate_of"], "image_name_2": known["isic_id"]}
+    listed = plan[plan["kind"] == "near"].iloc[::2]
+    pairs = {"image_name_1": listed["duplicate_of"], "image_name_2": listed["isic_id"]}
     _write(pd.DataFrame(pairs), paths["duplicates"])
 
 

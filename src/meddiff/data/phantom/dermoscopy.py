@@ -48,7 +48,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Lesion:
-    """What stays the same when one lesion is photographed again.
+    """What all photographs of one lesion have in common.
 
     `border` holds the Fourier coefficients 1, 2, ... of the logarithm of the outline's radius over
     the angle; `ragged` scales its fine roughness, `softness` its width, `texture_seed` its network.
@@ -68,7 +68,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class View:
-    """What changes from one photograph to the next: pose, light and hair.
+    """What differs between photographs of one lesion: pose, light and hair.
 
     `hairs` are quadratic Bezier curves: three points (x, y) from the image's corner, and a width.
     `light` multiplies the three channels; `slope` is the change of brightness over the image.
@@ -92,7 +92,7 @@ def sample_skin(rng: np.random.Generator) -> Colour:
 
 
 def sample_lesion(rng: np.random.Generator, malignant: bool, skin: Colour | None = None) -> Lesion:
-    """Draw a lesion of a class, on the given skin or on a newly drawn one."""
+    """Draw a lesion of a class, on `skin` or on newly drawn skin."""
     own_skin = sample_skin(rng)
     asymmetry = rng.beta(4, 3) if malignant else rng.beta(2, 5)
     irregularity = rng.beta(2.5, 3) if malignant else rng.beta(1.5, 5)

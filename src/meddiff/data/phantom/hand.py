@@ -50,7 +50,7 @@ class Bone:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the hand lies in the image: `scale` in pixels a mm, and whether it is mirrored."""
+    """Where the hand lies in the image: `scale` in pixels per mm, and whether it is mirrored."""
 
     origin: complex
     turn: complex
@@ -67,7 +67,7 @@ def draw_hand(rng: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
     """Draw a hand of random pose, size, spread, exposure and side.
 
     Args:
-        rng: the only source of chance.
+        rng: the only source of randomness.
         size: the side of the image in pixels.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Which images the drawn editions hold: patients, lesions, and planted duplicates.
+"""Plan the images of the drawn editions: patients, lesions, and planted duplicates.
 
-The plan is the ground truth that deduplication and grouped splits are tested against.
+The plan is the ground truth for tests of deduplication and grouped splits.
 """
 
 from collections.abc import Mapping
@@ -35,22 +35,22 @@ def plan_editions(
 
     Args:
         seed: a non-negative integer.
-        counts: for every edition the number of "benign" and "malignant" images, duplicates
-            included. Editions follow one another in the order of their names.
+        counts: number of "benign" and "malignant" images of each edition, duplicates included.
+            Editions follow one another in the order of their names.
         exact_duplicates: share of each later edition's images, class by class, that hold the same
             bytes as an image of an earlier edition. Every second one keeps its isic_id and,
             independently, every second one its patient_id.
         near_duplicates: share that are an earlier image slightly edited, under new ids.
 
     Returns:
-        One row an image, ordered by edition and isic_id. `kind` is "original", "exact" or "near",
-        and `duplicate_of` the original's isic_id or "". Images are drawn from `skin_seed` (one a
-        patient), `lesion_seed` (one a lesion) and `seed` (one a photograph); a duplicate carries
-        its original's, and `edit_seed` says how a near duplicate was edited (0 elsewhere).
+        One row per image, ordered by edition and isic_id. `kind` is "original", "exact" or "near",
+        and `duplicate_of` the original's isic_id or "". Images are drawn from `skin_seed` (one per
+        patient), `lesion_seed` (one per lesion) and `seed` (one per photograph); a duplicate has
+        those of its original, and a near duplicate is edited by `edit_seed` (else 0).
 
     Raises:
-        MeddiffError: a count or share makes no sense, or the earlier editions hold fewer originals
-            than the duplicates asked for.
+        MeddiffError: a count or share is invalid, or the earlier editions have fewer originals than
+            duplicates are planned.
     """
     _check(seed, counts, exact_duplicates, near_duplicates)
     plan = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
@@ -85,7 +85,7 @@ def _check(seed: int, counts: Mapping[str, Mapping[str, int]], exact: float, nea
 
 
 def _plan_originals(rng: np.random.Generator, sizes: Integers, plan: pd.DataFrame) -> pd.DataFrame:
-    """Plan new images of new lesions; some patients have several lesions, some lesions images."""
+    """Plan new images of new lesions; patients may have several lesions, lesions several images."""
     target = np.repeat([0, 1], sizes)
     lesion = _runs(rng, target, SAME_LESION)
     patient = rng.permutation(_runs(rng, np.zeros(_distinct(lesion)), SAME_PATIENT))[lesion]
@@ -108,7 +108,7 @@ def _plan_originals(rng: np.random.Generator, sizes: Integers, plan: pd.DataFram
 def _plan_copies(
     rng: np.random.Generator, plan: pd.DataFrame, edition: str, exact: list[int], both: list[int]
 ) -> pd.DataFrame:
-    """Choose originals of earlier editions to copy; ids to be given later are left empty."""
+    """Choose originals of earlier editions to copy; new ids are left empty."""
     chosen = pd.concat(
         [
             _choose(rng, plan, edition, target, exact[target], both[target])
@@ -130,27 +130,27 @@ def _choose(
     originals = plan[(plan["kind"] == "original") & (plan["target"] == target)]
     if both > len(originals):
         raise MeddiffError(
-            f"phantom edition {edition}: {both} duplicates of {CLASSES[target]} images are "
-            f"asked for, but earlier editions hold {len(originals)}; lower the share of duplicates "
-            "or enlarge the first edition"
+            f"phantom edition {edition}: {both} duplicates of {CLASSES[target]} images, but "
+            f"earlier editions have {len(originals)} originals: lower the share of duplicates or "
+            "enlarge the first edition"
         )
     places = rng.choice(len(originals), both, replace=False)
     return originals.iloc[places].assign(kind=["exact"] * exact + ["near"] * (both - exact))
 
 
 def _number(rng: np.random.Generator, rows: pd.DataFrame, plan: pd.DataFrame) -> pd.DataFrame:
-    """Shuffle an edition's rows, give the missing ids and order the rows by them."""
+    """Shuffle an edition's rows, assign missing ids and sort by them."""
     rows = rows.iloc[rng.permutation(len(rows))].reset_index(drop=True)
-    known = pd.concat([plan, rows])
+    everything = pd.concat([plan, rows])
     for column, prefix in (("isic_id", "ISIC"), ("patient_id", "IP")):
         missing = rows[column] == ""
-        first = known.loc[known[column] != "", column].nunique()
+        first = everything.loc[everything[column] != "", column].nunique()
         rows.loc[missing, column] = _ids(prefix, first + np.arange(missing.sum()))
     return rows.sort_values("isic_id")[list(COLUMNS)].astype(COLUMNS)
 
 
 def _runs(rng: np.random.Generator, labels: NDArray, again: float) -> Integers:
-    """Number the items so that one joins the item before with probability `again`, if alike."""
+    """Number items so that each joins its predecessor with probability `again`, if equal."""
     new = rng.random(len(labels)) >= again
     new[:1] = True
     new[1:] |= labels[1:] != labels[:-1]
@@ -162,7 +162,7 @@ def _distinct(numbers: Integers) -> int:
 
 
 def _seeds(rng: np.random.Generator, numbers: Integers) -> Integers:
-    """Draw one seed a number."""
+    """Draw one seed per distinct number."""
     return rng.integers(2**63, size=_distinct(numbers))[numbers]
 
 

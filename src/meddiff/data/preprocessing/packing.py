@@ -125,24 +125,24 @@ def _pack(
 
 
 def choose_windows_of_files(
-    folder: Path, names: Sequence[str], given: Windows
+    folder: Path, names: Sequence[str], fixed: Windows
 ) -> dict[str, Window]:
-    """Return the windows of a folder's or archive's images of more than 8 bits; see `judge`.
+    """Choose the windows of a folder's or archive's images of more than 8 bits.
 
     Args:
-        folder: what holds the images.
+        folder: folder or archive of the images.
         names: of all images of the set.
-        given: windows of a set to compare with, by type of pixels.
+        fixed: windows of a set to compare with, by type of pixels.
 
     Raises:
-        MeddiffError: an image cannot be read, or a window does not show the images.
+        MeddiffError: an image cannot be read, or as `choose_windows`.
     """
 
-    def look(place: int, data: bytes) -> MissingWindowError | None:
-        return find_missing_window(data, f"{names[place]} in {folder}")
+    def read(position: int, data: bytes) -> MissingWindowError | None:
+        return find_missing_window(data, f"{names[position]} in {folder}")
 
-    found = map_members(look, [(str(folder), name) for name in names])
-    return choose_windows([image for image in found if image is not None], len(names), given)
+    images = map_members(read, [(str(folder), name) for name in names])
+    return choose_windows([image for image in images if image is not None], len(names), fixed)
 
 
 def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
