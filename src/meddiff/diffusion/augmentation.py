@@ -202,7 +202,10 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """
     grey = images
     if images.shape[1] == 3:
-        grey = (images * _constant(TORCHVISION_LUMA, images.device, images.dtype)).sum(1, keepdim=True)
+        weights = _constant(TORCHVISION_LUMA, images.device, images.dtype)
+        grey = (images * weights).sum(
+            1, keepdim=True
+        )
     mean = grey.mean((1, 2, 3), keepdim=True)
     return (images * factor + mean * (1 - factor)).clamp(0, 1)
 

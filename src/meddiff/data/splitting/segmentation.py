@@ -43,7 +43,7 @@ def without_test_images(segmentation: pd.DataFrame, images: pd.DataFrame) -> pd.
     """
     official = official_split(segmentation)
     repeated = _repeats_test_images(segmentation, images)
-    log.info("excluded %d training images, which are in the test set of the classes", repeated.sum())
+    log.info("excluded %d training images: they are in the classes' test set", repeated.sum())
     return segmentation.assign(official_split=official, split=official.mask(repeated))
 
 
