@@ -203,9 +203,7 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     grey = images
     if images.shape[1] == 3:
         weights = _constant(TORCHVISION_LUMA, images.device, images.dtype)
-        grey = (images * weights).sum(
-            1, keepdim=True
-        )
+        grey = (images * weights).sum(1, keepdim=True)
     mean = grey.mean((1, 2, 3), keepdim=True)
     return (images * factor + mean * (1 - factor)).clamp(0, 1)
 
