@@ -255,6 +255,11 @@ class TestEncoding:
         assert np.isnan(table.loc["headers of the files", "accuracy"])
         assert table.loc["as stored", "n_images"] == 12
 
+    def test_one_class_alone_is_not_scored(self, tmp_path: Path) -> None:
+        table = self.table(pictures(tmp_path / "i.zip", 12).assign(label="x"), images=12)
+        assert np.isnan(table.loc["headers of the files", "accuracy"])
+        assert np.isfinite(table.loc["as stored", "accuracy"])
+
     @pytest.mark.parametrize("count", [2, 3, 6, 9])
     def test_very_few_images_are_no_fault(self, tmp_path: Path, count: int) -> None:
         table = self.table(pictures(tmp_path / "i.zip", count), images=count)

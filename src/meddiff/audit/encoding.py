@@ -79,7 +79,7 @@ def encoding_table(
         One row per test: `labels` (random or class), `n_images`, `treatment`, `chance` (share of
         the more frequent label), `accuracy` over cross-validated images, and its 95 % interval
         `ci_low` and `ci_high` (Clopper and Pearson 1934, which takes images as independent). NaN
-        if there are too few images, or groups of a class, for a cross-validation.
+        if there is one class, or too few images or groups of a class, for a cross-validation.
     """
     drawn = _draw(rows, max(settings.images, 2 * settings.folds), seed)
     statistics = _statistics(drawn, settings, crop, size, workers)
@@ -191,7 +191,7 @@ def _from_headers(rows: pd.DataFrame, folds: int, seed: int) -> dict[str, object
     headers = rows[["encoding", "width", "height"]].astype("string").fillna("").to_numpy(str)
     labels = rows["label"].to_numpy(str)
     folds = min(folds, int(rows.groupby("label")["group"].nunique().min()))
-    if folds < 2:
+    if folds < 2 or len(set(labels)) < 2:
         return _score("class", "headers of the files", labels, None)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_fold_seed(seed, "headers"))
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=5000))
