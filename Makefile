@@ -28,7 +28,7 @@ env: .venv/.ready
 	@touch $@
 
 demo: env
-	$(BIN)/snakemake --cores 1 $(TABLE)
+	$(BIN)/snakemake --cores all $(TABLE)
 	@echo
 	@$(BIN)/meddiff show $(TABLE)
 	@echo

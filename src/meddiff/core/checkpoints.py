@@ -3,15 +3,17 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import check_readable, remedy
 from meddiff.core.files import atomic_write
+
+if TYPE_CHECKING:
+    # A job that only reads metadata starts without torch.
+    from torch import Tensor
 
 Content = TypeVar("Content")
 
@@ -21,19 +23,21 @@ NAME_ANOTHER = "name another file, or have it written again by whoever made it"
 
 def save_checkpoint(
     path: str | Path,
-    weights: Mapping[str, Tensor],
+    weights: "Mapping[str, Tensor]",
     metadata: Mapping[str, Any],
     *,
     quiet: bool = False,
 ) -> None:
     """Write weights, with `metadata` as JSON in the file's metadata; no log if `quiet`."""
+    from safetensors.torch import save_file
+
     contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
     header = {"meddiff": json.dumps(metadata, sort_keys=True)}
     with atomic_write(path, quiet=quiet) as temporary:
         save_file(contiguous, temporary, metadata=header)
 
 
-def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: str | Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Return weights and their metadata.
 
     Raises:
@@ -44,15 +48,17 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
     """Return the metadata of a checkpoint without reading its weights; errors as above."""
-    return _read(path, lambda file: None)[1]
+    return _read(path, lambda file: None, "np")[1]
 
 
-def _read(path: str | Path, read: Callable[[Any], Content]) -> tuple[Content, dict[str, Any]]:
+def _read(
+    path: str | Path, read: Callable[[Any], Content], framework: str = "pt"
+) -> tuple[Content, dict[str, Any]]:
     check_readable(path)
     if not Path(path).exists():
         raise MeddiffError(f"there is no checkpoint {path}: name another, or run the workflow")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             metadata = json.loads((file.metadata() or {})["meddiff"])
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata are no JSON object")

@@ -78,7 +78,7 @@ class Compute(Section):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes a GPU where torch sees one."""
-    threads: PositiveInt = 2
+    threads: PositiveInt = 1
     """CPU threads of a net. Fixed here, not by `--cores`: it changes the last bits of a table."""
     processes: PositiveInt = 1
     """Processes that train a DDPM together, each on a GPU of its own, or on the CPU."""

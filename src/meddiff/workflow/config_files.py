@@ -19,7 +19,7 @@ SHOWN = {
     "seed": "fixes every table bit for bit on the same machine",
     "protocol": "leak_free, or as_published: as the study did",
     "compute.device": "auto takes a GPU where torch sees one; cpu, cuda, mps",
-    "compute.threads": "CPU threads of a net; changes the last bits of a table",
+    "compute.threads": "CPU threads of a net; --cores says how many nets at a time",
     "compute.processes": "that train a DDPM together",
     "compute.checkpoint_minutes": "between the states that a killed job goes on from",
     "data.source": "phantom, kaggle, isic, mednist, phantom_hand, folder",

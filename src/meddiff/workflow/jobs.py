@@ -26,16 +26,17 @@ log = logging.getLogger("meddiff")
 def job(snakemake: Any) -> Iterator[str]:
     """Run the work of a script, with Snakemake's object of that name; yield the device of its nets.
 
-    Logs go to the rule's log and to stderr. A job that has imported torch computes with
-    `compute.threads` CPU threads on `compute.device`, others with one. A record is written for each
-    output. A `MeddiffError`, and a file that this user may not read or write, ends the process with
-    one line and status 1; any other exception is a fault of ours and keeps its traceback.
+    Logs go to the rule's log and to stderr. A job that has imported torch, or asks for a GPU,
+    computes with `compute.threads` CPU threads on `compute.device`, others with one. A record is
+    written for each output. A `MeddiffError`, and a file that this user may not read or write, ends
+    the process with one line and status 1; any other exception is a bug and keeps its traceback.
     """
     _log_to(Path(snakemake.log[0]))
     clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
     compute = Compute.model_validate(snakemake.config.get("compute", {}))
-    nets = "torch" in sys.modules
+    # cas_arms imports torch for some of its classifiers only, and later.
+    nets = "torch" in sys.modules or hasattr(getattr(snakemake, "resources", None), "gpu")
     threads = compute.threads if nets else 1
     try:
         device = _choose_device(compute.device) if nets else "cpu"
