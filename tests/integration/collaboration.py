@@ -22,9 +22,9 @@ TABLE = "results/table_5_2.csv"
 
 
 STEPS = """
-import json
+import json, sys
 from meddiff.workflow.sharing.dag import open_plan
-with open_plan([]) as plan:
+with open_plan(sys.argv[1:]) as plan:
     print(json.dumps([[s.rule, s.inputs, s.outputs, s.params, s.planned] for s in plan.steps]))
 """
 
@@ -92,15 +92,15 @@ class Clone:
         assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout[-3000:]
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return all jobs behind the default target, each after those that it depends on."""
+    def steps(self, *arguments: str) -> tuple[Step, ...]:
+        """Return all jobs behind targets, each after those that it depends on."""
         if "PYTHONPATH" not in self.env:
-            with contextlib.chdir(self.root), open_plan([]) as plan:
+            with contextlib.chdir(self.root), open_plan(arguments) as plan:
                 return plan.steps
         return tuple(
             Step(rule, tuple(inputs), tuple(outputs), params, planned)
             for rule, inputs, outputs, params, planned in json.loads(
-                self.run("python", "-c", STEPS).stdout.splitlines()[-1]
+                self.run("python", "-c", STEPS, *arguments).stdout.splitlines()[-1]
             )
         )
 
