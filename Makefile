@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
 
-.PHONY: demo study env test test-all lint format config lock help
+.PHONY: gpu-check demo study env test test-all lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
 	@echo "make study   every table of the study at its own scale (GPU, Kaggle account), side by side"
 	@echo "make test    run the tests that take minutes"
 	@echo "make test-all  run those and the slow ones: whole runs, kills, S3, several processes"
+	@echo "make gpu-check  check and time training and sampling on this machine's GPU, in minutes"
 	@echo "make env     make the environment in .venv from requirements.txt"
 	@echo "make lint    check style, types and the workflow"
 	@echo "make format  format the code"
@@ -50,6 +51,14 @@ test: env
 
 test-all: test
 	$(PYTEST) -m slow
+
+# Any Python with torch and the lock's packages will do: make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+gpu-check: export PYTHONPATH := src:$(PYTHONPATH)
+gpu-check:
+	$(GPU_PYTHON) tests/gpu/packages.py
+	$(GPU_PYTHON) -m pytest -m gpu tests/gpu
+	$(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
 
 lint: env
 	$(BIN)/ruff check .

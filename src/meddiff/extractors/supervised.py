@@ -175,7 +175,7 @@ def predict(
     """Return `function(transform(inputs))` on the CPU, batch by batch.
 
     Args:
-        network: switched to evaluation mode.
+        network: moved to the device, switched to evaluation mode.
         function: the net or one of its methods.
         transform: maps a batch of inputs to those of `function`.
         inputs: (N, ...).
@@ -183,7 +183,7 @@ def predict(
         batch_size: batch size; rounding depends on it.
         padded: fill the last batch up with zeros, so that no row depends on the number of inputs.
     """
-    network.eval()
+    network.to(device).eval()
     parts = []
     for part in inputs.split(batch_size):
         lacking = batch_size - len(part) if padded else 0
