@@ -15,7 +15,7 @@ from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.sampling import Ddpm, sample_images
 from meddiff.diffusion.settings import SamplerSettings
 from meddiff.extractors import classification, segmentation
-from meddiff.extractors.settings import UNet as UNetSettings
+from meddiff.extractors.settings import UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet
 from meddiff.extractors.unet import UNet
 from nets import TINY
