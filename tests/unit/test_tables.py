@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
 from meddiff.core.randomness import stream
@@ -15,8 +16,9 @@ from meddiff.evaluation.similarity import similarity_matrix, similarity_rows
 from meddiff.metrics import cafd, fid, kid, prdc, ssim_between
 from meddiff.metrics.classification import (
     classification_intervals,
-    classification_scores,
     confusion,
+    label_scores,
+    positive_class,
 )
 from meddiff.metrics.distances import NO_SCALE, TOO_FEW
 from meddiff.metrics.noise import noise_like
@@ -40,6 +42,16 @@ def told(tp: int, fn: int, fp: int, tn: int) -> pd.DataFrame:
         + [("benign", "benign")] * tn
     )
     return pd.DataFrame(rows, columns=["label", "predicted"])
+
+
+def classification_scores(table: pd.DataFrame, classes: list[str]) -> dict[str, float]:
+    labels, predicted = (
+        table[column].map(classes.index).to_numpy() for column in ("label", "predicted")
+    )
+    values = label_scores(labels, predicted, classes)
+    one = positive_class(classes)
+    names = [("accuracy", "all"), ("precision", one), ("recall", one), ("f1", one)]
+    return {name[0]: float(values[name][0]) for name in names}
 
 
 def test_scores_are_the_studys_own():
@@ -82,17 +94,28 @@ def test_intervals_of_scores_are_as_wide_as_fresh_test_sets_differ(classes):
 
 def test_a_perfect_classifier_may_still_err():
     found = classification_intervals(told(20, 0, 0, 20), CLASSES, n_resamples=20, seed=0)
-    assert found["accuracy"].value == found["accuracy"].high == 1
-    # Wilson's lower end for k = n is n / (n + 1.96²).
-    assert found["accuracy"].low == pytest.approx(40 / (40 + 1.959964**2))
-    share = 20 / (20 + 1.959964**2)
-    assert found["f1"].low == pytest.approx(2 * share / (1 + share))
-    for score in found.values():
-        assert score.high == 1 and 0.8 < score.low < 0.95
+    for name, n in (("accuracy", 40), ("precision", 20), ("recall", 20), ("f1", 20)):
+        assert found[name].value == found[name].high == 1
+        # Student's, of a standard error of one image in n + 2.
+        assert found[name].low == pytest.approx(1 - student.ppf(0.975, n - 1) / (n + 2))
+
+
+@pytest.mark.parametrize("rate", [0.7, 0.9, 0.97])
+def test_intervals_of_table_5_1_hold_the_true_score(rate):
+    chance = np.random.default_rng(0)
+    labels = np.array(CLASSES)[np.arange(100) % 2]
+    covered = []
+    for seed in range(200):
+        wrong = chance.random(100) > rate
+        predicted = np.where(wrong, labels[::-1], labels)
+        table = pd.DataFrame({"label": labels, "predicted": predicted})
+        found = classification_intervals(table, CLASSES, n_resamples=60, seed=seed)
+        covered.append([found[n].low <= rate <= found[n].high for n in ("accuracy", "recall")])
+    assert np.mean(covered, axis=0).min() >= 0.92
 
 
 def test_perfect_means_over_classes_have_intervals_too():
-    """As wide as Wilson's of a class's images, and narrower with more of them."""
+    """Narrower with more images."""
     lows = []
     for n in (10, 100):
         truth = pd.Series(list("abc") * n)
@@ -108,7 +131,7 @@ def test_three_image_set_are_enough_for_extractor_quality():
     masks = pd.DataFrame({"dice": [0.5, 0.7, 0.9], "iou": 0.5, "mse": 0.1, "n_real": 4})
     table = extractor_quality({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
     first, unet = (row for _, row in table.iterrows())
-    assert first["f1_ci_low"] < first["f1"] < first["f1_ci_high"]
+    assert first["f1"] == pytest.approx(2 / 3) and pd.isna(first["f1_ci_low"])
     assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_ci_low"])
 
 

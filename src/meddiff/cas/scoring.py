@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.metrics.classification import ALL, Score, operating_thresholds, scores
 from meddiff.metrics.intervals import Estimate
-from meddiff.metrics.probabilities import ALL, Score, operating_thresholds, scores
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
 RUN_COLUMNS = ["n_images", "n_real", "n_synthetic", "steps"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
 from meddiff.core.tables import read_csv
-from meddiff.metrics.probabilities import reliability
+from meddiff.metrics.classification import reliability
 
 VALUES = ["metric", "class", "value", "std", "ci_low", "ci_high", "difference", "difference_ci_low",
           "difference_ci_high"]  # fmt: skip

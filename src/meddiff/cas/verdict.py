@@ -8,8 +8,8 @@ import pandas as pd
 
 from meddiff.cas.registry import KINDS
 from meddiff.cas.scoring import ACCURACY, Scored
+from meddiff.metrics.classification import Score
 from meddiff.metrics.intervals import Estimate
-from meddiff.metrics.probabilities import Score
 
 TITLES = {name: kind.title for name, kind in KINDS.items()}
 COLUMNS = ["classifier", "question", "arm", "baseline", "metric", "class", "outcome", "value",

@@ -1,12 +1,14 @@
-"""Scores of a classifier from its predictions."""
+"""Scores of classifiers, for any weights of the images at once, and their intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from meddiff.core.randomness import stream
+from meddiff.core.tables import OVER_CLASSES
+from meddiff.metrics.features import Array
 from meddiff.metrics.intervals import (
     LEAST,
     Estimate,
@@ -14,33 +16,207 @@ from meddiff.metrics.intervals import (
     half_samples,
     without_interval,
 )
+from meddiff.metrics.repeated import image_halves, repeated_estimate
+
+Score = tuple[str, str]
+"""Name of a score and the class that it speaks of, or `ALL`."""
+
+ALL = "all"
+BINS = 15
+"""Of the calibration error: Guo 2017, section 2."""
 
 
-def classification_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
-    """Return accuracy, precision, recall and F1, each in [0, 1].
+def label_scores(
+    labels: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer],
+    classes: Sequence[str],
+    weights: Array | None = None,
+) -> dict[Score, Array]:
+    """Return the scores of predicted classes, of all images or of weighted ones.
+
+    `accuracy` of all images; `precision`, `recall` and `f1` of each class, 0 where the class is
+    never predicted; with more than two classes also their mean, as class `mean`.
 
     Args:
-        predictions: columns label and predicted, one row an image.
-        classes: class names; with two, the last is the positive class; with more, precision,
-            recall and F1 are means over the classes. A score without any positive is 0.
-    """
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+        labels: number of the true class, (n,).
+        predicted: number of the predicted class, (n,).
+        classes: class names.
+        weights: of the images, (r, n), 0 and up; None weighs all alike.
 
-    truth, predicted = predictions["label"], predictions["predicted"]
-    binary = len(classes) == 2
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth,
-        predicted,
-        labels=[classes[-1]] if binary else list(classes),
-        average="macro",
-        zero_division=0.0,
-    )
-    return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+    Returns:
+        One value per row of weights, (r,), each in [0, 1]; NaN where no image has the class.
+    """
+    w = _weights(weights, len(labels))
+    truth, answers = np.eye(len(classes))[labels], np.eye(len(classes))[predicted]
+    hits, actual, positives = w @ (truth * answers), w @ truth, w @ answers
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_class = {
+            "precision": np.where(positives > 0, hits / positives, 0.0),
+            "recall": hits / actual,
+            "f1": 2 * hits / (actual + positives),
+        }
+    found: dict[Score, Array] = {("accuracy", ALL): hits.sum(axis=1) / w.sum(axis=1)}
+    for name, values in by_class.items():
+        found |= {(name, one): values[:, place] for place, one in enumerate(classes)}
+        if len(classes) > 2:
+            found[name, OVER_CLASSES] = values.mean(axis=1)
+    return found
+
+
+def scores(
+    labels: npt.NDArray[np.integer],
+    probabilities: Array,
+    classes: Sequence[str],
+    weights: Array | None = None,
+    *,
+    thresholds: Array | None = None,
+) -> dict[Score, Array]:
+    """Return every score of a classifier, of all images or of weighted ones.
+
+    - those of `label_scores`, of the likeliest class;
+    - `ece`, the expected calibration error (Guo 2017, eq. 3);
+    - `roc_auc` and `pr_auc` (average precision), and with thresholds `sensitivity` and
+      `specificity`: of the last class of two, else means over the classes, each against the rest.
+
+    scikit-learn has the curves, too, one weighting per call; here are all half-samples at once.
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes) in [0, 1], rows sum to 1; the likeliest class is predicted.
+        classes: class names, the positive one of two last.
+        weights: of the images, (r, n), 0 and up; None weighs all alike.
+        thresholds: of `operating_thresholds`, of other images than these.
+
+    Returns:
+        One value per row of weights, (r,), each in [0, 1]; NaN where no image has the class.
+    """
+    w = _weights(weights, len(labels))
+    truth = np.eye(len(classes))[labels]
+    found = label_scores(labels, probabilities.argmax(axis=1), classes, weights)
+    accuracy = found.pop(("accuracy", ALL))
+    found = {
+        ("accuracy", ALL): accuracy,
+        ("ece", ALL): _calibration_error(truth, probabilities, w),
+        **found,
     }
+    places = _places(len(classes))
+    curves = [_curve_scores(truth[:, p], probabilities[:, p], w) for p in places]
+    means = dict(zip(("roc_auc", "pr_auc"), np.mean(curves, axis=0), strict=True))
+    if thresholds is not None:
+        above = probabilities[:, places] > thresholds
+        positive, negative = truth[:, places], 1 - truth[:, places]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sensitivity = (w @ (positive * above)) / (w @ positive)
+            specificity = (w @ (negative * ~above)) / (w @ negative)
+        chosen = np.isfinite(thresholds).all()
+        for name, values in (("sensitivity", sensitivity), ("specificity", specificity)):
+            means[name] = values.mean(axis=1) if chosen else np.full(len(w), np.nan)
+    return found | {(name, positive_class(classes)): values for name, values in means.items()}
+
+
+def positive_class(classes: Sequence[str]) -> str:
+    """Return the class that precision, recall and F1 speak of; with more than two, their mean."""
+    return classes[-1] if len(classes) == 2 else OVER_CLASSES
+
+
+def _weights(weights: Array | None, n: int) -> Array:
+    return np.ones((1, n)) if weights is None else np.asarray(weights, dtype=np.float64)
+
+
+def operating_thresholds(
+    labels: npt.NDArray[np.integer], probabilities: Array, specificity: float
+) -> Array:
+    """Return the probability above which an image is predicted a class, at a specificity.
+
+    It is chosen on validation images: on the test images it would be the best that chance offers.
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes).
+        specificity: least share of the images of other classes below the threshold, in (0, 1).
+
+    Returns:
+        The smallest such threshold of the last of two classes, else of each class; NaN where there
+        are no images of other classes.
+    """
+    thresholds = []
+    for place in _places(probabilities.shape[1]):
+        others = np.sort(probabilities[labels != place, place])
+        # A share of 0.7 of ten is seven, and not a little more.
+        below = int(np.ceil(specificity * len(others) - 1e-9))
+        thresholds.append(others[max(below, 1) - 1] if len(others) else np.nan)
+    return np.array(thresholds)
+
+
+def _places(classes: int) -> list[int]:
+    """Classes that are scored against the rest: of two, the last one."""
+    return [1] if classes == 2 else list(range(classes))
+
+
+def reliability(
+    labels: npt.NDArray[np.integer], probabilities: Array, classes: Sequence[str], bins: int = 10
+) -> pd.DataFrame:
+    """Return the observed frequency of classes by predicted probability (DeGroot 1983).
+
+    Args:
+        labels: number of the true class, (n,).
+        probabilities: (n, classes).
+        classes: class names; of two, only the last has rows.
+        bins: of equal width over [0, 1]; empty ones are left out.
+
+    Returns:
+        Columns class, n_images, predicted (mean probability) and observed (share).
+    """
+    rows = []
+    for place, name in enumerate(classes):
+        if len(classes) == 2 and place == 0:
+            continue
+        column = probabilities[:, place]
+        binned = _bin(column, bins)
+        for number in np.unique(binned):
+            members = binned == number
+            rows.append(
+                {
+                    "class": name,
+                    "n_images": int(members.sum()),
+                    "predicted": float(column[members].mean()),
+                    "observed": float((labels[members] == place).mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _bin(probabilities: Array, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+
+
+def _calibration_error(truth: Array, probabilities: Array, w: Array) -> Array:
+    top = probabilities.argmax(axis=1)
+    each = np.arange(len(top))
+    confidence = probabilities[each, top]
+    gap = confidence - truth[each, top]
+    members = np.eye(BINS)[_bin(confidence, BINS)]
+    error: Array = np.abs(w @ (members * gap[:, None])).sum(axis=1) / w.sum(axis=1)
+    return error
+
+
+def _curve_scores(truth: Array, probabilities: Array, w: Array) -> Array:
+    """Return area under the ROC curve and average precision, (2, r)."""
+    order = np.argsort(-probabilities, kind="stable")
+    ends = np.append(np.diff(probabilities[order]) != 0, True)
+    hits = np.cumsum(w[:, order] * truth[order], axis=1)[:, ends]
+    alarms = np.cumsum(w[:, order] * (1 - truth[order]), axis=1)[:, ends]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity = hits / hits[:, -1:]
+        false = alarms / alarms[:, -1:]
+        precision = np.where(hits + alarms > 0, hits / (hits + alarms), 0.0)
+    start = np.zeros((len(w), 1))
+    area = np.trapezoid(
+        np.concatenate([start, sensitivity], axis=1), np.concatenate([start, false], axis=1), axis=1
+    )
+    average = (np.diff(sensitivity, axis=1, prepend=0) * precision).sum(axis=1)
+    # Of no image with or without the class there is no curve.
+    return np.stack([area, np.where(np.isfinite(area), average, np.nan)])
 
 
 def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
@@ -55,33 +231,48 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> list[list[in
 def classification_intervals(
     predictions: pd.DataFrame, classes: Sequence[str], *, n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
-    """Return the scores of `classification_scores`, each with a 95 % interval over test images.
+    """Return accuracy, precision, recall and F1, each with a 95 % interval over test images.
 
-    Intervals of shares of images are Wilson's; F1 follows from such a share, of the images that
-    are positive or called so. Means over more than two classes have the quantiles of `n_resamples`
-    confusion matrices drawn from what is known of the true one (Dirichlet, one more image a class
-    spread evenly), since classes without an error would have no interval otherwise.
+    Args:
+        predictions: columns label and predicted, one row per image.
+        classes: class names; the last three scores are of `positive_class`.
+        n_resamples: random half-samples of the images.
+        seed: fixes them.
+
+    Returns:
+        Estimates as of one training by `repeated_estimate`; without an interval where a class has
+        fewer than four images.
     """
-    values = classification_scores(predictions, classes)
     places = {name: place for place, name in enumerate(classes)}
-    truth, predicted = (
-        predictions[column].map(places).to_numpy() for column in ("label", "predicted")
+    labels, predicted = (
+        predictions[column].map(places).to_numpy(int) for column in ("label", "predicted")
     )
-    right = truth == predicted
-    found = {"accuracy": _wilson(values["accuracy"], right)}
-    if len(classes) == 2:
-        found["precision"] = _wilson(values["precision"], right[predicted == 1])
-        found["recall"] = _wilson(values["recall"], right[truth == 1])
-        found["f1"] = _f1_of_share(values["f1"], right[(truth == 1) | (predicted == 1)])
-        return found
-    drawn = _scores(_likely(np.array(confusion(predictions, classes)), n_resamples, seed))
-    return found | {name: _quantiles(values[name], drawn[name]) for name in drawn}
+    values = label_scores(labels, predicted, classes)
+    weights = image_halves(labels, range(len(labels)), n_resamples=n_resamples, seed=seed)
+    halves = {} if weights is None else label_scores(labels, predicted, classes, weights)
+    counts = np.bincount(labels, minlength=len(classes))
+    images = {
+        ALL: len(labels),
+        OVER_CLASSES: int(counts.min()),
+        **dict(zip(classes, counts, strict=True)),
+    }
+    names = [("accuracy", ALL)]
+    names += [(name, positive_class(classes)) for name in ("precision", "recall", "f1")]
+    return {
+        name: repeated_estimate(
+            values[name, one],
+            halves[name, one][None] if halves else None,
+            groups=int(images[one]),
+            least=0.0,
+        )
+        for name, one in names
+    }
 
 
 def mean_intervals(
     scores: pd.DataFrame, names: Sequence[str], *, n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
-    """Return means of columns that hold one score in [0, 1] an image, e.g. Dice, with intervals.
+    """Return means of columns that hold one score in [0, 1] per image, e.g. Dice, with intervals.
 
     Fewer than four images have none.
     """
@@ -90,60 +281,18 @@ def mean_intervals(
         return {name: without_interval(mean) for name, mean in means.items()}
     (weights,) = half_samples(len(scores), n_resamples=n_resamples, seed=seed)
     shares = weights / weights.sum(axis=1, keepdims=True)
-    found = {
+    intervals = {
         name: estimate(mean, shares @ scores[name].to_numpy(), least=0)
         for name, mean in means.items()
     }
-    return {name: replace(told, high=min(1.0, told.high)) for name, told in found.items()}
+    return {name: replace(one, high=min(1.0, one.high)) for name, one in intervals.items()}
 
 
-def with_ends(found: Mapping[str, Estimate]) -> dict[str, float]:
+def with_ends(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     """Return columns `<name>`, `<name>_ci_low` and `<name>_ci_high`."""
     ends = {"": "value", "_ci_low": "low", "_ci_high": "high"}
     return {
-        f"{name}{end}": getattr(told, field)
-        for name, told in found.items()
+        f"{name}{end}": getattr(estimate, field)
+        for name, estimate in estimates.items()
         for end, field in ends.items()
     }
-
-
-def _wilson(value: float, right: np.ndarray) -> Estimate:
-    """Share of images with Wilson's interval; of no images all from 0 to 1."""
-    from scipy.stats import binomtest
-
-    if not len(right):
-        return Estimate(value, 0.0, 1.0, np.nan, 0.95)
-    low, high = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
-    return Estimate(value, low, high, (value * (1 - value) / len(right)) ** 0.5, 0.95)
-
-
-def _f1_of_share(value: float, right: np.ndarray) -> Estimate:
-    """F1 is 2 s / (1 + s) of the share s of hits among hits, misses and false alarms."""
-    share = _wilson(value / (2 - value), right)
-    low, high = (2 * end / (1 + end) for end in (share.low, share.high))
-    return Estimate(value, low, high, share.error * 2 / (1 + share.value) ** 2, share.level)
-
-
-def _likely(matrix: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """Return confusion matrices (n_resamples, classes, classes) that may lie behind one."""
-    chance = stream(seed, "confusion matrices")
-    rows = [chance.dirichlet(row + 1 / len(matrix), n_resamples) * row.sum() for row in matrix]
-    return np.stack(rows, axis=1)
-
-
-def _quantiles(value: float, drawn: np.ndarray) -> Estimate:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(value, min(low, value), max(high, value), float(drawn.std()), 0.95)
-
-
-def _scores(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """Return mean precision, recall and F1 of confusion matrices (r, classes, classes), (r,)."""
-    right = np.diagonal(matrices, axis1=1, axis2=2)
-    actual, told = matrices.sum(2), matrices.sum(1)
-    # A class that is nowhere counts 0, as in `classification_scores`.
-    by_class = {
-        "precision": right / np.where(told > 0, told, 1),
-        "recall": right / np.where(actual > 0, actual, 1),
-        "f1": 2 * right / np.where(told + actual > 0, told + actual, 1),
-    }
-    return {name: values.mean(1) for name, values in by_class.items()}

@@ -1,4 +1,4 @@
-"""How sure a score of repeated trainings is: over their seeds and over the test images.
+"""Intervals of the scores of one or more trainings, over their seeds and the test images.
 
 A score of training s on test images i varies with both. The variance of its mean over k trainings
 is taken as
@@ -43,27 +43,27 @@ def image_halves(
         Weights (n_resamples, n), or None where fewer than four groups hold a class.
     """
     _, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    held = np.zeros((members.max() + 1, labels.max() + 1), dtype=bool)
-    held[members, labels] = True
-    if held[:, held.any(axis=0)].sum(axis=0).min() < LEAST:
+    present = np.zeros((members.max() + 1, labels.max() + 1), dtype=bool)
+    present[members, labels] = True
+    if present[:, present.any(axis=0)].sum(axis=0).min() < LEAST:
         return None
-    strata = _strata(held)
+    strata = _strata(present)
     counts = np.bincount(strata)
-    weights = np.empty((n_resamples + n_resamples % 2, len(held)))
+    weights = np.empty((n_resamples + n_resamples % 2, len(present)))
     halves = half_samples(*map(int, counts), n_resamples=n_resamples, seed=seed)
     for stratum, half in enumerate(halves):
         weights[:, strata == stratum] = half
     return weights[:, members]
 
 
-def _strata(held: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Number groups by the classes that they hold (groups, classes); few of a kind join others."""
-    _, kinds, counts = np.unique(held, axis=0, return_inverse=True, return_counts=True)
+def _strata(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Number groups by the classes present in them (groups, classes); rare kinds join others."""
+    _, kinds, counts = np.unique(present, axis=0, return_inverse=True, return_counts=True)
     few = counts < LEAST
     joined = np.where(few, counts.argmax() if counts[few].sum() < LEAST else len(counts), 0)
     places = np.where(few, joined, np.arange(len(counts)))
-    found: npt.NDArray[np.int64] = np.unique(places[kinds.ravel()], return_inverse=True)[1]
-    return found
+    strata: npt.NDArray[np.int64] = np.unique(places[kinds.ravel()], return_inverse=True)[1]
+    return strata
 
 
 def repeated_estimate(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.core.tables import OVER_CLASSES
 from meddiff.metrics.classification import (
     classification_intervals,
     confusion,
     mean_intervals,
+    positive_class,
     with_ends,
 )
 
@@ -61,11 +61,6 @@ def extractor_quality(
     )
     columns = ["extractor", "class", *scores, "confusion", *masks, *COUNTS, "source_file", "note"]
     return table.reindex(columns=columns).astype(dict.fromkeys(COUNTS, "Int64"))
-
-
-def positive_class(classes: Sequence[str]) -> str:
-    """Return the class that precision, recall and F1 speak of; with more than two, their mean."""
-    return classes[-1] if len(classes) == 2 else OVER_CLASSES
 
 
 def _origin(predictions: pd.DataFrame) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from meddiff.metrics.probabilities import operating_thresholds, reliability, scores
+from meddiff.metrics.classification import operating_thresholds, reliability, scores
 
 
 def drawn(seed: int, k: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
