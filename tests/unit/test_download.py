@@ -321,7 +321,7 @@ class TestVersions:
         assert path.read_bytes() == OTHER
         assert server.ranges(FILE)[1] == f"bytes={after}-"
 
-    @pytest.mark.parametrize("known", [{}, {"modified": "Mon, 01 Jun 2026 08:00:00 GMT"}])
+    @pytest.mark.parametrize("validators", [{}, {"modified": "Mon, 01 Jun 2026 08:00:00 GMT"}])
     def test_two_versions_of_one_length_never_mix(
         self, server: FaultServer, path: Path, validators: dict[str, str]
     ) -> None:

@@ -307,7 +307,7 @@ class TestReasons:
 
     def test_near_ones_are_left_out_if_asked(self, reasons: pd.DataFrame) -> None:
         found = find_duplicates(reasons, near=False)
-        assert self.told(found) == ["a b bytes", "a c pixels", "c i image", "e f image"]
+        assert self.texts(found) == ["a b bytes", "a c pixels", "c i image", "e f image"]
         assert found.links[["residual", "correlation"]].isna().all(axis=None)
 
     def test_official_duplicates_that_are_not_here_are_counted(

@@ -410,7 +410,7 @@ def test_absent_weights_are_named_in_the_note(weight_server, fault):
     started = time.monotonic()
     weights, note = find_weights(named(name), "auto", {})
     assert weights is None and "trained from scratch" in note
-    assert len(server.asked(f"/models/{name}")) <= 2 and time.monotonic() - started < 10
+    assert len(server.requests_of(f"/models/{name}")) <= 2 and time.monotonic() - started < 10
 
 
 def test_none_never_looks():
@@ -476,7 +476,7 @@ def test_every_published_net_comes_through_the_same_downloads(name, weight_serve
     with pytest.raises(MeddiffError, match=rf"{which.file}.*extractors\.published"):
         mirrors = {address_of(f"weights/{which.file}", {}): server.url + asked}
         pretrained_weights(name, "required", mirrors)
-    assert len(server.asked(asked)) == 1
+    assert len(server.requests_of(asked)) == 1
 
 
 def keras_resnet50(weights, batch):
