@@ -137,7 +137,7 @@ def test_no_score_where_noise_is_no_farther_than_real_images() -> None:
 
 
 def test_sets_of_different_shape_are_refused() -> None:
-    with pytest.raises(MeddiffError, match=r"unseen ones \(16, 16, 3\): pack both alike"):
+    with pytest.raises(MeddiffError, match=r"\(32, 32, 3\).*unseen.*\(16, 16, 3\)"):
         evaluate(spots(9, 0), spots(9, 1), {}, unseen=spots(9, 2, side=16), n_resamples=20)
 
 

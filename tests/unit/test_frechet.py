@@ -153,12 +153,12 @@ def with_bad_rows(*values):
     [
         (np.ones(6), r"shape \(6,\)"),
         (np.ones((2, 3, 6)), r"shape \(2, 3, 6\)"),
-        (np.ones((5, 7)), "dimensions"),
-        (np.ones((1, 6)), "at least 2 images"),
-        (np.ones((0, 6)), "at least 2 images"),
-        (np.ones((6, 0)), "1 dimension"),
-        (np.array([["a"] * 6] * 3), "real array"),
-        (np.ones((5, 6), complex), "real array"),
+        (np.ones((5, 7)), "features_a has 6.*7|7.*6"),
+        (np.ones((1, 6)), r"\(1, 6\).* 2 "),
+        (np.ones((0, 6)), r"\(0, 6\).* 2 "),
+        (np.ones((6, 0)), r"\(6, 0\)"),
+        (np.array([["a"] * 6] * 3), "<U1"),
+        (np.ones((5, 6), complex), "complex128"),
         (with_bad_rows(np.nan), "1 of 9 rows"),
         (with_bad_rows(np.nan, np.inf, -np.inf), "3 of 9 rows"),
         (with_bad_rows(1e200), "1 of 9 rows"),
@@ -216,9 +216,9 @@ def test_cafd_sees_swapped_classes_that_fid_cannot():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ({}, {}, "at least one"),
+        ({}, {}, "features_a"),
         ({"x": np.eye(4)}, {"y": np.eye(4)}, r"\['x'\].*\['y'\]"),
-        ({"x": np.eye(4)}, {"x": np.eye(4)[:1]}, r"features_b\['x'\].*at least 2"),
+        ({"x": np.eye(4)}, {"x": np.eye(4)[:1]}, r"features_b\['x'\].*\(1, 4\)"),
         ({"x": np.eye(4)}, {"x": np.full((4, 4), np.nan)}, r"features_b\['x'\]"),
     ],
 )
@@ -251,7 +251,7 @@ def test_fid_infinity_is_fixed_by_its_seed_and_needs_eight_images(caplog):
     assert fid_infinity(a[::-1], b, seed=1) == pytest.approx(fid_infinity(a, b, seed=1))
     assert np.isfinite(fid_infinity(a[:8], b[:8]))
     assert fid_infinity(np.ones((8, 3)), np.zeros((9, 3))) == pytest.approx(3)
-    with pytest.raises(MeddiffError, match="at least 8 images"):
+    with pytest.raises(MeddiffError, match=" 8 images"):
         fid_infinity(a, b[:7])
 
 

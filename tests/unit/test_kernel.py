@@ -157,8 +157,8 @@ def test_the_largest_float32_values_do_not_overflow():
         (np.full((5, 6), np.nan), "5 of 5 rows"),
         (np.full((5, 6), np.inf), "5 of 5 rows"),
         (np.full((5, 6), 1e60), "5 of 5 rows"),
-        (np.ones((1, 6)), "at least [24] images"),
-        (np.ones((5, 7)), "7: use the same extractor"),
+        (np.ones((1, 6)), r"\(1, 6\).* [24] images"),
+        (np.ones((5, 7)), "6 dimensions.* 7"),
         (np.ones(6), r"shape \(6,\)"),
     ],
 )

@@ -136,7 +136,7 @@ def test_scores_of_weighted_images_are_those_of_the_images():
 
 @pytest.mark.parametrize("neighbours", [0, -1, 10, 99])
 def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
-    with pytest.raises(MeddiffError, match=r"neighbours is -?\d+, .* use from 1 to"):
+    with pytest.raises(MeddiffError, match=f"neighbours is {neighbours}"):
         prdc(np.eye(20), np.eye(20)[:10], neighbours=neighbours)
     with pytest.raises(MeddiffError, match=r"neighbours is 2.5"):
         prdc(np.eye(20), np.eye(20), neighbours=2.5)
@@ -147,9 +147,9 @@ def test_neighbours_that_a_set_cannot_have_are_refused(neighbours):
     [
         (np.full((9, 4), np.nan), "9 of 9 rows of synthetic"),
         (np.full((9, 4), -np.inf), "9 of 9 rows of synthetic"),
-        (np.ones((9, 5)), "synthetic 5: use the same extractor"),
-        (np.ones(4), r"synthetic must be .* shape \(4,\)"),
-        (np.ones((0, 4)), "at least"),
+        (np.ones((9, 5)), "synthetic 5"),
+        (np.ones(4), r"synthetic .*\(4,\)"),
+        (np.ones((0, 4)), r"synthetic .*\(0, 4\)"),
     ],
 )
 def test_bad_features_are_named(bad, message):
@@ -236,7 +236,7 @@ def test_bland_images_are_closer_but_no_copies():
 def test_unseen_images_that_were_seen_are_refused():
     """As under `protocol: as_published`: nothing would look copied."""
     training = features(1, 100, 5)
-    with pytest.raises(MeddiffError, match="30 of 30 unseen images are training images"):
+    with pytest.raises(MeddiffError, match="30 of 30"):
         memorisation(training, training[:50], training[:30])
     one = np.r_[training[:1], features(2, 29, 5)]
     assert memorisation(training, features(3, 40, 5), one).verdict == "no copies"

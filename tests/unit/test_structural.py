@@ -272,9 +272,9 @@ def test_bad_images_are_named(pairs, bad, message):
 @pytest.mark.parametrize(
     ("size", "kernel", "message"),
     [
-        (64, 5, "64x64 are 4x4 .* use kernel_size <= 4, or images of at least 80 px"),
-        (32, 4, "32x32 are 2x2 .* use kernel_size <= 2, or images of at least 64 px"),
-        (31, 2, "31x31 are 1x1 .* use fewer weights, or images of at least 32 px"),
+        (64, 5, "64x64 .*kernel_size <= 4.* 80 px"),
+        (32, 4, "32x32 .*kernel_size <= 2.* 64 px"),
+        (31, 2, "31x31 .*weights.* 32 px"),
     ],
 )
 def test_too_small_images_say_which_kernel_fits(size, kernel, message):
@@ -289,7 +289,7 @@ def test_too_small_images_say_which_kernel_fits(size, kernel, message):
 @pytest.mark.parametrize("function", [ssim_pairs, ms_ssim_pairs])
 def test_a_window_is_a_whole_number_of_two_pixels_or_more(function, kernel):
     """Of one pixel, which has no variance, all photographs would be alike."""
-    with pytest.raises(MeddiffError, match="kernel_size must be a whole number, 2 or more"):
+    with pytest.raises(MeddiffError, match="kernel_size"):
         function(IMAGES, kernel_size=kernel)
     with pytest.raises(ValidationError, match="kernel_size"):
         SsimWindow(kernel_size=kernel)
@@ -297,7 +297,7 @@ def test_a_window_is_a_whole_number_of_two_pixels_or_more(function, kernel):
 
 def test_window_larger_than_the_image_is_refused_on_either_side():
     for images in (IMAGES[:, :10], IMAGES[:, :, :10]):
-        with pytest.raises(MeddiffError, match="use kernel_size <= 10"):
+        with pytest.raises(MeddiffError, match="kernel_size <= 10"):
             ssim_pairs(images)
         assert ssim_pairs(images, kernel_size=10) == pytest.approx(1)
 

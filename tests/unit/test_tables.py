@@ -588,6 +588,13 @@ def test_show_prints_every_table(all_tables, name, tmp_path):
     assert "phantom" in show(tmp_path / f"table_{name}.csv")
 
 
+def test_show_prints_subsets_apart(table, tmp_path):
+    black = table[table["metric"].eq("ssim")].assign(value=0.9, std=0.05, subset="black_background")
+    write_table(pd.concat([table, black]), tmp_path / "table_5_2.csv", STAMP)
+    text = show(tmp_path / "table_5_2.csv")
+    assert "SSIM, black background" in text and "0.3 ± 0.08" in text and "0.9 ± 0.05" in text
+
+
 def test_show_warns_of_few_images(tmp_path):
     rows = distance_rows("net", draws(0, 9, 30), {"synthetic": draws(1, 9, 30)}, **DRAWN)
     write_table(image_quality([rows], "test", {}), tmp_path / "t.csv", STAMP)

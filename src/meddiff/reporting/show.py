@@ -20,27 +20,34 @@ def show(path: Path) -> str:
         f"{path.name}: data {head['data']}, scale {head['scale']}, protocol {head['protocol']}, "
         f"seed {head['seed']}; FID against {_first(table['reference'])} images, [95 % interval]\n\n"
     )
-    table["column"] = [
-        TITLES.get(metric) or f"{metric.upper()} {extractor}" + _dimensions(size)
-        for metric, extractor, size in table[["metric", "extractor", "dimension"]].itertuples(
-            index=False
-        )
+    return text + _quality(_with_cells(table)) + _notes(table)
+
+
+def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the column that a number stands in, and its text."""
+    columns = [
+        _title(*row) for row in table[["metric", "extractor", "dimension", "subset"]].to_numpy()
     ]
-    table["cell"] = [
-        _cell(*numbers)
-        for numbers in table[["value", "std", "ci_low", "ci_high"]].itertuples(index=False)
-    ]
-    text += _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "image_set"], "cell")
+    cells = [_cell(*numbers) for numbers in table[["value", "std", "ci_low", "ci_high"]].to_numpy()]
+    return table.assign(column=columns, cell=cells)
+
+
+def _quality(table: pd.DataFrame) -> str:
+    """Return values of all image sets, and scores of the synthetic one, one column per metric."""
+    text = _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "image_set"])
     scored = table.dropna(subset=["score"])
     if len(scored):
-        cells = [
-            _score(*ends) for ends in scored[["score", "score_ci_low", "score_ci_high"]].to_numpy()
-        ]
+        scores = scored[["score", "score_ci_low", "score_ci_high"]].to_numpy()
         text += "\n\nscore of the synthetic images, from noise (0) to unseen real images (1)\n\n"
-        text += _wide(scored.assign(cell=cells), ["class"], "cell")
+        text += _wide(scored.assign(cell=[_score(*ends) for ends in scores]), ["class"])
+    return text
+
+
+def _notes(table: pd.DataFrame) -> str:
     few = table[table["n_synthetic"].between(1, table["dimension"])]["extractor"].unique()
+    text = ""
     if len(few):
-        text += (
+        text = (
             f"\nfewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
             "it for images that vary less; look at KID, recall and coverage"
         )
@@ -51,8 +58,8 @@ def show(path: Path) -> str:
     )
 
 
-def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
-    wide = table.pivot(index=index, columns="column", values=cell).fillna("")
+def _wide(table: pd.DataFrame, index: list[str]) -> str:
+    wide = table.pivot(index=index, columns="column", values="cell").fillna("")
     columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
     wide = wide[columns].sort_index(
         key=lambda level: level.map(ORDER) if level.name == "image_set" else level
@@ -60,8 +67,11 @@ def _wide(table: pd.DataFrame, index: list[str], cell: str) -> str:
     return wide.rename_axis(columns=None).to_string()
 
 
-def _dimensions(size: float) -> str:
-    return "" if pd.isna(size) else f" ({size:.0f}-d)"
+def _title(metric: str, extractor: str, dimension: float, subset: str) -> str:
+    if metric in TITLES:
+        return TITLES[metric] + (f", {subset.replace('_', ' ')}" if pd.notna(subset) else "")
+    size = "" if pd.isna(dimension) else f" ({dimension:.0f}-d)"
+    return f"{metric.upper()} {extractor}{size}"
 
 
 def _cell(value: float, std: float, low: float, high: float) -> str:
