@@ -246,7 +246,7 @@ class TestBreaks:
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.sent(FILE) == len(CONTENT)
-        assert "100 kB are there, next attempt in" in caplog.text
+        assert "100 kB downloaded" in caplog.text
 
     def test_a_server_that_breaks_at_the_same_byte_makes_no_progress(
         self, server: FaultServer, path: Path
@@ -491,7 +491,7 @@ class TestRefusals:
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE) == [None, *["bytes=100000-"] * 3]
-        assert f"HTTP {code}: asking again" in caplog.text
+        assert f"HTTP {code}" in caplog.text
 
     def test_a_server_that_stays_busy(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=1), Status(503, skip=1))
@@ -1067,7 +1067,7 @@ class TestKaggle:
     ) -> None:
         stand_in.plan(THERE, Status(429, retry_after="1", times=1))
         download_kaggle("owner/there", target)
-        assert "HTTP 429; 0 B are there, next attempt in 1 s" in caplog.text
+        assert "HTTP 429; 0 B downloaded, next attempt in 1 s" in caplog.text
 
     @pytest.mark.parametrize(
         ("name", "fault", "reason"),
