@@ -117,9 +117,10 @@ def memory_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        told = str(error)
+        message = str(error)
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
-            sign in told for sign in ("can't allocate memory", "not enough memory", "out of memory")
+            sign in message
+            for sign in ("can't allocate memory", "not enough memory", "out of memory")
         ):
             raise
         where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"

@@ -1,4 +1,4 @@
-"""Samples that went wrong in a way that a metric may not tell: black, flat, of a strange colour."""
+"""Faulty samples that a metric may not show: black, flat, or of a shifted colour."""
 
 import logging
 
@@ -12,7 +12,7 @@ FAULTS = ("black", "flat", "colour_shifted")
 TAIL = 0.001
 """Share of the training images beyond a bound: those alone do not set it."""
 MARGIN = 0.5
-"""Black and flat are less than half as bright and half as varied as hardly any training image."""
+"""Share of that bound below which the mean is black and the standard deviation flat."""
 WORTH_A_LINE = 0.05
 """Share of faulty samples above which the log warns."""
 
@@ -30,11 +30,11 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
         a mean colour further from theirs (Mahalanobis distance) than 99.9 % of theirs, black ones
         apart; and `faulty`, with any of these.
     """
-    found, known = _statistics(samples), _statistics(training)
-    black = found["mean"] < MARGIN * np.quantile(known["mean"], TAIL)
-    flat = found["spread"] < MARGIN * np.quantile(known["spread"], TAIL)
-    limit = np.quantile(_distance(known["colour"], known["colour"]), 1 - TAIL)
-    shifted = (_distance(found["colour"], known["colour"]) > limit) & ~black
+    drawn, real = _statistics(samples), _statistics(training)
+    black = drawn["mean"] < MARGIN * np.quantile(real["mean"], TAIL)
+    flat = drawn["spread"] < MARGIN * np.quantile(real["spread"], TAIL)
+    limit = np.quantile(_distance(real["colour"], real["colour"]), 1 - TAIL)
+    shifted = (_distance(drawn["colour"], real["colour"]) > limit) & ~black
     counts = dict(zip(FAULTS, map(int, (black.sum(), flat.sum(), shifted.sum())), strict=True))
     faulty = int((black | flat | shifted).sum())
     return {"n_images": len(samples), **counts, "faulty": faulty}
@@ -43,7 +43,7 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
 def faults_table(
     samples: dict[str, NDArray[np.uint8]], training: dict[str, NDArray[np.uint8]]
 ) -> pd.DataFrame:
-    """Return the faults of each class's samples; a class with many is told in the log.
+    """Return the faults of each class's samples; a class with many is logged.
 
     Args:
         samples: uint8 (N,H,W,C) by class.
@@ -54,8 +54,8 @@ def faults_table(
         counts = count_faults(images, training[name])
         rows.append({"class": name, **counts})
         if counts["faulty"] > WORTH_A_LINE * len(images):
-            told = ", ".join(f"{counts[fault]} {fault.replace('_', '-')}" for fault in FAULTS)
-            log.warning("%s: %s of %d samples; look at them", name, told, len(images))
+            summary = ", ".join(f"{counts[fault]} {fault.replace('_', '-')}" for fault in FAULTS)
+            log.warning("%s: %s of %d samples; look at them", name, summary, len(images))
     return pd.DataFrame(rows)
 
 
@@ -68,9 +68,9 @@ def _statistics(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _distance(colours: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Mahalanobis distance of mean colours (N,C) from those of known images (M,C)."""
-    # A grey level of play keeps colours apart that never vary among the known ones.
-    covariance = np.atleast_2d(np.cov(known.T)) + np.eye(known.shape[1])
-    apart = colours - known.mean(0)
+def _distance(colours: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Mahalanobis distance of mean colours (N,C) from those of a reference (M,C)."""
+    # Regularised by one grey level squared, for colours that do not vary.
+    covariance = np.atleast_2d(np.cov(reference.T)) + np.eye(reference.shape[1])
+    apart = colours - reference.mean(0)
     return np.sqrt(np.einsum("nc,cd,nd->n", apart, np.linalg.inv(covariance), apart))

@@ -43,7 +43,7 @@ def import_ddpm(
     """
     state = _unwrapped(_read(path))
     network: Any = build_network(image_channels, **settings.network.model_dump())
-    known = {name: weight.clone() for name, weight in network.state_dict().items()}
+    expected = {name: weight.clone() for name, weight in network.state_dict().items()}
     rest = dict(state)
     try:
         # It prints where all names fit, and takes what it used out of the dictionary.
@@ -54,11 +54,13 @@ def import_ddpm(
     except RuntimeError as error:
         raise _other_net(path, " ".join(str(error).split())[:300]) from error
     old = rest.keys() != state.keys()
-    lacking = set() if old else known.keys() - state.keys()
-    foreign = {name for name in rest if UNUSED not in name} if old else rest.keys() - known.keys()
-    if lacking or foreign:
-        told = sorted(lacking)[:2] + sorted(foreign)[:2]
-        raise _other_net(path, f"names that do not fit: {', '.join(told)}")
+    missing = set() if old else expected.keys() - state.keys()
+    foreign = (
+        {name for name in rest if UNUSED not in name} if old else rest.keys() - expected.keys()
+    )
+    if missing or foreign:
+        reason = sorted(missing)[:2] + sorted(foreign)[:2]
+        raise _other_net(path, f"names that do not fit: {', '.join(reason)}")
     return dict(network.state_dict())
 
 
@@ -75,19 +77,19 @@ def _read(path: str | Path) -> Any:
         ) from error
     # torch raises what it likes for bytes that are none of its own.
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise MeddiffError(f"{path} cannot be read as weights ({told}): name another") from error
+        reason = " ".join(str(error).split())[:200]
+        raise MeddiffError(f"{path} cannot be read as weights ({reason}): name another") from error
 
 
-def _unwrapped(held: Any) -> Mapping[str, Tensor]:
-    while isinstance(held, Mapping) and not any(isinstance(v, Tensor) for v in held.values()):
-        inner = [held[name] for name in HOLDERS if isinstance(held.get(name), Mapping)]
+def _unwrapped(content: Any) -> Mapping[str, Tensor]:
+    while isinstance(content, Mapping) and not any(isinstance(v, Tensor) for v in content.values()):
+        inner = [content[name] for name in HOLDERS if isinstance(content.get(name), Mapping)]
         if not inner:
             break
-        held = inner[0]
-    if not isinstance(held, Mapping):
+        content = inner[0]
+    if not isinstance(content, Mapping):
         return {}
-    state = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     while state and (wrapper := next((w for w in WRAPPERS if _all_begin(state, w)), None)):
         state = {name.removeprefix(wrapper): value for name, value in state.items()}
     return state
@@ -97,8 +99,8 @@ def _all_begin(names: Iterable[str], start: str) -> bool:
     return all(name.startswith(start) for name in names)
 
 
-def _other_net(path: str | Path, told: str) -> MeddiffError:
+def _other_net(path: str | Path, reason: str) -> MeddiffError:
     return MeddiffError(
-        f"{path} is not the DDPM that its class's network describes ({told}): set "
+        f"{path} is not the DDPM that its class's network describes ({reason}): set "
         "diffusion.classes.<class>.network to the values that it was trained with"
     )
