@@ -21,36 +21,24 @@ rule audit:
         "results/audit/near_duplicates.png",
 
 
-rule audit_duplicates:
-    """Count images of each edition that stand in each edition, and images of each diagnosis."""
+rule audit_tables:
+    """Count duplicates, diagnoses, and what crosses from training to test under both protocols."""
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
+        segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
     output:
         duplicates=audited("duplicates"),
         labels=audited("labels"),
-    params:
-        stamp=DATA_STAMP,
-    script:
-        "../scripts/audit_duplicates.py"
-
-
-rule audit_leakage:
-    """Split under both protocols and count what crosses from training to test."""
-    input:
-        index="data/images/index.csv",
-        segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
-    output:
-        audited("leakage"),
+        leakage=audited("leakage"),
     params:
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
-        seed=cfg.seed,
         official=SOURCE.isic2016,
         ddpm_sets=cfg.diffusion.train_on,
         stamp=DATA_STAMP,
     script:
-        "../scripts/audit_leakage.py"
+        "../scripts/audit_tables.py"
 
 
 rule audit_encoding:

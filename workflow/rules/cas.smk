@@ -68,8 +68,6 @@ use rule table_5_3 as cas_hog_svm with:
 use rule sample as more_samples with:
     output:
         "data/images/more/{cls}.npy",
-    wildcard_constraints:
-        cls=one_of(CLASSES),
     params:
         settings={**SAMPLER, "images": cfg.cas.dose.max_synthetic_per_class},
         first=cfg.sampling.images,

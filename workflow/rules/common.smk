@@ -15,8 +15,9 @@ from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives, downloads_among
 from meddiff.workflow.conventions import complete, picture, result, shown, table
-from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params
-from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, stamp
+from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, stamp
+from meddiff.workflow.parameters import imported_ddpms, other_tables, preprocessing, table_notes
+from meddiff.workflow.parameters import split_fractions
 from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.fingerprint import fingerprint
 from meddiff.reporting.reported import read_reported
@@ -56,12 +57,7 @@ CLASSIFIED = ["table_5_1.csv", "table_5_3.csv", "cas_hog_svm.csv", "dose_respons
 CLASSIFIED += ["figures/cas/arms.png", "verdict.md"]
 SEGMENTED = ["data/segmentation", "extractors/segmentation"]
 DDPM_FIGURES = ["curves", "previews", "denoising"]
-# DDPMs trained elsewhere, by class.
-IMPORTED = {
-    name: override.checkpoint
-    for name, override in cfg.diffusion.classes.items()
-    if override.checkpoint
-}
+IMPORTED = imported_ddpms(cfg)
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.source
 TRAINED = cfg.trained_extractors
@@ -90,11 +86,6 @@ DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
 # What the study printed, and our tables of the same cells.
 PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
 COMPARED = sorted({row["table"] for row in PRINTED})
-NO_MASKS = (
-    {"unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"}
-    if FOLDER and not HAS_MASKS
-    else {}
-)
 
 
 def one_of(names):
@@ -110,7 +101,7 @@ wildcard_constraints:
     edition=r"\w+",
     shard=r"\d+",
     images="synthetic|real",
-    cls=r"[A-Za-z0-9_-]+",
+    cls=one_of(CLASSES),
 
 
 def code(script):

@@ -57,8 +57,6 @@ rule sample:
         checkpoint="models/ddpm/{cls}.safetensors",
     output:
         "data/images/synthetic/{cls}.npy",
-    wildcard_constraints:
-        cls=one_of([] if SHARDED else CLASSES),
     resources:
         runtime="1d",
         gpu=GPU,
@@ -72,23 +70,23 @@ rule sample:
 use rule sample as sample_shard with:
     output:
         "data/images/shards/{cls}/{shard}.npy",
-    wildcard_constraints:
-        cls=one_of(CLASSES),
     params:
         settings=cfg.sampling.model_dump(),
         seed=cfg.seed,
 
 
-rule gather_samples:
-    """Put the shards of one class's synthetic images together."""
-    input:
-        expand("data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)),
-    output:
-        "data/images/synthetic/{cls}.npy",
-    wildcard_constraints:
-        cls=one_of(CLASSES if SHARDED else []),
-    script:
-        "../scripts/gather_samples.py"
+if SHARDED:
+
+    ruleorder: gather_samples > sample
+
+    rule gather_samples:
+        """Put the shards of one class's synthetic images together."""
+        input:
+            expand("data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)),
+        output:
+            "data/images/synthetic/{cls}.npy",
+        script:
+            "../scripts/gather_samples.py"
 
 
 rule check_samples:

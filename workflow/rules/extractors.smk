@@ -74,7 +74,7 @@ rule table_5_1:
         classes=CLASSES,
         names=CLASSIFIERS,
         n_resamples=cfg.metrics.n_resamples,
-        notes=NO_MASKS,
+        notes=table_notes(cfg),
         stamp=STAMP,
     script:
         "../scripts/table_5_1.py"

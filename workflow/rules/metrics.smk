@@ -103,7 +103,7 @@ rule table_5_2:
         **result("table_5_2", "5.2", "quality of the synthetic images"),
     params:
         reference="+".join(REFERENCE_SETS),
-        notes=NO_MASKS,
+        notes=table_notes(cfg),
         stamp=STAMP,
     script:
         "../scripts/table_5_2.py"

@@ -21,6 +21,19 @@ def stamp(cfg: Config) -> dict[str, Any]:
     return {"data": cfg.data_name, **names}
 
 
+def imported_ddpms(cfg: Config) -> dict[str, str]:
+    """Checkpoints of DDPMs that were trained elsewhere, by class."""
+    classes = cfg.diffusion.classes.items()
+    return {name: override.checkpoint for name, override in classes if override.checkpoint}
+
+
+def table_notes(cfg: Config) -> dict[str, str]:
+    """Notes of tables, by extractor: why a row is missing."""
+    if cfg.data.source != "folder" or "unet" in cfg.trained_extractors:
+        return {}
+    return {"unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"}
+
+
 def folder_params(cfg: Config, root: Path) -> dict[str, Any]:
     """How to read the user's folder, and digests of what is in it, wherever it lies.
 
