@@ -11,6 +11,7 @@ CAS_IMAGES = {
     "validation": image_sets(["validation"], CLASSES),
     "validation_rows": rows_of("validation"),
 }
+MORE = (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
 CAS = "Training on synthetic images"
 # How predictions are scored.
 SCORING = {
@@ -25,11 +26,7 @@ rule cas_arms:
     """Train a classifier on every arm and let it classify real images held out of all."""
     input:
         **CAS_IMAGES,
-        weights=lambda wildcards: (
-            "models/pretrained/resnet50.safetensors"
-            if KINDS[wildcards.classifier].imagenet
-            else []
-        ),
+        weights=lambda wildcards: RESNET50 if KINDS[wildcards.classifier].imagenet else [],
     output:
         "cas/{classifier}.csv",
     wildcard_constraints:
@@ -78,11 +75,7 @@ rule cas_doses:
     """Train SkinLesNet on every dose of real and synthetic images; classify the test images."""
     input:
         **CAS_IMAGES,
-        more=(
-            image_sets(["more"], CLASSES)
-            if (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
-            else []
-        ),
+        more=image_sets(["more"], CLASSES) if MORE else [],
     output:
         "cas/doses.csv",
     resources:

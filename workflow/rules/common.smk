@@ -13,19 +13,15 @@ from meddiff.data.registry import read_registry
 from meddiff.core.errors import MeddiffError
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
-from meddiff.workflow.archives import Archives, downloads_among
+from meddiff.workflow.archives import Archives
 from meddiff.workflow.conventions import complete, picture, result, shown, table
 from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, stamp
 from meddiff.workflow.parameters import imported_ddpms, other_tables, preprocessing, table_notes
 from meddiff.workflow.parameters import split_fractions
-from meddiff.workflow.preflight import check_run
 from meddiff.workflow.provenance.fingerprint import fingerprint
 from meddiff.reporting.reported import read_reported
-from meddiff.workflow.sharing.sync import sync_metadata, keep_metadata
-from meddiff.workflow.sharing.dag import plan_of
-from meddiff.workflow.sharing.guard import check_rebuild
-from meddiff.workflow.sharing.options import check_options, is_dry, options_of_this_run
-from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
+from meddiff.workflow.session import begin, check_jobs
+from meddiff.workflow.sharing.sync import keep_metadata
 
 ROOT = Path(workflow.basedir)
 RUN = Path.cwd()
@@ -39,17 +35,14 @@ try:
     # No part of the configuration: allows a run to make again what is shared.
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
-    if MAIN:
-        if options := options_of_this_run(ROOT):
-            check_options(options)
-        if is_read_only(RUN):
-            enter_stand_in(RUN, planning=is_dry(options))
-    SHARED = sync_metadata() if MAIN else {}
+    SHARED = begin(ROOT, RUN) if MAIN else {}
     FOLDER = folder_params(cfg, ROOT)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
 
 CLASSES = cfg.data.classes
+# ImageNet's weights, that a ResNet50 starts from.
+RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
 # Outputs of classifiers, and of the U-Net.
@@ -165,11 +158,7 @@ def final_outputs():
 
 onstart:
     try:
-        if not REBUILD:
-            asked = workflow.dag_settings.targets
-            check_rebuild(plan_of(workflow.dag, ROOT), SHARED, asked)
-        outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
-        check_run(downloads_among(outputs), cfg.data.mirrors)
+        check_jobs(workflow, cfg, ROOT, SHARED, rebuild=REBUILD)
     except MeddiffError as error:
         raise WorkflowError(str(error))
 

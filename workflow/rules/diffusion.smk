@@ -1,8 +1,6 @@
 # One DDPM a class: image sets -> checkpoint -> synthetic image set.
 
 # The resumable state of a job lies beside its output, as <output>.state.safetensors.
-# Several jobs draw the images of a class.
-SHARDED = cfg.sampling.shards > 1
 
 
 rule train_ddpm:
@@ -75,7 +73,7 @@ use rule sample as sample_shard with:
         seed=cfg.seed,
 
 
-if SHARDED:
+if cfg.sampling.shards > 1:
 
     ruleorder: gather_samples > sample
 

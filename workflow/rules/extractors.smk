@@ -39,11 +39,7 @@ rule train_unet:
 rule train_classifier:
     """Train SkinLesNet, or ResNet50 from ImageNet's weights, and let it classify the test images."""
     input:
-        weights=lambda wildcards: (
-            "models/pretrained/{extractor}.safetensors"
-            if hasattr(extractor_settings(wildcards), "weights")
-            else []
-        ),
+        weights=lambda wildcards: RESNET50 if wildcards.extractor == "resnet50" else [],
         train=image_sets(["train"], CLASSES),
         validation=image_sets(["validation"], CLASSES),
         test=image_sets(["test"], CLASSES),

@@ -43,10 +43,7 @@ rule draw_mednist:
 
 
 rule download:
-    """Download one file of the registry; a published checksum, or that of the first fetch, must hold.
-
-    Kaggle's need credentials.
-    """
+    """Download one file of the registry; a published checksum, or that of the first fetch, must hold."""
     output:
         "data/raw/published/{file}",
     resources:
