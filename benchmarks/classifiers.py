@@ -79,9 +79,9 @@ def ours(images: np.ndarray, steps: int, precision: str) -> Contender:
         {"steps": steps, "batch_size": BATCH, "precision": precision}
     )
     classifier = skinlesnet(2, images.shape[1], settings, "cpu")
-    seen = classifier.transform(images)
+    inputs = classifier.transform(images)
     labels = np.arange(len(images)) % 2
-    training = TrainingSet(seen, labels, np.arange(len(images)), steps, steps, 0, "benchmark")
+    training = TrainingSet(inputs, labels, np.arange(len(images)), steps, steps, 0, "benchmark")
     return lambda: classifier.fit(training)
 
 
@@ -92,27 +92,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     logging.disable()
-    large = drawn(asked.images)
+    large = drawn(options.images)
     small = np.stack(
-        [np.asarray(Image.fromarray(image).resize((asked.size, asked.size))) for image in large]
+        [np.asarray(Image.fromarray(image).resize((options.size, options.size))) for image in large]
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder / "published", large, PUBLISHED)
-        write_files(folder / "small", large, asked.size)
+        write_files(folder / "small", large, options.size)
         peers = {
             f"torchvision, {PUBLISHED} px files": folder / "published",
-            f"torchvision, {asked.size} px files": folder / "small",
+            f"torchvision, {options.size} px files": folder / "small",
         }
         contenders: dict[str, Contender] = {
-            label: tutorial(place, asked.size, asked.steps, asked.threads)
+            label: tutorial(place, options.size, options.steps, options.threads)
             for label, place in peers.items()
         }
-        contenders |= {f"meddiff, {p}": ours(small, asked.steps, p) for p in ("fp32", "bf16")}
-        report(contenders, list(peers), asked.steps * BATCH, asked.repeats)
+        contenders |= {f"meddiff, {p}": ours(small, options.steps, p) for p in ("fp32", "bf16")}
+        report(contenders, list(peers), options.steps * BATCH, options.repeats)
 
 
 def drawn(count: int) -> np.ndarray:

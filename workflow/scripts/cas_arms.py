@@ -1,4 +1,4 @@
-"""Train a classifier on every arm and let it classify real images that it has not learnt from."""
+"""Train a classifier on every arm and let it classify held-out real images."""
 
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
@@ -19,7 +19,7 @@ with job(snakemake) as device:
         augmented="augmented" in settings.arms,
         seed=params.seed,
     )
-    asked = BuildOptions(
+    options = BuildOptions(
         len(params.classes),
         pool.images.shape[1],
         settings,
@@ -28,8 +28,8 @@ with job(snakemake) as device:
         threads=Compute.model_validate(snakemake.config.get("compute", {})).threads,
         device=device,
     )
-    told = run_arms(
-        build_classifier(snakemake.wildcards.classifier, asked),
+    predictions = run_arms(
+        build_classifier(snakemake.wildcards.classifier, options),
         pool,
         {
             "test": load_held_out(files.test, files.test_rows),
@@ -41,5 +41,5 @@ with job(snakemake) as device:
         repetitions=params.repetitions,
         seed=params.seed,
     )
-    told.insert(0, "classifier", snakemake.wildcards.classifier)
-    write_csv(told, snakemake.output[0])
+    predictions.insert(0, "classifier", snakemake.wildcards.classifier)
+    write_csv(predictions, snakemake.output[0])

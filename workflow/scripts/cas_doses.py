@@ -12,7 +12,7 @@ with job(snakemake) as device:
     settings = CasSettings.model_validate(params.settings)
     parts = [files.synthetic, *([files.more] if files.more else [])]
     pool = load_pool(files.real, files.real_rows, *parts)
-    told = run_doses(
+    predictions = run_doses(
         skinlesnet(len(params.classes), pool.images.shape[1], settings, device),
         pool,
         {
@@ -24,4 +24,4 @@ with job(snakemake) as device:
         repetitions=params.repetitions,
         seed=params.seed,
     )
-    write_csv(told, snakemake.output[0])
+    write_csv(predictions, snakemake.output[0])

@@ -77,11 +77,11 @@ def build_pool(
         seed: fixes the augmentation.
     """
     real, synthetic = balanced(real), balanced(synthetic)
-    known = [list(told)[: len(images)] for told, images in zip(groups, real, strict=True)]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(chain(*known)))}
+    names = [list(group)[: len(images)] for group, images in zip(groups, real, strict=True)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(chain(*names)))}
     parts = []
     for label, images in enumerate(real):
-        own = np.array([numbers[name] for name in known[label]], dtype=np.int64)
+        own = np.array([numbers[name] for name in names[label]], dtype=np.int64)
         parts.append((images, label, "real", own))
         if augmented:
             chosen = stream(seed, "cas augmented", label).permutation(len(images))

@@ -43,14 +43,14 @@ def load_held_out(images: Paths, rows: Paths) -> HeldOut:
     sets = balanced([load_images(path) for path in images])
     stacked, labels = stack(sets)
     tables = [_names(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]
-    known = pd.concat(tables, ignore_index=True)
-    return HeldOut(stacked, labels, known["id"].tolist(), known["group"].tolist())
+    table = pd.concat(tables, ignore_index=True)
+    return HeldOut(stacked, labels, table["id"].tolist(), table["group"].tolist())
 
 
-def count_shared(test: Sequence[str], learnt: Paths) -> int:
-    """Count test images whose group (image, lesion or patient) is in any of some tables of rows."""
-    seen = pd.concat([_names(path)["group"] for path in learnt])
-    return int(np.isin(np.asarray(test), seen.to_numpy()).sum())
+def count_shared(test: Sequence[str], training: Paths) -> int:
+    """Count test images whose group (image, lesion or patient) is in tables of training rows."""
+    groups = pd.concat([_names(path)["group"] for path in training])
+    return int(np.isin(np.asarray(test), groups.to_numpy()).sum())
 
 
 def _names(path: str | Path) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Every classifier by name: a new one is a module of this package, and an entry here.
 
-Imports wait until a classifier is asked for, and they are written out for the fingerprints of
+Imports wait until a classifier is built, and are written out for the fingerprints of
 `provenance`.
 """
 

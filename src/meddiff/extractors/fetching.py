@@ -48,7 +48,7 @@ def find_weights(
 
     Args:
         which: the weights.
-        policy: `required` stops without them, `auto` takes them where they can be found or fetched,
+        policy: `required` stops without them, `auto` takes them where they are available,
             `none` never looks.
         mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
         file: the user's own copy, .safetensors or in torch's format, to read in place of torch's

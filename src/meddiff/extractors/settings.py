@@ -50,8 +50,8 @@ class ResNet50Settings(TrainingSettings):
 
     steps: PositiveInt | None = 150
     weights: Literal["auto", "imagenet", "none"] = "auto"
-    """`auto` takes torchvision's ImageNet weights where they can be fetched or found and trains
-    from scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
+    """`auto` takes torchvision's ImageNet weights where they are available and trains from
+    scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
 
 
 class ExtractorsSettings(Section):

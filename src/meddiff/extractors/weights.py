@@ -1,6 +1,6 @@
 """Weights that others publish: what they are, and what to do without them.
 
-`data/registry.csv` says where their files are fetched from and what is known of their bytes;
+`data/registry.csv` says where their files are fetched from and with which digest;
 `fetching.py` fetches them.
 """
 

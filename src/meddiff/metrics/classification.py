@@ -55,12 +55,12 @@ def label_scores(
             "recall": hits / actual,
             "f1": 2 * hits / (actual + positives),
         }
-    found: dict[Score, Array] = {("accuracy", ALL): hits.sum(axis=1) / w.sum(axis=1)}
+    by_name: dict[Score, Array] = {("accuracy", ALL): hits.sum(axis=1) / w.sum(axis=1)}
     for name, values in by_class.items():
-        found |= {(name, one): values[:, place] for place, one in enumerate(classes)}
+        by_name |= {(name, one): values[:, place] for place, one in enumerate(classes)}
         if len(classes) > 2:
-            found[name, OVER_CLASSES] = values.mean(axis=1)
-    return found
+            by_name[name, OVER_CLASSES] = values.mean(axis=1)
+    return by_name
 
 
 def scores(
@@ -92,12 +92,12 @@ def scores(
     """
     w = _weights(weights, len(labels))
     truth = np.eye(len(classes))[labels]
-    found = label_scores(labels, probabilities.argmax(axis=1), classes, weights)
-    accuracy = found.pop(("accuracy", ALL))
-    found = {
+    by_name = label_scores(labels, probabilities.argmax(axis=1), classes, weights)
+    accuracy = by_name.pop(("accuracy", ALL))
+    by_name = {
         ("accuracy", ALL): accuracy,
         ("ece", ALL): _calibration_error(truth, probabilities, w),
-        **found,
+        **by_name,
     }
     places = _places(len(classes))
     curves = [_curve_scores(truth[:, p], probabilities[:, p], w) for p in places]
@@ -111,7 +111,7 @@ def scores(
         chosen = np.isfinite(thresholds).all()
         for name, values in (("sensitivity", sensitivity), ("specificity", specificity)):
             means[name] = values.mean(axis=1) if chosen else np.full(len(w), np.nan)
-    return found | {(name, positive_class(classes)): values for name, values in means.items()}
+    return by_name | {(name, positive_class(classes)): values for name, values in means.items()}
 
 
 def positive_class(classes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ the luck of the parts leaves in the metric itself is added (`drawn`).
 
 Intervals are normal ones, for the expected value at the same numbers of images, which a biased
 metric such as FID has above its value for endless images. Halves are drawn from images in an order
-that their contents decide (`rows_by_contents`), so that the order in which they are given, or their
+that their contents decide (`rows_by_contents`), so that their order, or their
 names, change nothing.
 """
 
@@ -49,7 +49,7 @@ class Estimate:
         low: lower end of the interval.
         high: upper end.
         error: standard error.
-        level: coverage of the interval, 0.95 unless asked otherwise.
+        level: coverage of the interval, 0.95 by default.
     """
 
     value: float
@@ -143,15 +143,15 @@ def luck(parts: Array) -> Array:
     """
     k = parts.shape[2]
     apart = parts - parts.mean(axis=2, keepdims=True)
-    found: Array = np.einsum("prk,qrk->pq", apart, apart) / (parts.shape[1] * k * max(k - 1, 1))
-    return found
+    variance: Array = np.einsum("prk,qrk->pq", apart, apart) / (parts.shape[1] * k * max(k - 1, 1))
+    return variance
 
 
 def _above_zero(matrix: Array) -> Array:
     """Return the nearest symmetric matrix without negative eigenvalues."""
     values, vectors = eigh(matrix)
-    found: Array = (vectors * values.clip(0)) @ vectors.T
-    return found
+    nearest: Array = (vectors * values.clip(0)) @ vectors.T
+    return nearest
 
 
 def thinned_variance(thinned: Array, share: float) -> float:
@@ -210,25 +210,25 @@ def pairs_interval(
     Raises:
         MeddiffError: values of no set of at least four images, or not finite.
     """
-    given = np.asarray(values, dtype=np.float64)
-    n = round((1 + (1 + 8 * given.size) ** 0.5) / 2)
-    if given.ndim != 1 or n < LEAST or n * (n - 1) // 2 != given.size:
+    array = np.asarray(values, dtype=np.float64)
+    n = round((1 + (1 + 8 * array.size) ** 0.5) / 2)
+    if array.ndim != 1 or n < LEAST or n * (n - 1) // 2 != array.size:
         raise MeddiffError(
-            f"interval: values of shape {given.shape} are not those of all pairs of {LEAST} or "
+            f"interval: values of shape {array.shape} are not those of all pairs of {LEAST} or "
             "more images"
         )
-    if not np.isfinite(given).all():
+    if not np.isfinite(array).all():
         raise MeddiffError(
-            f"interval: {np.count_nonzero(~np.isfinite(given))} of {given.size} values are not "
+            f"interval: {np.count_nonzero(~np.isfinite(array))} of {array.size} values are not "
             "finite: equal images have an infinite PSNR, so leave duplicates out"
         )
     (weights,) = half_samples(n, n_resamples=n_resamples, seed=seed)
     sizes = weights.sum(axis=1)
-    square = squareform(given)
+    square = squareform(array)
     order = square.sum(axis=1).argsort()
     totals = np.einsum("rn,rn->r", weights @ square[np.ix_(order, order)], weights)
     means = totals / (sizes * (sizes - 1))
-    return estimate(float(given.mean()), means, least=-np.inf, level=level)
+    return estimate(float(array.mean()), means, least=-np.inf, level=level)
 
 
 def between_interval(
@@ -239,12 +239,12 @@ def between_interval(
     `values` is float64 (n, m), n and m >= 4, e.g. of `ssim_between`; other arguments are those of
     `pairs_interval`.
     """
-    given = np.asarray(values, dtype=np.float64)
-    rows, columns = half_samples(*given.shape, n_resamples=n_resamples, seed=seed)
-    ordered = given[given.sum(axis=1).argsort()][:, given.sum(axis=0).argsort()]
+    array = np.asarray(values, dtype=np.float64)
+    rows, columns = half_samples(*array.shape, n_resamples=n_resamples, seed=seed)
+    ordered = array[array.sum(axis=1).argsort()][:, array.sum(axis=0).argsort()]
     totals = np.einsum("rm,rm->r", rows @ ordered, columns)
     means = totals / (rows.sum(axis=1) * columns.sum(axis=1))
-    return estimate(float(given.mean()), means, least=-np.inf, level=level)
+    return estimate(float(array.mean()), means, least=-np.inf, level=level)
 
 
 def rows_by_contents(features: Array) -> Array:
