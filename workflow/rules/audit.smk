@@ -9,11 +9,6 @@ AUDITED = {
 AUDIT = "Audit of the data"
 
 
-def audited(name):
-    """A table on the data."""
-    return shown(f"results/audit/{name}.csv", AUDIT, table=name, shows=AUDITED[name])
-
-
 rule audit:
     """Every table and picture on the data; trains nothing."""
     input:

@@ -128,6 +128,31 @@ def rows_of(*sets):
     return expand("data/images/{set}/{cls}.csv", set=sets, cls=CLASSES)
 
 
+def segmentation(kinds, form):
+    """Images or masks of the U-Net's training and test sets, or tables of their rows."""
+    return expand(
+        "data/segmentation/{split}/{kind}.{form}", split=["train", "test"], kind=kinds, form=form
+    )
+
+
+def audited(name):
+    """A table on the data."""
+    return shown(f"results/audit/{name}.csv", AUDIT, table=name, shows=AUDITED[name])
+
+
+def features(sets):
+    """An extractor's features of image sets, of every class."""
+    return expand("features/{{extractor}}/{set}/{cls}.npy", set=sets, cls=CLASSES)
+
+
+def matrices(measures, form="csv"):
+    """Matrices of image sets by measure, as tables or as pictures."""
+    return [
+        shown(f"results/matrices/{name}.{form}", "Matrices", "matrices", measure=name, form=form)
+        for name in measures
+    ]
+
+
 def compared(sets):
     """Image sets that features are computed of: real ones may be changed as training images are."""
     return [

@@ -1,13 +1,6 @@
 # Index -> duplicates and groups -> split -> image sets.
 
 
-def segmentation(kinds, form):
-    """Images or masks of the U-Net's training and test sets, or tables of their rows."""
-    return expand(
-        "data/segmentation/{split}/{kind}.{form}", split=["train", "test"], kind=kinds, form=form
-    )
-
-
 rule index:
     """List every image with label, patient and digests, and find duplicates."""
     input:

@@ -8,19 +8,6 @@ MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 
 
-def features(sets):
-    """An extractor's features of image sets, of every class."""
-    return expand("features/{{extractor}}/{set}/{cls}.npy", set=sets, cls=CLASSES)
-
-
-def matrices(measures, form="csv"):
-    """Matrices of image sets by measure, as tables or as pictures."""
-    return [
-        shown(f"results/matrices/{name}.{form}", "Matrices", "matrices", measure=name, form=form)
-        for name in measures
-    ]
-
-
 rule noise:
     """Draw noise with each class's channel means and variances: the ceiling of every FID."""
     input:
