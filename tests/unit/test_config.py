@@ -17,7 +17,7 @@ from snakemake.utils import update_config
 
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import Section
+from meddiff.core.settings import Settings
 from meddiff.data.catalogue import SOURCES, SourceName
 from meddiff.data.registry import read_registry
 from meddiff.data.sources import READERS
@@ -287,12 +287,12 @@ def words_of_properties(path: Path) -> Iterator[str]:
             yield from (part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute))
 
 
-def sections(model: type[Section]) -> Iterator[type[Section]]:
+def sections(model: type[Settings]) -> Iterator[type[Settings]]:
     yield model
     for field in model.model_fields.values():
         parts = [field.annotation, *get_args(field.annotation)]
         for part in parts:
-            if isinstance(part, type) and issubclass(part, Section):
+            if isinstance(part, type) and issubclass(part, Settings):
                 yield from sections(part)
 
 

@@ -17,7 +17,7 @@ from meddiff.core.batches import batches, count_steps
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
-from meddiff.core.settings import Duration
+from meddiff.core.settings import DurationSettings
 from meddiff.workflow.preflight import check_run
 
 HEAD = """
@@ -151,13 +151,13 @@ def test_every_epoch_sees_every_image_once():
     ("duration", "steps"), [({"steps": 7}, 7), ({"epochs": 3}, 9), ({"epochs": 1}, 3)]
 )
 def test_steps_of_a_training(duration, steps):
-    assert count_steps(Duration.model_validate(duration), images=10, batch_size=4) == steps
+    assert count_steps(DurationSettings.model_validate(duration), images=10, batch_size=4) == steps
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(9, [4, 5]), (5, [5]), (8, [4, 4]), (1, [1])])
 def test_no_batch_holds_a_single_image(images, sizes):
     """Batch norm cannot be trained on one image, so a last one joins the batch before."""
-    steps = count_steps(Duration.model_validate({"epochs": 1}), images, 4)
+    steps = count_steps(DurationSettings.model_validate({"epochs": 1}), images, 4)
     found = list(batches(images, 4, steps, 0, "x"))
     assert [len(b.members) for b in found] == sizes and found[-1].ends_epoch
     assert sorted(np.concatenate([b.members for b in found])) == list(range(images))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion import sampling
 from meddiff.diffusion.drawing import draw_shard, shard_members
 from meddiff.diffusion.model import build_network
@@ -141,7 +141,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sampling, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
-    compute = Compute(checkpoint_minutes=0)
+    compute = ComputeSettings(checkpoint_minutes=0)
     settings = SamplingSettings(images=7, sampler="ddim", steps=6, spacing="even")
     for _ in range(3):
         with pytest.raises(Ends):

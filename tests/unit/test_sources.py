@@ -11,7 +11,7 @@ import pytest
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data import sources
-from meddiff.data.settings import Folder
+from meddiff.data.settings import FolderSettings
 from meddiff.data.sources import (
     COLUMNS,
     read_challenge,
@@ -208,7 +208,7 @@ class TestFolder:
         folder_of(tmp_path / "images", dict.fromkeys(images, ""))
         (tmp_path / "table.csv").write_text(csv, encoding="utf-8")
         settings = {"images": "images", "table": "table.csv", "label_column": "dx"}
-        return read_folder(Folder.model_validate(settings | options), classes, tmp_path)
+        return read_folder(FolderSettings.model_validate(settings | options), classes, tmp_path)
 
     def test_images_are_found_by_id_at_any_depth(self, tmp_path: Path) -> None:
         images = ["a.JPG", "deep/er/b.tiff", "deep/001.png"]

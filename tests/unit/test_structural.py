@@ -24,7 +24,7 @@ from meddiff.metrics import (
     ssim_pairs,
     structural,
 )
-from meddiff.metrics.settings import SsimWindow
+from meddiff.metrics.settings import SsimSettings
 
 
 def smooth_images(n, h, w, c, seed=0):
@@ -292,7 +292,7 @@ def test_a_window_is_a_whole_number_of_two_pixels_or_more(function, kernel):
     with pytest.raises(MeddiffError, match="kernel_size"):
         function(IMAGES, kernel_size=kernel)
     with pytest.raises(ValidationError, match="kernel_size"):
-        SsimWindow(kernel_size=kernel)
+        SsimSettings(kernel_size=kernel)
 
 
 def test_window_larger_than_the_image_is_refused_on_either_side():

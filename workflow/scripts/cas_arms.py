@@ -6,7 +6,7 @@ from meddiff.cas.registry import BuildOptions, build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.files import write_csv
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
@@ -25,7 +25,7 @@ with job(snakemake) as device:
         settings,
         imagenet=load_checkpoint(files.weights)[0] if files.weights else None,
         # Of the configuration, as for nets: `--cores 1` would fit one SVM at a time.
-        threads=Compute.model_validate(snakemake.config.get("compute", {})).threads,
+        threads=ComputeSettings.model_validate(snakemake.config.get("compute", {})).threads,
         device=device,
     )
     predictions = run_arms(

@@ -7,7 +7,7 @@ from meddiff.core.progress import Progress
 from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
-from meddiff.data.settings import Folder
+from meddiff.data.settings import FolderSettings
 from meddiff.data.sources import READERS, read_folder, require_classes, warn_ungrouped
 from meddiff.workflow.jobs import job
 
@@ -16,7 +16,7 @@ with job(snakemake):
     official = None
     if params.folder:
         # Where the folder lies is not a parameter of the rule: its contents are.
-        folder = Folder.model_validate(snakemake.config["data"]["folder"])
+        folder = FolderSettings.model_validate(snakemake.config["data"]["folder"])
         records = read_folder(folder, params.classes, Path(snakemake.scriptdir) / "../..")
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])

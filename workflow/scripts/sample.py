@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from meddiff.core.arrays import save_array
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.drawing import draw_shard
 from meddiff.diffusion.settings import SamplingSettings
@@ -17,7 +17,7 @@ with job(snakemake) as device:
         snakemake.input.checkpoint,
         SamplingSettings.model_validate(params.settings),
         # From the configuration: what changes no image is no parameter of the rule.
-        Compute.model_validate(snakemake.config.get("compute", {})),
+        ComputeSettings.model_validate(snakemake.config.get("compute", {})),
         shard=int(shard) if shard is not None else None,
         first=params.get("first", 0),
         seed=params.seed,

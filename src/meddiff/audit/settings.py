@@ -2,10 +2,10 @@
 
 from pydantic import Field, PositiveInt
 
-from meddiff.core.settings import Section
+from meddiff.core.settings import Settings
 
 
-class EncodingSettings(Section):
+class EncodingSettings(Settings):
     """The encoding shortcut: random labels, one of which is re-encoded, are predicted."""
 
     images: PositiveInt = 600
@@ -18,7 +18,7 @@ class EncodingSettings(Section):
     """Folds of the cross-validation."""
 
 
-class AuditSettings(Section):
+class AuditSettings(Settings):
     """The audit of the data, `results/audit/`."""
 
     encoding: EncodingSettings = EncodingSettings()

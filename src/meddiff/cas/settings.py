@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.core.settings import Section, Share
+from meddiff.core.settings import Settings, Share
 from meddiff.extractors.settings import OptimisationSettings
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
@@ -15,7 +15,7 @@ RealShare = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(ge=0)]
 
 
-class HogSvmSettings(Section):
+class HogSvmSettings(Settings):
     """HOG and SVM, whose C and kernel are chosen by cross-validation of the accuracy."""
 
     C: list[PositiveFloat] = Field(default=[0.1, 1, 10], min_length=1)
@@ -26,7 +26,7 @@ class HogSvmSettings(Section):
     """Folds of the cross-validation; images of a patient, lesion or duplicate share one."""
 
 
-class DoseSettings(Section):
+class DoseSettings(Settings):
     """Dose-response: SkinLesNet on parts of the real images with synthetic ones beside them."""
 
     fractions: list[RealShare] = Field(default=[0.05, 0.15, 1.0], min_length=1)

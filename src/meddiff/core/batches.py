@@ -8,7 +8,7 @@ import numpy as np
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-from meddiff.core.settings import Duration
+from meddiff.core.settings import DurationSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Batch:
     ends_epoch: bool
 
 
-def count_steps(duration: Duration, images: int, batch_size: int) -> int:
+def count_steps(duration: DurationSettings, images: int, batch_size: int) -> int:
     """Return the number of optimiser steps of a training on `images` images."""
     return duration.steps or (duration.epochs or 0) * steps_per_epoch(images, batch_size)
 

@@ -44,7 +44,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$"), BeforeValidator(as_text)]
 
 
-class Section(BaseModel):
+class Settings(BaseModel):
     """A part of the configuration; keys that it does not know are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -58,7 +58,7 @@ class Section(BaseModel):
         return values
 
 
-class Duration(Section):
+class DurationSettings(Settings):
     """Length of a training: either epochs or optimiser steps."""
 
     epochs: PositiveInt | None = None
@@ -67,13 +67,13 @@ class Duration(Section):
     """Optimiser steps; null where `epochs` is given."""
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "Duration":
+    def _one_of_two(self) -> "DurationSettings":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either epochs or steps, and null for the other")
         return self
 
 
-class Compute(Section):
+class ComputeSettings(Settings):
     """Where and how the nets run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

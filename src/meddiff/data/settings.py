@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.core.settings import ClassName, Fraction, Section, Share, Text, as_text
+from meddiff.core.settings import ClassName, Fraction, Settings, Share, Text, as_text
 from meddiff.data.catalogue import SOURCES, SourceName
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
@@ -22,7 +22,7 @@ Count = PositiveInt | Literal["all"]
 """Images that undersampling keeps of a class."""
 
 
-class PhantomCounts(Section):
+class PhantomCounts(Settings):
     """Images of one phantom edition."""
 
     benign: int = Field(default=0, ge=0)
@@ -31,7 +31,7 @@ class PhantomCounts(Section):
     """Images with target 1."""
 
 
-class Phantom(Section):
+class PhantomSettings(Settings):
     """The data set that the workflow draws itself."""
 
     editions: dict[Edition, PhantomCounts] = {
@@ -52,7 +52,7 @@ class Phantom(Section):
     """Hand radiographs in the MedNIST layout, of `phantom_hand`."""
 
 
-class Folder(Section):
+class FolderSettings(Settings):
     """Your own images: a folder and a table with one row an image."""
 
     name: ClassName = "folder"
@@ -93,7 +93,7 @@ class Folder(Section):
         }
 
 
-class Data(Section):
+class DataSettings(Settings):
     """Where images come from and how they are prepared."""
 
     source: SourceName = "phantom"
@@ -125,8 +125,8 @@ class Data(Section):
     """Compare the pixels of images that look alike to find copies that were encoded, scaled or
     cropped anew. Takes hours where thousands of images look alike, as radiographs of one part of
     the body do."""
-    phantom: Phantom = Phantom()
-    folder: Folder = Folder()
+    phantom: PhantomSettings = PhantomSettings()
+    folder: FolderSettings = FolderSettings()
 
     @property
     def is_grey(self) -> bool:
@@ -134,7 +134,7 @@ class Data(Section):
         return SOURCES[self.source].grey if self.grey is None else self.grey
 
     @model_validator(mode="after")
-    def _source_is_whole(self) -> "Data":
+    def _source_is_whole(self) -> "DataSettings":
         if self.source == "folder" and not (self.folder.images and self.folder.table):
             raise ValueError(
                 "source: folder needs data.folder.images (a folder) and data.folder.table (a CSV)"
@@ -145,7 +145,7 @@ class Data(Section):
         return self
 
 
-class Split(Section):
+class SplitSettings(Settings):
     """How images are divided; what remains is the training set."""
 
     validation: Share = 0.1
@@ -154,7 +154,7 @@ class Split(Section):
     """Share of the test set, no DDPM or classifier of `leak_free` learns from it."""
 
     @model_validator(mode="after")
-    def _something_remains(self) -> "Split":
+    def _something_remains(self) -> "SplitSettings":
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation + test = {self.validation + self.test:g} leaves no training images"
@@ -174,7 +174,7 @@ def _number_or_all(value: Any) -> Any:
         raise ValueError("give a number of images, 1 or more, or all") from None
 
 
-class Undersample(Section):
+class UndersampleSettings(Settings):
     """Random undersampling, which cuts every class to the size of the smallest; `none` in place of
     this section keeps all images."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from meddiff.core.files import sha256_file
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import SamplingSettings
@@ -28,7 +28,7 @@ def shard_members(images: int, shards: int, shard: int, block: int) -> range:
 def draw_shard(
     checkpoint: str | Path,
     settings: SamplingSettings,
-    compute: Compute,
+    compute: ComputeSettings,
     *,
     shard: int | None = None,
     first: int = 0,

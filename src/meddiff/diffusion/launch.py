@@ -27,7 +27,7 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.devices import limit_threads
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file, write_csv
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.distributed import setup_runtime
@@ -96,7 +96,7 @@ def launch(job: DdpmJob) -> None:
     Raises:
         MeddiffError: as `train_ddpm`; the state is kept.
     """
-    compute = Compute.model_validate(job.compute)
+    compute = ComputeSettings.model_validate(job.compute)
     if compute.processes * compute.nodes == 1:
         run_worker(job)
     else:
@@ -110,7 +110,7 @@ def discard_checkpoint(job: DdpmJob) -> None:
 
 def run_worker(job: DdpmJob) -> None:
     """Take part in a training as one process; the first writes what the job names."""
-    compute = Compute.model_validate(job.compute)
+    compute = ComputeSettings.model_validate(job.compute)
     settings = DiffusionSettings.model_validate(job.settings)
     runtime = setup_runtime(
         job.device, settings.precision, processes=compute.processes, nodes=compute.nodes
@@ -147,7 +147,7 @@ def run_worker(job: DdpmJob) -> None:
         save_checkpoint(job.checkpoint, trained.weights, about)
 
 
-def _run_workers(job: DdpmJob, compute: Compute) -> None:
+def _run_workers(job: DdpmJob, compute: ComputeSettings) -> None:
     command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
     log.info("%d processes on %d machines", compute.processes, compute.nodes)
     process = subprocess.Popen(
@@ -177,7 +177,7 @@ def _run_workers(job: DdpmJob, compute: Compute) -> None:
         raise MeddiffError(f"the processes of ddpm {job.name} ended with status {status}: see log")
 
 
-def _torchrun(compute: Compute) -> list[str]:
+def _torchrun(compute: ComputeSettings) -> list[str]:
     """Return the command that starts the processes; Slurm starts it on each of several machines."""
     command = [sys.executable, "-m", "torch.distributed.run"]
     command += [f"--nproc-per-node={compute.processes}"]
@@ -212,7 +212,7 @@ def _main() -> None:
     job = DdpmJob(**json.loads(sys.argv[1]))
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
-    limit_threads(Compute.model_validate(job.compute).threads)
+    limit_threads(ComputeSettings.model_validate(job.compute).threads)
     try:
         run_worker(job)
     except MeddiffError as error:

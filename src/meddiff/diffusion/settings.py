@@ -12,7 +12,14 @@ from pydantic import (
     model_validator,
 )
 
-from meddiff.core.settings import ClassName, Duration, Fraction, Precision, Section, SplitName
+from meddiff.core.settings import (
+    ClassName,
+    DurationSettings,
+    Fraction,
+    Precision,
+    Settings,
+    SplitName,
+)
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -31,7 +38,7 @@ PixelRange = Annotated[
 ]
 
 
-class NetworkSettings(Section):
+class NetworkSettings(Settings):
     """MONAI's DiffusionModelUNet."""
 
     channels: list[PositiveInt] = Field(default=[16, 32, 64], min_length=1)
@@ -57,7 +64,7 @@ class NetworkSettings(Section):
         return self
 
 
-class ScheduleSettings(Section):
+class ScheduleSettings(Settings):
     """The forward process (Ho et al. 2020)."""
 
     timesteps: PositiveInt = 1000
@@ -76,7 +83,7 @@ class ScheduleSettings(Section):
     gives good images in far fewer steps, or the clean image."""
 
 
-class AugmentationSettings(Section):
+class AugmentationSettings(Settings):
     """Random changes of training images; what is left out does not happen."""
 
     flip_horizontal: Probability = 0.0
@@ -97,7 +104,7 @@ class AugmentationSettings(Section):
     """Largest shift along the colour circle as a share of its length; grey images have no hue."""
 
 
-class SamplerSettings(Section):
+class SamplerSettings(Settings):
     """How images are drawn from a DDPM."""
 
     sampler: Literal["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"] = "sde_dpm_solver"
@@ -122,7 +129,7 @@ class PreviewSettings(SamplerSettings):
     """Images; 0 for none."""
 
 
-class ClassSettings(Section):
+class ClassSettings(Settings):
     """What differs for the DDPM of one class."""
 
     epochs: PositiveInt | None = None
@@ -144,7 +151,7 @@ class ClassSettings(Section):
         return self
 
 
-class DdpmSettings(Duration):
+class DdpmSettings(DurationSettings):
     """Training of a DDPM."""
 
     steps: PositiveInt | None = 900

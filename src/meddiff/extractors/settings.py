@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from meddiff.core.settings import Duration, Section
+from meddiff.core.settings import DurationSettings, Settings
 
 TrainedName = Literal["unet", "skinlesnet", "resnet50"]
 """Nets that rules of the workflow train; each is a module of this package."""
@@ -14,7 +14,7 @@ WeightsPolicy = Literal["required", "auto", "none"]
 """Published weights: a run stops without them, takes them if they are available, or never does."""
 
 
-class OptimisationSettings(Duration):
+class OptimisationSettings(DurationSettings):
     """Length, batches and rate of a training with Adam."""
 
     steps: PositiveInt | None = 300
@@ -54,7 +54,7 @@ class ResNet50Settings(TrainingSettings):
     scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
 
 
-class ExtractorsSettings(Section):
+class ExtractorsSettings(Settings):
     """The nets whose features FID compares."""
 
     unet: UNetSettings = UNetSettings()

@@ -2,11 +2,11 @@
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from meddiff.core.settings import Section, SplitName
+from meddiff.core.settings import Settings, SplitName
 from meddiff.metrics.images import SMALLEST_WINDOW, Subset
 
 
-class SsimWindow(Section):
+class SsimSettings(Settings):
     """Gaussian window of SSIM."""
 
     kernel_size: int = Field(default=11, ge=SMALLEST_WINDOW)
@@ -15,18 +15,18 @@ class SsimWindow(Section):
     """Standard deviation of the window in px."""
 
 
-class MsSsimWindow(SsimWindow):
+class MsSsimSettings(SsimSettings):
     """Gaussian window of MS-SSIM with five scales: at most 2 px at 32 px, 4 px at 64 px. Smaller
     images have no MS-SSIM."""
 
     kernel_size: int = Field(default=2, ge=SMALLEST_WINDOW)
 
 
-class Metrics(Section):
+class MetricsSettings(Settings):
     """How image sets are compared."""
 
-    ssim: SsimWindow = SsimWindow()
-    ms_ssim: MsSsimWindow = MsSsimWindow()
+    ssim: SsimSettings = SsimSettings()
+    ms_ssim: MsSsimSettings = MsSsimSettings()
     ssim_on: list[Subset] = Field(default=["all"], min_length=1)
     """Images whose pairs SSIM and MS-SSIM are of: `all`, and `black_background` for those that are
     dark in their upper right corner, as the study did for hand radiographs."""

@@ -9,7 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import Section
+from meddiff.core.settings import Settings
 
 RUN = ["run", "data", "protocol", "scale", "seed"]
 ORIGIN = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
@@ -17,7 +17,7 @@ COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "ci_low", "ci_
 WHOLE = ["seed", "dimension", "n_real", "n_synthetic", "n_test"]
 
 
-class ReportedResult(Section):
+class ReportedResult(Settings):
     """One row of a table that the study printed.
 
     Attributes are the table's name, the columns that identify the row in ours, and its numbers by

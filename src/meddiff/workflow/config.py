@@ -19,18 +19,18 @@ from pydantic import (
 from meddiff.audit.settings import AuditSettings
 from meddiff.cas.settings import CasSettings
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import ClassName, Compute, Section, SplitName
+from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
-from meddiff.data.settings import Count, Data, Split, Undersample
+from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
 from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
 from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
-from meddiff.metrics.settings import SMALLEST_WINDOW, Metrics
+from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
 
 IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
 
 
-class Config(Section):
+class Config(Settings):
     """Everything that a run depends on."""
 
     scale: ClassName = "demo"
@@ -41,15 +41,15 @@ class Config(Section):
     """`leak_free` splits by patient and lesion before any training and compares with held-out
     images; `as_published` does as the published study did: random split, DDPMs trained on all
     images and compared with their own training images."""
-    compute: Compute = Compute()
-    data: Data = Data()
-    split: Split = Split()
-    undersample: Undersample | Literal["none"] = Undersample()
+    compute: ComputeSettings = ComputeSettings()
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    undersample: UndersampleSettings | Literal["none"] = UndersampleSettings()
     audit: AuditSettings = AuditSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     sampling: SamplingSettings = SamplingSettings()
     extractors: ExtractorsSettings = ExtractorsSettings()
-    metrics: Metrics = Metrics()
+    metrics: MetricsSettings = MetricsSettings()
     cas: CasSettings = CasSettings()
 
     @field_validator("undersample", mode="before")
@@ -57,8 +57,8 @@ class Config(Section):
     def _none_or_counts(cls, value: Any) -> Any:
         """Decide here: a union would tell a fault for each of its parts."""
         if isinstance(value, Mapping):
-            return Undersample.model_validate(value)
-        if value == "none" or isinstance(value, Undersample):
+            return UndersampleSettings.model_validate(value)
+        if value == "none" or isinstance(value, UndersampleSettings):
             return value
         raise ValueError("give none, or a mapping with counts")
 
@@ -139,7 +139,7 @@ class Config(Section):
     @property
     def kept(self) -> dict[str, Count]:
         """Images that undersampling keeps of a class, where not the size of the smallest."""
-        if isinstance(self.undersample, Undersample):
+        if isinstance(self.undersample, UndersampleSettings):
             return self.undersample.counts
         return dict.fromkeys(self.data.classes, "all")
 
@@ -150,7 +150,7 @@ class Config(Section):
         return names.get(self.data.source, self.data.source)
 
 
-def _check_size(size: int, divisors: Mapping[str, int], metrics: Metrics) -> None:
+def _check_size(size: int, divisors: Mapping[str, int], metrics: MetricsSettings) -> None:
     for name, divisor in divisors.items():
         if size % divisor:
             raise ValueError(f"data.size {size} is no multiple of {divisor}, as {name} needs")

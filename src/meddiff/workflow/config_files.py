@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 import yaml
 
-from meddiff.core.settings import Section
+from meddiff.core.settings import Settings
 from meddiff.workflow.config import Config
 
 SHOWN = {
@@ -101,12 +101,12 @@ def default_of(path: Sequence[str]) -> Any:
     return reduce(getitem, path, Config().model_dump(mode="json"))
 
 
-def _describe(section: Section, name: str) -> str:
+def _describe(section: Settings, name: str) -> str:
     """Description of a field, inherited where a subclass changes only the default."""
     described = (
         c.model_fields[name].description
         for c in type(section).__mro__
-        if issubclass(c, Section) and name in c.model_fields
+        if issubclass(c, Settings) and name in c.model_fields
     )
     return next((text for text in described if text), "")
 
@@ -133,10 +133,10 @@ def manual() -> str:
     return "\n".join([*lines, *_manual_rows(Config(), "")]) + "\n"
 
 
-def _manual_rows(section: Section, prefix: str) -> Iterator[str]:
+def _manual_rows(section: Settings, prefix: str) -> Iterator[str]:
     for name, field in type(section).model_fields.items():
         value, key = getattr(section, name), prefix + name
-        if isinstance(value, Section):
+        if isinstance(value, Settings):
             yield f"| **`{key}`** | | **{' '.join((type(value).__doc__ or '').split())}** |"
             yield from _manual_rows(value, key + ".")
         else:
@@ -153,10 +153,10 @@ def _choices(annotation: Any) -> str:
     return f" One of {', '.join(f'`{o}`' for o in options)}{own}." if options else ""
 
 
-def _alternative(annotation: Any) -> Section | None:
+def _alternative(annotation: Any) -> Settings | None:
     """Return the defaults of the section that a field takes in place of a name, if it does."""
     parts = _parts(annotation)
-    kinds = (p for p in parts if isinstance(p, type) and issubclass(p, Section))
+    kinds = (p for p in parts if isinstance(p, type) and issubclass(p, Settings))
     return next((kind() for kind in kinds if len(parts) > 1), None)
 
 

@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from meddiff.core.console import INTERRUPTED
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.workflow.provenance.recording import job_metadata, record_outputs
 
 AFFECTS_RESULTS = False
@@ -34,7 +34,7 @@ def job(snakemake: Any) -> Iterator[str]:
     _log_to(Path(snakemake.log[0]))
     clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
-    compute = Compute.model_validate(snakemake.config.get("compute", {}))
+    compute = ComputeSettings.model_validate(snakemake.config.get("compute", {}))
     # cas_arms imports torch for some of its classifiers only, and later.
     nets = "torch" in sys.modules or hasattr(getattr(snakemake, "resources", None), "gpu")
     threads = compute.threads if nets else 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from meddiff.cas.registry import HOG_SVM
 from meddiff.core.files import sha256_file
-from meddiff.data.settings import Split
+from meddiff.data.settings import SplitSettings
 from meddiff.workflow.config import Config
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.store import recorded_params
@@ -59,7 +59,7 @@ def preprocessing(cfg: Config) -> dict[str, Any]:
     return cfg.data.model_dump(include={"crop", "size", "decoding"}) | {"grey": cfg.data.is_grey}
 
 
-def split_fractions(held_out: Split) -> dict[str, float]:
+def split_fractions(held_out: SplitSettings) -> dict[str, float]:
     """Share of each split; what is not held out is for training."""
     shares = held_out.model_dump()
     return {"train": 1 - sum(shares.values()), **shares}

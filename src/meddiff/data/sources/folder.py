@@ -7,7 +7,7 @@ import pandas as pd
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.settings import Folder
+from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.files import (
     MASK_ENDINGS,
     image_names,
@@ -25,7 +25,9 @@ from meddiff.data.sources.tables import (
 )
 
 
-def read_folder(settings: Folder, classes: Iterable[str], root: Path = Path()) -> pd.DataFrame:
+def read_folder(
+    settings: FolderSettings, classes: Iterable[str], root: Path = Path()
+) -> pd.DataFrame:
     """Read your own images: a folder (or archive), searched at any depth, and a table.
 
     An image is `<id>` with any common suffix, or the path in `file_column`; a mask is `<id>.png`,
@@ -76,7 +78,7 @@ def _check_paths(paths: Mapping[str, str]) -> None:
             )
 
 
-def _read_metadata(csv: str, settings: Folder) -> pd.DataFrame:
+def _read_metadata(csv: str, settings: FolderSettings) -> pd.DataFrame:
     metadata = read_strings(csv, csv)
     others = (
         *(settings.label_column, settings.diagnosis_column, settings.patient_column),
@@ -87,7 +89,7 @@ def _read_metadata(csv: str, settings: Folder) -> pd.DataFrame:
 
 
 def _match_images(
-    metadata: pd.DataFrame, settings: Folder, csv: str, folder: str, files: list[str]
+    metadata: pd.DataFrame, settings: FolderSettings, csv: str, folder: str, files: list[str]
 ) -> list[str]:
     """Return the file of each row, by its path or by its id."""
     by_path = settings.file_column is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 from meddiff.core.devices import choose_device
 from meddiff.core.errors import MeddiffError
-from meddiff.core.settings import Compute
+from meddiff.core.settings import ComputeSettings
 from meddiff.core.tables import KEYS
 from meddiff.workflow.provenance.environment import this_machine
 from meddiff.workflow.provenance.record import Record
@@ -119,7 +119,7 @@ def _environment(proof: Proof) -> list[str]:
     """Return how a rebuild here would differ from the conditions in which files were computed."""
     import torch  # noqa: F401 - so that the machine's description includes it
 
-    compute = Compute.model_validate(proof.plan.config.get("compute", {}))
+    compute = ComputeSettings.model_validate(proof.plan.config.get("compute", {}))
     here = this_machine(compute.threads, choose_device(compute.device))
     differences: dict[str, None] = {}
     for path in proof.chain:
