@@ -69,11 +69,8 @@ def encoding_table(
 
     Args:
         rows: selected images of the index, with `label`, `group` and `encoding`.
-        settings: number of images, side and quality of re-encoded ones, folds.
         crop: side of the centre crop in px, or None for the largest square.
         size: side of the preprocessed images in px.
-        seed: seed of the sample, the random labels and the folds.
-        workers: threads; they never change the result.
 
     Returns:
         One row per test: `labels` (random or class), `n_images`, `treatment`, `chance` (share of
@@ -107,14 +104,7 @@ def _predict_random(
 
 
 def image_statistics(image: Pixels) -> NDArray[np.float64]:
-    """Return statistics that encodings change: grey levels, steepness, spectrum by radius.
-
-    Args:
-        image: uint8 (size, size, 3).
-
-    Returns:
-        float64 (values,).
-    """
+    """Return what encodings change in uint8 (s, s, 3): levels, steepness, spectrum by radius."""
     pixels = image.astype(float)
     levels = np.percentile(pixels, LEVELS, axis=(0, 1))
     steepness = np.percentile(np.abs(laplace(pixels, axes=(0, 1))), STEEPNESS, axis=(0, 1))

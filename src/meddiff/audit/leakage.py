@@ -40,9 +40,6 @@ def leakage_table(
     Args:
         index: table with `id`, `image`, `label`, `patient`, `lesion`, `group`, `duplicate_of`.
         segmentation: training images of the U-Net, with `image`, digests and `split`; or None.
-        fractions: share of images of each split.
-        counts: images kept per class, see `meddiff.data.splitting.split.undersample`.
-        seed: seed of splits and undersampling.
         official: the U-Net's images were published separately, with a split of their own; else
             they are those of the index with masks, and each protocol splits them.
         ddpm_sets: splits that the DDPMs are trained on, if not those of the protocol.

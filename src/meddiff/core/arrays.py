@@ -21,20 +21,12 @@ def save_array(array: np.ndarray, path: str | Path) -> None:
 
 
 def load_array(path: str | Path) -> np.ndarray:
-    """Read an array of any shape and dtype into memory.
-
-    Raises:
-        MeddiffError: the file is truncated or not an array.
-    """
+    """Read an array of any shape and dtype into memory."""
     return np.array(_map(path, "array"))
 
 
 def load_images(path: str | Path) -> np.ndarray:
-    """Map an image set, uint8 (N,H,W,C) with one or three channels, read-only.
-
-    Raises:
-        MeddiffError: the file is missing, truncated or not an image set.
-    """
+    """Map an image set, uint8 (N,H,W,C) with one or three channels, read-only."""
     images = _map(path, "image array")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise MeddiffError(

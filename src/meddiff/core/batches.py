@@ -13,13 +13,9 @@ from meddiff.core.settings import DurationSettings
 
 @dataclass(frozen=True)
 class Batch:
-    """One optimiser step's images.
+    """The images (rows, int64) of one optimiser step; steps and epochs count from 1.
 
-    Attributes:
-        step: number of the step, from 1.
-        epoch: number of the epoch, from 1.
-        members: rows of the images, int64.
-        ends_epoch: whether the epoch, or the whole training, ends with this step.
+    `ends_epoch` holds for the last step of a training, too.
     """
 
     step: int

@@ -38,16 +38,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Return weights and their metadata.
-
-    Raises:
-        MeddiffError: the file is missing, may not be read, is truncated, or no checkpoint of ours.
-    """
+    """Return weights and their metadata."""
     return _read(path, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
 
 
 def load_metadata(path: str | Path) -> dict[str, Any]:
-    """Return the metadata of a checkpoint without reading its weights; errors as above."""
+    """Return the metadata of a checkpoint without reading its weights."""
     return _read(path, lambda file: None, "np")[1]
 
 

@@ -21,15 +21,7 @@ def say(text: str) -> None:
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status.
-
-    Args:
-        command: returns its own exit status.
-
-    Returns:
-        The command's status; 1 after a MeddiffError, which is printed in one line; 130 after
-        Ctrl-C.
-    """
+    """Run a command and return its exit status: 1 after a MeddiffError, 130 after Ctrl-C."""
     try:
         return command()
     except KeyboardInterrupt:

@@ -17,11 +17,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(wanted: str) -> str:
-    """Return the torch device for `compute.device`; "auto" takes a GPU where there is one.
-
-    Raises:
-        MeddiffError: the wanted device is not there.
-    """
+    """Return the torch device for `compute.device`; "auto" takes a GPU where there is one."""
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -47,11 +43,7 @@ def limit_threads(threads: int) -> None:
 
 
 def check_precision(device: str, precision: Precision) -> None:
-    """Tell whether a device can calculate so.
-
-    Raises:
-        MeddiffError: it cannot.
-    """
+    """Raise a MeddiffError if a device cannot calculate in a precision."""
     if precision == "tf32" and device != "cuda":
         raise MeddiffError(f"precision tf32 is for NVIDIA GPUs, not {device}: set it to fp32")
     if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
@@ -93,10 +85,6 @@ def compile_network(network: nn.Module, device: str) -> None:
     """Compile a net in place, for each size of batch by itself.
 
     Code for any size is slower, and may round otherwise.
-
-    Args:
-        network: on its device.
-        device: "cpu", "cuda" or "mps".
     """
     options: dict[str, Any] = {}
     if device == "cuda":
@@ -109,11 +97,7 @@ def compile_network(network: nn.Module, device: str) -> None:
 
 @contextmanager
 def memory_errors(remedy: str) -> Iterator[None]:
-    """Turn torch's lack of memory into one line that ends with what to do.
-
-    Raises:
-        MeddiffError: the block ran out of memory, on a GPU or on the CPU.
-    """
+    """Turn torch's lack of memory, on a GPU or the CPU, into one line that ends with `remedy`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

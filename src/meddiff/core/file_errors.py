@@ -18,15 +18,7 @@ FULL_DISK_BYTES = 2**16
 
 
 def explain_write_error(error: Exception, path: Path) -> None:
-    """Raise an error with a remedy where writing `path` failed; return on other errors.
-
-    Args:
-        error: raised while `path` was written.
-        path: the file to be written.
-
-    Raises:
-        MeddiffError: the disk is full, the folder is read-only, or something else has that name.
-    """
+    """Raise an error with a remedy if the disk is full or `path` not writable, else return."""
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or _is_full_disk(error, path):
         raise MeddiffError(
@@ -58,11 +50,7 @@ def permission_error(error: BaseException) -> MeddiffError | None:
 
 
 def check_readable(path: str | Path) -> None:
-    """Raise an error for a file without permission to read it, which libraries call damaged.
-
-    Raises:
-        MeddiffError: the file exists and this user may not read it.
-    """
+    """Raise an error for a file without permission to read it, which libraries call damaged."""
     try:
         with Path(path).open("rb"):
             pass
@@ -73,12 +61,7 @@ def check_readable(path: str | Path) -> None:
 
 
 def remedy(path: str | Path, otherwise: str) -> str:
-    """Return what to do about a damaged file: only files made by a rule may be deleted.
-
-    Args:
-        path: the file.
-        otherwise: what to do about a file that no rule made, by its record.
-    """
+    """Return what to do about a damaged file: only files made by a rule may be deleted."""
     try:
         record = json.loads((RECORDS / f"{path}.json").read_bytes())
         made_by_rule = bool(record["rule"])

@@ -28,9 +28,6 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
     suffix, since some writers choose their format by it. Whatever the block does to the temporary
     file, its permissions are those of any new file here (umask). `quiet` leaves the file out of the
     log.
-
-    Raises:
-        MeddiffError: the folder is read-only or cannot be made, or the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")

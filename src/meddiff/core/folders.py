@@ -30,9 +30,6 @@ def list_files(folder: str | Path) -> Listing:
 
     A link is left out if its target is listed under its own name, or is a folder that another link
     has led to. Several links to one file outside the folder stay, as in a content-addressed cache.
-
-    Raises:
-        MeddiffError: a folder may not be read.
     """
     listing = Listing({}, [], [])
     visited: set[Identity] = set()

@@ -32,7 +32,6 @@ class Graphed:
             values to the host, and must not depend on Python values that change between calls.
         state: returns the tensors that the function changes. They are restored after the calls
             that come before a capture; those that first appear there start from zero.
-        enabled: whether to capture.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
     """Return the `__getattr__` (PEP 562) of a package whose import is to cost nothing.
 
     Args:
-        package: its `__name__`.
         modules: by name, the module that defines it; a name may be that of a module itself.
     """
 

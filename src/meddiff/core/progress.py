@@ -16,9 +16,6 @@ class Progress:
     """Count work done; show a bar if stderr is a terminal, else log a line at intervals.
 
     Args:
-        total: units of work, e.g. optimiser steps or images.
-        what: what is being done, e.g. "ddpm malignant".
-        unit: name of one unit.
         every: seconds between lines in a log.
         done: units that were done before.
     """

@@ -15,7 +15,6 @@ class ImageSource:
         challenge: whether the ISIC challenge's tables describe its images: diagnoses, patients,
             lesions.
         isic2016: whether ISIC 2016's images, which have masks, train the U-Net.
-        grey: whether its images have one channel.
         drawn: whether the workflow draws its archives itself.
     """
 

@@ -46,9 +46,6 @@ def build_index(
 
     Args:
         records: table of `meddiff.data.sources`.
-        grey: decode to grey instead of RGB.
-        workers: threads; they never change the result.
-        progress: called with the number of images just done.
 
     Returns:
         The records with `width`, `height` (px, upright), `bytes_sha256` (of the file),
@@ -97,10 +94,9 @@ def build_index(
 
 
 def perceptual_hash(grey: NDArray[np.float64]) -> str:
-    """Return the signs of the 8x8 lowest DCT coefficients relative to their median, 16 hex digits.
+    """Return the signs of a square thumbnail's 8x8 lowest DCT coefficients, 16 hex digits.
 
-    Args:
-        grey: a square thumbnail of at least 8x8.
+    They are relative to their median.
     """
     # Flat regions give coefficients that differ from zero by rounding only.
     low = dctn(grey, norm="ortho")[:8, :8].round(6)
@@ -118,13 +114,7 @@ def read_index(path: str | Path) -> pd.DataFrame:
 
 
 def check_unchanged(data: bytes, sha256: str, name: str) -> None:
-    """Raise a MeddiffError if a file's bytes are not those that were indexed.
-
-    Args:
-        data: the file's bytes.
-        sha256: digest in the index, 64 hexadecimal digits.
-        name: of the file, for errors.
-    """
+    """Raise a MeddiffError if a file's bytes are not those that were indexed."""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise MeddiffError(
             f"{name} changed since it was indexed: delete the index.csv of its data set and rerun"

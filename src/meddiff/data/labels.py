@@ -19,7 +19,6 @@ def label_images(images: pd.DataFrame, policy: str) -> pd.Series:
     Args:
         images: strings: `diagnosis`, one of DIAGNOSES or `<NA>`, and `target`, "1" for melanoma,
             "0" for any other diagnosis, or `<NA>`.
-        policy: a name of POLICIES.
     """
     diagnosis, target = images["diagnosis"], images["target"]
     malignant = diagnosis.isin(POLICIES[policy]) | target.eq("1").fillna(False)

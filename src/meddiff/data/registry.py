@@ -18,15 +18,11 @@ class RegistryEntry:
 
     Attributes:
         file: its path below `data/raw/published/`.
-        version: edition or version of the data set.
-        source: who publishes it.
         role: its content, e.g. images, masks, diagnoses.
         address: `https://…` or `kaggle://<owner>/<name>`.
         megabytes: approximate size in MB.
-        md5: published MD5.
         sha256: published SHA-256, or its first digits if only those are published.
         licence: SPDX name, or who states it.
-        citation: what to cite.
     """
 
     file: str
@@ -70,12 +66,8 @@ def address_of(file: str, mirrors: Mapping[str, str]) -> str:
     """Return the address to download a file from.
 
     Args:
-        file: its path below `data/raw/published/`.
         mirrors: from the beginning of published addresses to its replacement; the longest match
             applies.
-
-    Raises:
-        MeddiffError: the registry has no such file.
     """
     if (entry := read_registry().get(file)) is None:
         raise MeddiffError(

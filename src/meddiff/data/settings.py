@@ -80,11 +80,7 @@ class FolderSettings(Settings):
     any case. The U-Net needs them."""
 
     def paths(self, root: Path) -> dict[str, str]:
-        """Return where images, table and, if there are any, masks are, as seen from here.
-
-        Args:
-            root: the project's root, where relative paths start.
-        """
+        """Return where images, table and, if there are any, masks are, as seen from here."""
         told = {"images": self.images, "table": self.table, "masks": self.masks}
         return {
             key: os.path.relpath(root / Path(os.path.expandvars(path)).expanduser())

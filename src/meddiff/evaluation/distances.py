@@ -97,23 +97,16 @@ def distance_rows(
     nothing beyond rounding.
 
     Args:
-        extractor: name of the extractor.
         reference: features (n, d) of real images by class.
         scored: features (m, d) by image set and class: "synthetic", "noise", and "real" images that
             no net was trained on. Without "real" ones random parts of the reference, half of it at
             most, stand for them, and all sets are matched with the rest.
         metrics: those defined for this extractor alone, e.g. "cmmd".
-        n_resamples: random half-samples behind an interval.
-        seed: seed of the run.
-        progress: called after each distance.
 
     Returns:
         One row per class, image set and metric: FID, KID, those of `metrics`; precision, recall,
         density and coverage; FID-infinity where there are enough images; CAFD, whose class is
         `mean`.
-
-    Raises:
-        MeddiffError: features are no real array (n, d), or not finite.
     """
     rows: list[dict[str, Any]] = []
     fids: dict[str, list[_Cell]] = {}
@@ -146,11 +139,8 @@ def distance_matrix(
 
     Args:
         sets: features (n, d) by image set and class.
-        metric: "fid" or "kid".
         most: images taken of each set, unless the smallest has fewer; distances are means over
             random parts of as many.
-        n_resamples: random half-samples behind an interval.
-        seed: seed of the run.
 
     Returns:
         One row per ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low,

@@ -29,14 +29,9 @@ def similarity_rows(
     """Return mean and standard deviation over all pairs of one image set.
 
     Args:
-        name: class.
-        image_set: "synthetic" or "real".
         pairs: values of each pair by metric ("ssim", "ms_ssim"); none where images are too small,
             whose row has a `note` in place of a value.
-        count: number of images in the set.
         size: their shorter side in px.
-        n_resamples: random half-samples behind an interval.
-        seed: seed of the run.
         subset: which images of the set these are; an empty cell stands for all.
     """
     return pd.DataFrame(
@@ -69,12 +64,7 @@ def similarity_matrix(
 
     Args:
         sets: uint8 (N,H,W,C) by image set and class.
-        metric: "ssim" or "ms_ssim".
-        window: kernel_size and sigma.
         most: images taken of each set, at random by their pixels alone.
-        n_resamples: random half-samples behind an interval.
-        seed: seed of the run.
-        progress: called with the number of cells done.
 
     Returns:
         One row per ordered pair: image_set_a, class_a, image_set_b, class_b, value, ci_low,

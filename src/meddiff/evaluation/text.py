@@ -15,7 +15,6 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
     Args:
         about: `sets` (by name, their `path` and `n_images`), `pixels` (height, width, channels),
             `seed`, and `extractors` (by name, their `weights`).
-        evaluation: the scores.
     """
     sets = ", ".join(
         f"{entry['n_images']} {name} ({entry['path']})" for name, entry in about["sets"].items()

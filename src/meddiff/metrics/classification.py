@@ -81,10 +81,8 @@ def scores(
     scikit-learn has the curves, too, one weighting per call; here are all half-samples at once.
 
     Args:
-        labels: number of the true class, (n,).
         probabilities: (n, classes) in [0, 1], rows sum to 1; the likeliest class is predicted.
         classes: class names, the positive one of two last.
-        weights: of the images, (r, n), 0 and up; None weighs all alike.
         thresholds: of `operating_thresholds`, of other images than these.
 
     Returns:
@@ -131,8 +129,6 @@ def operating_thresholds(
     It is chosen on validation images: on the test images it would be the best that chance offers.
 
     Args:
-        labels: number of the true class, (n,).
-        probabilities: (n, classes).
         specificity: least share of the images of other classes below the threshold, in (0, 1).
 
     Returns:
@@ -159,8 +155,6 @@ def reliability(
     """Return the observed frequency of classes by predicted probability (DeGroot 1983).
 
     Args:
-        labels: number of the true class, (n,).
-        probabilities: (n, classes).
         classes: class names; of two, only the last has rows.
         bins: of equal width over [0, 1]; empty ones are left out.
 
@@ -236,8 +230,6 @@ def classification_intervals(
     Args:
         predictions: columns label and predicted, one row per image.
         classes: class names; the last three scores are of `positive_class`.
-        n_resamples: random half-samples of the images.
-        seed: fixes them.
 
     Returns:
         Estimates as of one training by `repeated_estimate`; without an interval where a class has

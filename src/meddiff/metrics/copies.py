@@ -88,11 +88,7 @@ def find_copies(training: Images, synthetic: Images, unseen: Images) -> Memorisa
 
     Args:
         training: uint8 (n,H,W,C), images that the generator was trained on.
-        synthetic: uint8 (m,H,W,C).
         unseen: uint8 (k,H,W,C), real images that it was not trained on.
-
-    Raises:
-        MeddiffError: most unseen images are training images.
     """
     pixels = _flat(training)
     nearest = (
@@ -132,10 +128,8 @@ def nearest_training(
     """Return what is nearest to each of m images among `training` (n, d).
 
     Args:
-        training: features (n, d).
         views: the images as features (m, d), once or more, e.g. turned: the view counts that comes
             nearest to a training image.
-        name: what errors call the images.
     """
     names = ("training", name)
     pairs = (

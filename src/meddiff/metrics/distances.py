@@ -110,15 +110,7 @@ def distance_at(
 
 
 def distance_of_parts(metric: str, a: Array, b: Array, parts: Parts, key: str) -> Distance:
-    """Return the distance between parts of a set and parts of the reference.
-
-    Args:
-        metric: one of MEASURES.
-        a: features (n, d) of the set.
-        b: features (m, d) of the reference.
-        parts: parts of the sets `key` and "reference".
-        key: name of the set in `parts`.
-    """
+    """Return the distance between parts of a set and parts of the reference."""
     measure = MEASURES[metric]
     pairs = list(zip(parts.whole[key], parts.whole["reference"], strict=True))
     # Parts of all images are the same.
@@ -148,10 +140,7 @@ class Score:
 def score_between(ceiling: Distance, matched: Distance, floor: Distance) -> Score:
     """Return (ceiling - matched) / (ceiling - floor), with Fieller's interval.
 
-    Args:
-        ceiling: distance of noise.
-        matched: distance of as many synthetic images.
-        floor: distance of as many unseen real images.
+    They are distances of noise, and of as many synthetic and unseen real images.
     """
     three = (ceiling, matched, floor)
     halves = [distance.halves for distance in three if distance.halves is not None]

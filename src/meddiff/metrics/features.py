@@ -49,11 +49,7 @@ def checked_pair(
     names: tuple[str, str] = ("features_a", "features_b"),
     at_least: int = 2,
 ) -> tuple[Array, Array]:
-    """Return two sets of features (n, d) and (m, d) in float64.
-
-    Raises:
-        MeddiffError: as `checked`, or if they differ in d.
-    """
+    """Return two sets of features (n, d) and (m, d) in float64."""
     a = checked(metric, names[0], features_a, at_least=at_least)
     b = checked(metric, names[1], features_b, at_least=at_least)
     if a.shape[1] != b.shape[1]:

@@ -65,14 +65,10 @@ def half_samples(*counts: int, n_resamples: int, seed: int = 0) -> tuple[Array, 
     Args:
         counts: number of images, `LEAST` or more, of each set.
         n_resamples: halves a set; an odd number is raised by one.
-        seed: fixes the halves.
 
     Returns:
         One array (n_resamples, n) a set, 1 for images in the half and 0 for the others. Rows 2i and
         2i + 1 complement each other.
-
-    Raises:
-        MeddiffError: too few resamples or images.
     """
     if not isinstance(n_resamples, Integral) or n_resamples < 4:
         raise MeddiffError(
@@ -101,11 +97,7 @@ def estimate(
         halves: the metric of every row of `half_samples`, float64 (r,), or of random parts of it,
             (r, k).
         least: the smallest value that the metric can take.
-        level: coverage of the interval, in (0, 1).
         drawn: variance that random parts leave in `value`.
-
-    Raises:
-        MeddiffError: another level.
     """
     if not 0 < level < 1:
         raise MeddiffError(f"interval: level {level} must lie between 0 and 1")
@@ -178,10 +170,7 @@ def ratio_ends(
     `below` lies above 0.
 
     Args:
-        above: numerator.
-        below: denominator.
         spread: covariance of the two, (2, 2).
-        level: coverage of the interval.
     """
     reach = float(ndtri((1 + level) / 2)) ** 2
     (a, b), (_, c) = reach * spread

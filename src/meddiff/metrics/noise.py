@@ -14,8 +14,6 @@ def noise_like(images: Images, count: int, *, seed: int, name: str) -> Images:
 
     Args:
         images: uint8 (N,H,W,C).
-        count: number of noise images.
-        seed: seed of the run.
         name: part of the random stream's name, e.g. the class.
 
     Returns:

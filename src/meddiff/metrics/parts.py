@@ -55,8 +55,6 @@ def draw_parts(
     Args:
         sizes: number of images of each set, and how many of them are to count.
         rest: name for what is left of the last set, which is a set of its own then.
-        n_resamples: half-samples, and thinner sets.
-        seed: fixes what is drawn.
     """
     generator = stream(seed, "parts of image sets")
     images = [n for n, _ in sizes.values()]
@@ -96,9 +94,6 @@ def match_sizes(sets: Mapping[str, int], reference: int, *, n_resamples: int, se
         sets: number of images of each set, "real" among them if unseen real images are at hand;
             else random parts of the reference, half of it at most, stand for them, and the others
             are compared with the rest.
-        reference: number of images of the reference.
-        n_resamples: half-samples, and thinner sets.
-        seed: fixes what is drawn.
 
     Returns:
         Parts of all sets, "reference" and, unless it has fewer than `LEAST` images, "real".

@@ -36,8 +36,6 @@ def image_halves(
     Args:
         labels: number of the class, (n,).
         groups: what belongs together, (n,); it may hold images of several classes.
-        n_resamples: halves.
-        seed: fixes them.
 
     Returns:
         Weights (n_resamples, n), or None where fewer than four groups hold a class.

@@ -50,7 +50,6 @@ def window_of(metric: str, size: int) -> int | None:
     """Return the side of the largest window, 11 px at most, that images allow; None if none does.
 
     Args:
-        metric: one of SCALES.
         size: shorter side of the images in px.
     """
     side = min(11, size // 2 ** (SCALES[metric] - 1))

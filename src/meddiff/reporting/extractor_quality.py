@@ -34,8 +34,6 @@ def extractor_quality(
             are no masks.
         classes: class names, the positive one last.
         notes: why an extractor has no scores, by name.
-        n_resamples: random half-samples behind an interval.
-        seed: seed of the run.
     """
     resampling = {"n_resamples": n_resamples, "seed": seed}
     rows: list[dict[str, Any]] = []

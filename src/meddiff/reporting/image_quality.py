@@ -22,7 +22,6 @@ def image_quality(
 
     Args:
         parts: rows of `meddiff.evaluation`, with `weights` of the extractor.
-        reference: image sets that distances compare with.
         notes: why an extractor has no rows, by name; it gets one with its note and no value.
     """
     table = pd.concat(parts, ignore_index=True)

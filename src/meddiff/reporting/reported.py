@@ -30,11 +30,7 @@ class ReportedResult(Settings):
 
 
 def read_reported(path: str | Path) -> list[ReportedResult]:
-    """Return the rows of a YAML file such as `config/published.yaml`.
-
-    Raises:
-        MeddiffError: the file is missing or has another content.
-    """
+    """Return the rows of a YAML file such as `config/published.yaml`."""
     try:
         content = yaml.safe_load(Path(path).read_text())
         return TypeAdapter(list[ReportedResult]).validate_python(content)
@@ -48,7 +44,6 @@ def comparison(
     """Return one row per reported number and run; a number that no run has stands alone.
 
     Args:
-        reported: rows of the study's tables.
         tables: name of a table, name of the run that made it, and the table.
 
     Returns:

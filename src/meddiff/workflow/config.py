@@ -166,11 +166,7 @@ def _check_size(size: int, divisors: Mapping[str, int], metrics: MetricsSettings
 
 
 def take_rebuild(values: MutableMapping[str, Any]) -> bool:
-    """Take `rebuild` out of a merged configuration: whether a run may make again what is shared.
-
-    Raises:
-        MeddiffError: it is neither yes nor no.
-    """
+    """Take `rebuild` out of a merged configuration: whether a run may make again what is shared."""
     given = values.pop("rebuild", False)
     try:
         return TypeAdapter(bool).validate_python(given)
@@ -181,11 +177,7 @@ def take_rebuild(values: MutableMapping[str, Any]) -> bool:
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
-    """Validate a merged configuration.
-
-    Raises:
-        MeddiffError: one line a fault, with its key, the value, and what is allowed.
-    """
+    """Validate a merged configuration; a MeddiffError has one line per invalid key."""
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:

@@ -40,10 +40,7 @@ def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
     """Mark an output for the HTML report.
 
     Args:
-        path: the output.
-        category: heading under which the report lists it.
         caption: file of workflow/report/, without its suffix; by default of the output's name.
-        labels: columns of that list.
     """
     caption = f"../report/{caption or PurePath(path).stem}.rst"
     return report(path, caption=caption, category=category, labels=labels)

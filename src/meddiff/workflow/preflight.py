@@ -18,10 +18,6 @@ FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs"
 def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:
     """Stop a run that would fail late.
 
-    Args:
-        downloads: files of the registry that are about to be fetched.
-        mirrors: addresses to use instead of the published ones.
-
     Raises:
         MeddiffError: a folder cannot be written, Kaggle credentials are missing, or the disk has no
             room for the downloads.

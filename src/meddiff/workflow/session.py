@@ -15,11 +15,7 @@ from meddiff.workflow.sharing.sync import sync_metadata
 
 
 def begin(root: Path, run: Path) -> Records:
-    """Prepare planning; return the shared records.
-
-    Raises:
-        MeddiffError: an option does not fit, or the run directory cannot be used.
-    """
+    """Prepare planning; return the shared records."""
     if options := options_of_this_run(root):
         check_options(options)
     if is_read_only(run):
@@ -28,11 +24,7 @@ def begin(root: Path, run: Path) -> Records:
 
 
 def check_jobs(workflow: Any, cfg: Config, root: Path, shared: Records, *, rebuild: bool) -> None:
-    """Check the planned jobs before the first of them starts.
-
-    Raises:
-        MeddiffError: they would make again what is shared, or fail late.
-    """
+    """Check the planned jobs before the first of them starts."""
     if not rebuild:
         check_rebuild(plan_of(workflow.dag, root), shared, workflow.dag_settings.targets)
     outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]

@@ -49,11 +49,6 @@ def download(
     another process, resumes after an interruption.
 
     Args:
-        url: address of the file.
-        path: where it goes.
-        md5: published MD5, 32 hexadecimal digits.
-        sha256: published SHA-256, 64 hexadecimal digits.
-        recorded: digest of the first download.
         size: approximate bytes, to check free space if the server states no length.
         attempts: consecutive attempts without a new byte before giving up.
 
@@ -72,14 +67,6 @@ def public_address(url: str) -> str:
 
 def request(url: str, headers: Mapping[str, str], name: str) -> requests.Response:
     """Send a GET request and leave the body of the response unread.
-
-    Args:
-        url: address.
-        headers: of the request.
-        name: the address, for errors.
-
-    Returns:
-        The response, of any status.
 
     Raises:
         Interrupted: no response, but the next attempt may have one.

@@ -31,9 +31,6 @@ def check_kaggle_credentials() -> None:
     """Check that there are Kaggle credentials where the official client (2.2) looks for them.
 
     They are not sent anywhere: wrong ones fail at the first download.
-
-    Raises:
-        MeddiffError: there are none; it says where to get them and where to put them.
     """
     if _has_token() or _has_key() or _has_login():
         return
@@ -52,21 +49,11 @@ def download_kaggle(
     recorded: Recorded | None = None,
     size: int | None = None,
 ) -> None:
-    """Download a Kaggle data set as the one zip that Kaggle serves; it appears only if whole.
+    """Download a Kaggle data set, `<owner>/<name>`, as one zip; it appears only if whole.
 
     The official client logs in and requests the address of the zip, which is downloaded as by
     `download`. The client's own download starts over after an error page, or keeps the page as data
     (2.2.4).
-
-    Args:
-        dataset: `<owner>/<name>`.
-        path: where the zip goes.
-        recorded: digest of the first download.
-        size: approximate bytes, to check free space if the server states no length.
-
-    Raises:
-        MeddiffError: no or wrong credentials, no such data set, no connection, a damaged zip, a zip
-            that differs from the recorded one, a full disk, or another process that downloads it.
     """
     check_kaggle_credentials()
     receive(_Dataset(dataset), Path(path), Expected(recorded=recorded, size=size))

@@ -49,12 +49,7 @@ class Version(BaseModel):
         return self.etag if strong else self.modified
 
     def agrees(self, response: requests.Response, total: int | None) -> bool:
-        """Return whether a response with the rest may be of this version.
-
-        Args:
-            response: partial content.
-            total: length of the whole file in bytes, by the response.
-        """
+        """Return whether partial content of a file of `total` bytes may be of this version."""
         headers = response.headers
         pairs: list[tuple[object, object]] = [
             (self.etag, headers.get("ETag")),
@@ -130,11 +125,7 @@ def amount(size: float) -> str:
 
 @contextlib.contextmanager
 def download_lock(path: Path) -> Iterator[None]:
-    """Lock a file against downloads by other processes.
-
-    Raises:
-        MeddiffError: another process is downloading it.
-    """
+    """Lock a file; a MeddiffError if another process is downloading it."""
     try:
         lock = _acquire(path)
     except Timeout:

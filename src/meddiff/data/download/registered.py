@@ -21,18 +21,7 @@ def download_registered(
     *,
     attempts: int = ATTEMPTS,
 ) -> None:
-    """Download a file of the registry; it appears only if whole and verified.
-
-    Args:
-        file: its path below `data/raw/published/`.
-        path: where it goes.
-        mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
-        recorded: digest of the first download.
-        attempts: consecutive attempts over HTTP without a new byte before giving up.
-
-    Raises:
-        MeddiffError: the download fails, or differs from the published or recorded file.
-    """
+    """Download a file of the registry; it appears only if whole and verified."""
     entry, address = read_registry()[file], address_of(file, mirrors)
     size = int(entry.megabytes * 1e6) if entry.megabytes else None
     scheme, _, place = address.partition("://")

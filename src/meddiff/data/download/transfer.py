@@ -62,18 +62,7 @@ class Interrupted(Exception):
 
 
 def receive(remote: Remote, path: Path, expected: Expected, attempts: int = ATTEMPTS) -> None:
-    """Download a file, which appears at `path` only if whole and verified.
-
-    Args:
-        remote: the file to download.
-        path: its target.
-        expected: its digests and size, as far as published or recorded.
-        attempts: consecutive attempts without a new byte before giving up.
-
-    Raises:
-        MeddiffError: the download fails, the file is not the expected one, the disk is full, or
-            another process is downloading it.
-    """
+    """Download a file, which appears at `path` only if whole and verified."""
     started = time.monotonic()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,7 @@ RETRY = "the file is removed: rerun, and if that fails, check the"
 
 
 class Recorded(NamedTuple):
-    """Digest of the first download of a file.
-
-    Args:
-        sha256: SHA-256 of its bytes, 64 hexadecimal digits.
-        where: name or path of the record.
-    """
+    """SHA-256 (64 hexadecimal digits) of the first download of a file, and where it is recorded."""
 
     sha256: str
     where: str
@@ -29,14 +24,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True)
 class Expected:
-    """Properties of a file, as far as published or recorded.
-
-    Args:
-        md5: published MD5, 32 hexadecimal digits.
-        sha256: published SHA-256, 64 hexadecimal digits.
-        recorded: digest of the first download.
-        size: approximate bytes.
-    """
+    """Digests (hexadecimal) and approximate bytes of a file, as published or recorded."""
 
     md5: str | None = None
     sha256: str | None = None
@@ -56,20 +44,7 @@ class Expected:
 
 
 def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
-    """Verify a file after its transfer.
-
-    Args:
-        file: its temporary path.
-        path: its target; the suffix .zip requires a zip.
-        source: its address, for errors.
-        expected: its properties.
-
-    Returns:
-        Its SHA-256, 64 hexadecimal digits.
-
-    Raises:
-        MeddiffError: it is another file, or damaged.
-    """
+    """Verify a file before it is moved to `path`, and return its SHA-256; a .zip must be a zip."""
     digests = _digests(file, {"sha256", *expected.published})
     for name, digest in expected.published.items():
         if not digests[name].startswith(digest):

@@ -81,15 +81,7 @@ def find_duplicates(
             alike are read again.
         official: the archive's own list of duplicates: pairs of `image` ids, `first` and `second`.
         near: compare the pixels of images that look alike.
-        workers: threads.
         progress: called with the number of rows just finished; they add up to all.
-
-    Returns:
-        Groups and duplicates of the images, and the pairs that explain them.
-
-    Raises:
-        MeddiffError: an image that must be compared is missing, unreadable or changed since it
-            was indexed.
     """
     order = np.lexsort([index["id"].to_numpy(str), index["edition"].to_numpy(str)])
     table = index.iloc[order].reset_index(drop=True)
@@ -107,8 +99,6 @@ def near_pairs(hashes: NDArray[np.uint64], limit: int, rows: slice) -> Pairs:
     """Return the pairs (n, 2), first < second, whose hashes differ in at most `limit` bits.
 
     Args:
-        hashes: 64-bit hashes, (n,).
-        limit: largest Hamming distance in bits.
         rows: candidates for the first of each pair; the second is any later row.
     """
     distance = np.bitwise_count(hashes[rows, None] ^ hashes[None, rows.start :])

@@ -58,13 +58,7 @@ def write_kaggle_edition(
     patient_id, target). With several workers, a calling script needs `if __name__ == "__main__":`.
 
     Args:
-        path: the zip to write; it appears only once it is whole.
         plan: rows of one edition of `meddiff.data.phantom.plan.plan_editions`.
-        size: the side of the square images in pixels.
-        workers: processes that draw.
-
-    Raises:
-        MeddiffError: the plan lacks columns or repeats an isic_id, or the workers died.
     """
     _check_plan(plan)
     plan = plan.sort_values("isic_id", ignore_index=True)
@@ -96,18 +90,8 @@ def write_isic2016(
     `if __name__ == "__main__":`.
 
     Args:
-        train_images: the zip of the training images; the other three likewise.
-        train_masks: the zip of the training masks.
-        test_images: the zip of the test images.
-        test_masks: the zip of the test masks.
         seed: image i depends on (seed, i) alone.
-        n_train: number of training images.
-        n_test: number of test images.
         size_range: smallest and largest width in pixels; the height is three quarters of it.
-        workers: processes that draw.
-
-    Raises:
-        MeddiffError: `size_range` is invalid, or the workers died.
     """
     if not 8 <= size_range[0] <= size_range[1]:
         raise MeddiffError(

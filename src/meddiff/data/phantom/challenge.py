@@ -19,11 +19,7 @@ NAMES_2020 = {"MEL": "melanoma", "NV": "nevus", "BKL": "seborrheic keratosis"}
 
 
 def diagnoses(plan: pd.DataFrame) -> pd.Series:
-    """Return the diagnosis of each image of a plan: one per lesion, MEL for target 1.
-
-    Args:
-        plan: rows of `meddiff.data.phantom.plan.plan_editions`.
-    """
+    """Return the diagnosis of each image of a plan: one per lesion, MEL for target 1."""
     names = [
         "MEL" if target else _draw_diagnosis(seed)
         for target, seed in zip(plan["target"], plan["lesion_seed"], strict=True)
@@ -37,13 +33,8 @@ def write_challenge_tables(
     """Write one edition's tables as the challenge archive publishes them.
 
     Args:
-        edition: "2018", "2019" or "2020".
         paths: where the tables of the roles `diagnoses`, `lesions` (2018, 2019) and `duplicates`
             (2020) go; see `registry.csv`.
-        plan: that edition's rows of `meddiff.data.phantom.plan.plan_editions`.
-
-    Raises:
-        MeddiffError: there is no such edition.
     """
     writers = {"2018": _write_2018, "2019": _write_2019, "2020": _write_2020}
     if edition not in writers:

@@ -133,8 +133,6 @@ def draw_lesion(
     """Draw a lesion as a view shows it.
 
     Args:
-        lesion: what is photographed.
-        view: how it is photographed.
         size: the side of a square image, or (height, width), in pixels.
 
     Returns:

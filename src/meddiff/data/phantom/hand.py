@@ -66,10 +66,6 @@ class Pose:
 def draw_hand(rng: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
     """Draw a hand of random pose, size, spread, exposure and side.
 
-    Args:
-        rng: the only source of randomness.
-        size: the side of the image in pixels.
-
     Returns:
         uint8 (size, size); bones are brightest, the background is almost black.
     """

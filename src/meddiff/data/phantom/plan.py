@@ -34,7 +34,6 @@ def plan_editions(
     """Plan the images of all editions; a pure function of its arguments.
 
     Args:
-        seed: a non-negative integer.
         counts: number of "benign" and "malignant" images of each edition, duplicates included.
             Editions follow one another in the order of their names.
         exact_duplicates: share of each later edition's images, class by class, that hold the same

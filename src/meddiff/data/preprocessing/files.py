@@ -75,12 +75,7 @@ class Oddities:
     multi_page: list[str] = field(default_factory=list)
 
     def log(self, total: int, size: int) -> None:
-        """Log each kind once, with counts.
-
-        Args:
-            total: number of images in the set.
-            size: target side, px.
-        """
+        """Log each kind once, with counts."""
         kinds = {
             f"were smaller than {size} px and are enlarged": self.enlarged,
             "have several pages or frames, of which the first is used": self.multi_page,
@@ -145,9 +140,6 @@ def preprocess_masks(
 
     Returns:
         uint8 of 0 and 255, (files, size, size, 1).
-
-    Raises:
-        MeddiffError: the bytes are not a whole image, or one smaller than the crop.
     """
     masks = []
     for data, name in files:

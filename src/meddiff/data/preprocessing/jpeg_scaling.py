@@ -15,12 +15,7 @@ SPARE = 1.7
 
 
 def shrink_for(side: int, size: int) -> int:
-    """Return by how much a JPEG may be decoded smaller.
-
-    Args:
-        side: of the square that is cut from it, px of the file.
-        size: of the packed image, px.
-    """
+    """Return by how much a JPEG may be decoded smaller to resize `side` px of it to `size` px."""
     return next((factor for factor in SHRINKS if side >= SPARE * size * factor), 1)
 
 
@@ -31,9 +26,7 @@ def resize_reduced(image: Stored, crop: Crop, size: int) -> NDArray[np.uint8]:
     in any order and on any machine.
 
     Args:
-        image: decoded at a reduced scale.
         crop: square in px of the file.
-        size: of the packed image, px.
 
     Returns:
         uint8, (size, size, channels).
@@ -75,7 +68,6 @@ def _weights(full: int, start: int, side: int, size: int, shrink: int) -> Weight
         full: px of the axis in the file.
         start: where the window starts, px.
         side: of the window, px.
-        size: of the packed image, px.
         shrink: 4 or 8.
     """
     kept, blocks = 8 // shrink, -(-full // 8)

@@ -47,18 +47,6 @@ def pack_images(
     The array (.npy) is uint8 (n, size, size, 3), or (n, size, size, 1) for grey. The table (.csv)
     has `id`, `label`, `edition`, `group` if there is one, `source_sha256`, `decoding`, and `window`
     if images of the data set have more than 8 bits.
-
-    Args:
-        records: rows of an index, in the order of the result.
-        preprocessing: crop, size, channels and decoding.
-        out_array: path of the array.
-        out_table: path of the table.
-        workers: threads; they never change the result.
-        progress: called with the number of images just done.
-
-    Raises:
-        MeddiffError: no records, a file that changed since it was indexed, an image smaller than
-            the crop, or a full disk.
     """
     sources = records.assign(decoding=preprocessing.decoding)
     oddities = Oddities()
@@ -82,9 +70,6 @@ def pack_masks(
     """Pack the masks of images as `pack_images` does the images, always decoded exactly.
 
     The array is uint8 of 0 and 255, (n, size, size, 1); `source_sha256` is the mask's.
-
-    Raises:
-        MeddiffError: an image has no mask, or as `pack_images`.
     """
     sources = _masks_of(records).assign(decoding="exact")
     prepare = partial(preprocess_masks, crop=preprocessing.crop, size=preprocessing.size)
@@ -130,12 +115,7 @@ def choose_windows_of_files(
     """Choose the windows of a folder's or archive's images of more than 8 bits.
 
     Args:
-        folder: folder or archive of the images.
-        names: of all images of the set.
         fixed: windows of a set to compare with, by type of pixels.
-
-    Raises:
-        MeddiffError: an image cannot be read, or as `choose_windows`.
     """
 
     def read(position: int, data: bytes) -> MissingWindowError | None:

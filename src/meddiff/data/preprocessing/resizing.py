@@ -36,14 +36,9 @@ def preprocess_mask(mask: NDArray[np.uint8], *, crop: int | None, size: int) -> 
 
     Args:
         mask: (height, width); lesion where a value exceeds half of the largest (0/1, 0/255).
-        crop: side of the centred square in px, or None for the largest.
-        size: side of the result in px.
 
     Returns:
         uint8 of 0 and 255, (size, size).
-
-    Raises:
-        MeddiffError: the mask is smaller than the crop.
     """
     binary = np.where(mask > mask.max() / 2, np.uint8(255), np.uint8(0))
     square = cut(binary[..., None], centre_crop(mask.shape[0], mask.shape[1], crop))
@@ -52,11 +47,7 @@ def preprocess_mask(mask: NDArray[np.uint8], *, crop: int | None, size: int) -> 
 
 
 def centre_crop(height: int, width: int, crop: int | None) -> Crop:
-    """Return the centred square of side `crop` px, or the largest one for None.
-
-    Raises:
-        MeddiffError: the image is smaller than the crop.
-    """
+    """Return the centred square of side `crop` px, or the largest one for None."""
     side = crop or min(height, width)
     if side > min(height, width):
         raise MeddiffError(
@@ -78,11 +69,7 @@ def cut(image: NDArray[np.uint8], crop: Crop) -> NDArray[np.uint8]:
 
 
 def resize_bilinear(squares: list[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
-    """Resize n squares, (side, side, channels) each, with anti-aliasing.
-
-    Returns:
-        uint8, (n, size, size, channels).
-    """
+    """Resize n squares (side, side, channels), anti-aliased: uint8 (n, size, size, channels)."""
     side, _, channels = squares[0].shape
     if channels == 3 and side >= LARGE and side != size:
         return _torch_resize(squares[0][None] if len(squares) == 1 else np.stack(squares), size)

@@ -135,12 +135,7 @@ class Archive:
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Open a folder or an archive of KINDS, whatever its suffix.
-
-    Raises:
-        MeddiffError: no such path, a folder without permission to read it, or a file that is
-            truncated or of another kind.
-    """
+    """Open a folder or an archive of KINDS, whatever its suffix."""
     path = Path(path)
     handles = ExitStack()
     try:
@@ -162,14 +157,6 @@ def map_members(
 
     Each archive is read once, front to back, and results come in its order. Only a few members are
     in memory at a time.
-
-    Args:
-        function: takes a position in `locations` and the bytes there.
-        locations: archives and members, in any order.
-        workers: threads that run `function`; they never change a result.
-
-    Raises:
-        MeddiffError: as `open_archive` and `Archive.read`.
     """
 
     def each(group: Group) -> list[R]:

@@ -70,8 +70,6 @@ def decode_rgb(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArray
     white. Of several pages or frames the first is decoded.
 
     Args:
-        data: the file's bytes.
-        name: how errors name the file.
         windows: window of each type of pixels in the set, for images of more than 8 bits.
 
     Raises:
@@ -87,11 +85,7 @@ def decode_grey(data: bytes, name: str, windows: Windows = NO_WINDOWS) -> NDArra
 
 
 def find_missing_window(data: bytes, name: str) -> MissingWindowError | None:
-    """Return the type and levels of an image of more than 8 bits, or None for 8 bits.
-
-    Raises:
-        MeddiffError: as `decode_rgb`.
-    """
+    """Return the type and levels of an image of more than 8 bits, or None for 8 bits."""
 
     def read(image: Image.Image) -> MissingWindowError | None:
         if (deep := type_of(image)) is not None:
@@ -108,9 +102,6 @@ def decode_mask(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode to 255 where a value exceeds half of the largest, else 0; uint8 (height, width).
 
     So 0/1, 0/255 and 16-bit masks are read alike. Transparent pixels are background.
-
-    Raises:
-        MeddiffError: as `decode_rgb`.
     """
 
     def read(image: Image.Image) -> NDArray[np.uint8]:
@@ -137,15 +128,8 @@ def decode_stored(
     """Decode to the pixels as stored, not turned upright, in the colours of `decode_rgb`.
 
     Args:
-        data: the file's bytes.
-        name: how errors name the file.
-        grey: decode to grey instead of RGB.
         shrink: from height and width to the factor, 1 or one of SHRINKS, by which a JPEG may be
             decoded smaller; without it every image is decoded in full.
-        windows: window of each type of pixels in the set, for images of more than 8 bits.
-
-    Raises:
-        MissingWindowError, MeddiffError: as `decode_rgb`.
     """
     mode: Mode = "L" if grey else "RGB"
 

@@ -66,16 +66,10 @@ def levels_of(
 
     Args:
         image: opened, not turned upright.
-        data: the file's bytes.
-        type: of its pixels.
-        name: how errors name the file.
 
     Returns:
         Levels (height, width), or (height, width, 3) of colour, of the file's own type, and
         opacity (height, width) in [0, 1], None if all pixels are opaque.
-
-    Raises:
-        MeddiffError: levels are not finite, or colours are stored in an unsupported way.
     """
     if type == COLOUR:
         return _colours(image, data, name)
@@ -91,11 +85,7 @@ def levels_of(
 def to_eight_bits(
     image: Image.Image, data: bytes, type: str, windows: Windows, name: str
 ) -> Image.Image:
-    """Convert an image of more than 8 bits to 8 bits by the window of its set; see `levels_of`.
-
-    Raises:
-        MissingWindowError: `windows` has none for its type.
-    """
+    """Convert an image of more than 8 bits to 8 bits by the window of its set; see `levels_of`."""
     values, opacity = levels_of(image, data, type, name)
     if type not in windows:
         raise MissingWindowError(name, type, _quantiles(values, opacity))
@@ -129,8 +119,6 @@ def apply_window(values: NDArray, window: Window, *, whole: bool) -> NDArray[np.
     """Return grey levels uint8: the window in 256 equal steps, clipped at its ends.
 
     Args:
-        values: levels of any type.
-        window: black and white.
         whole: levels are whole numbers, so that 0 to 4095 keep their upper 8 of 12 bits; in
             other windows, such as 0 to 1, the last step has one level more.
     """

@@ -56,9 +56,6 @@ def read_challenge(tables: Mapping[str, Mapping[str, str | Path]]) -> pd.DataFra
         Strings, one row per image and edition: `name` of the file without suffix, `image` (ISIC
         id), `edition`, `diagnosis` (one of `meddiff.data.labels.DIAGNOSES`), `target` ("1" for
         melanoma, else "0"), `patient` and `lesion`.
-
-    Raises:
-        MeddiffError: a table lacks a column, repeats an image, or has an unknown diagnosis.
     """
     parts = [_read_edition(edition, **files) for edition, files in tables.items()]
     return pd.concat([pd.DataFrame(columns=list(COLUMNS_OF_CHALLENGE), dtype="string"), *parts])
@@ -70,14 +67,6 @@ def read_challenge_images(
     """Read the challenge's images at full resolution, one archive or folder per edition.
 
     Layout: `<folder>/<name>.jpg`. The id is `<edition>/<name>`.
-
-    Args:
-        archives: edition (e.g. "2019") to path.
-        challenge: table of `read_challenge`; it names the images.
-        policy: name of a label policy, see `meddiff.data.labels`.
-
-    Raises:
-        MeddiffError: an image is missing or repeated, or cannot be labelled.
     """
     tables = [
         _match_images(path, challenge[challenge["edition"] == edition], edition)
@@ -93,11 +82,6 @@ def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.
 
     Args:
         records: table with `id`, `edition`, `image`, and possibly `target`, `patient`, `lesion`.
-        challenge: table of `read_challenge`.
-        policy: name of a label policy.
-
-    Raises:
-        MeddiffError: an image cannot be labelled by the policy.
     """
     metadata = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
     metadata = metadata.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))
@@ -118,11 +102,7 @@ def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.
 
 
 def read_official_duplicates(path: str | Path) -> pd.DataFrame:
-    """Read the archive's own list of duplicates (2020): pairs of ISIC ids, `first` and `second`.
-
-    Raises:
-        MeddiffError: the table lacks a column.
-    """
+    """Read the archive's own list of duplicates (2020): pairs of ISIC ids, `first` and `second`."""
     pairs = read_strings(path, str(path))
     columns = {"first": "image_name_1", "second": "image_name_2"}
     require_columns(pairs, columns.values(), str(path))
@@ -139,9 +119,6 @@ def read_isic2016(
 
     Layout: `<top>/<isic_id>.jpg` and `<top>/<isic_id>_Segmentation.png`. Edition "2016", label
     "lesion", `split` train or test, id `2016/<isic_id>`.
-
-    Raises:
-        MeddiffError: no images, an image without its mask, or one in both splits.
     """
     train = _read_isic2016_split("train", train_images, train_masks)
     test = _read_isic2016_split("test", test_images, test_masks)

@@ -70,12 +70,6 @@ def match_stems(keys: pd.Series, names: Iterable[str], where: str, folder: str) 
 
     Args:
         keys: ids; the index holds line numbers of the table.
-        names: of the images in the folder.
-        where: name of the table, for errors.
-        folder: name of the folder, for errors.
-
-    Raises:
-        MeddiffError: an id has no file or several.
     """
     stems = by_stem(names)
     matches = [stems.get(key, []) for key in keys]
@@ -100,11 +94,7 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     """Add `mask_archive` and `mask_member` of each image, `<NA>` where it has no mask.
 
     Args:
-        table: table with `id`, `archive` and `member`.
         masks: folder or archive of masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`.
-
-    Raises:
-        MeddiffError: no image has a mask, one has several, or several have the same.
     """
     with open_archive(masks) as archive:
         names = archive.names()
@@ -134,7 +124,6 @@ def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
     """Group masks by each id that they may be of: their name with and without its ending.
 
     Args:
-        files: their names.
         whole: an id is the path without its suffix, not the file's name alone.
     """
     masks: dict[str, list[str]] = defaultdict(list)
@@ -164,9 +153,6 @@ def _no_masks(
     """Return the error for a folder without any mask: of another format, or of other names.
 
     Args:
-        masks: the folder.
-        keys: ids of the images.
-        names: of all files in the folder.
         others: those that are not images of the table.
     """
     matches = _match_masks(keys, [name for name in others if is_image(name)])

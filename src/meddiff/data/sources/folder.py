@@ -34,15 +34,10 @@ def read_folder(
     `<id>_segmentation.png` or `<id>_mask.png` below `masks`, endings in any case.
 
     Args:
-        settings: the configuration's `data.folder`.
-        classes: class names.
         root: where the settings' relative paths start.
 
     Returns:
         One row per image, see `meddiff.data.sources`; `edition` is the name of the data set.
-
-    Raises:
-        MeddiffError: a path, column, image or label is missing, repeated or unknown.
     """
     paths = settings.paths(root)
     _check_paths(paths)

@@ -22,14 +22,8 @@ def read_kaggle(
     several editions.
 
     Args:
-        archives: edition (e.g. "2019") to path.
         challenge: table of `read_challenge`; it supplies diagnosis, patient and lesion where
             Kaggle's own metadata lack them.
-        policy: name of a label policy, see `meddiff.data.labels`.
-
-    Raises:
-        MeddiffError: metadata or images are missing, repeated or unknown, or an image cannot be
-            labelled.
     """
     published = join(_read_edition(edition, path) for edition, path in archives.items())
     return describe(published, challenge, policy)

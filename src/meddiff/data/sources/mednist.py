@@ -11,11 +11,7 @@ from meddiff.data.sources.tables import join, record_table
 
 
 def read_mednist_hand(archive: str | Path) -> pd.DataFrame:
-    """Read the hand radiographs of MedNIST: `MedNIST/Hand/*.jpeg`, sorted by name, label "hand".
-
-    Raises:
-        MeddiffError: the archive holds no such file.
-    """
+    """Read the hand radiographs of MedNIST: `MedNIST/Hand/*.jpeg`, sorted by name, label "hand"."""
     with open_archive(archive) as opened:
         stems = by_stem(name for name in opened.names() if _is_hand(PurePosixPath(name)))
     if not stems:

@@ -25,11 +25,7 @@ def read_editions(editions: Versions, policy: str, *, kaggle: bool) -> Images:
 
     Args:
         editions: edition to its files `images`, `diagnoses`, `lesions`, `duplicates`.
-        policy: name of a label policy, see `meddiff.data.labels`.
         kaggle: whether the images are Kaggle's, at 224 px, or the archive's own.
-
-    Raises:
-        MeddiffError: a file is not as published, or an image cannot be labelled.
     """
     tables = {
         edition: {role: files[role] for role in ("diagnoses", "lesions") if role in files}

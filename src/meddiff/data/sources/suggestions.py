@@ -19,13 +19,7 @@ def check_names(
 
     Args:
         named: ids, or paths below the folder; the index holds line numbers.
-        files: paths of the images below the folder.
-        where: name of the table.
-        folder: name of the folder.
         paths: whether `named` holds paths.
-
-    Raises:
-        MeddiffError: lists the rows with their likely files, and says what to write instead.
     """
     names = set(files) if paths else set(by_stem(files))
     written = named.dropna().map(lambda name: _path(name).as_posix()) if paths else named

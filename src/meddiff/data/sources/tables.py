@@ -15,15 +15,7 @@ COLUMNS = ("id", "edition", "image", "archive", "member", "label", "diagnosis", 
 
 
 def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
-    """Read a CSV as stripped strings, empty fields as `<NA>`; the index holds line numbers.
-
-    Args:
-        source: the file or its bytes.
-        name: of the table, for errors.
-
-    Raises:
-        MeddiffError: the file is missing, empty, not UTF-8 or not a CSV.
-    """
+    """Read a CSV as stripped strings, empty fields as `<NA>`; the index holds line numbers."""
     try:
         table = pd.read_csv(
             source,
@@ -50,11 +42,7 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
 
 
 def check_metadata(metadata: pd.DataFrame, key: str, others: list[str], where: str) -> None:
-    """Check that a table has rows and columns, and that its key is unique and never missing.
-
-    Raises:
-        MeddiffError: names the rows at fault.
-    """
+    """Check that a table has rows and columns, and that its key is unique and never missing."""
     require_columns(metadata, [key, *others], where)
     if metadata.empty:
         raise MeddiffError(f"{where} has a header but no rows: add one row per image")
@@ -91,18 +79,7 @@ def _check_unique(keys: pd.Series, where: str) -> None:
 def map_labels(
     metadata: pd.DataFrame, column: str, names: Mapping[str, str], keys: pd.Series, where: str
 ) -> pd.Series:
-    """Translate the values of a column.
-
-    Args:
-        metadata: table of `read_strings`.
-        column: its name.
-        names: value to its translation.
-        keys: ids of the rows, for errors.
-        where: name of the table, for errors.
-
-    Raises:
-        MeddiffError: values are missing or have no translation.
-    """
+    """Translate the values of a column; raise if one is missing or has no translation."""
     labels = metadata[column].map(dict(names)).astype("string")
     if (unknown := labels.isna()).any():
         rows = [

@@ -15,9 +15,6 @@ SAME = ("image", "bytes_sha256", "pixels_sha256")
 def masked_rows(split: pd.DataFrame) -> pd.DataFrame:
     """Return the training and test images that have a mask; their splits stay as they are.
 
-    Args:
-        split: index with the splits of all other nets.
-
     Raises:
         MeddiffError: one of the two splits has no image with a mask.
     """

@@ -33,7 +33,6 @@ def split_leak_free(index: pd.DataFrame, *, fractions: Mapping[str, float], seed
     Args:
         index: table with `id`, `label`, and `group` and `duplicate_of` of `find_duplicates`.
         fractions: share of images of each split; splits with share 0 are omitted.
-        seed: seed of the order.
 
     Returns:
         The split's name for each row; `<NA>` for duplicates of another image.
@@ -61,14 +60,6 @@ def split_as_published(index: pd.DataFrame, fractions: Mapping[str, float], seed
 
     Args:
         index: table with `id` and `label`.
-        fractions: share of images of each split; splits with share 0 are omitted.
-        seed: seed of the order.
-
-    Returns:
-        The split's name for each row.
-
-    Raises:
-        MeddiffError: the fractions do not sum to 1, or a class has fewer images than splits.
     """
     shares = _shares(fractions)
     _require(index["label"].value_counts(), shares, "images")
@@ -89,7 +80,6 @@ def undersample(
 
     Args:
         table: table with `id`, `label` and `split`; rows without a split are never selected.
-        seed: seed of the order.
         counts: images kept per class instead, over all splits, or "all"; each split keeps its
             share.
 
@@ -125,16 +115,7 @@ def undersample(
 def require_images(
     table: pd.DataFrame, classes: Sequence[str], fractions: Mapping[str, float]
 ) -> None:
-    """Raise if a class lacks images in a split, before anything is trained.
-
-    Args:
-        table: table of `undersample`.
-        classes: class names.
-        fractions: share of images of each split; splits with share 0 are omitted.
-
-    Raises:
-        MeddiffError: a class has no image, or fewer than MIN_IMAGES in a split.
-    """
+    """Raise if a class has no image, or fewer than MIN_IMAGES in a split, before any training."""
     splits = [name for name, share in fractions.items() if share]
     present = table[table["split"].notna()]
     whole, kept = (
@@ -251,7 +232,6 @@ def _assign_groups(counts: NDArray[np.intp], shares: NDArray[np.float64]) -> NDA
 
     Args:
         counts: images of each group and label, (groups, labels).
-        shares: of the splits.
     """
     deficit = np.outer(shares, counts.sum(axis=0))
     empty = np.ones(deficit.shape, bool)

@@ -16,7 +16,6 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
 
     Args:
         table: rows of Table 5.3 and of `cas_hog_svm.csv`.
-        classes: number of classes, by which accuracy at chance is drawn.
     """
     classifiers = list(table["classifier"].drop_duplicates())
     arms = list(table["arm"].drop_duplicates())
@@ -81,8 +80,7 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
 def dose_figure(table: pd.DataFrame) -> Figure:
     """Draw what synthetic images add to the accuracy, as a matrix and as curves with bands.
 
-    Args:
-        table: the dose-response table; cells without a value are left white.
+    Cells without a value are left white.
     """
     doses = table[table["metric"] == "accuracy"]
     figure = Figure(figsize=(11, 4.4), layout="constrained")

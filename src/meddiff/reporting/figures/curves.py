@@ -18,8 +18,6 @@ def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "valid
     Args:
         history: columns step, loss, validation_loss and lr; any columns after lr are scores in
             [0, 1] of the validation images, named validation_<score>, NaN where there were none.
-        title: what was trained.
-        held_out: what the validation images are, for the labels.
     """
     columns = list(history.columns)
     scores = columns[columns.index("lr") + 1 :]

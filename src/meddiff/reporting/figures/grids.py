@@ -18,7 +18,6 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
 
     Args:
         images: uint8 (N,H,W,C) with one or three channels.
-        columns: images in a row.
         side: side of each image in the sheet, px; a whole multiple of H looks best.
     """
     rows = -(-len(images) // columns)
@@ -36,8 +35,6 @@ def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) ->
 
     Args:
         images: uint8 (stages,N,H,W,C).
-        titles: one per stage, or none.
-        side: side of each image in the sheet, px.
     """
     columns = [contact_sheet(stage, columns=1, side=side) for stage in images]
     top = CAPTION if titles else 0
@@ -53,12 +50,7 @@ def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) ->
 
 
 def outline(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Draw the edge of each mask into its image, in green.
-
-    Args:
-        images: uint8 (N,H,W,3).
-        masks: uint8 (N,H,W,1), 0 or 255.
-    """
+    """Draw the edge of each mask (N,H,W,1), 0 or 255, into its image (N,H,W,3), in green."""
     inside = masks[..., 0] > 0
     core = np.stack([binary_erosion(mask, border_value=1) for mask in inside])
     return np.where((inside & ~core)[..., None], np.array([0, 255, 0], np.uint8), images)

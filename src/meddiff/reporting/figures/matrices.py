@@ -13,7 +13,6 @@ def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
 
     Args:
         matrix: columns image_set_a, class_a, image_set_b, class_b, value, n_a.
-        title: what the values are, e.g. "fid_unet".
     """
     order = list(matrix[KEY_A].drop_duplicates().itertuples(index=False, name=None))
     square = (

@@ -29,13 +29,7 @@ def published_sheet(rows: pd.DataFrame, *, columns: int = 6, count: int = 12) ->
 
 
 def near_pairs_sheet(index: pd.DataFrame, links: pd.DataFrame, count: int) -> Image.Image:
-    """Return the near-duplicate pairs that are least alike, side by side.
-
-    Args:
-        index: table with `id`, `archive` and `member`.
-        links: pairs of `meddiff.data.duplicates.search`.
-        count: pairs shown at most.
-    """
+    """Return the near-duplicate pairs that are least alike, side by side."""
     near = links[links["kind"] == "near"].astype({"correlation": float})
     worst = near.sort_values(["correlation", "first", "second"]).head(count)
     rows = index.set_index("id")

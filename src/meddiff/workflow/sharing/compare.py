@@ -90,10 +90,6 @@ def _differences(shared: Record, own: Record) -> Iterator[str]:
 def compare(shared: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     """Return by how much the numbers of two tables differ, one row per kind of number.
 
-    Args:
-        shared: a table of `meddiff.reporting`.
-        own: the same table, made again.
-
     Returns:
         Columns number (e.g. "fid value"), cells, same (cells that agree to the last digit), median
         and largest relative difference; a cell that is empty or missing in one of the two differs

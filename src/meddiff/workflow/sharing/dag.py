@@ -27,10 +27,7 @@ def plan_of(
     """Return a built DAG as a plan.
 
     Args:
-        dag: `workflow.dag`.
-        root: the project's root.
         targets: requested files; without any, what the target jobs make or, like `all`, take.
-        config: the merged configuration.
         overlays: whether it is more than config/config.yaml.
     """
     planned = set(dag.needrun_jobs())
@@ -58,10 +55,6 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
             `--directory`, `--config`. Targets in runs/<name>/ stand for that run's options.
         reading: write nothing, so that a user who may only read the run gets its steps too;
             which of them are planned is not known then.
-
-    Raises:
-        MeddiffError: Snakemake cannot plan, e.g. since the configuration is wrong or no rule makes
-            a target.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.enums import Quietness

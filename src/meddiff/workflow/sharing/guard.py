@@ -11,17 +11,7 @@ from meddiff.workflow.sharing.plan import Plan
 
 
 def check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> None:
-    """Check the jobs that are about to run.
-
-    Args:
-        plan: of the working directory.
-        shared: the shared records.
-        targets: as they were typed.
-
-    Raises:
-        MeddiffError: a file in the way was not made by this workflow, or jobs would make again what
-            is shared.
-    """
+    """Raise if jobs would overwrite a file of another origin, or make again what is shared."""
     records = read_effective()
     outputs = [path for step in plan.planned for path in step.outputs]
     if unrecorded := [path for path in outputs if Path(path).is_file() and path not in records]:

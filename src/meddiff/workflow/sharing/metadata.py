@@ -39,11 +39,7 @@ class MetadataStore:
         return dict(record.items()) if record else None
 
     def write(self, path: str, metadata: Mapping[str, Any]) -> None:
-        """Let Snakemake remember this of a file.
-
-        Raises:
-            MeddiffError: Snakemake could not read the metadata, or this user may not write them.
-        """
+        """Let Snakemake remember this of a file."""
         try:
             record = MetadataRecord.model_validate(metadata)
         except ValidationError as error:

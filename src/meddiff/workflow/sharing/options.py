@@ -22,14 +22,7 @@ DRY_OPTIONS = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_s
 
 
 def check_options(args: Any) -> None:
-    """Check Snakemake's options.
-
-    Args:
-        args: as Snakemake's parser returns them, those of profiles included.
-
-    Raises:
-        MeddiffError: an option goes past the records, so that results could be stale or lost.
-    """
+    """Raise if an option of Snakemake goes past the records: results could be stale or lost."""
     if refused := list(_refused(args)):
         raise MeddiffError("\n".join(refused))
     changed = args.configfile or any(not each.startswith("rebuild=") for each in args.config or ())
@@ -47,9 +40,6 @@ def options_of_this_run(root: Path) -> Any | None:
 
     Snakemake has entered the run directory by now and does not say from where, though `--profile`
     and `--directory` may be relative to that folder.
-
-    Args:
-        root: the project's root.
     """
     program, run = Path(sys.argv[0]), Path.cwd()
     if program.stem != "snakemake" and program.parent.name != "snakemake":
@@ -63,11 +53,7 @@ def options_of_this_run(root: Path) -> Any | None:
 
 
 def parse_options(arguments: Sequence[str]) -> Any:
-    """Return the options of a Snakemake command line with those of its profiles.
-
-    Raises:
-        MeddiffError: Snakemake does not know an option or its value.
-    """
+    """Return the options of a Snakemake command line with those of its profiles."""
     from snakemake.cli import parse_args
 
     printed = io.StringIO()

@@ -137,11 +137,7 @@ def _excluded(row: dict[Hashable, Any], classes: set[str]) -> set[str]:
 
 
 def select(table: pd.DataFrame, cell: str) -> pd.DataFrame:
-    """Return the rows of a table that "column=value,…" names.
-
-    Raises:
-        MeddiffError: there is no such column or row.
-    """
+    """Return the rows of a table that "column=value,…" names."""
     for part in cell.split(","):
         column, _, value = part.partition("=")
         if column not in table:

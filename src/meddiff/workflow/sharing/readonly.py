@@ -33,11 +33,7 @@ def enter_stand_in(run: Path, *, planning: bool) -> None:
     It has links to all that is there and a copy of the notes, and is removed as the process ends.
 
     Args:
-        run: the run directory.
         planning: whether nothing is to be run.
-
-    Raises:
-        MeddiffError: something is to be run, or the notes cannot be read.
     """
     if not planning:
         raise MeddiffError(

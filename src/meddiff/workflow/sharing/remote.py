@@ -41,7 +41,6 @@ def commit(records: Records, checked: Records, staged: dict[str, list[str]], run
         records: all files to carry; those that are not here stay listed.
         checked: the files of this share: a stage is locked only if its outputs are among them.
         staged: outputs of each stage, which `artefacts.dvc` must not list as well.
-        run: the run directory.
     """
     in_stages = {path for outs in staged.values() for path in outs}
     listed = [records[path] for path in sorted(records) if path not in in_stages]
@@ -59,11 +58,7 @@ def commit(records: Records, checked: Records, staged: dict[str, list[str]], run
 
 
 def push(staged: dict[str, list[str]], run: Path, remote: str | None) -> None:
-    """Upload what the remote lacks, and check that nothing is missing then.
-
-    Raises:
-        MeddiffError: DVC fails, or a file is neither here nor in the remote.
-    """
+    """Upload what the remote lacks, and check that nothing is missing then."""
     names = list(staged) if (run / "dvc.lock").is_file() else []
     _dvc(["push", *_remote(remote), ARTEFACTS, *names], run)
     status = json.loads(_dvc(["status", "--cloud", "--json", *_remote(remote), ARTEFACTS], run))
@@ -153,14 +148,8 @@ def check_remote(run: Path, remote: str | None, *, needs: str) -> None:
     """Check that there is a remote to fetch from or push to.
 
     Args:
-        run: the run directory.
-        remote: its name, or None for the default one.
         needs: what must be there of a folder, from the folder: `STORED` to fetch, "." to push to a
             remote that was in use before, ".." to push for the first time.
-
-    Raises:
-        MeddiffError: none is set up, or it is a folder that is not there, as of a disk that is not
-            mounted.
     """
     from dvc.config import Config
     from dvc.exceptions import DvcException

@@ -20,19 +20,10 @@ Say = Callable[[str], None]
 
 
 def restore(plan: Plan, *, everything: bool, origin: str | None, say: Say) -> int:
-    """Fetch the shared files that Snakemake needs here to build the plan's targets.
+    """Fetch the shared files that Snakemake needs here to build the targets; return how many.
 
     Files that are here, that a shared step would make, and that hold other bytes than the shared
     ones are set aside: they would not go together with what is fetched.
-
-    Args:
-        plan: of the working directory.
-        everything: fetch all shared files behind the targets.
-        origin: name of a DVC remote, or None for the default one.
-        say: prints a line.
-
-    Returns:
-        how many files were fetched.
 
     Raises:
         MeddiffError: nothing is shared here, or a file cannot be had or is not the recorded one;
@@ -75,11 +66,6 @@ def fetch(
     Args:
         wanted: shared files to have here.
         concerned: files among which others than the shared ones are set aside.
-        shared: the shared records.
-        root: the project's root.
-        run: the run directory.
-        origin: name of a DVC remote, or None for the default one.
-        say: prints a line.
     """
     here = {path: sha256_here(path) for path in dict.fromkeys([*wanted, *concerned])}
     others = [path for path, sha256 in here.items() if sha256 not in (None, shared[path].sha256)]

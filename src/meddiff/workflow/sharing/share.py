@@ -22,11 +22,8 @@ def share(
     """Record and push the files behind the plan's targets.
 
     Args:
-        plan: of the working directory.
         raw: share the bytes of raw archives too, not just their records.
         prune: drop the records of files that are not behind the targets.
-        to: name of a DVC remote, or None for the default one.
-        say: prints a line.
 
     Raises:
         MeddiffError: work is still planned, a file is not what its record says, or DVC fails. Then

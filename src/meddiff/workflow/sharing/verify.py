@@ -28,11 +28,7 @@ def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, s
     """Print what each target was made from, and whether that is proven.
 
     Args:
-        plan: of the working directory.
         cell: "column=value,…" to print all about the files behind these rows of a table.
-        as_json: print everything as JSON.
-        origin: DVC remote to compare with what was shared, or None for the default one.
-        say: prints a line.
 
     Returns:
         0 if every target is proven, 1 if not.
