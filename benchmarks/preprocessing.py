@@ -135,8 +135,8 @@ def differences(sources: list[Path], size: int, decoding: str) -> np.ndarray:
     for source in sources:
         with Image.open(source) as image:
             expected = tuned_transforms(size)(image.convert("RGB")).permute(1, 2, 0).numpy()
-        options = {"crop": None, "size": size, "decoding": decoding}
-        pixels = preprocess_files([(source.read_bytes(), source.name)], **options)[0]
+        how = Preprocessing(crop=None, size=size, decoding=decoding)
+        pixels = preprocess_files([(source.read_bytes(), source.name)], how)[0]
         parts.append(np.abs(pixels.astype(np.int16) - expected).astype(np.uint8).ravel())
     return np.concatenate(parts)
 

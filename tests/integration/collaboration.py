@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from conftest import ROOT, SMOKE, planned
-from meddiff.workflow.preflight import FOLDERS
+from meddiff.workflow.conventions import FOLDERS
 from meddiff.workflow.sharing.dag import open_plan
 from meddiff.workflow.sharing.plan import Step
 

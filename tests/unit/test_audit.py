@@ -13,9 +13,9 @@ from PIL import Image
 
 from meddiff.audit.duplicates import duplicates_table
 from meddiff.audit.encoding import encoding_table, image_statistics
-from meddiff.audit.labels import labels_table
 from meddiff.audit.leakage import leakage_table
 from meddiff.audit.settings import EncodingSettings
+from meddiff.data.labels import labels_table
 from meddiff.data.splitting.segmentation import without_test_images
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -14,13 +14,13 @@ from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import diagnoses, write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import by_version, published
-from meddiff.data.sources import (
+from meddiff.data.sources.challenge import (
     read_challenge,
     read_challenge_images,
-    read_editions,
-    read_kaggle,
     read_official_duplicates,
 )
+from meddiff.data.sources.kaggle import read_kaggle
+from meddiff.data.sources.published import read_editions
 
 TRUTH_2018 = """image,MEL,NV,BCC,AKIEC,BKL,DF,VASC
 A,1.0,0.0,0.0,0.0,0.0,0.0,0.0

@@ -20,7 +20,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Settings
 from meddiff.data.catalogue import SOURCES, SourceName
 from meddiff.data.registry import read_registry
-from meddiff.data.sources import READERS
+from meddiff.data.sources.published import READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
 

@@ -78,7 +78,7 @@ def test_every_command_goes_through_it(command, monkeypatch, capsys):
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(COMMANDS[command], "run", interrupted)
+    monkeypatch.setitem(COMMANDS, command, COMMANDS[command]._replace(run=interrupted))
     assert main([command, *(["a", "b"] if command in ("evaluate", "show") else [])]) == 130
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -94,9 +94,9 @@ def test_a_pipe_that_closes_early_is_no_error_of_a_real_process():
 
 def test_ctrl_c_in_a_real_process_is_one_line(tmp_path):
     waiting = (
-        "import sys, time\nfrom meddiff.cli import main, verify\n"
+        "import sys, time\nfrom meddiff.cli.main import COMMANDS, main\n"
         "def wait(*_):\n    print('ready', flush=True)\n    time.sleep(60)\n"
-        "verify.run = wait\nsys.exit(main(['verify']))"
+        "COMMANDS['verify'] = COMMANDS['verify']._replace(run=wait)\nsys.exit(main(['verify']))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", waiting],

@@ -22,7 +22,7 @@ from meddiff.data.preprocessing.packing import pack_images
 from meddiff.data.readers import depth
 from meddiff.data.readers.depth import apply_window
 from meddiff.data.readers.windows import choose_window, window_texts, windows_of
-from meddiff.data.sources import COLUMNS
+from meddiff.data.sources.tables import COLUMNS
 from meddiff.evaluation.image_sets import read_image_set
 from pictures import photograph
 

@@ -52,16 +52,13 @@ from fault_server import (
     Validators,
 )
 from meddiff.core.errors import MeddiffError
-from meddiff.data.download import (
-    Recorded,
-    check_kaggle_credentials,
-    download,
-    download_kaggle,
-    transfer,
-)
 from meddiff.data.download import http as over_http
 from meddiff.data.download import kaggle as over_kaggle
+from meddiff.data.download import transfer
+from meddiff.data.download.http import download
+from meddiff.data.download.kaggle import check_kaggle_credentials, download_kaggle
 from meddiff.data.download.registered import download_registered
+from meddiff.data.download.verify import Recorded
 
 CONTENT = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(200_000)
@@ -709,7 +706,8 @@ class TestRoom:
 
 FETCH = """
 import logging, sys
-from meddiff.data.download import download, transfer
+from meddiff.data.download import transfer
+from meddiff.data.download.http import download
 from meddiff.core.errors import MeddiffError
 logging.basicConfig(level="INFO")
 transfer.BACKOFF_SECONDS = 0.01
@@ -911,7 +909,8 @@ class TestCredentials:
 
 KAGGLE = """
 import sys, traceback
-from meddiff.data.download import download_kaggle, http, transfer
+from meddiff.data.download import http, transfer
+from meddiff.data.download.kaggle import download_kaggle
 from meddiff.core.errors import MeddiffError
 transfer.BACKOFF_SECONDS = http.BACKOFF_SECONDS = 0.01
 try:

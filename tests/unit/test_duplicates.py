@@ -20,7 +20,7 @@ from meddiff.data.duplicates.registration import Likeness, compare, prepare
 from meddiff.data.duplicates.search import Duplicates, find_duplicates, near_pairs
 from meddiff.data.index import build_index
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
-from meddiff.data.sources import COLUMNS
+from meddiff.data.sources.tables import COLUMNS
 
 Edit = Callable[[Image.Image], Image.Image]
 

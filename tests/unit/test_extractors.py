@@ -18,9 +18,9 @@ from torchvision.transforms import v2
 
 import meddiff.extractors
 from fault_server import Break, FaultServer, HangUp, Status
+from meddiff.core.arrays import balanced, stack
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.data.loading import balanced, stack
 from meddiff.data.registry import address_of, read_registry
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor

@@ -19,7 +19,7 @@ from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing, preprocess_files
 from meddiff.data.preprocessing.packing import pack_images, pack_masks
 from meddiff.data.preprocessing.resizing import preprocess, preprocess_mask
-from meddiff.data.sources import COLUMNS
+from meddiff.data.sources.tables import COLUMNS
 from pictures import jpeg, photograph, png, smooth
 
 
@@ -139,7 +139,7 @@ class TestPack:
         assert set(table["decoding"]) == {decoding}
         for row in (0, 1, 300, 599, int((table["id"] == "060.jpg").argmax())):
             data = files[table["id"][row]]
-            expected = preprocess_files([(data, "x")], crop=None, size=32, decoding=decoding)
+            expected = preprocess_files([(data, "x")], Preprocessing(None, 32, decoding=decoding))
             np.testing.assert_array_equal(images[row], expected[0])
 
     @pytest.mark.parametrize("decoding", ["exact", "fast"])

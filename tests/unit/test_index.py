@@ -15,7 +15,7 @@ from PIL import Image
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.data.index import build_index, perceptual_hash, read_index
-from meddiff.data.sources import COLUMNS
+from meddiff.data.sources.tables import COLUMNS
 
 
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:

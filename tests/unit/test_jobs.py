@@ -18,7 +18,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
 from meddiff.core.settings import DurationSettings
-from meddiff.workflow.preflight import check_run
+from meddiff.workflow.session import check_run
 
 HEAD = """
 import logging, sys

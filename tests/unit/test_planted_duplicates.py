@@ -9,7 +9,8 @@ from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.plan import plan_editions
-from meddiff.data.sources import read_challenge, read_kaggle
+from meddiff.data.sources.challenge import read_challenge
+from meddiff.data.sources.kaggle import read_kaggle
 
 COUNTS = {edition: {"benign": 40, "malignant": 30} for edition in ("2018", "2019", "2020")}
 

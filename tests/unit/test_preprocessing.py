@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,14 +15,17 @@ from torchvision.transforms import CenterCrop, Compose, Resize, v2
 from meddiff.core.errors import MeddiffError
 from meddiff.data.preprocessing import files as files_module
 from meddiff.data.preprocessing import jpeg_scaling as reduced
-from meddiff.data.preprocessing.files import Oddities, preprocess_files
+from meddiff.data.preprocessing.files import Oddities, Preprocessing, preprocess_files
 from meddiff.data.preprocessing.resizing import centre_crop, preprocess, preprocess_mask
+from meddiff.data.readers.depth import NO_WINDOWS, Windows
 from pictures import jpeg, photograph, png, smooth
 
 
-def preprocess_file(data: bytes, name: str, **options: object) -> np.ndarray:
+def preprocess_file(
+    data: bytes, name: str, *, windows: Windows = NO_WINDOWS, **options: Any
+) -> np.ndarray:
     """Prepare one file; (size, size) for grey."""
-    (result,) = preprocess_files([(data, name)], **options)
+    (result,) = preprocess_files([(data, name)], Preprocessing(**options), windows=windows)
     return result[..., 0] if result.shape[2] == 1 else result
 
 
@@ -276,11 +279,11 @@ def test_no_file_depends_on_its_neighbours(
         (oriented(photograph(*size, seed=n), 1 + n % 8, "JPEG"), str(n))
         for n, size in enumerate(sizes)
     ]
-    options = {"crop": None, "size": 64, "decoding": decoding, "grey": grey}
-    together = preprocess_files(files, **options)
+    how = Preprocessing(crop=None, size=64, decoding=decoding, grey=grey)
+    together = preprocess_files(files, how)
     assert together.shape == (len(files), 64, 64, 1 if grey else 3)
     for result, (data, name) in zip(together, files, strict=True):
-        np.testing.assert_array_equal(result, preprocess_files([(data, name)], **options)[0])
+        np.testing.assert_array_equal(result, preprocess_files([(data, name)], how)[0])
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 77])
@@ -361,14 +364,14 @@ def test_what_is_enlarged_or_has_pages_is_logged_once(caplog: pytest.LogCaptureF
     files = [(png(smooth(50, 40 - n)), f"{n}.png") for n in range(9)]
     files.append((animated.getvalue(), "x.gif"))
     oddities = Oddities()
-    preprocess_files(files, crop=None, size=40, oddities=oddities)
+    preprocess_files(files, Preprocessing(None, 40), oddities=oddities)
     oddities.log(10, 40)
     small, paged = caplog.messages
     assert "8 of 10" in small and "40 px" in small and "1.png" in small and "8.png" not in small
     assert "1 of 10" in paged and "x.gif" in paged
     caplog.clear()
     oddities = Oddities()
-    preprocess_files(files[:1], crop=None, size=40, oddities=oddities)
+    preprocess_files(files[:1], Preprocessing(None, 40), oddities=oddities)
     oddities.log(1, 40)
     assert not caplog.messages
 

@@ -10,17 +10,12 @@ import pandas as pd
 import pytest
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data import sources
 from meddiff.data.settings import FolderSettings
-from meddiff.data.sources import (
-    COLUMNS,
-    read_challenge,
-    read_folder,
-    read_isic2016,
-    read_mednist_hand,
-    read_strings,
-    require_classes,
-)
+from meddiff.data.sources.challenge import read_challenge, read_isic2016
+from meddiff.data.sources.folder import read_folder
+from meddiff.data.sources.kaggle import read_kaggle
+from meddiff.data.sources.mednist import read_mednist_hand
+from meddiff.data.sources.tables import COLUMNS, read_strings, require_classes
 
 HEADER = ",isic_id,patient_id,target\n"
 
@@ -49,9 +44,9 @@ def kaggle(path: Path, rows: str, images: list[str]) -> Path:
     return zip_of(path, kaggle_files(rows, images))
 
 
-def read_kaggle(archives: dict[str, Path]) -> pd.DataFrame:
+def read_editions(archives: dict[str, Path]) -> pd.DataFrame:
     """Read without the challenge's tables, by Kaggle's own metadata."""
-    return sources.read_kaggle(archives, read_challenge({}), "melanoma")
+    return read_kaggle(archives, read_challenge({}), "melanoma")
 
 
 def message(error: pytest.ExceptionInfo[MeddiffError]) -> str:
@@ -64,7 +59,7 @@ class TestKaggle:
     def test_editions_are_joined(self, tmp_path: Path) -> None:
         first = kaggle(tmp_path / "a.zip", "0,A,P1,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
         second = kaggle(tmp_path / "b.zip", "0,A,P1,0\n", ["A.jpg"])
-        table = read_kaggle({"2018": first, "2019": second})
+        table = read_editions({"2018": first, "2019": second})
         assert table["id"].tolist() == ["2018/A", "2018/B", "2019/A"]
         assert table["label"].tolist() == ["benign", "malignant", "benign"]
         assert table["edition"].tolist() == ["2018", "2018", "2019"]
@@ -74,31 +69,31 @@ class TestKaggle:
         assert table["lesion"].isna().all()
 
     def test_columns_are_strings_with_na(self, tmp_path: Path) -> None:
-        table = read_kaggle({"2018": kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg"])})
+        table = read_editions({"2018": kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg"])})
         assert list(table) == list(COLUMNS)
         assert all(dtype == pd.StringDtype(na_value=pd.NA) for dtype in table.dtypes)
         assert table.loc[0, "patient"] is pd.NA
 
     def test_a_folder_reads_as_its_zip(self, tmp_path: Path) -> None:
         files = kaggle_files("0,A,,0\n1,B,,1\n", ["A.jpg", "B.jpg"])
-        zipped = read_kaggle({"2018": zip_of(tmp_path / "a.zip", files)})
-        plain = read_kaggle({"2018": folder_of(tmp_path / "a", files)})
+        zipped = read_editions({"2018": zip_of(tmp_path / "a.zip", files)})
+        plain = read_editions({"2018": folder_of(tmp_path / "a", files)})
         pd.testing.assert_frame_equal(zipped.drop(columns="archive"), plain.drop(columns="archive"))
 
     def test_floats_that_pandas_wrote_are_targets(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0.0\n1,B,,1.0\n", ["A.jpg", "B.jpg"])
-        assert read_kaggle({"1": path})["label"].tolist() == ["benign", "malignant"]
+        assert read_editions({"1": path})["label"].tolist() == ["benign", "malignant"]
 
     def test_repeated_ids(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,1\n2,A,,1\n", ["A.jpg", "B.jpg"])
         with pytest.raises(MeddiffError) as error:
-            read_kaggle({"2018": path})
+            read_editions({"2018": path})
         assert "A (rows 2, 4)" in message(error) and "train-metadata.csv in" in message(error)
 
     def test_unknown_and_missing_targets(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,2\n1,B,,\n", ["A.jpg", "B.jpg"])
         with pytest.raises(MeddiffError) as error:
-            read_kaggle({"2018": path})
+            read_editions({"2018": path})
         assert "2 labels" in message(error)
         assert "A (row 2: 2), B (row 3: missing)" in message(error)
         assert "allowed are 0, 1" in message(error)
@@ -106,7 +101,7 @@ class TestKaggle:
     def test_rows_without_an_image_show_five_and_the_total(self, tmp_path: Path) -> None:
         rows = "".join(f"{n},I{n},,0\n" for n in range(8))
         with pytest.raises(MeddiffError) as error:
-            read_kaggle({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
+            read_editions({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
         assert "7 rows without an image" in message(error)
         assert "I1 (row 3)" in message(error) and "I5 (row 7) and 2 more" in message(error)
         assert "I6" not in message(error)
@@ -116,24 +111,24 @@ class TestKaggle:
     ) -> None:
         caplog.set_level(logging.INFO)
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg", "B.jpg", "C.jpg"])
-        assert len(read_kaggle({"2018": path})) == 1
+        assert len(read_editions({"2018": path})) == 1
         ignored = [line for line in caplog.messages if "ignored" in line]
         assert len(ignored) == 1 and "ignored 2 images" in ignored[0]
 
     def test_no_metadata(self, tmp_path: Path) -> None:
         path = zip_of(tmp_path / "a.zip", {"train-image/image/A.jpg": ""})
         with pytest.raises(MeddiffError, match=r"a\.zip .*train-metadata\.csv"):
-            read_kaggle({"2018": path})
+            read_editions({"2018": path})
 
     def test_no_target_column(self, tmp_path: Path) -> None:
         files = {"train-metadata.csv": "isic_id,label\nA,0\n", "train-image/image/A.jpg": ""}
         with pytest.raises(MeddiffError, match=r"train-metadata\.csv .*'target'.*isic_id, label"):
-            read_kaggle({"2018": zip_of(tmp_path / "a.zip", files)})
+            read_editions({"2018": zip_of(tmp_path / "a.zip", files)})
 
     def test_a_row_without_an_id(self, tmp_path: Path) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,,,0\n", ["A.jpg"])
         with pytest.raises(MeddiffError, match=r"isic_id: row 3\b"):
-            read_kaggle({"2018": path})
+            read_editions({"2018": path})
 
 
 class TestIsic2016:

@@ -1,10 +1,10 @@
 """Count duplicates, diagnoses, and what training and test images share."""
 
 from meddiff.audit.duplicates import duplicates_table
-from meddiff.audit.labels import labels_table
 from meddiff.audit.leakage import leakage_table
 from meddiff.core.tables import read_csv, write_table
 from meddiff.data.index import read_index
+from meddiff.data.labels import labels_table
 from meddiff.workflow.jobs import job
 
 files, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -1,6 +1,7 @@
 """Download one file of the registry."""
 
-from meddiff.data.download import Recorded, download_registered
+from meddiff.data.download.registered import download_registered
+from meddiff.data.download.verify import Recorded
 from meddiff.data.settings import DataSettings
 from meddiff.workflow.jobs import job
 from meddiff.workflow.provenance.store import recorded_sha256

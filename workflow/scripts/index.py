@@ -8,7 +8,9 @@ from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
 from meddiff.data.settings import FolderSettings
-from meddiff.data.sources import READERS, read_folder, require_classes, warn_ungrouped
+from meddiff.data.sources.folder import read_folder
+from meddiff.data.sources.published import READERS
+from meddiff.data.sources.tables import require_classes, warn_ungrouped
 from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output

@@ -1,8 +1,8 @@
 """Train a classifier whose features FID compares, and let it classify the test images."""
 
+from meddiff.core.arrays import load_balanced
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.files import write_csv
-from meddiff.data.loading import load_balanced
 from meddiff.extractors.classification import predictions
 from meddiff.extractors.registry import module_of
 from meddiff.extractors.settings import TrainingSettings

@@ -7,8 +7,8 @@ from itertools import chain
 import numpy as np
 
 from meddiff.cas.settings import ArmName
+from meddiff.core.arrays import balanced
 from meddiff.core.randomness import stream
-from meddiff.data.loading import balanced
 from meddiff.diffusion.augmentation import PRESETS, augment_once
 
 CHANGES = PRESETS["isic2016"]

@@ -8,9 +8,8 @@ import pandas as pd
 
 from meddiff.cas.arms import Pool, build_pool
 from meddiff.cas.experiment import HeldOut
-from meddiff.core.arrays import load_images
+from meddiff.core.arrays import balanced, load_images, stack
 from meddiff.core.tables import read_csv
-from meddiff.data.loading import balanced, stack
 
 Paths = Iterable[str | Path]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
-from meddiff.core.tables import read_csv
+from meddiff.core.tables import read_part
 from meddiff.metrics.classification import reliability
 
 VALUES = ["metric", "class", "value", "std", "ci_low", "ci_high", "difference", "difference_ci_low",
@@ -20,7 +20,7 @@ DOSE = ["fraction", "ratio"]
 
 def read_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read predictions of all repetitions, each with its path as column `source_file`."""
-    parts = [read_csv(path).fillna({"note": ""}).assign(source_file=str(path)) for path in paths]
+    parts = [read_part(path).fillna({"note": ""}) for path in paths]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from meddiff.extractors.extractor import Extractor
 
-HELP = "score synthetic images against real ones"
 DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
 

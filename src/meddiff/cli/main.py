@@ -5,17 +5,55 @@ Arguments that share, restore and verify do not know are Snakemake's: targets, `
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
-from meddiff.cli import evaluate, restore, share, show, verify
+from meddiff.cli import evaluate, results
 from meddiff.core.console import run_command
 from meddiff.core.errors import MeddiffError
 
+
+class Command(NamedTuple):
+    """A subcommand; `run` takes its options and, if any are allowed, Snakemake's arguments."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, list[str]], int]
+    description: str | None = None
+    takes_targets: bool = True
+
+
 COMMANDS = {
-    "evaluate": evaluate, "show": show, "share": share, "restore": restore, "verify": verify,
-}  # fmt: skip
-"""Modules with HELP, `add_arguments(parser)`, `run(options, rest)`; USAGE if `rest` is used."""
+    "evaluate": Command(
+        "score synthetic images against real ones",
+        evaluate.add_arguments,
+        evaluate.run,
+        evaluate.DESCRIPTION,
+        takes_targets=False,
+    ),
+    "show": Command(
+        "print a table as a person reads it",
+        results.add_show_arguments,
+        results.show,
+        takes_targets=False,
+    ),
+    "share": Command(
+        "record a finished run and push its files to the DVC remote",
+        results.add_share_arguments,
+        results.share,
+    ),
+    "restore": Command(
+        "fetch the shared files that a target needs, and no more",
+        results.add_restore_arguments,
+        results.restore,
+    ),
+    "verify": Command(
+        "print what a table was made from, and prove it",
+        results.add_verify_arguments,
+        results.verify,
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,18 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="meddiff", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, dest="command", metavar=" | ".join(COMMANDS))
-    for name, module in COMMANDS.items():
+    for name, command in COMMANDS.items():
+        usage = f"meddiff {name} [options] [target ...] [snakemake's options]"
         sub = commands.add_parser(
             name,
-            help=module.HELP,
-            description=getattr(module, "DESCRIPTION", module.HELP),
-            usage=getattr(module, "USAGE", None),
+            help=command.help,
+            description=command.description or command.help,
+            usage=usage if command.takes_targets else None,
             allow_abbrev=False,
         )
-        module.add_arguments(sub)
+        if command.takes_targets:
+            sub.add_argument("--remote", metavar="NAME", help="a DVC remote, not the default one")
+        command.add_arguments(sub)
     options, rest = parser.parse_known_args(argv)
     command = COMMANDS[options.command]
-    if rest and not hasattr(command, "USAGE"):
+    if rest and not command.takes_targets:
         raise MeddiffError(
             f"{options.command} does not know {' '.join(rest)}: see meddiff {options.command} "
             "--help"

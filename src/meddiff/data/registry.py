@@ -78,24 +78,7 @@ def address_of(file: str, mirrors: Mapping[str, str]) -> str:
     return mirrors[start] + entry.address.removeprefix(start) if start else entry.address
 
 
-def registry_page() -> str:
-    """Return the registry as a table in Markdown, for the documentation."""
-    shown = ["file", "version", "source", "megabytes", "checksum", "licence", "citation", "address"]
-    rows = [_cells(entry, shown) for entry in read_registry().values()]
-    lines = [" | ".join(cells) for cells in [shown, ["---"] * len(shown), *rows]]
-    return "".join(f"| {line} |\n" for line in lines)
-
-
 def _entry(row: Mapping[str, str]) -> RegistryEntry:
     fields: dict[str, Any] = {key: value or None for key, value in row.items()}
     megabytes = float(row["megabytes"]) if row["megabytes"] else None
     return RegistryEntry(**fields | {"megabytes": megabytes})
-
-
-def _cells(entry: RegistryEntry, names: list[str]) -> list[str]:
-    checksum = "recorded on first fetch"
-    if entry.md5 or entry.sha256:
-        checksum = f"md5 {entry.md5}" if entry.md5 else f"sha256 {entry.sha256}…"
-    size = "" if entry.megabytes is None else f"{entry.megabytes:g}"
-    cells = vars(entry) | {"checksum": checksum, "megabytes": size}
-    return [cells[name] for name in names]

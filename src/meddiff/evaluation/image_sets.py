@@ -7,7 +7,7 @@ import numpy as np
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.preprocessing.files import Oddities, preprocess_files
+from meddiff.data.preprocessing.files import Oddities, Preprocessing, preprocess_files
 from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.readers.archive import Group, map_groups, open_archive
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
@@ -69,7 +69,7 @@ def _preprocessed(
     def prepare(group: Group) -> tuple[list[int], np.ndarray]:
         files = [(data, f"{names[place]} in {path}") for place, data in group]
         return [place for place, _ in group], preprocess_files(
-            files, crop=crop, size=size, windows=windows, oddities=oddities
+            files, Preprocessing(crop, size), windows=windows, oddities=oddities
         )
 
     with Progress(len(names), f"read {path}", "image") as progress:

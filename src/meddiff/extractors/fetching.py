@@ -18,7 +18,8 @@ from torch import Tensor, hub
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import check_readable
 from meddiff.core.files import sha256_file, write_text
-from meddiff.data.download import Recorded, download_registered
+from meddiff.data.download.registered import download_registered
+from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import read_registry
 from meddiff.extractors.settings import WeightsPolicy
 from meddiff.extractors.weights import PretrainedWeights

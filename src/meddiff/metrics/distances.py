@@ -86,14 +86,6 @@ class Distance:
         return estimate(self.value, self.halves, least=self.minimum, drawn=drawn)
 
 
-def distance(
-    metric: str, features_a: np.ndarray, features_b: np.ndarray, n_resamples: int, seed: int
-) -> Estimate:
-    """Return FID, KID or CMMD of two sets of features; of too few images without an interval."""
-    sizes = len(features_a), len(features_b)
-    return distance_at(metric, features_a, features_b, sizes, n_resamples, seed).estimate()
-
-
 def distance_at(
     metric: str,
     features_a: np.ndarray,

@@ -9,6 +9,11 @@ from snakemake.io import report
 
 UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
+OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
+                  "features", "metrics", "cas", "results")  # fmt: skip
+"""Folders of the run directory that only rules write to."""
+FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs")
+"""Folders of the run directory that a run writes to."""
 
 
 def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:

@@ -1,15 +1,22 @@
 """What a run does before its first job: options, records of collaborators, checks."""
 
+import os
+import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from meddiff.core.errors import MeddiffError, first_names
+from meddiff.data.registry import address_of, read_registry
 from meddiff.workflow.archives import downloads_among
 from meddiff.workflow.config import Config
-from meddiff.workflow.preflight import check_run
+from meddiff.workflow.conventions import FOLDERS
+from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Records
+from meddiff.workflow.provenance.store import read_effective
 from meddiff.workflow.sharing.dag import plan_of
-from meddiff.workflow.sharing.guard import check_rebuild
 from meddiff.workflow.sharing.options import check_options, is_dry, options_of_this_run
+from meddiff.workflow.sharing.plan import Plan
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 from meddiff.workflow.sharing.sync import sync_metadata
 
@@ -26,6 +33,67 @@ def begin(root: Path, run: Path) -> Records:
 def check_jobs(workflow: Any, cfg: Config, root: Path, shared: Records, *, rebuild: bool) -> None:
     """Check the planned jobs before the first of them starts."""
     if not rebuild:
-        check_rebuild(plan_of(workflow.dag, root), shared, workflow.dag_settings.targets)
+        _check_rebuild(plan_of(workflow.dag, root), shared, workflow.dag_settings.targets)
     outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
     check_run(downloads_among(outputs), cfg.data.mirrors)
+
+
+def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> None:
+    """Raise if jobs would overwrite a file of another origin, or make again what is shared."""
+    records = read_effective()
+    outputs = [path for step in plan.planned for path in step.outputs]
+    if unrecorded := [path for path in outputs if Path(path).is_file() and path not in records]:
+        raise MeddiffError(
+            "not made by this workflow here, and about to be overwritten: "
+            f"{first_names(unrecorded)}; move them away"
+        )
+    again = [path for step in plan.planned if plan.is_shared(step, shared) for path in step.outputs]
+    if again:
+        required = plan.required_files(plan.targets, shared)
+        missing = [path for path in required if sha256_here(path) != shared[path].sha256]
+        raise MeddiffError(
+            f"this run would compute again what is shared: {first_names(missing or again)}\n"
+            f"get it with `{' '.join(['meddiff restore', *sorted(targets)])}` and the options of "
+            "this command, or compute it again with `--config rebuild=true`"
+        )
+
+
+def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:
+    """Stop a run that would fail late.
+
+    Raises:
+        MeddiffError: a folder cannot be written, Kaggle credentials are missing, or the disk has no
+            room for the downloads.
+    """
+    for name in FOLDERS:
+        _check_writable(Path(name))
+    if any(address_of(file, mirrors).startswith("kaggle:") for file in downloads):
+        from meddiff.data.download.kaggle import check_kaggle_credentials
+
+        check_kaggle_credentials()
+    _check_space(downloads)
+
+
+def _check_space(downloads: Collection[str]) -> None:
+    """Compare the published sizes with the space that is free; unknown sizes count as none."""
+    needed = sum(read_registry()[file].megabytes or 0 for file in downloads) / 1e3
+    folder = _nearest(Path("data/raw"))
+    free = shutil.disk_usage(folder).free / 1e9
+    if needed > free:
+        raise MeddiffError(
+            f"the downloads take {needed:.1f} GB but {folder} has {free:.1f} GB free: make room, "
+            "run on another disk with --directory, or leave an edition out of data.editions"
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(_nearest(folder), os.W_OK):
+        raise MeddiffError(
+            f"cannot write to {folder}/: the folder is read-only; make it writable, or run in "
+            "another folder with --directory runs/<name>"
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())

@@ -88,11 +88,8 @@ class Oddities:
 
 def preprocess_files(
     files: Iterable[tuple[bytes, str]],
+    how: Preprocessing,
     *,
-    crop: int | None,
-    size: int,
-    grey: bool = False,
-    decoding: Decoding = "exact",
     windows: Windows = NO_WINDOWS,
     oddities: Oddities | None = None,
 ) -> NDArray[np.uint8]:
@@ -105,10 +102,6 @@ def preprocess_files(
 
     Args:
         files: each file's bytes, and how errors name it.
-        crop: side of the centred square in px of the file, or None for the largest.
-        size: side of the results in px.
-        grey: one grey channel by ITU-R 601 luma.
-        decoding: `exact` or `fast`.
         windows: window of each type of pixels in the set, for images of more than 8 bits.
         oddities: collects names of images that are enlarged or have several pages.
 
@@ -120,17 +113,17 @@ def preprocess_files(
         MeddiffError: the bytes are not a whole image, the image is smaller than the crop, or
             `decoding` is unknown.
     """
-    if decoding not in get_args(Decoding):
-        raise MeddiffError(f"decoding is {decoding!r}: set it to one of {get_args(Decoding)}")
-    how = Preprocessing(crop, size, grey, decoding)
+    if how.decoding not in get_args(Decoding):
+        raise MeddiffError(f"decoding is {how.decoding!r}: set it to one of {get_args(Decoding)}")
     collected = Oddities() if oddities is None else oddities
     squares = (_square(data, name, how, windows, collected) for data, name in files)
     images = [
         _upright(small, orientation)
         for pixels, orientations in _batches(squares)
-        for small, orientation in zip(resize_bilinear(pixels, size), orientations, strict=True)
+        for small, orientation in zip(resize_bilinear(pixels, how.size), orientations, strict=True)
     ]
-    return np.stack(images) if images else np.empty((0, size, size, 1 if grey else 3), np.uint8)
+    shape = (0, how.size, how.size, 1 if how.grey else 3)
+    return np.stack(images) if images else np.empty(shape, np.uint8)
 
 
 def preprocess_masks(

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -51,7 +50,7 @@ def pack_images(
     sources = records.assign(decoding=preprocessing.decoding)
     oddities = Oddities()
     prepare = partial(
-        preprocess_files, **asdict(preprocessing), windows=windows_of(records), oddities=oddities
+        preprocess_files, how=preprocessing, windows=windows_of(records), oddities=oddities
     )
     shape = (preprocessing.size, preprocessing.size, 1 if preprocessing.grey else 3)
     _pack(sources, prepare, shape, out_array, out_table, workers, progress)

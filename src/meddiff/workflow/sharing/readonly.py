@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import RECORDS, permission_error
-from meddiff.workflow.preflight import FOLDERS
+from meddiff.workflow.conventions import FOLDERS
 from meddiff.workflow.sharing.metadata import NOTES
 
 WRITTEN = ("auxiliary", "conda", "conda-archive", "incomplete", "iocache", "locks", "meddiff",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from meddiff.core.errors import MeddiffError
-from meddiff.workflow.preflight import OUTPUT_FOLDERS
+from meddiff.workflow.conventions import OUTPUT_FOLDERS
 from meddiff.workflow.provenance.digests import Digest, remember, sha256_here
 from meddiff.workflow.provenance.lineage import changed_inputs
 from meddiff.workflow.provenance.record import Record, Records
