@@ -98,6 +98,8 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps is 1000"),
         ({"diffusion": {"preview": {"steps": 1001}}}, r"diffusion\.preview\.steps"),
         ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
+        ({"data": {"classes": ["real", "malignant"]}}, r"real is the name of an image set"),
+        ({"data": {"classes": ["augmented-test", "malignant"]}}, r"augmented-test is the name"),
         ({"data": {"classes": ["clip", "malignant"]}}, r"clip is the name of an extractor"),
         ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
         ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),

@@ -141,6 +141,12 @@ def test_sets_of_different_shape_are_refused() -> None:
         evaluate(spots(9, 0), spots(9, 1), {}, unseen=spots(9, 2, side=16), n_resamples=20)
 
 
+@pytest.mark.parametrize("counts", [(9, 1), (1, 9)])
+def test_a_single_image_is_refused_with_the_minimum(counts) -> None:
+    with pytest.raises(MeddiffError, match=r"images: 1,.* 2 or more"):
+        evaluate(spots(counts[0], 0), spots(counts[1], 1), COARSE, n_resamples=8)
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """PNG of real and synthetic images, the latter in folders below."""
@@ -184,6 +190,18 @@ def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     assert "synthetic images are closer to a training image" in capsys.readouterr().out
     assert main([*arguments, "--unseen", str(folders[0])]) == 1
     assert "14 of 14 unseen images are training images" in capsys.readouterr().err
+
+
+def test_a_grey_array_is_compared_with_a_folder_in_three_channels(folders, tmp_path, capsys):
+    grey = spots(9, 1)[..., :1]
+    np.save(tmp_path / "grey.npy", grey)
+    np.save(tmp_path / "rgb.npy", np.concatenate([grey] * 3, axis=-1))
+    printed = []
+    for name in ("grey", "rgb"):
+        arguments = ["--extractor", "none", "--size", "32", "--n-resamples", "8", "--json"]
+        assert main(["evaluate", str(folders[0]), str(tmp_path / f"{name}.npy"), *arguments]) == 0
+        printed.append(json.loads(capsys.readouterr().out))
+    assert printed[0]["scores"] == printed[1]["scores"] and printed[0]["pixels"] == [32, 32, 3]
 
 
 def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None:

@@ -71,7 +71,7 @@ SAMPLER = cfg.sampling.model_dump(exclude={"images", "shards"})
 WORKERS = 4
 GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = stamp(cfg)
-# What most jobs and most tables are told.
+# Shared parameters of jobs and tables.
 SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
 # The audit of the data looks at both protocols.
@@ -162,7 +162,7 @@ def compared(sets):
 
 
 def final_outputs():
-    """Every table and figure; those of classifiers where there are two classes to tell apart."""
+    """Every table and figure; those of classifiers where there are two or more classes."""
     return [
         "results/table_5_2.csv",
         *(expand("results/{name}", name=CLASSIFIED) if CLASSIFIERS else []),

@@ -30,12 +30,12 @@ with job(snakemake):
             records, grey=params.grey, workers=snakemake.threads, progress=progress.advance
         )
     with Progress(len(records), "find duplicates", unit="image") as progress:
-        found = find_duplicates(
+        duplicates = find_duplicates(
             index,
             official=official,
             near=params.near,
             workers=snakemake.threads,
             progress=progress.advance,
         )
-    write_csv(index.join(found.images), output.index)
-    write_csv(found.links, output.links)
+    write_csv(index.join(duplicates.images), output.index)
+    write_csv(duplicates.links, output.links)

@@ -1,4 +1,4 @@
-"""Tell whether synthetic images copy training images, and show the closest ones."""
+"""Test whether synthetic images copy training images, and show the closest ones."""
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,15 @@ with job(snakemake):
     )
     rows, sheets = [], {}
     for name in params.classes:
-        found = find_copies(training[name], synthetic[name], unseen[name])
-        closest = np.argsort(found.distances)[:12]
+        copies = find_copies(training[name], synthetic[name], unseen[name])
+        closest = np.argsort(copies.distances)[:12]
         sheets[f"{name}: synthetic"] = contact_sheet(synthetic[name][closest])
         sheets[f"{name}: nearest in training"] = contact_sheet(
-            training[name][found.nearest[closest]]
+            training[name][copies.nearest[closest]]
         )
         sizes = {"n_training": len(training[name]), "n_synthetic": len(synthetic[name])}
         rows.append(
-            {"class": name, **memorisation_row(found), **sizes, "n_unseen": len(unseen[name])}
+            {"class": name, **memorisation_row(copies), **sizes, "n_unseen": len(unseen[name])}
         )
     write_table(pd.DataFrame(rows), snakemake.output.table, params.stamp)
     save_picture(titled_sheets(sheets), snakemake.output.figure)

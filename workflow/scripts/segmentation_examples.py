@@ -11,6 +11,6 @@ files = snakemake.input
 with job(snakemake) as device:
     images, masks = load_images(files.images), load_images(files.masks)
     maps = lesion_maps(read_extractor(files.checkpoint).network, images, device=device)
-    found = maps[:, 0].numpy() >= THRESHOLD
-    figure = segmentation_examples(images, masks[..., 0] > 127, found, map_scores(maps, masks))
+    predicted = maps[:, 0].numpy() >= THRESHOLD
+    figure = segmentation_examples(images, masks[..., 0] > 127, predicted, map_scores(maps, masks))
     save_figure(figure, snakemake.output[0])

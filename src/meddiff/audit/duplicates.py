@@ -48,23 +48,23 @@ def _count(
     kinds: dict[str, Partners],
     contradicted: Partners,
 ) -> dict[str, object]:
-    here, there = (index[index["edition"] == name] for name in (edition, other))
-    repeated = photograph(here, there)
-    copies = {name: partners(here, there) & repeated for name, partners in kinds.items()}
+    rows, others = (index[index["edition"] == name] for name in (edition, other))
+    repeated = photograph(rows, others)
+    copies = {name: partners(rows, others) & repeated for name, partners in kinds.items()}
     copies["indirect"] = repeated & ~pd.DataFrame(copies).any(axis=1)
-    copies["other_label"] = repeated & contradicted(here, there)
-    counts = {name: int(rows.sum()) for name, rows in copies.items()}
-    head = {"edition": edition, "other_edition": other, "n_images": len(here)}
+    copies["other_label"] = repeated & contradicted(rows, others)
+    counts = {name: int(counted.sum()) for name, counted in copies.items()}
+    head = {"edition": edition, "other_edition": other, "n_images": len(rows)}
     return head | {"duplicates": int(repeated.sum())} | counts
 
 
 def _keyed(keys: pd.Series) -> Partners:
     """Partners are rows with the same key."""
 
-    def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
-        sizes = keys[there.index].value_counts()
-        own = keys[here.index].isin(keys[here.index.intersection(there.index)]).astype(int)
-        return keys[here.index].map(sizes).fillna(0) > own
+    def partners(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+        sizes = keys[others.index].value_counts()
+        own = keys[rows.index].isin(keys[rows.index.intersection(others.index)]).astype(int)
+        return keys[rows.index].map(sizes).fillna(0) > own
 
     return partners
 
@@ -75,8 +75,8 @@ def _listed(pairs: pd.DataFrame) -> Partners:
         [pairs[["first", "second"]], pairs.rename(columns={"first": "second", "second": "first"})]
     )
 
-    def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
-        return here["id"].isin(both.loc[both["second"].isin(there["id"]), "first"])
+    def partners(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+        return rows["id"].isin(both.loc[both["second"].isin(others["id"]), "first"])
 
     return partners
 
@@ -84,13 +84,13 @@ def _listed(pairs: pd.DataFrame) -> Partners:
 def _contradicted(photographs: pd.Series) -> Partners:
     """Partners are rows of the same photograph with another label."""
 
-    def partners(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
-        labels = there.groupby(photographs[there.index])["label"].agg(set)
-        others = photographs[here.index].map(labels)
+    def partners(rows: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+        labels = others.groupby(photographs[others.index])["label"].agg(set)
+        other_labels = photographs[rows.index].map(labels)
         differ = [
             isinstance(classes, set) and bool(classes - {label})
-            for classes, label in zip(others, here["label"], strict=True)
+            for classes, label in zip(other_labels, rows["label"], strict=True)
         ]
-        return pd.Series(differ, here.index)
+        return pd.Series(differ, rows.index)
 
     return partners

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("synthetic", type=Path, help="the same of synthetic ones")
     parser.add_argument("--unseen", type=Path, metavar="IMAGES",
                          help="real images that the generator has not learnt from, where it has "
-                              "from REAL: tells copies")  # fmt: skip
+                              "from REAL: detects copies")  # fmt: skip
     parser.add_argument("--extractor", action="append", metavar="NAME|FILE",
                          help="inception (the default), radimagenet, dinov2, clip, or a checkpoint "
                               "such as models/skinlesnet.safetensors; may be repeated; none for "
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.evaluate import evaluate
-    from meddiff.evaluation.image_sets import read_image_set
+    from meddiff.evaluation.image_sets import read_image_set, with_same_channels
     from meddiff.evaluation.text import as_text
 
     paths = _check(options)
@@ -58,10 +58,12 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     extractors = _load_extractors(options.extractor or ["inception"])
     size = _size(options.size, extractors)
     windows: dict[str, tuple[float, float]] = {}
-    sets = {
-        name: read_image_set(path, crop=options.crop, size=size, windows=windows)
-        for name, path in paths.items()
-    }
+    sets = with_same_channels(
+        {
+            name: read_image_set(path, crop=options.crop, size=size, windows=windows)
+            for name, path in paths.items()
+        }
+    )
     evaluation = evaluate(
         **sets,
         extractors=extractors,

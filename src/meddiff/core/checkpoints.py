@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 
-NAME_ANOTHER = "name another file, or have it written again by whoever made it"
-"""What to do metadata a checkpoint that this workflow did not make."""
+NAME_ANOTHER = "name another file, or ask its author for a new copy"
+"""What to do about a checkpoint that this workflow did not make."""
 
 
 def save_checkpoint(

@@ -18,14 +18,14 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def choose_device(wanted: str) -> str:
     """Return the torch device for `compute.device`; "auto" takes a GPU where there is one."""
-    there = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there[wanted]:
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[wanted]:
         raise MeddiffError(
             f"compute.device is {wanted}, but torch sees none here: set it to auto or cpu, or "
             "install torch for your GPU"
@@ -58,7 +58,7 @@ def allow_tf32(allowed: bool) -> None:
 
 @contextmanager
 def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """Let nets calculate in a precision that `check_precision` lets pass, for the while."""
+    """Compute nets within the block in a precision that `check_precision` allows."""
     allowed = torch.get_float32_matmul_precision() == "high"
     allow_tf32(precision == "tf32")
     try:

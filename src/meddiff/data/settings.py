@@ -53,20 +53,20 @@ class PhantomSettings(Settings):
 
 
 class FolderSettings(Settings):
-    """Your own images: a folder and a table with one row an image."""
+    """Your own images: a folder and a table with one row per image."""
 
     name: ClassName = "folder"
     """Name of the data set, stated in every table."""
     images: Text = ""
     """Folder that holds the images, at any depth. Relative paths start at the project's root."""
     table: Text = ""
-    """CSV file with a header and one row an image."""
+    """CSV file with a header and one row per image."""
     id_column: Text = "id"
     """Column with the image's id: its file name without suffix."""
     label_column: Text = "label"
     """Column with the class."""
     diagnosis_column: Text | None = None
-    """Column with the diagnosis, where it tells more than the class."""
+    """Column with the diagnosis, where it is finer than the class."""
     labels: dict[Text, ClassName] = {}
     """Class of each value of that column that is no class name itself, e.g. `basal cell: bcc`."""
     patient_column: Text | None = None
@@ -81,10 +81,10 @@ class FolderSettings(Settings):
 
     def paths(self, root: Path) -> dict[str, str]:
         """Return where images, table and, if there are any, masks are, as seen from here."""
-        told = {"images": self.images, "table": self.table, "masks": self.masks}
+        settings = {"images": self.images, "table": self.table, "masks": self.masks}
         return {
             key: os.path.relpath(root / Path(os.path.expandvars(path)).expanduser())
-            for key, path in told.items()
+            for key, path in settings.items()
             if path
         }
 
@@ -159,7 +159,7 @@ class SplitSettings(Settings):
 
 
 def _number_or_all(value: Any) -> Any:
-    """Decide here: a union would tell a fault for each of its parts."""
+    """Validate here: a union would report each alternative's error."""
     if value == "all":
         return value
     try:

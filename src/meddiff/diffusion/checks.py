@@ -25,7 +25,7 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
         training: uint8 (M,H,W,C), M at least 2.
 
     Returns:
-        `images` N; `black`, mean below half of what 99.9 % of the training images exceed; `flat`,
+        `n_images` N; `black`, mean below half of what 99.9 % of the training images exceed; `flat`,
         the same for the standard deviation over pixels, averaged over channels; `colour_shifted`,
         a mean colour further from theirs (Mahalanobis distance) than 99.9 % of theirs, black ones
         apart; and `faulty`, with any of these.

@@ -1,4 +1,4 @@
-"""Two sets of images scored against each other, whoever made them: `meddiff evaluate`."""
+"""Two sets of images scored against each other, of any origin: `meddiff evaluate`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,8 +106,8 @@ def evaluate(
         device: torch device of the extractors.
 
     Raises:
-        MeddiffError: the sets differ in size or channels, or `ssim_images` or `n_resamples` is
-            below 4.
+        MeddiffError: a set has fewer than 2 images, the sets differ in size or channels, or
+            `ssim_images` or `n_resamples` is below 4.
     """
     sets = {"real": real, "synthetic": synthetic}
     optional = {} if unseen is None else {"unseen": unseen}
@@ -140,6 +140,8 @@ def _check(sets: Mapping[str, Images], **numbers: int) -> None:
             raise MeddiffError(f"{name} is {number}: it must be a whole number, 4 or more")
     shape = sets["real"].shape[1:]
     for name, images in sets.items():
+        if len(images) < 2:
+            raise MeddiffError(f"{name} images: {len(images)}, but scores need 2 or more")
         if images.shape[1:] != shape:
             raise MeddiffError(
                 f"real images are {shape} (height, width, channels), {name} ones "

@@ -1,5 +1,6 @@
 """Image sets from folders, archives and arrays of users."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def read_image_set(
     if len(images) < MIN_IMAGES:
         raise MeddiffError(f"{path} has {len(images)} images: scores need at least {MIN_IMAGES}")
     return images
+
+
+def with_same_channels(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return sets (N,H,W,C) with grey ones expanded to three channels if another has three."""
+    channels = max(images.shape[-1] for images in sets.values())
+    return {
+        name: images if images.shape[-1] == channels else images.repeat(channels, axis=-1)
+        for name, images in sets.items()
+    }
 
 
 def _prepared(

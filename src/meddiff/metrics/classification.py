@@ -19,7 +19,7 @@ from meddiff.metrics.intervals import (
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
 Score = tuple[str, str]
-"""Name of a score and the class that it speaks of, or `ALL`."""
+"""Name of a score and its class, or `ALL`."""
 
 ALL = "all"
 BINS = 15

@@ -2,7 +2,7 @@
 
 Every set is split at random into two halves, and the metric T is taken of the first halves and of
 the second ones. Half the difference of a pair of values is the part of T that is odd in the split,
-their mean the even part. Over many splits, with n images a set:
+their mean the even part. Over many splits, with n images per set:
 
     Var(odd)  ~ V1 + 2 V2,    Var(even) ~ V2,
 
@@ -13,9 +13,10 @@ V1 + V2. Between sets of one distribution, or in many dimensions, V2 rules: the 
 twice, and the bootstrap thrice, besides taking repeated images for structure, so that their
 intervals come out 1.4 to 2.3 times too wide. Half-samples repeat no image, and cost less.
 
-A metric that is the mean over random parts of the sets is taken of one random part of each half: a
-part's luck enters odd and even part alike, and V1 + V2 = Var(odd) - Var(even) is free of it. What
-the luck of the parts leaves in the metric itself is added (`drawn`).
+A metric that is the mean over random parts of the sets is taken of one random part of each half:
+the sampling variance of the parts is in the odd and the even part alike, and V1 + V2 = Var(odd) -
+Var(even) is free of it. The sampling variance that they leave in the metric itself is added
+(`drawn`).
 
 Intervals are normal ones, for the expected value at the same numbers of images, which a biased
 metric such as FID has above its value for endless images. Halves are drawn from images in an order
@@ -37,7 +38,7 @@ from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array
 
 LEAST = 4
-"""Images a set that an interval needs: two a half."""
+"""Images per set that an interval needs: two per half."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def half_samples(*counts: int, n_resamples: int, seed: int = 0) -> tuple[Array, 
 
     Args:
         counts: number of images, `LEAST` or more, of each set.
-        n_resamples: halves a set; an odd number is raised by one.
+        n_resamples: halves per set; an odd number is raised by one.
 
     Returns:
-        One array (n_resamples, n) a set, 1 for images in the half and 0 for the others. Rows 2i and
-        2i + 1 complement each other.
+        One array (n_resamples, n) per set, 1 for images in the half and 0 for the others. Rows 2i
+        and 2i + 1 complement each other.
     """
     if not isinstance(n_resamples, Integral) or n_resamples < 4:
         raise MeddiffError(
@@ -190,7 +191,7 @@ def pairs_interval(
     Pairs share images, so that not pairs are drawn but images.
 
     Args:
-        values: one finite value a pair i < j of n >= 4 images, float64 (n (n - 1) / 2,), e.g.
+        values: one finite value per pair i < j of n >= 4 images, float64 (n (n - 1) / 2,), e.g.
             `ssim_pairs`.
         n_resamples: halves of the images, drawn from `seed`.
         level: coverage of the interval.

@@ -34,7 +34,7 @@ Progress = Callable[[int], None]
 
 def has_black_background(images: Images) -> npt.NDArray[np.bool_]:
     """Return which of uint8 (N,H,W,C) are dark in their upper right corner, bool (N,): the study's
-    section 5.1 tells hand radiographs on black from inverted ones so."""
+    section 5.1 distinguishes hand radiographs on black from inverted ones so."""
     dark: npt.NDArray[np.bool_] = images[:, 0, -1].max(1) <= 127
     return dark
 

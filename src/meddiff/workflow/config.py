@@ -27,7 +27,11 @@ from meddiff.extractors.registry import PUBLISHED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
 
-IMAGE_SETS = ("train", "validation", "test", "synthetic", "more", "noise", "shards")
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+IMAGE_SETS = (
+    *(f"{prefix}{split}" for prefix in ("", "augmented-") for split in SPLITS),
+    *("real", "synthetic", "more", "noise", "shards"),
+)
 
 
 class Config(Settings):
@@ -55,7 +59,7 @@ class Config(Settings):
     @field_validator("undersample", mode="before")
     @classmethod
     def _none_or_counts(cls, value: Any) -> Any:
-        """Decide here: a union would tell a fault for each of its parts."""
+        """Validate here: a union would report each alternative's error."""
         if isinstance(value, Mapping):
             return UndersampleSettings.model_validate(value)
         if value == "none" or isinstance(value, UndersampleSettings):
@@ -134,7 +138,7 @@ class Config(Settings):
         return next((name for name in ("validation", "test") if name not in taken), None)
 
     def _by_protocol(self, leak_free: SplitName) -> list[SplitName]:
-        return list(get_args(SplitName)) if self.protocol == "as_published" else [leak_free]
+        return list(SPLITS) if self.protocol == "as_published" else [leak_free]
 
     @property
     def kept(self) -> dict[str, Count]:
@@ -167,12 +171,12 @@ def _check_size(size: int, divisors: Mapping[str, int], metrics: MetricsSettings
 
 def take_rebuild(values: MutableMapping[str, Any]) -> bool:
     """Take `rebuild` out of a merged configuration: whether a run may make again what is shared."""
-    given = values.pop("rebuild", False)
+    rebuild = values.pop("rebuild", False)
     try:
-        return TypeAdapter(bool).validate_python(given)
+        return TypeAdapter(bool).validate_python(rebuild)
     except ValidationError:
         raise MeddiffError(
-            f"configuration: rebuild = {given!r}: say yes, true or 1, or no, false or 0"
+            f"configuration: rebuild = {rebuild!r}: set it to true or false"
         ) from None
 
 
@@ -187,12 +191,12 @@ def load_config(values: Mapping[str, Any]) -> Config:
 def _describe(fault: Any) -> str:
     location = fault["loc"]
     if location and location[-1] == "[key]":
-        # The key itself is at fault: pydantic tells it in its own way, and as the value.
+        # The key itself is invalid: pydantic appends "[key]", and reports the key as the value.
         location = location[:-2]
     key = ".".join(map(str, location))
     if fault["type"] == "extra_forbidden":
         fields = _fields_at(location[:-1])
-        # No part of the configuration, but of what Snakemake is given as such.
+        # Not part of Config: `take_rebuild` removes it first.
         allowed = ", ".join(fields if len(location) > 1 else [*fields, "rebuild"])
         places = [place for place in _places(Config, location[-1]) if place != key]
         hint = f"; did you mean {' or '.join(places[:3])}?" if places else ""
@@ -204,30 +208,24 @@ def _describe(fault: Any) -> str:
 
 
 def _places(model: type[BaseModel], name: Any, prefix: str = "") -> Iterator[str]:
-    """Yield where the configuration has a key of that name."""
+    """Yield where the configuration has a key of that name, dictionaries of sections apart."""
     for key, field in model.model_fields.items():
         if key == name:
             yield prefix + key
-        for nested in _sections_of(field.annotation):
+        annotation = field.annotation
+        parts = () if get_origin(annotation) is dict else get_args(annotation)
+        for nested in _sections_of(annotation, *parts):
             yield from _places(nested, name, f"{prefix}{key}.")
 
 
-def _sections_of(annotation: Any) -> list[type[BaseModel]]:
-    """Return the sections that a field may hold itself, those of a dictionary apart."""
-    parts = (annotation, *(() if get_origin(annotation) is dict else get_args(annotation)))
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+def _sections_of(*annotations: Any) -> list[type[BaseModel]]:
+    return [part for part in annotations if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Config
     for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        nested = [
-            a
-            for a in (field.annotation, *getattr(field.annotation, "__args__", ()))
-            if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
-        model = nested[0] if nested else model
+        if field := model.model_fields.get(str(part)):
+            annotation = field.annotation
+            model = next(iter(_sections_of(annotation, *get_args(annotation))), model)
     return list(model.model_fields)

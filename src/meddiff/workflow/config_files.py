@@ -41,7 +41,8 @@ SHOWN = {
     "diffusion.steps": "optimiser steps; null where epochs is given",
     "diffusion.epochs": "",
     "diffusion.network.channels, attention": "of each level",
-    "diffusion.schedule.betas, prediction": "linear; epsilon, sample",
+    "diffusion.schedule.betas, prediction": "betas: linear, cosine; "
+    "prediction: epsilon, v_prediction, sample",
     "diffusion.augmentation": "none, hand, isic2016, or a mapping of amounts",
     "diffusion.batch_size": "images per forward pass",
     "diffusion.gradient_accumulation": "forward passes per optimiser step",
@@ -57,7 +58,7 @@ SHOWN = {
     "extractors.published": "inception, radimagenet, dinov2, clip",
     "extractors.unet.steps": "",
     "extractors.skinlesnet.steps": "",
-    "extractors.resnet50.steps, weights": "auto, imagenet, none",
+    "extractors.resnet50.steps, weights": "weights: auto, imagenet, none",
     "metrics.ssim.kernel_size": "px",
     "metrics.ms_ssim.kernel_size": "px",
     "metrics.n_resamples": "random half-samples behind each 95 % interval",

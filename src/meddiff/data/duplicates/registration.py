@@ -165,11 +165,11 @@ def _move(image: Plane, motion: NDArray[np.float64]) -> Plane:
 
 def _overlap(motion: NDArray[np.float64], side: int, margin: int) -> NDArray[np.bool_]:
     """Return the pixels at least `margin` inside both images, bool (side, side)."""
-    here = np.arange(side)
+    first = np.arange(side)
     centre = (side - 1) / 2
     shift, zoom = motion[:, :1], motion[:, 1:]
-    there = here + side * shift + zoom * (here - centre)
-    lowest, highest = np.minimum(here, there), np.maximum(here, there)
+    second = first + side * shift + zoom * (first - centre)
+    lowest, highest = np.minimum(first, second), np.maximum(first, second)
     down, right = (lowest >= margin) & (highest <= side - 1 - margin)
     return down[:, None] & right
 

@@ -1,4 +1,4 @@
-"""The images of every published source, with what its publisher tells of them."""
+"""The images of every published source, with its publisher's metadata."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

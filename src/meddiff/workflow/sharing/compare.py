@@ -76,15 +76,16 @@ def _differences(shared: Record, own: Record) -> Iterator[str]:
     """Yield how the jobs that made one file differ."""
     if shared.params != own.params:
         yield f"{own.rule}: with other parameters or code"
-    for name in sorted(shared.packages | own.packages):
-        there, here = shared.packages.get(name), own.packages.get(name)
-        if there != here:
-            yield f"{name}: {there} there, {here} here"
+    pairs = {
+        name: (shared.packages.get(name), own.packages.get(name))
+        for name in sorted(shared.packages | own.packages)
+    }
     if shared.machine and own.machine:
-        for name, there in shared.machine.model_dump().items():
-            here = getattr(own.machine, name)
-            if there != here:
-                yield f"{name}: {there} there, {here} here"
+        for name, value in shared.machine.model_dump().items():
+            pairs[name] = value, getattr(own.machine, name)
+    for name, (value, own_value) in pairs.items():
+        if value != own_value:
+            yield f"{name}: {value} there, {own_value} here"
 
 
 def compare(shared: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

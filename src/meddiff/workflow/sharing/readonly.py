@@ -1,4 +1,4 @@
-"""Plan a run that this user may only read: Snakemake takes notes even for a dry run."""
+"""Plan a run that this user may only read: Snakemake writes to .snakemake even in a dry run."""
 
 import atexit
 import os
@@ -19,7 +19,7 @@ READ = ("incomplete", "meddiff/records", "meddiff/digests", "meddiff/folders", "
 
 
 def is_read_only(run: Path) -> bool:
-    """Tell whether this user may read a run directory but take no notes in it."""
+    """Return whether this user may read a run directory but not write to its .snakemake."""
     notes = run / NOTES
     if not notes.is_dir():
         return not _may(run, os.W_OK)
