@@ -423,7 +423,7 @@ def test_isic2016_makes_every_change_that_the_study_names():
 
 
 def test_the_manual_states_the_presets_amounts():
-    [row] = [line for line in manual().splitlines() if "`diffusion.augmentation`" in line]
+    row = next(line for line in manual().splitlines() if "`diffusion.augmentation`" in line)
     for name in ("rotation", "zoom", "brightness", "contrast", "hue"):
         assert f"{name} {getattr(PRESETS['isic2016'], name):g}" in row
 
