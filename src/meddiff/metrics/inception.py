@@ -31,17 +31,17 @@ def inception_score(probabilities: npt.ArrayLike) -> float:
 
 
 def inception_interval(
-    probabilities: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    probabilities: npt.ArrayLike, *, n_resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """Return the Inception Score of 4 images or more with an interval over them.
 
-    Other arguments are those of `fid_interval`. The score grows with the number of images: the
+    The score grows with the number of images: the
     interval is for as many.
     """
     p = rows_by_contents(_checked(probabilities))
     value = inception_score(p)
     (halves,) = half_samples(len(p), n_resamples=n_resamples, seed=seed)
-    score = estimate(value, _scores(p, halves), least=1, level=level)
+    score = estimate(value, _scores(p, halves), least=1)
     return replace(score, high=min(score.high, float(p.shape[1])))
 
 

@@ -39,6 +39,8 @@ from meddiff.metrics.features import Array
 
 LEAST = 4
 """Images per set that an interval needs: two per half."""
+LEVEL = 0.95
+"""Coverage of an interval by default."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def estimate(
     halves: Array,
     *,
     least: float,
-    level: float = 0.95,
+    level: float = LEVEL,
     drawn: float = 0.0,
 ) -> Estimate:
     """Return a value with the interval that its half-samples give.
@@ -107,7 +109,7 @@ def estimate(
 
 
 def within_bounds(
-    value: float, error: float, *, least: float, most: float = np.inf, level: float = 0.95
+    value: float, error: float, *, least: float, most: float = np.inf, level: float = LEVEL
 ) -> Estimate:
     """Return a value with the normal interval of its standard error, cut at the metric's ends."""
     reach = float(ndtri((1 + level) / 2)) * error
@@ -162,7 +164,7 @@ def thinned_variance(thinned: Array, share: float) -> float:
 
 
 def ratio_ends(
-    above: float, below: float, spread: Array, *, level: float = 0.95
+    above: float, below: float, spread: Array, *, level: float = LEVEL
 ) -> tuple[float, float] | None:
     """Return the interval of above / below, or None where `below` may be 0 or less.
 
@@ -184,7 +186,7 @@ def ratio_ends(
 
 
 def pairs_interval(
-    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = LEVEL, seed: int = 0
 ) -> Estimate:
     """Return the mean over all pairs of a set of images, with an interval over its images.
 
@@ -221,9 +223,7 @@ def pairs_interval(
     return estimate(float(array.mean()), means, least=-np.inf, level=level)
 
 
-def between_interval(
-    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> Estimate:
+def between_interval(values: npt.ArrayLike, *, n_resamples: int = 1000, seed: int = 0) -> Estimate:
     """Return the mean over all pairs of one set with another, with an interval over both.
 
     `values` is float64 (n, m), n and m >= 4, e.g. of `ssim_between`; other arguments are those of
@@ -234,7 +234,7 @@ def between_interval(
     ordered = array[array.sum(axis=1).argsort()][:, array.sum(axis=0).argsort()]
     totals = np.einsum("rm,rm->r", rows @ ordered, columns)
     means = totals / (rows.sum(axis=1) * columns.sum(axis=1))
-    return estimate(float(array.mean()), means, least=-np.inf, level=level)
+    return estimate(float(array.mean()), means, least=-np.inf)
 
 
 def rows_by_contents(features: Array) -> Array:
@@ -246,9 +246,9 @@ def rows_by_contents(features: Array) -> Array:
     return features[np.argsort(features @ direction, kind="stable")]
 
 
-def without_interval(value: float, level: float = 0.95) -> Estimate:
+def without_interval(value: float) -> Estimate:
     """Return a value of too few images for an interval, whose ends are NaN."""
-    return Estimate(value, np.nan, np.nan, np.nan, level)
+    return Estimate(value, np.nan, np.nan, np.nan, LEVEL)
 
 
 def _halves(n: int, splits: int, chance: np.random.Generator) -> Array:

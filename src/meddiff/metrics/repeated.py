@@ -23,9 +23,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student
 
-from meddiff.metrics.intervals import LEAST, Array, Estimate, estimate, half_samples
-
-LEVEL = 0.95
+from meddiff.metrics.intervals import (
+    LEAST,
+    LEVEL,
+    Array,
+    Estimate,
+    estimate,
+    half_samples,
+    without_interval,
+)
 
 
 def image_halves(
@@ -65,7 +71,7 @@ def _strata(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 
 
 def repeated_estimate(
-    values: Array, halves: Array | None, *, groups: int, least: float, most: float = 1.0
+    values: Array, halves: Array | None, *, groups: int, least: float
 ) -> Estimate:
     """Return the mean of a score, or of a difference, over trainings, with its 95 % interval.
 
@@ -73,15 +79,14 @@ def repeated_estimate(
         values: of each training, (k,).
         halves: the same on the rows of `image_halves`, (k, r); None gives no interval.
         groups: groups of test images that the score is of.
-        least: the smallest value that it can take.
-        most: the largest.
+        least: the smallest value of the score; the largest is 1.
 
     Returns:
-        The estimate; with one training it speaks of the test images alone.
+        The estimate; with one training its interval is over the test images alone.
     """
     value = float(values.mean())
     if halves is None or not np.isfinite(halves).all():
-        return Estimate(value, np.nan, np.nan, np.nan, LEVEL)
+        return without_interval(value)
     images = estimate(value, halves.mean(axis=0), least=least).error ** 2 + (groups + 2) ** -2.0
     k = len(values)
     seeds = float(values.var(ddof=1)) / k if k > 1 else 0.0
@@ -90,4 +95,4 @@ def repeated_estimate(
     )
     error = (images + seeds) ** 0.5
     reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * error
-    return Estimate(value, max(least, value - reach), min(most, value + reach), error, LEVEL)
+    return Estimate(value, max(least, value - reach), min(1.0, value + reach), error, LEVEL)

@@ -30,13 +30,9 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
     return sheet
 
 
-def stages(images: np.ndarray, titles: Sequence[str] = (), *, side: int = 64) -> Image.Image:
-    """Return one column per stage, so that a row shows what becomes of one image.
-
-    Args:
-        images: uint8 (stages,N,H,W,C).
-    """
-    columns = [contact_sheet(stage, columns=1, side=side) for stage in images]
+def stages(images: np.ndarray, titles: Sequence[str] = ()) -> Image.Image:
+    """Return one column per stage of images (stages,N,H,W,C), so that a row shows one image."""
+    columns = [contact_sheet(stage, columns=1) for stage in images]
     top = CAPTION if titles else 0
     width = max((column.width for column in columns), default=0)
     height = max((column.height for column in columns), default=0) + top

@@ -9,21 +9,17 @@ from meddiff.data.readers.windows import windows_of
 from meddiff.reporting.figures.grids import CAPTION, MARGIN
 
 SIDE = 128
+N_PUBLISHED = 12
+COLUMNS = 6
 
 
-def published_sheet(rows: pd.DataFrame, *, columns: int = 6, count: int = 12) -> Image.Image:
-    """Return the first images as published, whole, in a grid.
-
-    Args:
-        rows: index with `archive` and `member`.
-        columns: images in a row.
-        count: images shown at most.
-    """
-    pictures = _thumbnails(rows.head(count))
+def published_sheet(rows: pd.DataFrame) -> Image.Image:
+    """Return the first images of an index as published, whole, in a grid."""
+    pictures = _thumbnails(rows.head(N_PUBLISHED))
     step = SIDE + MARGIN
-    sheet = Image.new("RGB", (columns * step, -(-len(pictures) // columns) * step), "white")
+    sheet = Image.new("RGB", (COLUMNS * step, -(-len(pictures) // COLUMNS) * step), "white")
     for number, picture in enumerate(pictures):
-        row, column = divmod(number, columns)
+        row, column = divmod(number, COLUMNS)
         sheet.paste(picture, (column * step, row * step))
     return sheet
 
@@ -40,16 +36,13 @@ def near_pairs_sheet(index: pd.DataFrame, links: pd.DataFrame, count: int) -> Im
     return _stack_pairs(pairs, captions, f"{len(near)} near-duplicate pairs; the least alike first")
 
 
-def _stack_pairs(
-    pairs: list[list[Image.Image]], captions: list[str], title: str, columns: int = 2
-) -> Image.Image:
+def _stack_pairs(pairs: list[list[Image.Image]], captions: list[str], title: str) -> Image.Image:
     width, height = 2 * (SIDE + MARGIN) + 24, SIDE + MARGIN + CAPTION
-    lines = -(-len(pairs) // columns)
-    page = Image.new("RGB", (columns * width, CAPTION + lines * height), "white")
+    page = Image.new("RGB", (2 * width, CAPTION + -(-len(pairs) // 2) * height), "white")
     draw = ImageDraw.Draw(page)
     draw.text((2, 2), title, fill="black")
     for number, (pair, caption) in enumerate(zip(pairs, captions, strict=True)):
-        row, column = divmod(number, columns)
+        row, column = divmod(number, 2)
         left, top = column * width, CAPTION + row * height
         draw.text((left + 2, top + 2), caption, fill="black")
         for place, picture in enumerate(pair):

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 TRUE, PREDICTED = "#2fd6ff", "#ffb000"
+N_EXAMPLES = 7
 
 
 def evenly_ranked(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,8 +27,6 @@ def segmentation_examples(
     masks: np.ndarray,
     predicted: np.ndarray,
     scores: pd.DataFrame,
-    *,
-    count: int = 7,
 ) -> Figure:
     """Show images at evenly spaced quantiles of Dice: as they are, true outline, predicted outline.
 
@@ -36,9 +35,8 @@ def segmentation_examples(
         masks: bool (N,H,W), true inside the lesion.
         predicted: bool (N,H,W), true inside the predicted lesion.
         scores: columns dice and iou, one row per image.
-        count: images shown at most.
     """
-    chosen, quantiles = evenly_ranked(scores["dice"].to_numpy(), count)
+    chosen, quantiles = evenly_ranked(scores["dice"].to_numpy(), N_EXAMPLES)
     figure = Figure(figsize=(1.5 * len(chosen) + 0.5, 5.2), layout="constrained")
     axes = figure.subplots(3, len(chosen), squeeze=False)
     for column, (position, quantile) in enumerate(zip(chosen, quantiles, strict=True)):
