@@ -8,7 +8,7 @@ import torch
 from torchvision.models import resnet50 as published_resnet50
 
 from meddiff.cas.base import TrainingSet
-from meddiff.cas.registry import HOG_SVM, KINDS, BuildOptions, build_classifier
+from meddiff.cas.registry import HOG_SVM, TITLES, build_classifier
 from meddiff.cas.settings import CasSettings, ClassifierName
 from meddiff.core.errors import MeddiffError
 
@@ -27,12 +27,12 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_settings_name_every_classifier():
-    assert {*get_args(ClassifierName), HOG_SVM} == set(KINDS)
+    assert {*get_args(ClassifierName), HOG_SVM} == set(TITLES)
 
 
 def taught(name, pictures, settings=SETTINGS, **options):
     images, labels = pictures
-    classifier = build_classifier(name, BuildOptions(2, 32, settings, **options))
+    classifier = build_classifier(name, 2, 32, settings, **options)
     seen = classifier.transform(images)
     training = TrainingSet(seen[:40], labels[:40], np.arange(40), settings.steps, 4, 3, "x")
     return classifier.fit(training).predict_proba(seen[40:])
@@ -55,7 +55,7 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
     torch.manual_seed(0)
     net = published_resnet50(weights=None).eval()
     weights = dict(net.state_dict())
-    classifier = build_classifier("resnet50", BuildOptions(2, 32, SETTINGS, imagenet=weights))
+    classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=weights)
     images = pictures[0][:3]
     seen = classifier.transform(images)
     net.fc = torch.nn.Identity()
@@ -71,7 +71,7 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
 def test_resnet50_says_what_it_began_with(pictures):
     images, labels = (part[:16] for part in pictures)
     for imagenet, said in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
-        classifier = build_classifier("resnet50", BuildOptions(2, 32, SETTINGS, imagenet=imagenet))
+        classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=imagenet)
         seen = classifier.transform(images)
         assert said in classifier.fit(TrainingSet(seen, labels, labels, 1, 1, 0, "x")).note
 
@@ -80,7 +80,7 @@ def test_resnet50s_head_learns_from_features():
     torch.manual_seed(0)
     weights = published_resnet50(weights=None).state_dict()
     settings = CasSettings(batch_size=16, lr=1e-3)
-    classifier = build_classifier("resnet50", BuildOptions(2, 32, settings, imagenet=weights))
+    classifier = build_classifier("resnet50", 2, 32, settings, imagenet=weights)
     chance, labels = np.random.default_rng(0), np.arange(140) % 2
     seen = (chance.normal(size=(140, 2048)) + labels[:, None]).astype(np.float32)
     learnt = classifier.fit(TrainingSet(seen[:120], labels[:120], np.arange(120), 120, 120, 3, "x"))
@@ -89,4 +89,4 @@ def test_resnet50s_head_learns_from_features():
 
 def test_others_are_refused():
     with pytest.raises(MeddiffError, match="no classifier is called vgg"):
-        build_classifier("vgg", BuildOptions(2, 32, SETTINGS))
+        build_classifier("vgg", 2, 32, SETTINGS)

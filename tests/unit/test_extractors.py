@@ -22,14 +22,13 @@ from meddiff.core.arrays import balanced, stack
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.data.registry import address_of, read_registry
-from meddiff.extractors.classification import predictions
+from meddiff.extractors.classification import predictions, train_classifier
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.pretrained import pretrained_weights
 from meddiff.extractors.radimagenet import RadImageNet
 from meddiff.extractors.registry import PUBLISHED, TRAINED, module_of
 from meddiff.extractors.resnet50 import ResNet50
-from meddiff.extractors.resnet50 import train_classifier as train_resnet50
 from meddiff.extractors.segmentation import (
     lesion_maps,
     map_scores,
@@ -39,10 +38,9 @@ from meddiff.extractors.segmentation import (
 )
 from meddiff.extractors.settings import ExtractorsSettings, TrainingSettings, UNetSettings
 from meddiff.extractors.skinlesnet import SkinLesNet
-from meddiff.extractors.skinlesnet import train_classifier as train_skinlesnet
 from meddiff.extractors.supervised import Examples, Objective, fit
 from meddiff.extractors.unet import UNet
-from meddiff.extractors.weights import PretrainedWeights
+from meddiff.extractors.weights import WEIGHTS, PretrainedWeights
 from plain_user import plain_user
 
 
@@ -125,8 +123,13 @@ def labelled(count: int) -> tuple[np.ndarray, np.ndarray]:
 SETTINGS = TrainingSettings.model_validate({"steps": 25, "batch_size": 8})
 
 
+def train(name, training, validation, settings, seed=0, imagenet=None):
+    recipe = module_of(name).recipe(2, 32, imagenet)
+    return train_classifier(recipe, training, validation, settings, seed=seed, name=name)
+
+
 def test_skinlesnet_learns_and_says_what_it_sees():
-    network, history = train_skinlesnet(labelled(12), labelled(4), 2, SETTINGS, seed=0)
+    network, history = train("skinlesnet", labelled(12), labelled(4), SETTINGS)
     told = predictions(network, labelled(8), ["dark", "bright"])
     assert (told["label"] == told["predicted"]).all()
     assert np.allclose(told["p_dark"] + told["p_bright"], 1)
@@ -148,12 +151,9 @@ def test_a_classifiers_history_tells_the_validation_images_scores(kind, imagenet
     """Every second epoch and after the last; the last net's numbers are scikit-learn's."""
     settings = TrainingSettings.model_validate({"steps": 6, "batch_size": 8, "validation_every": 2})
     validation = noisy(9)
-    sets = labelled(8), validation, 2, settings
-    if kind == "skinlesnet":
-        network, history = train_skinlesnet(*sets, seed=0)
-    else:
-        weights = imagenet if kind.startswith("frozen") else None
-        network, history = train_resnet50(*sets, pretrained=weights, seed=0)
+    sets = labelled(8), validation, settings
+    weights = imagenet if kind.startswith("frozen") else None
+    network, history = train(kind.split()[-1], *sets, imagenet=weights)
     assert list(history.columns) == [*BASE, "validation_accuracy"]
     assert history["validation_accuracy"].notna().tolist() == [False, True, True]
     assert history["validation_loss"].notna().tolist() == [False, True, True]
@@ -167,7 +167,7 @@ def test_a_classifiers_history_tells_the_validation_images_scores(kind, imagenet
 def test_training_never_depends_on_the_validation_images():
     """Net and losses, bit for bit."""
     first, second = (
-        train_skinlesnet(labelled(8), validation, 2, SETTINGS, seed=0)
+        train("skinlesnet", labelled(8), validation, SETTINGS)
         for validation in (labelled(2), noisy(9))
     )
     pairs = zip(first[0].parameters(), second[0].parameters(), strict=True)
@@ -188,16 +188,16 @@ def test_without_validation_images_a_history_has_its_columns():
 
 def test_a_frozen_trunk_stays_and_its_head_learns(imagenet):
     settings = TrainingSettings.model_validate({"steps": 3, "batch_size": 4})
-    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=imagenet, seed=0)
+    network, _ = train("resnet50", labelled(2), labelled(2), settings, 0, imagenet)
     trunk = network.trunk.state_dict()
     assert all(torch.equal(trunk[key], imagenet[key]) for key in trunk)
-    fresh, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=imagenet, seed=1)
+    fresh, _ = train("resnet50", labelled(2), labelled(2), settings, 1, imagenet)
     assert not torch.equal(network.head[0].weight, fresh.head[0].weight)
 
 
 def test_without_weights_the_whole_net_is_trained():
     settings = TrainingSettings.model_validate({"steps": 1, "batch_size": 4})
-    network, _ = train_resnet50(labelled(2), labelled(2), 2, settings, pretrained=None, seed=0)
+    network, _ = train("resnet50", labelled(2), labelled(2), settings)
     torch.manual_seed(0)
     assert all(p.requires_grad for p in network.parameters())
 
@@ -340,8 +340,8 @@ def register(monkeypatch, server, file, sha256) -> None:
     monkeypatch.setitem(read_registry(), f"weights/{file}", here)
 
 
-IMAGENET = module_of("resnet50").WEIGHTS
-RADIMAGENET = module_of("radimagenet").WEIGHTS
+IMAGENET = WEIGHTS["resnet50"]
+RADIMAGENET = WEIGHTS["radimagenet"]
 NETS = PretrainedWeights("Weights of a net", "net.pth", "leave net out of extractors.published")
 
 
@@ -355,7 +355,7 @@ def hub_files() -> set[str]:
 
 def test_imagenet_weights_are_fetched_and_checked(weight_server):
     name, _, _ = weight_server
-    weights, note = find_weights(named(name), "auto", {})
+    weights, note, _ = find_weights(named(name), "auto", {})
     assert set(weights) == set(resnet50(weights=None).state_dict())
     assert "ImageNet" in note and name in note
     assert hub_files() == {name}
@@ -396,7 +396,7 @@ def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
     """No checksum is published for RadImageNet's: a page of apology, nothing, a hostile pickle."""
     _, served, _ = weight_server
     (served / RADIMAGENET.file).write_bytes(page)
-    weights, note = find_weights(RADIMAGENET, "auto", {})
+    weights, note, _ = find_weights(RADIMAGENET, "auto", {})
     assert weights is None and "random weights" in note
     assert hub_files() == set()
     with pytest.raises(MeddiffError, match=r"RadImageNet .*extractors\.published"):
@@ -408,7 +408,7 @@ def test_absent_weights_are_named_in_the_note(weight_server, fault):
     name, _, server = weight_server
     server.plan(f"/models/{name}", fault)
     started = time.monotonic()
-    weights, note = find_weights(named(name), "auto", {})
+    weights, note, _ = find_weights(named(name), "auto", {})
     assert weights is None and "trained from scratch" in note
     assert len(server.requests_of(f"/models/{name}")) <= 2 and time.monotonic() - started < 10
 
@@ -421,7 +421,7 @@ def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_se
     _, served, _ = weight_server
     first, second = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
     torch.save(first, served / NETS.file)
-    _, note = find_weights(NETS, "required", {})
+    _, note, _ = find_weights(NETS, "required", {})
     held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
     record = held.with_name(f"{held.name}.sha256")
     digest = hashlib.sha256(held.read_bytes()).hexdigest()
@@ -470,7 +470,7 @@ def test_every_published_net_comes_through_the_same_downloads(name, weight_serve
     for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
         pytest.importorskip(package)
     _, _, server = weight_server
-    which = module_of(name).WEIGHTS
+    which = WEIGHTS[name]
     asked = f"/models/{which.file}"
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     with pytest.raises(MeddiffError, match=rf"{which.file}.*extractors\.published"):
@@ -514,7 +514,7 @@ def test_radimagenet_from_a_served_file(weight_server):
             state[key] = value + 0.1 * torch.rand_like(value)
     assert "conv1.bias" in state and "layer1.0.downsample.0.bias" in state
     torch.save(state, served / RADIMAGENET.file)
-    weights, note = find_weights(RADIMAGENET, "auto", {})
+    weights, note, _ = find_weights(RADIMAGENET, "auto", {})
     assert RADIMAGENET.file in note
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
     network = build_network({"extractor": "radimagenet"}, weights, "here", "no")
@@ -542,7 +542,7 @@ def test_without_published_weights_random_ones_are_always_the_same(
     if name in ENCODERS:
         monkeypatch.setattr(module_of(name), "MODEL", ENCODERS[name])
     _, _, server = weight_server
-    which = module_of(name).WEIGHTS
+    which = WEIGHTS[name]
     mirrors = {address_of(f"weights/{which.file}", {}): f"{server.url}/models/{which.file}"}
     (first, metadata), (second, _) = (pretrained_weights(name, "auto", mirrors) for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -656,11 +656,8 @@ def test_published_extractors_are_registered_throughout():
     with pytest.raises(ValueError, match="twice"):
         ExtractorsSettings(published=["clip", "clip"])
     for name in PUBLISHED:
-        if name != "radimagenet":
-            pytest.importorskip("timm")
-            pytest.importorskip("torch_fidelity")
-        which = module_of(name).WEIGHTS
-        assert read_registry()[f"weights/{which.file}"].role == "weights"
+        assert read_registry()[f"weights/{WEIGHTS[name].file}"].role == "weights"
+        assert name in WEIGHTS[name].remedy
 
 
 def of_file(name):
@@ -669,7 +666,7 @@ def of_file(name):
 
 def test_required_weights_are_fetched_once_and_checked(weight_server):
     name, served, _ = weight_server
-    weights, note = find_weights(of_file(name), "required", {})
+    weights, note, _ = find_weights(of_file(name), "required", {})
     assert note == f"Weights of a net ({name})"
     assert set(weights) == set(resnet50(weights=None).state_dict())
     (served / name).unlink()
@@ -701,10 +698,10 @@ def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
     file = tmp_path / f"mine{suffix}"
     state = {"weight": torch.arange(3.0)}
     (save_file if suffix == ".safetensors" else torch.save)(state, file)
-    weights, note = find_weights(NETS, "required", {}, file)
+    weights, note, sha256 = find_weights(NETS, "required", {}, file)
     assert torch.equal(weights["weight"], state["weight"])
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    assert note == f"Weights of a net (mine{suffix}, SHA-256 {digest})"
+    assert sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert note == f"Weights of a net (mine{suffix}, SHA-256 {sha256[:16]})"
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(MeddiffError, match="name another file or leave net out"):
         find_weights(NETS, "required", {}, file)

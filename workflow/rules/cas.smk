@@ -26,7 +26,7 @@ rule cas_arms:
     """Train a classifier on every arm and let it classify real images held out of all."""
     input:
         **CAS_IMAGES,
-        weights=lambda wildcards: RESNET50 if KINDS[wildcards.classifier].imagenet else [],
+        weights=lambda wildcards: RESNET50 if wildcards.classifier == "resnet50" else [],
     output:
         "cas/{classifier}.csv",
     wildcard_constraints:
@@ -39,6 +39,11 @@ rule cas_arms:
         settings=lambda wildcards: cas_settings(cfg, wildcards.classifier),
         repetitions=cfg.cas.n_repeats,
         equal_steps=not STUDY,
+        code=lambda wildcards: (
+            code("cas_arms.py")
+            if wildcards.classifier == HOG_SVM
+            else extractor_code("cas_arms.py", wildcards.classifier)
+        ),
     script:
         "../scripts/cas_arms.py"
 
@@ -84,6 +89,7 @@ rule cas_doses:
     params:
         **SEEDED,
         settings=dose_settings(cfg),
+        code=extractor_code("cas_doses.py", "skinlesnet"),
         repetitions=cfg.cas.dose.n_repeats,
     script:
         "../scripts/cas_doses.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from meddiff.cas.registry import HOG_SVM, KINDS
+from meddiff.cas.registry import HOG_SVM
 from meddiff.workflow.config import load_config, take_rebuild
 from meddiff.data.registry import read_registry
 from meddiff.core.errors import MeddiffError

@@ -2,7 +2,7 @@
 
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
-from meddiff.cas.registry import BuildOptions, build_classifier
+from meddiff.cas.registry import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.files import write_csv
@@ -19,7 +19,8 @@ with job(snakemake) as device:
         augmented="augmented" in settings.arms,
         seed=params.seed,
     )
-    options = BuildOptions(
+    classifier = build_classifier(
+        snakemake.wildcards.classifier,
         len(params.classes),
         pool.images.shape[1],
         settings,
@@ -29,7 +30,7 @@ with job(snakemake) as device:
         device=device,
     )
     predictions = run_arms(
-        build_classifier(snakemake.wildcards.classifier, options),
+        classifier,
         pool,
         {
             "test": load_held_out(files.test, files.test_rows),

@@ -2,7 +2,7 @@
 
 from meddiff.cas.experiment import run_doses
 from meddiff.cas.images import load_held_out, load_pool
-from meddiff.cas.nets import skinlesnet
+from meddiff.cas.registry import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.core.files import write_csv
 from meddiff.workflow.jobs import job
@@ -13,7 +13,9 @@ with job(snakemake) as device:
     parts = [files.synthetic, *([files.more] if files.more else [])]
     pool = load_pool(files.real, files.real_rows, *parts)
     predictions = run_doses(
-        skinlesnet(len(params.classes), pool.images.shape[1], settings, device),
+        build_classifier(
+            "skinlesnet", len(params.classes), pool.images.shape[1], settings, device=device
+        ),
         pool,
         {
             "test": load_held_out(files.test, files.test_rows),

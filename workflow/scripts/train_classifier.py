@@ -3,7 +3,7 @@
 from meddiff.core.arrays import load_balanced
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.files import write_csv
-from meddiff.extractors.classification import predictions
+from meddiff.extractors.classification import predictions, train_classifier
 from meddiff.extractors.registry import module_of
 from meddiff.extractors.settings import TrainingSettings
 from meddiff.workflow.jobs import job
@@ -13,18 +13,18 @@ with job(snakemake) as device:
     weights, source = load_checkpoint(files.weights) if files.weights else ({}, {})
     start = {"weights": source["weights"]} if source else {}
     sets = {split: load_balanced(files[split]) for split in ("train", "validation", "test")}
-    network, history = module_of(name).train_classifier(
+    size = sets["train"][0].shape[1]
+    network, history = train_classifier(
+        module_of(name).recipe(len(params.classes), size, weights or None),
         sets["train"],
         sets["validation"],
-        len(params.classes),
         TrainingSettings.model_validate(params.settings),
-        pretrained=weights or None,
         seed=params.seed,
+        name=name,
         device=device,
     )
     table = predictions(network, sets["test"], params.classes, device=device)
     write_csv(history, snakemake.output.history)
     write_csv(table.assign(n_real=len(sets["train"][0]), **start), snakemake.output.predictions)
-    size = sets["train"][0].shape[1]
     metadata = {"extractor": name, "classes": len(params.classes), "size": size, **start}
     save_checkpoint(snakemake.output.checkpoint, network.state_dict(), metadata)

@@ -1,8 +1,8 @@
 """The interface of a classifier of the experiment, after scikit-learn's.
 
 Images are transformed once, and every arm is fitted to rows of that: decoded images, features of a
-frozen net and gradients are shared. A new classifier has a module of its own, an entry in
-`registry.py` and its name in `settings.py`.
+frozen net and gradients are shared. A new classifier has a title in `registry.py`, which builds it,
+and its name in `settings.py`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ class TrainingSet:
     Attributes:
         inputs: transformed images (N, ...).
         labels: number of the class, int64 (N,).
-        groups: what belongs together, int64 (N,), for a classifier that splits its images.
+        groups: number of the group (patient, lesion, duplicates), int64 (N,), for a classifier that
+            splits its images.
         steps: optimiser steps, for a classifier that takes such.
         plateau_every: steps between its checks for a plateau of the training loss.
         seed: fixes weights, order, dropout and folds.
@@ -51,10 +52,10 @@ class FittedClassifier:
 
 
 class Classifier(Protocol):
-    """A way to tell classes of images."""
+    """A classifier of images."""
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """Return the input for uint8 images (N,H,W,3); an image's row depends on no other."""
+        """Return the input for uint8 images (N,H,W,1 or 3); an image's row depends on no other."""
 
     def fit(self, training: TrainingSet) -> FittedClassifier:
-        """Train anew."""
+        """Fit a new model."""

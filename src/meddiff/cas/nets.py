@@ -1,58 +1,57 @@
-"""Nets as classifiers: SkinLesNet, and ResNet50's head on a frozen trunk or all of it."""
+"""Nets as classifiers of the experiment."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from meddiff.cas.base import FittedClassifier, TrainingSet
 from meddiff.cas.settings import CasSettings
-from meddiff.extractors.classification import examples, probabilities
-from meddiff.extractors.resnet50 import ResNet50, build_head
+from meddiff.extractors.classification import Recipe, examples, probabilities
 from meddiff.extractors.settings import TrainingSettings
-from meddiff.extractors.skinlesnet import SkinLesNet
 from meddiff.extractors.supervised import Objective, fit, predict, seeded
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net trained by cross-entropy.
+    """A net, or the head of one with a frozen trunk.
 
     Attributes:
-        build: returns the net to train, with random first weights.
-        preprocess: from a batch of transformed images to the net's input.
+        recipe: how it is trained.
         settings: batch size, learning rate, arithmetic.
         device: torch device.
-        note: what a reader must know of it.
-        trunk: frozen net that transforms images, and the preprocessing of its input; None where
-            the images themselves are the input.
     """
 
-    build: Callable[[], nn.Module]
-    preprocess: Callable[[Tensor], Tensor]
+    recipe: Recipe
     settings: CasSettings
     device: str
-    note: str = ""
-    trunk: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
+
+    @cached_property
+    def _trunk(self) -> nn.Module:
+        network: Any = self.recipe.build()
+        trunk: nn.Module = network.trunk
+        return trunk
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """Return the images, or float32 features (N, d) of the trunk."""
-        if self.trunk is None:
+        """Return the images, or float32 features (N, d) of the frozen trunk."""
+        if self.recipe.build_head is None:
             return images
-        trunk, preprocess = self.trunk
-        trunk.to(self.device)
-        inputs = torch.from_numpy(np.array(images))
-        return predict(trunk, trunk, preprocess, inputs, device=self.device, padded=True).numpy()
+        inputs, trunk = torch.from_numpy(np.array(images)), self._trunk
+        return predict(
+            trunk, trunk, self.recipe.transform, inputs, device=self.device, padded=True
+        ).numpy()
 
     def fit(self, training: TrainingSet) -> FittedClassifier:
         """Train with Adam, the rate halved when the training loss stalls."""
         # Trainings of one seed begin alike, so that arms differ by their images alone.
-        network = seeded(self.build, training.seed, "cas")
+        network = seeded(self.recipe.build_head or self.recipe.build, training.seed, "cas")
+        transform = self.recipe.trained_transform
         fit(
             network,
-            Objective(self.preprocess, nn.functional.cross_entropy),
+            Objective(transform, nn.functional.cross_entropy),
             examples((training.inputs, training.labels)),
             TrainingSettings(
                 steps=training.steps, batch_size=self.settings.batch_size, lr=self.settings.lr
@@ -64,31 +63,7 @@ class Net:
             device=self.device,
         )
         return FittedClassifier(
-            lambda x: probabilities(network, self.preprocess, x, device=self.device),
-            self.note,
+            lambda inputs: probabilities(network, transform, inputs, device=self.device),
+            self.recipe.note,
             training.steps,
         )
-
-
-def skinlesnet(classes: int, size: int, settings: CasSettings, device: str) -> Net:
-    """Return SkinLesNet for images of `size` px."""
-    return Net(lambda: SkinLesNet(classes, size), SkinLesNet.transform, settings, device)
-
-
-def resnet50(
-    classes: int, imagenet: Mapping[str, Tensor] | None, settings: CasSettings, device: str
-) -> Net:
-    """Return ResNet50's head on ImageNet's frozen weights, or without them the whole net."""
-    if not imagenet:
-        note = "trained from scratch: no ImageNet weights"
-        return Net(lambda: ResNet50(classes), ResNet50.transform, settings, device, note)
-    trunk = ResNet50(classes, dict(imagenet)).eval().trunk
-    note = "head on frozen ImageNet weights"
-    return Net(
-        lambda: build_head(classes),
-        nn.Identity(),
-        settings,
-        device,
-        note,
-        (trunk, ResNet50.transform),
-    )

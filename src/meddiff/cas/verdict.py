@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.cas.registry import KINDS
+from meddiff.cas.registry import TITLES
 from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.metrics.classification import Score
 from meddiff.metrics.intervals import Estimate
 
-TITLES = {name: kind.title for name, kind in KINDS.items()}
 COLUMNS = ["classifier", "question", "arm", "baseline", "metric", "class", "outcome", "value",
            "baseline_value", "difference", "ci_low", "ci_high", "note"]  # fmt: skip
 EXCLUDED = "excluded"

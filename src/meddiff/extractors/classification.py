@@ -1,6 +1,7 @@
-"""What classifiers share: labelled examples, and predictions of test images."""
+"""What classifiers share: labelled examples, training, and predictions of test images."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,76 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from meddiff.extractors.supervised import Examples, predict
+from meddiff.extractors.settings import TrainingSettings
+from meddiff.extractors.supervised import Examples, Objective, fit, predict, seeded
 
 Labelled = tuple[np.ndarray, np.ndarray]
-"""Images uint8 (N,H,W,3) and labels int64 (N,)."""
+"""Images uint8 (N,H,W,1 or 3) and labels int64 (N,)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained as a classifier, with cross-entropy.
+
+    Attributes:
+        build: returns the net, its weights random where none are published.
+        transform: from uint8 images to the net's input.
+        note: weights that it starts from, in words.
+        build_head: returns the net's `head` with random weights, which alone is trained, on the
+            features of the frozen `trunk`; None where the whole net is trained.
+    """
+
+    build: Callable[[], nn.Module]
+    transform: Callable[[Tensor], Tensor]
+    note: str = ""
+    build_head: Callable[[], nn.Module] | None = None
+
+    @property
+    def trained_transform(self) -> Callable[[Tensor], Tensor]:
+        """The transform of what is trained: none for features of a trunk."""
+        return nn.Identity() if self.build_head else self.transform
+
+
+def train_classifier(
+    recipe: Recipe,
+    training: Labelled,
+    validation: Labelled,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    name: str,
+    device: str = "cpu",
+) -> tuple[nn.Module, pd.DataFrame]:
+    """Train a classifier; return the net and its history.
+
+    A frozen trunk gives the same features in every epoch, so they are computed once.
+
+    Args:
+        recipe: what is trained.
+        training: images and labels.
+        validation: the same, for the loss and the accuracy in the history.
+        settings: length, batch size, learning rate.
+        seed: fixes weights, order and dropout.
+        name: part of the random streams' names.
+        device: torch device.
+    """
+    network: Any = seeded(recipe.build, seed, name).to(device)
+    sets, trained = [examples(training), examples(validation)], network
+    if recipe.build_head:
+        trained = network.head
+        sets = [
+            Examples(
+                predict(network, network.trunk, recipe.transform, each.inputs, device=device),
+                each.targets,
+            )
+            for each in sets
+        ]
+    objective = Objective(recipe.trained_transform, nn.functional.cross_entropy, accuracy)
+    history = fit(
+        trained, objective, sets[0], settings, seed=seed, name=name, validation=sets[1],
+        device=device,
+    )  # fmt: skip
+    return network, history
 
 
 def examples(labelled: Labelled) -> Examples:

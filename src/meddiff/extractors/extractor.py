@@ -2,7 +2,7 @@
 
 The net is a module of torch with
 
-- `transform`, from uint8 (N,H,W,3) to the net's input;
+- `transform`, from uint8 (N,H,W,1 or 3) to the net's input;
 - `features`, from that to (N, dimension), and `dimension`;
 - `block`, if its batches are smaller than `BLOCK`;
 - `classify`, if it is a classifier: from features to logits.
@@ -22,7 +22,7 @@ from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import sha256_file
-from meddiff.extractors.registry import METRICS_OF, module_of
+from meddiff.extractors.registry import METRICS_OF, PUBLISHED, module_of
 from meddiff.extractors.supervised import predict
 
 BLOCK = 64
@@ -42,7 +42,7 @@ class Extractor:
         name: name of the extractor.
         network: the net, as above.
         size: side in px of the images that it takes; None if it takes any.
-        digest: SHA-256 of its checkpoint.
+        digest: SHA-256 of the file that holds its weights.
         weights: which weights these are, in words.
     """
 
@@ -137,8 +137,8 @@ def build_network(
     """Return an extractor's net with its weights.
 
     Args:
-        metadata: the extractor's name as `extractor`, and what else its module builds from.
-        weights: as its module's `build` takes them.
+        metadata: the extractor's name as `extractor`, and what else a trained one is built from.
+        weights: its state dict, or the published one.
         where: what holds the weights, for errors.
         remedy: what to do about others, for errors.
 
@@ -148,7 +148,8 @@ def build_network(
     name = metadata["extractor"]
     module = module_of(name)
     try:
-        network: nn.Module = module.build(metadata, weights)
+        arguments = (weights,) if name in PUBLISHED else (metadata, weights)
+        network: nn.Module = module.build(*arguments)
     # Libraries raise what they like for the weights of another net.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

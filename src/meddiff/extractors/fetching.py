@@ -44,8 +44,8 @@ def find_weights(
     mirrors: Mapping[str, str],
     file: str | Path | None = None,
     retry: str = "",
-) -> tuple[dict[str, Tensor] | None, str]:
-    """Return published weights, or None, and a line that names them.
+) -> tuple[dict[str, Tensor] | None, str, str]:
+    """Return published weights, or None, a line that names them, and the SHA-256 of their file.
 
     Args:
         which: the weights.
@@ -60,15 +60,16 @@ def find_weights(
         MeddiffError: required weights are unavailable, or the user's file is.
     """
     if policy == "none":
-        return None, f"none ({which.fallback}, as configured)"
+        return None, f"none ({which.fallback}, as configured)", ""
     try:
         if file is None:
             return _from_hub(which, mirrors)
-        return _read(Path(file)), _line(which, Path(file))
+        state, digest = _read(Path(file)), sha256_file(file)
+        return state, _line(which, Path(file), digest), digest
     except _UnavailableError as reason:
         if policy == "auto" and file is None:
             log.warning("%s: %s; %s instead", which.name, reason, which.fallback)
-            return None, f"none ({which.fallback}: {which.name} unavailable{retry})"
+            return None, f"none ({which.fallback}: {which.name} unavailable{retry})", ""
         place = (
             f"put {which.file} into torch's hub folder (checkpoints/)"
             if file is None
@@ -79,7 +80,7 @@ def find_weights(
 
 def _from_hub(
     which: PretrainedWeights, mirrors: Mapping[str, str]
-) -> tuple[dict[str, Tensor], str]:
+) -> tuple[dict[str, Tensor], str, str]:
     path = Path(hub.get_dir(), "checkpoints", which.file)
     record = path.with_name(f"{path.name}.sha256")
     recorded = _recorded(record)
@@ -109,7 +110,7 @@ def _from_hub(
             f"{path} holds other bytes (sha256 {digest}) than {record} recorded (sha256 "
             f"{recorded.sha256}): move one of the two away, the record if the new bytes are right"
         )
-    return state, _line(which, path)
+    return state, _line(which, path, digest), digest
 
 
 def _recorded(record: Path) -> Recorded | None:
@@ -138,9 +139,8 @@ def _read(file: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _line(which: PretrainedWeights, file: Path) -> str:
+def _line(which: PretrainedWeights, file: Path, digest: str) -> str:
     """Name the weights, by their digest where the name of their file does not hold it."""
-    digest = sha256_file(file)
     if file.name == which.file and digest[:8] in file.name:
         return f"{which.name} ({file.name})"
     return f"{which.name} ({file.name}, SHA-256 {digest[:16]})"

@@ -12,14 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from meddiff.extractors.weights import PretrainedWeights
-
-WEIGHTS = PretrainedWeights(
-    name="Inception weights of FID",
-    file="weights-inception-2015-12-05-6726825d.pth",
-    remedy="leave inception out of extractors.published",
-)
-
 
 class _Unloaded(FeatureExtractorInceptionV3):
     """The net as torch draws its first weights."""
@@ -59,6 +51,6 @@ class Inception(nn.Module):
         return features @ self.trunk.fc.weight.T
 
 
-def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> Inception:
+def build(weights: Mapping[str, Tensor] | None) -> Inception:
     """Return the net with its published weights, or with random ones."""
     return Inception(weights)

@@ -1,12 +1,10 @@
 """Nets with published weights, by name."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor, hub, nn
 
 from meddiff.core.errors import MeddiffError
@@ -15,7 +13,7 @@ from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.registry import PUBLISHED, module_of
 from meddiff.extractors.settings import WeightsPolicy
 from meddiff.extractors.supervised import seeded
-from meddiff.extractors.weights import PretrainedWeights
+from meddiff.extractors.weights import WEIGHTS, PretrainedWeights
 
 
 def pretrained_weights(
@@ -36,15 +34,15 @@ def pretrained_weights(
     Raises:
         MeddiffError: the weights are required and unavailable, or those of another net.
     """
-    which: PretrainedWeights = module_of(name).WEIGHTS
+    which = WEIGHTS[name]
     retry = f"; delete models/pretrained/{name}.safetensors to try again"
-    weights, line = find_weights(which, policy, mirrors, file, retry)
+    weights, line, _ = find_weights(which, policy, mirrors, file, retry)
     metadata = {"weights": line}
     if name not in PUBLISHED:
         return weights or {}, metadata
     metadata["extractor"] = name
     if weights is None:
-        random: Any = seeded(lambda: module_of(name).build(metadata, None), 0, name)
+        random: Any = seeded(lambda: module_of(name).build(None), 0, name)
         return random.trunk.state_dict(), metadata
     # The weights of another net fail here, before hours of training.
     _build(name, weights, metadata, which)
@@ -62,11 +60,10 @@ def load_extractor(name: str) -> Extractor:
             "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
             f"(the folder here is {Path(hub.get_dir(), 'checkpoints')})"
         )
-        which: PretrainedWeights = replace(module_of(name).WEIGHTS, remedy=remedy)
-        weights, line = find_weights(which, "required", {})
+        which = replace(WEIGHTS[name], remedy=remedy)
+        weights, line, digest = find_weights(which, "required", {})
         assert weights is not None
         network = _build(name, weights, {"extractor": name, "weights": line}, which)
-        digest = hashlib.sha256(save(weights)).hexdigest()
         return Extractor(name, network, None, digest, line)
     if not Path(name).is_file():
         raise MeddiffError(

@@ -1,20 +1,12 @@
 """ResNet50 trained on RadImageNet (Mei et al. 2022): a Keras net turned into one of torch."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.resnet import Bottleneck
 
-from meddiff.extractors.weights import PretrainedWeights
-
-WEIGHTS = PretrainedWeights(
-    name="RadImageNet weights of ResNet50",
-    file="RadImageNet-ResNet50_notop.pth",
-    remedy="leave radimagenet out of extractors.published",
-)
 BGR_MEAN = (0.406, 0.456, 0.485)
 KERAS_EPSILON = 1.001e-5
 
@@ -53,7 +45,7 @@ class RadImageNet(nn.Module):
         return pooled
 
 
-def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor] | None) -> RadImageNet:
+def build(weights: Mapping[str, Tensor] | None) -> RadImageNet:
     """Return the net with its published weights, or with random ones."""
     network = RadImageNet()
     if weights is not None:

@@ -1,9 +1,9 @@
 """Every extractor by name.
 
 An extractor is the module of its name in this package, imported when it is needed, since
-torchvision's and timm's imports take seconds. It has a function `build(about, weights)` that
-returns its net with those weights, from the metadata of a checkpoint; published ones have `WEIGHTS`
-as well.
+torchvision's and timm's imports take seconds. It has a function `build` that returns its net:
+`build(metadata, weights)` from a checkpoint of a trained one, `build(weights)` of a published one.
+A classifier also has `recipe(classes, size, imagenet)`, which says how it is trained.
 """
 
 from collections.abc import Mapping

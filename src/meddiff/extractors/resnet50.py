@@ -1,25 +1,15 @@
 """ResNet50 (He et al. 2016) with the study's small head on its 2,048 features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.settings import TrainingSettings
-from meddiff.extractors.supervised import Examples, Objective, fit, predict, seeded
-from meddiff.extractors.weights import PretrainedWeights
+from meddiff.extractors.classification import Recipe
 
-WEIGHTS = PretrainedWeights(
-    name="ImageNet weights of ResNet50",
-    file="resnet50-11ad3fa6.pth",
-    remedy="set extractors.resnet50.weights to auto or none",
-    fallback="trained from scratch",
-)
 WIDTHS = (2048, 1024, 512, 256, 128, 64)
 """From the trunk's features to the last hidden layer of the head."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,11 +39,12 @@ class ResNet50(nn.Module):
 
     @staticmethod
     def transform(images: Tensor) -> Tensor:
-        """Map uint8 (N,H,W,3) to float32 (N,3,H,W), normalised as ImageNet was."""
+        """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W), normalised as ImageNet was."""
         mean, std = (
             images.new_tensor(v, dtype=torch.float32) for v in (IMAGENET_MEAN, IMAGENET_STD)
         )
-        return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+        colours = images.expand(-1, -1, -1, 3).float() / 255
+        return ((colours - mean) / std).permute(0, 3, 1, 2)
 
     def train(self, mode: bool = True) -> "ResNet50":
         """Switch modes; a frozen trunk keeps ImageNet's batch statistics."""
@@ -79,43 +70,23 @@ def build_head(classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], classes))
 
 
-def train_classifier(
-    training: Labelled,
-    validation: Labelled,
-    classes: int,
-    settings: TrainingSettings,
-    *,
-    seed: int,
-    pretrained: dict[str, Tensor] | None = None,
-    name: str = "resnet50",
-    device: str = "cpu",
-) -> tuple[ResNet50, pd.DataFrame]:
-    """Train ResNet50's head on frozen ImageNet weights, or all of it where there are none.
+def recipe(classes: int, size: int, imagenet: Mapping[str, Tensor] | None = None) -> Recipe:
+    """Return how ResNet50's head is trained on frozen ImageNet weights, or without them the net.
 
-    A frozen trunk gives the same features in every epoch, so they are computed once.
+    Args:
+        classes: number of classes.
+        size: any.
+        imagenet: torchvision's weights of the whole net.
     """
-    network = seeded(lambda: ResNet50(classes, pretrained), seed, name)
-    sets = [examples(training), examples(validation)]
-    trained: nn.Module = network
-    transform: Callable[[Tensor], Tensor] = ResNet50.transform
-    if network.frozen:
-        network.to(device)
-        sets = [
-            Examples(predict(network, network.trunk, transform, s.inputs, device=device), s.targets)
-            for s in sets
-        ]
-        trained, transform = network.head, nn.Identity()
-    history = fit(
-        trained,
-        Objective(transform, nn.functional.cross_entropy, accuracy),
-        sets[0],
-        settings,
-        seed=seed,
-        name=name,
-        validation=sets[1],
-        device=device,
+    if not imagenet:
+        note = "trained from scratch: no ImageNet weights"
+        return Recipe(lambda: ResNet50(classes), ResNet50.transform, note)
+    return Recipe(
+        lambda: ResNet50(classes, dict(imagenet)),
+        ResNet50.transform,
+        "head on frozen ImageNet weights",
+        lambda: build_head(classes),
     )
-    return network, history
 
 
 def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ResNet50:

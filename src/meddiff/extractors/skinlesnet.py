@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 from torch import Tensor, nn
 
-from meddiff.extractors.classification import Labelled, accuracy, examples
-from meddiff.extractors.settings import TrainingSettings
-from meddiff.extractors.supervised import Objective, fit, seeded
+from meddiff.extractors.classification import Recipe
+from meddiff.extractors.supervised import to_unit_range
 
 
 class SkinLesNet(nn.Module):
@@ -18,6 +16,8 @@ class SkinLesNet(nn.Module):
         classes: number of classes.
         size: side of the images in px, a multiple of 16.
     """
+
+    transform = staticmethod(to_unit_range)
 
     def __init__(self, classes: int, size: int) -> None:
         super().__init__()
@@ -30,11 +30,6 @@ class SkinLesNet(nn.Module):
             nn.Dropout(0.3), nn.Linear(64, classes),
         )  # fmt: skip
 
-    @staticmethod
-    def transform(images: Tensor) -> Tensor:
-        """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W) in [0, 1]."""
-        return images.expand(-1, -1, -1, 3).permute(0, 3, 1, 2).float() / 255
-
     def features(self, batch: Tensor) -> Tensor:
         """Return the flattened last convolution, (N, dimension): 2,048-d at 64 px."""
         return self.convolutions(batch)
@@ -44,42 +39,9 @@ class SkinLesNet(nn.Module):
         return self.classifier(self.features(batch))
 
 
-def train_classifier(
-    training: Labelled,
-    validation: Labelled,
-    classes: int,
-    settings: TrainingSettings,
-    *,
-    seed: int,
-    pretrained: None = None,
-    name: str = "skinlesnet",
-    device: str = "cpu",
-) -> tuple[SkinLesNet, pd.DataFrame]:
-    """Train SkinLesNet with cross-entropy; return the net and its history.
-
-    Args:
-        training: images uint8 (N,H,W,3) and labels int64 (N,).
-        validation: the same, for the loss and the accuracy in the history.
-        classes: number of classes.
-        settings: length, batch size, learning rate.
-        seed: fixes weights, order and dropout.
-        pretrained: no weights of this net are published.
-        name: name of this training.
-        device: torch device.
-    """
-    size = training[0].shape[1]
-    network = seeded(lambda: SkinLesNet(classes, size), seed, name)
-    history = fit(
-        network,
-        Objective(SkinLesNet.transform, nn.functional.cross_entropy, accuracy),
-        examples(training),
-        settings,
-        seed=seed,
-        name=name,
-        validation=examples(validation),
-        device=device,
-    )
-    return network, history
+def recipe(classes: int, size: int, imagenet: Mapping[str, Tensor] | None = None) -> Recipe:
+    """Return how SkinLesNet is trained; it takes no ImageNet weights."""
+    return Recipe(lambda: SkinLesNet(classes, size), SkinLesNet.transform)
 
 
 def build(metadata: Mapping[str, Any], weights: Mapping[str, Tensor]) -> SkinLesNet:

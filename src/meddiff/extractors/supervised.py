@@ -33,6 +33,11 @@ class Examples:
         return len(self.inputs)
 
 
+def to_unit_range(images: Tensor) -> Tensor:
+    """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W) in [0, 1]."""
+    return images.expand(-1, -1, -1, 3).permute(0, 3, 1, 2).float() / 255
+
+
 def seeded(build: Callable[[], Net], seed: int, name: str) -> Net:
     """Build a net whose first weights depend only on (seed, name)."""
     torch.manual_seed(stream_seed(seed, "weights", name))

@@ -6,14 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meddiff.extractors.supervised import to_unit_range
+
 
 class UNet(nn.Module):
-    """Encoder and decoder with skip connections; one logit a pixel.
+    """Encoder and decoder with skip connections; one logit per pixel.
 
     Args:
         channels: channels of each level; every further level halves the resolution.
         size: side of the images in px, a multiple of 2 ** (levels - 1).
     """
+
+    transform = staticmethod(to_unit_range)
 
     def __init__(self, channels: list[int], size: int) -> None:
         super().__init__()
@@ -25,11 +29,6 @@ class UNet(nn.Module):
         self.rise = nn.ModuleList(nn.ConvTranspose2d(i, o, 2, stride=2) for i, o in upwards)
         self.up = nn.ModuleList(_double_convolution(2 * o, o) for _, o in upwards)
         self.last = nn.Conv2d(channels[0], 1, 1)
-
-    @staticmethod
-    def transform(images: Tensor) -> Tensor:
-        """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W) in [0, 1]."""
-        return images.expand(-1, -1, -1, 3).permute(0, 3, 1, 2).float() / 255
 
     def features(self, batch: Tensor) -> Tensor:
         """Return the flattened encoder output, (N, dimension): 16,384-d at 64 px."""
