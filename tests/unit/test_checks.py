@@ -18,9 +18,9 @@ def lesions(n: int, seed: int) -> np.ndarray:
 
 
 def test_images_like_the_training_images_have_no_fault() -> None:
-    found = count_faults(lesions(400, 1), lesions(2000, 0))
-    assert found["n_images"] == 400 and found["black"] == found["flat"] == 0
-    assert found["colour_shifted"] <= 4
+    counts = count_faults(lesions(400, 1), lesions(2000, 0))
+    assert counts["n_images"] == 400 and counts["black"] == counts["flat"] == 0
+    assert counts["colour_shifted"] <= 4
 
 
 def test_planted_faults_are_counted_each_for_itself() -> None:
@@ -29,11 +29,11 @@ def test_planted_faults_are_counted_each_for_itself() -> None:
     samples[3:8] = samples[3:8].mean((1, 2), keepdims=True).astype(np.uint8)
     samples[8:15, ..., 0] -= 60
     samples[15] = 0
-    found = count_faults(samples, lesions(1000, 0))
-    assert found["black"] == 4, "three dark ones and the one that is all black"
-    assert found["flat"] == 5 + 4, "the flat ones, and dark ones, which vary little"
-    assert found["colour_shifted"] == 7
-    assert found["faulty"] == 3 + 5 + 7 + 1
+    counts = count_faults(samples, lesions(1000, 0))
+    assert counts["black"] == 4, "three dark ones and the one that is all black"
+    assert counts["flat"] == 5 + 4, "the flat ones, and dark ones, which vary little"
+    assert counts["colour_shifted"] == 7
+    assert counts["faulty"] == 3 + 5 + 7 + 1
 
 
 def test_one_odd_training_image_does_not_hide_faults() -> None:

@@ -28,15 +28,15 @@ def compared(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_equal_tables_differ_by_nothing():
-    found = compared(table(), table())
-    assert set(found.index) == {"ssim value", "fid value"}
-    assert (found["same"] == found["cells"]).all() and (found["largest"] == 0).all()
+    difference = compared(table(), table())
+    assert set(difference.index) == {"ssim value", "fid value"}
+    assert (difference["same"] == difference["cells"]).all() and (difference["largest"] == 0).all()
 
 
 def test_a_difference_is_relative_and_of_its_kind():
-    found = compared(table(), table(fid=20.2))
-    assert found.loc["fid value", "largest"] == pytest.approx(0.2 / 20.2)
-    assert found.loc["fid value", "same"] == 0 and found.loc["ssim value", "same"] == 1
+    difference = compared(table(), table(fid=20.2))
+    assert difference.loc["fid value", "largest"] == pytest.approx(0.2 / 20.2)
+    assert difference.loc["fid value", "same"] == 0 and difference.loc["ssim value", "same"] == 1
 
 
 def test_what_one_of_the_two_lacks_differs_by_infinity():
@@ -45,11 +45,11 @@ def test_what_one_of_the_two_lacks_differs_by_infinity():
     assert compared(table(), table(kid=1.0)).loc["kid value", "largest"] == math.inf
 
 
-def test_rows_that_speak_of_the_same_are_told_apart_by_their_order():
+def test_rows_that_speak_of_the_same_are_distinguished_by_their_order():
     """A curve of reliability has several bins with as many images."""
     curve = pd.DataFrame({"class": "a", "n_images": 3, "predicted": [0.2, 0.5, 0.9]})
-    found = compared(curve, curve)
-    assert found.loc["predicted", ["cells", "same"]].tolist() == [3, 3]
+    difference = compared(curve, curve)
+    assert difference.loc["predicted", ["cells", "same"]].tolist() == [3, 3]
     assert compared(curve, curve.assign(predicted=[0.2, 0.6, 0.9])).loc["predicted", "same"] == 2
 
 
@@ -58,9 +58,9 @@ def test_an_empty_cell_of_both_is_no_difference():
     assert "fid value" not in compared(empty, empty).index
 
 
-def test_other_counts_of_images_are_told():
-    found = compared(table(), table().assign(n_real=9))
-    assert found.loc["fid n_real", "largest"] == pytest.approx(0.1)
+def test_other_counts_of_images_are_reported():
+    difference = compared(table(), table().assign(n_real=9))
+    assert difference.loc["fid n_real", "largest"] == pytest.approx(0.1)
 
 
 def history(*losses: float) -> pd.DataFrame:
@@ -72,11 +72,11 @@ def history(*losses: float) -> pd.DataFrame:
 
 
 def test_tables_without_key_columns_are_compared_row_by_row():
-    found = compared(history(1.0, 0.5, 0.25), history(1.0, 0.4, 0.25))
-    assert list(found.index) == ["step", "loss"]
-    assert found.loc["step", ["cells", "same", "median", "largest"]].tolist() == [3, 3, 0, 0]
-    assert found.loc["loss", ["cells", "same", "median"]].tolist() == [3, 2, 0]
-    assert found.loc["loss", "largest"] == pytest.approx(0.2)
+    difference = compared(history(1.0, 0.5, 0.25), history(1.0, 0.4, 0.25))
+    assert list(difference.index) == ["step", "loss"]
+    assert difference.loc["step", ["cells", "same", "median", "largest"]].tolist() == [3, 3, 0, 0]
+    assert difference.loc["loss", ["cells", "same", "median"]].tolist() == [3, 2, 0]
+    assert difference.loc["loss", "largest"] == pytest.approx(0.2)
 
 
 def test_rows_count_in_their_order_and_whatever_their_index():
@@ -87,7 +87,7 @@ def test_rows_count_in_their_order_and_whatever_their_index():
 
 
 def test_a_row_that_one_of_the_two_lacks_differs_by_infinity():
-    found = compared(history(1.0, 0.5), history(1.0))
-    assert found.loc["loss", ["cells", "same"]].tolist() == [2, 1]
-    assert found.loc["loss", "largest"] == math.inf
+    difference = compared(history(1.0, 0.5), history(1.0))
+    assert difference.loc["loss", ["cells", "same"]].tolist() == [2, 1]
+    assert difference.loc["loss", "largest"] == math.inf
     assert compared(history(), history()).empty

@@ -68,7 +68,7 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"sed": 1}, r"unknown key sed; allowed there: scale, seed,"),
         ({"data": {"sorce": 1}}, r"unknown key data\.sorce; allowed there: source,"),
@@ -107,8 +107,8 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"data": {"classes": ["one", "one"]}}, r"classes repeat"),
     ],
 )
-def test_faults_are_told_with_key_value_and_remedy(values, told):
-    with pytest.raises(MeddiffError, match=told) as caught:
+def test_faults_are_reported_with_key_value_and_remedy(values, message):
+    with pytest.raises(MeddiffError, match=message) as caught:
         load_config(values)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -131,7 +131,7 @@ def test_rebuild_that_is_neither_yes_nor_no_is_refused(given):
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_several_faults_are_told_together():
+def test_several_faults_are_reported_together():
     with pytest.raises(MeddiffError) as caught:
         load_config({"sed": 1, "diffusion": {"lr": -1}})
     assert len(str(caught.value).splitlines()) == 2
@@ -188,7 +188,9 @@ def test_whole_numbers_name_columns_files_and_editions():
         ("diffusion: {classes: {no: {epochs: 1}}}", "diffusion.classes", "no"),
     ],
 )
-def test_what_yaml_does_not_read_as_text_is_told_with_the_quotes_that_mend_it(text, key, quoted):
+def test_what_yaml_does_not_read_as_text_is_reported_with_the_quotes_that_mend_it(
+    text, key, quoted
+):
     with pytest.raises(MeddiffError) as caught:
         load_config(yaml.safe_load(text))
     said = str(caught.value)
@@ -204,7 +206,7 @@ def test_undersampling_is_left_out_or_says_what_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("given", "key"),
+    ("section", "key"),
     [
         (None, "undersample = None"),
         ("all", "undersample = 'all'"),
@@ -215,9 +217,9 @@ def test_undersampling_is_left_out_or_says_what_is_kept():
         ({"count": {}}, "unknown key undersample.count; allowed there: counts"),
     ],
 )
-def test_undersampling_that_is_wrong_is_told_in_one_line(given, key):
+def test_undersampling_that_is_wrong_is_reported_in_one_line(section, key):
     with pytest.raises(MeddiffError) as caught:
-        load_config({"undersample": given})
+        load_config({"undersample": section})
     assert str(caught.value).startswith(f"configuration: {key}")
     assert len(str(caught.value).splitlines()) == 1
 

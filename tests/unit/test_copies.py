@@ -33,12 +33,12 @@ def of_kinds(seed, n, share):
 
 
 def jpeg(images, quality):
-    found = []
+    result = []
     for image in images:
-        held = io.BytesIO()
-        Image.fromarray(image).save(held, "JPEG", quality=quality)
-        found.append(np.asarray(Image.open(held)))
-    return np.stack(found)
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+        result.append(np.asarray(Image.open(buffer)))
+    return np.stack(result)
 
 
 def nudged(images):
@@ -61,13 +61,13 @@ def test_nothing_is_a_copy_where_nothing_is_copied(share, k):
     """Whatever the kinds of images, and with an unseen image that is like none of them."""
     training, synthetic = of_kinds(1, 100, share), of_kinds(3, 60, share)
     unseen = of_kinds(5, k, share)
-    found = find_copies(training, synthetic, unseen)
-    assert (found.duplicates, found.identical) == (0, 0)
+    result = find_copies(training, synthetic, unseen)
+    assert (result.duplicates, result.identical) == (0, 0)
     for strange in (np.zeros_like(unseen[:2]), np.full_like(unseen[:1], 255), 255 - unseen[:1]):
         odd = unseen.copy()
         odd[: len(strange)] = strange
-        found = find_copies(training, synthetic, odd)
-        assert (found.duplicates, found.identical) == (0, 0)
+        result = find_copies(training, synthetic, odd)
+        assert (result.duplicates, result.identical) == (0, 0)
 
 
 @pytest.mark.parametrize(

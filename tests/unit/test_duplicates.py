@@ -191,7 +191,7 @@ class TestRealImages:
         assert (links["kind"] == "near").all()
         assert len(links) >= recall * len(chosen)
 
-    def test_are_told_apart_even_if_all_are_compared(self, real: dict[str, Image.Image]) -> None:
+    def test_are_distinguished_even_if_all_are_compared(self, real: dict[str, Image.Image]) -> None:
         """Neither other lesions, nor other lesions behind one frame, come near the limits."""
         images = list(real.values())[::3]
         pairs = np.random.default_rng(0).choice(len(images), (250, 2))
@@ -240,7 +240,7 @@ class TestDrawnLesions:
         result = [likeness(draw(seed, 0), draw(seed, 1)) for seed in range(60)]
         assert not any(each.is_same for each in result)
 
-    def test_are_told_apart_and_their_copies_found(self, tmp_path: Path) -> None:
+    def test_are_distinguished_and_their_copies_found(self, tmp_path: Path) -> None:
         images = {f"{seed:03d}": draw(seed) for seed in range(150)}
         images |= {f"{seed:03d}_again": draw(seed, 1) for seed in range(50)}
         images |= {
@@ -306,9 +306,9 @@ class TestReasons:
         ]
 
     def test_near_ones_are_left_out_if_asked(self, reasons: pd.DataFrame) -> None:
-        found = find_duplicates(reasons, near=False)
-        assert self.texts(found) == ["a b bytes", "a c pixels", "c i image", "e f image"]
-        assert found.links[["residual", "correlation"]].isna().all(axis=None)
+        outcome = find_duplicates(reasons, near=False)
+        assert self.texts(outcome) == ["a b bytes", "a c pixels", "c i image", "e f image"]
+        assert outcome.links[["residual", "correlation"]].isna().all(axis=None)
 
     def test_official_duplicates_that_are_not_here_are_counted(
         self, reasons: pd.DataFrame, caplog: pytest.LogCaptureFixture

@@ -53,8 +53,8 @@ class Toy:
 COARSE = {"coarse": Toy(coarse)}
 
 
-def scores(found: Evaluation) -> dict[str, dict]:
-    return {row["metric"]: row for row in found.to_dict()["scores"]}
+def scores(result: Evaluation) -> dict[str, dict]:
+    return {row["metric"]: row for row in result.to_dict()["scores"]}
 
 
 def test_more_real_images_score_as_real_and_noise_as_noise() -> None:
@@ -72,7 +72,7 @@ def test_more_real_images_score_as_real_and_noise_as_noise() -> None:
     assert near["ssim within synthetic"]["value"] == pytest.approx(expected)
 
 
-def test_copies_are_told() -> None:
+def test_copies_are_reported() -> None:
     training, unseen = spots(60, 0), spots(40, 1)
     honest = evaluate(training, spots(40, 2), {}, unseen=unseen, n_resamples=20)
     assert honest.memorisation.verdict == "no copies"
@@ -86,15 +86,15 @@ def test_copies_are_told() -> None:
 
 def encoded(image: np.ndarray) -> np.ndarray:
     """The image from a JPEG of four times its size, as photographs are encoded anew."""
-    held = io.BytesIO()
-    Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1)).save(held, "JPEG", quality=75)
+    buffer = io.BytesIO()
+    Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1)).save(buffer, "JPEG", quality=75)
     side = len(image)
-    return np.array(Image.open(held)).reshape(side, 4, side, 4, 3).mean((1, 3)).astype(np.uint8)
+    return np.array(Image.open(buffer)).reshape(side, 4, side, 4, 3).mean((1, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("planted", [0, 1, 3])
 @pytest.mark.parametrize("how", ["exact", "jpeg", "one level"])
-def test_copies_are_told_whatever_duplicates_unseen_images_hold(planted, how) -> None:
+def test_copies_are_reported_whatever_duplicates_unseen_images_hold(planted, how) -> None:
     training, unseen = spots(60, 0), spots(40, 1)
     changes = {
         "exact": lambda image: image,
@@ -103,9 +103,9 @@ def test_copies_are_told_whatever_duplicates_unseen_images_hold(planted, how) ->
     }
     for place in range(planted):
         unseen[place] = changes[how](training[place])
-    told = evaluate(training, np.rot90(training[20:45], axes=(1, 2)), {}, unseen=unseen,
+    output = evaluate(training, np.rot90(training[20:45], axes=(1, 2)), {}, unseen=unseen,
                     n_resamples=20).memorisation  # fmt: skip
-    assert (told.verdict, told.identical, told.duplicates) == ("copies", 25, planted)
+    assert (output.verdict, output.identical, output.duplicates) == ("copies", 25, planted)
     honest = evaluate(training, spots(40, 2), {}, unseen=unseen, n_resamples=20).memorisation
     assert honest.verdict == "no copies" and honest.duplicates == planted
 
@@ -117,12 +117,12 @@ def test_scores_of_published_nets_alone() -> None:
     def sure(features: np.ndarray) -> np.ndarray:
         return np.eye(2)[np.arange(len(features)) % 2]
 
-    told = evaluate(
+    output = evaluate(
         real, synthetic, {"clip": Toy(coarse, metrics=["cmmd"]),
                           "other": Toy(coarse, sure, ["inception_score"])},
         n_resamples=20,
     ).to_dict()["scores"]  # fmt: skip
-    extra = {(row["metric"], row["extractor"]): row["value"] for row in told}
+    extra = {(row["metric"], row["extractor"]): row["value"] for row in output}
     assert extra["cmmd", "clip"] == pytest.approx(cmmd(coarse(real), coarse(synthetic)))
     assert extra["inception_score", "other"] == pytest.approx(2)
     assert ("cmmd", "other") not in extra and ("inception_score", "clip") not in extra
@@ -131,9 +131,9 @@ def test_scores_of_published_nets_alone() -> None:
 def test_no_score_where_noise_is_no_farther_than_real_images() -> None:
     """Blind features: every distance is 0, nothing lies between the ends."""
     blind = {"blind": Toy(lambda images: np.ones((len(images), 3)))}
-    found = evaluate(spots(20, 0), spots(20, 1), blind, n_resamples=20)
-    assert scores(found)["fid"]["score"] is None
-    assert scores(found)["fid"]["value"] == 0
+    result = evaluate(spots(20, 0), spots(20, 1), blind, n_resamples=20)
+    assert scores(result)["fid"]["score"] is None
+    assert scores(result)["fid"]["value"] == 0
 
 
 def test_sets_of_different_shape_are_refused() -> None:
@@ -183,9 +183,9 @@ def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     assert "14 real" in text and "9 synthetic" in text and "32x32 px" in text
     assert "ssim within synthetic" in text and "give --unseen" in text and "NaN" not in text
     assert main([*arguments, "--unseen", str(folders[0].parent / "unseen"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["sets"]["synthetic"]["n_images"] == 9 and told["seed"] == 0
-    assert told["memorisation"]["suspects"] >= 0
+    output = json.loads(capsys.readouterr().out)
+    assert output["sets"]["synthetic"]["n_images"] == 9 and output["seed"] == 0
+    assert output["memorisation"]["suspects"] >= 0
     assert main([*arguments, "--unseen", str(folders[0].parent / "unseen")]) == 0
     assert "synthetic images are closer to a training image" in capsys.readouterr().out
     assert main([*arguments, "--unseen", str(folders[0])]) == 1
@@ -216,10 +216,10 @@ def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None
     np.save(grey, spots(12, 5)[..., :1])
     assert main(["evaluate", str(grey), str(grey), "--extractor", files[0], "--extractor",
                  files[1], "--n-resamples", "8", "--json"]) == 0  # fmt: skip
-    told = json.loads(capsys.readouterr().out)
-    names = {row["extractor"] for row in told["scores"]} - {None}
+    output = json.loads(capsys.readouterr().out)
+    names = {row["extractor"] for row in output["scores"]} - {None}
     assert names == {"skinlesnet", files[1]}
-    fids = [row["value"] for row in told["scores"] if row["metric"] == "fid"]
+    fids = [row["value"] for row in output["scores"] if row["metric"] == "fid"]
     assert fids == pytest.approx([0, 0], abs=1e-5)
 
 
@@ -227,10 +227,10 @@ def test_two_nets_of_one_kind_are_both_scored(folders, tmp_path, capsys) -> None
     ("side", "metrics"), [(1, set()), (2, {"ssim"}), (31, {"ssim"}), (32, {"ssim", "ms_ssim"})]
 )
 def test_images_too_small_for_a_window_have_no_row_but_a_reason(side, metrics) -> None:
-    found = evaluate(spots(9, 0)[:, :side, :side], spots(9, 1)[:, :side, :side], {}, n_resamples=8)
-    told = {f"{metric} within {key}" for metric in metrics for key in ("real", "synthetic")}
-    assert set(scores(found)) == told
-    assert set(found.left_out) == {"ssim", "ms_ssim"} - metrics
+    result = evaluate(spots(9, 0)[:, :side, :side], spots(9, 1)[:, :side, :side], {}, n_resamples=8)
+    output = {f"{metric} within {key}" for metric in metrics for key in ("real", "synthetic")}
+    assert set(scores(result)) == output
+    assert set(result.left_out) == {"ssim", "ms_ssim"} - metrics
 
 
 def shuffled(images: np.ndarray, seed: int) -> np.ndarray:
@@ -241,12 +241,12 @@ def test_the_order_of_images_changes_no_number() -> None:
     """More images than pairs are taken of, an odd number, more synthetic ones than half of them."""
     real, synthetic, unseen = spots(41, 0), spots(60, 1), spots(20, 2)
 
-    def told(seed: int) -> dict:
+    def output(seed: int) -> dict:
         sets = (shuffled(images, seed) for images in (real, synthetic))
         return evaluate(*sets, SHARES, ssim_images=25,
                         unseen=shuffled(unseen, seed), n_resamples=20).to_dict()  # fmt: skip
 
-    first, *others = (told(seed) for seed in range(4))
+    first, *others = (output(seed) for seed in range(4))
     assert {"matched", "score", "floor"} <= first["scores"][0].keys()
     for other in others:
         assert other["scores"] == first["scores"]
@@ -262,8 +262,8 @@ def shares(features: np.ndarray) -> np.ndarray:
 
 
 def test_every_number_of_images_has_an_interval() -> None:
-    found = evaluate(spots(40, 0), spots(40, 1), SHARES, n_resamples=40)  # fmt: skip
-    for row in found.to_dict()["scores"]:
+    result = evaluate(spots(40, 0), spots(40, 1), SHARES, n_resamples=40)  # fmt: skip
+    for row in result.to_dict()["scores"]:
         if row["metric"] == "fid_infinity":
             continue
         for name in ("value", "floor", "ceiling", "matched", "score"):
@@ -273,10 +273,10 @@ def test_every_number_of_images_has_an_interval() -> None:
                 assert low <= row[name] <= high, (row["metric"], name)
 
 
-def test_nearest_images_are_told_in_the_order_given() -> None:
+def test_nearest_images_are_reported_in_the_order_given() -> None:
     training, copies = spots(30, 0), spots(30, 0)[::-1]
-    found = evaluate(training, copies, {}, unseen=spots(20, 1), n_resamples=20)
-    assert found.memorisation.nearest.tolist() == list(range(30))[::-1]
+    result = evaluate(training, copies, {}, unseen=spots(20, 1), n_resamples=20)
+    assert result.memorisation.nearest.tolist() == list(range(30))[::-1]
 
 
 @pytest.mark.parametrize("bad", [{"ssim_images": 3}, {"ssim_images": 9.5}, {"n_resamples": 3}])
@@ -291,9 +291,9 @@ def test_ends_that_cannot_be_told_apart_have_no_score_but_a_note() -> None:
     chance = np.random.default_rng(0)
     blur = {"noise": Toy(lambda images: chance.normal(size=(len(images), 4)))}
     sets = spots(24, 0)[:, :8, :8], spots(24, 1)[:, :8, :8]
-    told = [scores(evaluate(*sets, blur, n_resamples=40)) for _ in range(10)]
+    output = [scores(evaluate(*sets, blur, n_resamples=40)) for _ in range(10)]
     for metric in ("fid", "kid"):
-        rows = [found[metric] for found in told]
+        rows = [result[metric] for result in output]
         without = [row for row in rows if row["score"] is None]
         assert len(without) >= 8
         assert all(row["note"] and row["floor"] is not None for row in without)
@@ -306,15 +306,15 @@ def test_a_folder_whose_name_is_no_utf_8(folders, tmp_path, encoding, monkeypatc
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     named = os.fsencode(tmp_path) + b"/r\xe9el"
     folders[0].rename(os.fsdecode(named))
-    held = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding=encoding, errors="strict"))
+    buffer = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(buffer, encoding=encoding, errors="strict"))
     arguments = ["evaluate", os.fsdecode(named), str(folders[1]), "--extractor", "none",
                  "--size", "32", "--n-resamples", "8"]  # fmt: skip
     assert main(arguments) == 0
-    assert b"el)" in held.getvalue() and held.getvalue().decode(encoding)
-    held.truncate(0), held.seek(0)
+    assert b"el)" in buffer.getvalue() and buffer.getvalue().decode(encoding)
+    buffer.truncate(0), buffer.seek(0)
     assert main([*arguments, "--json"]) == 0
-    path = json.loads(held.getvalue())["sets"]["real"]["path"]
+    path = json.loads(buffer.getvalue())["sets"]["real"]["path"]
     assert path.encode("utf-8").startswith(os.fsencode(tmp_path))
 
 

@@ -39,8 +39,8 @@ def test_ranks_reach_from_the_worst_to_the_best():
     ],
 )
 def test_ranks_of_few_and_of_equal_values(values, count, positions):
-    found, quantiles = evenly_ranked(np.array(values), count)
-    assert found.tolist() == positions
+    predicted, quantiles = evenly_ranked(np.array(values), count)
+    assert predicted.tolist() == positions
     assert quantiles[0] == 0 and ((quantiles >= 0) & (quantiles <= 1)).all()
 
 
@@ -85,10 +85,10 @@ def examples_of(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, pd.Data
 
 
 def test_examples_of_segmentation_show_failures_first(tmp_path):
-    images, masks, found, scores = examples_of(41)
+    images, masks, predicted, scores = examples_of(41)
     worst = int(scores["dice"].argmin())
-    found[worst] = False
-    figure = segmentation_examples(images, masks, found, scores)
+    predicted[worst] = False
+    figure = segmentation_examples(images, masks, predicted, scores)
     top, _, bottom = np.array(figure.axes).reshape(3, 7)
     assert [axis.get_title() for axis in top[[0, 3, 6]]] == ["worst", "median", "best"]
     assert [axis.get_xlabel() for axis in bottom[[0, 6]]] == [
@@ -103,9 +103,9 @@ def test_examples_of_segmentation_show_failures_first(tmp_path):
 @pytest.mark.parametrize("count", [1, 3])
 def test_examples_of_few_images_and_of_whole_masks(count, tmp_path):
     """A mask that fills the image still has an edge in the colour of what was found."""
-    images, masks, found, scores = examples_of(count)
-    found[:] = True
-    picture = saved(segmentation_examples(images, masks, found, scores), tmp_path / "s.png")
+    images, masks, predicted, scores = examples_of(count)
+    predicted[:] = True
+    picture = saved(segmentation_examples(images, masks, predicted, scores), tmp_path / "s.png")
     orange = (np.abs(picture.astype(int) - [0xFF, 0xB0, 0]).sum(-1) < 20).sum()
     assert orange > 200 * count
     assert not plt.get_fignums()

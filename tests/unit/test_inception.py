@@ -71,11 +71,11 @@ def test_its_interval_holds_its_expected_value_and_knows_no_order():
     chance = np.random.default_rng(0)
     sets = [chance.dirichlet([0.3] * 5, 60) for _ in range(80)]
     values = [inception_score(given) for given in sets]
-    found = [
+    scores = [
         inception_interval(given, n_resamples=60, seed=seed) for seed, given in enumerate(sets)
     ]
-    assert [one.value for one in found] == pytest.approx(values)
-    assert np.mean([one.low <= np.mean(values) <= one.high for one in found]) >= 0.88
-    assert 0.8 < np.mean([one.error for one in found]) / np.std(values) < 1.3
+    assert [one.value for one in scores] == pytest.approx(values)
+    assert np.mean([one.low <= np.mean(values) <= one.high for one in scores]) >= 0.88
+    assert 0.8 < np.mean([one.error for one in scores]) / np.std(values) < 1.3
     other = inception_interval(sets[0][::-1], n_resamples=60, seed=0)
-    assert (other.low, other.high) == pytest.approx((found[0].low, found[0].high))
+    assert (other.low, other.high) == pytest.approx((scores[0].low, scores[0].high))

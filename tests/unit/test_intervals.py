@@ -18,7 +18,7 @@ from meddiff.metrics.intervals import (
     covariance,
     estimate,
     half_samples,
-    luck,
+    parts_variance,
     ratio_ends,
     thinned_variance,
 )
@@ -39,25 +39,25 @@ def coverage_and_width(metric, interval, n, m, d, shift):
         return draw(rng, n, d, 1), draw(rng, m, d, 1 + shift)
 
     values = [metric(*sets()) for _ in range(300)]
-    found = [interval(*sets(), n_resamples=100, seed=seed) for seed in range(SIMULATIONS)]
-    held = np.mean([e.low <= np.mean(values) <= e.high for e in found])
-    return held, np.mean([e.error for e in found]) / np.std(values)
+    estimates = [interval(*sets(), n_resamples=100, seed=seed) for seed in range(SIMULATIONS)]
+    covered = np.mean([e.low <= np.mean(values) <= e.high for e in estimates])
+    return covered, np.mean([e.error for e in estimates]) / np.std(values)
 
 
 @pytest.mark.parametrize("shift", [0, 0.5, 2])
 @pytest.mark.parametrize(("metric", "interval"), [(kid, kid_interval), (cmmd, cmmd_interval)])
 @pytest.mark.parametrize(("n", "m", "d"), [(60, 60, 4), (50, 80, 100)])
 def test_kid_and_cmmd_lie_in_their_intervals_as_often_as_promised(metric, interval, n, m, d, shift):
-    held, width = coverage_and_width(metric, interval, n, m, d, shift)
-    assert held >= 0.85
+    covered, width = coverage_and_width(metric, interval, n, m, d, shift)
+    assert covered >= 0.85
     assert 0.75 < width < 1.4
 
 
 @pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize(("n", "m", "d"), [(80, 80, 4), (40, 60, 30), (30, 40, 100)])
 def test_fid_lies_in_its_interval_as_often_as_promised(n, m, d, shift):
-    held, width = coverage_and_width(fid, fid_interval, n, m, d, shift)
-    assert held >= 0.85
+    covered, width = coverage_and_width(fid, fid_interval, n, m, d, shift)
+    assert covered >= 0.85
     assert 0.75 < width < 1.5
 
 
@@ -72,12 +72,12 @@ def correlations(rng, n, likeness):
 def test_mean_over_pairs_lies_in_its_interval_as_often_as_promised(likeness):
     rng = np.random.default_rng(0)
     means = [correlations(rng, 30, likeness).mean() for _ in range(1000)]
-    found = [
+    estimates = [
         pairs_interval(correlations(rng, 30, likeness), n_resamples=100, seed=seed)
         for seed in range(SIMULATIONS)
     ]
-    assert np.mean([e.low <= np.mean(means) <= e.high for e in found]) >= 0.85
-    assert 0.75 < np.mean([e.error for e in found]) / np.std(means) < 1.4
+    assert np.mean([e.low <= np.mean(means) <= e.high for e in estimates]) >= 0.85
+    assert 0.75 < np.mean([e.error for e in estimates]) / np.std(means) < 1.4
 
 
 def test_error_of_a_plain_mean_is_the_textbook_standard_error():
@@ -224,11 +224,13 @@ def test_a_ratio_lies_in_its_interval_as_often_as_promised():
     spread = np.array([[1.0, 0.6], [0.6, 0.8]])
     for below, least in ((2.5, 0.5), (10.0, 0.999)):
         truth = np.array([0.8 * below, below])
-        found = [ratio_ends(*rng.multivariate_normal(truth, spread), spread) for _ in range(4000)]
-        ends = [pair for pair in found if pair is not None]
-        assert len(ends) / len(found) >= least
-        held = np.mean([low <= 0.8 <= high for low, high in ends])
-        assert held >= 0.94
+        estimates = [
+            ratio_ends(*rng.multivariate_normal(truth, spread), spread) for _ in range(4000)
+        ]
+        ends = [pair for pair in estimates if pair is not None]
+        assert len(ends) / len(estimates) >= least
+        covered = np.mean([low <= 0.8 <= high for low, high in ends])
+        assert covered >= 0.94
     assert ratio_ends(1.0, 1.9, np.eye(2)) is None and ratio_ends(1.0, 2.0, np.eye(2)) is not None
     assert ratio_ends(1.0, -5.0, np.eye(2)) is None
     low, high = ratio_ends(8.0, 1000.0, np.diag([1.0, 0.0]))
@@ -248,19 +250,21 @@ def test_the_luck_of_parts_is_no_part_of_the_covariance_of_images():
     (weights,) = half_samples(60, n_resamples=8000)
     chance = np.random.default_rng(1)
     parts = np.empty((1, 8000, 2))
-    for row, held in enumerate(weights):
-        members = values[0, held > 0]
+    for row, covered in enumerate(weights):
+        members = values[0, covered > 0]
         parts[0, row] = [chance.permutation(members)[:10].mean() for _ in range(2)]
     assert covariance(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 60, rel=0.15)
-    assert luck(parts)[0, 0] == pytest.approx(values.var(ddof=1) / 10 * (2 / 3) / 2, rel=0.05)
+    assert parts_variance(parts)[0, 0] == pytest.approx(
+        values.var(ddof=1) / 10 * (2 / 3) / 2, rel=0.05
+    )
 
 
 def test_thinner_sets_give_the_variance_of_a_mean():
     values = np.random.default_rng(0).normal(size=80)
     chance = np.random.default_rng(1)
     thinned = [chance.permutation(values)[:60].mean() for _ in range(4000)]
-    found = thinned_variance(np.array(thinned)[:, None], 0.75)
-    assert found == pytest.approx(values.var(ddof=1) / 80, rel=0.1)
+    estimates = thinned_variance(np.array(thinned)[:, None], 0.75)
+    assert estimates == pytest.approx(values.var(ddof=1) / 80, rel=0.1)
 
 
 @pytest.mark.parametrize("rest", [None, "rest"])

@@ -139,10 +139,10 @@ def test_streams_are_named_and_independent():
 
 
 def test_every_epoch_sees_every_image_once():
-    found = list(batches(10, 4, 6, 0, "x"))
-    assert [b.step for b in found] == [1, 2, 3, 4, 5, 6]
-    assert [b.ends_epoch for b in found] == [False, False, True] * 2
-    first, second = (np.concatenate([b.members for b in found if b.epoch == e]) for e in (1, 2))
+    result = list(batches(10, 4, 6, 0, "x"))
+    assert [b.step for b in result] == [1, 2, 3, 4, 5, 6]
+    assert [b.ends_epoch for b in result] == [False, False, True] * 2
+    first, second = (np.concatenate([b.members for b in result if b.epoch == e]) for e in (1, 2))
     assert sorted(first) == sorted(second) == list(range(10))
     assert first.tolist() != second.tolist()
 
@@ -158,19 +158,19 @@ def test_steps_of_a_training(duration, steps):
 def test_no_batch_holds_a_single_image(images, sizes):
     """Batch norm cannot be trained on one image, so a last one joins the batch before."""
     steps = count_steps(DurationSettings.model_validate({"epochs": 1}), images, 4)
-    found = list(batches(images, 4, steps, 0, "x"))
-    assert [len(b.members) for b in found] == sizes and found[-1].ends_epoch
-    assert sorted(np.concatenate([b.members for b in found])) == list(range(images))
+    result = list(batches(images, 4, steps, 0, "x"))
+    assert [len(b.members) for b in result] == sizes and result[-1].ends_epoch
+    assert sorted(np.concatenate([b.members for b in result])) == list(range(images))
 
 
 def test_arrays_come_back_class_by_class(tmp_path):
     for split, value in (("a", 1), ("b", 2)):
         save_array(np.full((2, 3), value), tmp_path / split / "benign.npy")
-    found = load_by_class([tmp_path / "a/benign.npy", tmp_path / "b/benign.npy"], ["benign"])
-    assert found["benign"][:, 0].tolist() == [1, 1, 2, 2]
+    result = load_by_class([tmp_path / "a/benign.npy", tmp_path / "b/benign.npy"], ["benign"])
+    assert result["benign"][:, 0].tolist() == [1, 1, 2, 2]
 
 
-def test_a_truncated_array_is_told(tmp_path):
+def test_a_truncated_array_is_reported(tmp_path):
     save_array(np.zeros((100, 100)), tmp_path / "x.npy")
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:500])
     with pytest.raises(MeddiffError, match=r"x\.npy is not a whole array"):

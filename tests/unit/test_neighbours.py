@@ -128,10 +128,10 @@ def test_scores_of_weighted_images_are_those_of_the_images():
     real, synthetic = features(1, 40, 6), features(2, 50, 6, 0.3)
     chance = np.random.default_rng(0)
     rows, columns = (chance.integers(0, 2, (5, n)) for n in (40, 50))
-    found = weighted_prdc(real, synthetic)(rows, columns, 4)
+    outcome = weighted_prdc(real, synthetic)(rows, columns, 4)
     for place in range(5):
         one, other = real[rows[place] > 0], synthetic[columns[place] > 0]
-        assert found[:, place] == pytest.approx(values(prdc(one, other, neighbours=4)))
+        assert outcome[:, place] == pytest.approx(values(prdc(one, other, neighbours=4)))
 
 
 @pytest.mark.parametrize("neighbours", [0, -1, 10, 99])
@@ -202,7 +202,7 @@ def test_one_copy_is_enough():
     assert result.verdict == "copies" and result.identical == 1 and result.p_value > 0.01
 
 
-def test_a_few_noisy_copies_are_told_by_their_rank():
+def test_a_few_noisy_copies_are_reported_by_their_rank():
     """None is nearly a training image, and most images are as far as unseen ones."""
     training, unseen = features(1, 300, 20), features(2, 400, 20)
     noisy = training[:16] + features(4, 16, 20, scale=0.4)
@@ -222,9 +222,9 @@ def test_suspects_have_the_p_value_of_all_orders(m, k):
     counts = (orders[:, :m] < limits[:, None]).sum(axis=1)
     for order in orders[:40]:
         # As far as all that surrounds them.
-        told = judge_copies(*(Nearest(np.arange(len(x)), x, x) for x in (order[:m], order[m:])))
-        expected = (counts >= told.suspects).mean()
-        assert told.suspects_p == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
+        judged = judge_copies(*(Nearest(np.arange(len(x)), x, x) for x in (order[:m], order[m:])))
+        expected = (counts >= judged.suspects).mean()
+        assert judged.suspects_p == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
 
 
 def test_bland_images_are_closer_but_no_copies():
@@ -251,9 +251,9 @@ def test_duplicates_among_unseen_images_hide_no_copies(planted, near, k):
     unseen = features(2, k, 20)
     unseen[:planted] = training[100 : 100 + planted] + features(5, planted, 20, scale=near)
     for copied in (training[:60], training[80:140] + features(4, 60, 20, scale=0.1)):
-        found = memorisation(training, copied, unseen)
-        assert (found.verdict, found.identical) == ("copies", 60)
-        assert found.duplicates == planted
+        outcome = memorisation(training, copied, unseen)
+        assert (outcome.verdict, outcome.identical) == ("copies", 60)
+        assert outcome.duplicates == planted
     one = np.r_[training[:1], features(3, 199, 20)]
     assert memorisation(training, one, unseen).identical == 1
     assert memorisation(training, features(3, 200, 20), unseen).verdict == "no copies"
@@ -290,8 +290,8 @@ def test_images_of_a_homogeneous_kind_are_no_copies_of_each_other(share, k):
     n, m = round(300 * share), round(200 * share)
     training, synthetic = kinds(1, n, 300 - n), kinds(3, m, 200 - m)
     for alike in {0, 1, round(k * share), k - 1, k}:
-        found = memorisation(training, synthetic, kinds(5, alike, k - alike))
-        assert (found.duplicates, found.identical) == (0, 0)
+        outcome = memorisation(training, synthetic, kinds(5, alike, k - alike))
+        assert (outcome.duplicates, outcome.identical) == (0, 0)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
@@ -304,8 +304,8 @@ def test_duplicates_and_copies_among_two_kinds_are_seen(share, planted):
     for copied in (training[:60], training[-60:]):
         near = copied + features(6, 60, 20, scale=0.005)
         assert memorisation(training, copied, unseen).identical == 60
-        found = memorisation(training, near, unseen)
-        assert (found.duplicates, found.identical, found.verdict) == (planted, 60, "copies")
+        outcome = memorisation(training, near, unseen)
+        assert (outcome.duplicates, outcome.identical, outcome.verdict) == (planted, 60, "copies")
 
 
 @pytest.mark.parametrize("few", [1, 2, 4])
@@ -314,11 +314,11 @@ def test_a_kind_with_few_training_images_is_no_copy(few):
     training, synthetic, unseen = (features(seed, 200, 20) for seed in (1, 2, 3))
     for images in (training, synthetic, unseen):
         images[:few] += 40
-    found = memorisation(training, synthetic, unseen)
-    assert (found.duplicates, found.identical, found.verdict) == (0, 0, "no copies")
+    outcome = memorisation(training, synthetic, unseen)
+    assert (outcome.duplicates, outcome.identical, outcome.verdict) == (0, 0, "no copies")
     unseen[few:8] = training[few:8]
-    found = memorisation(training, np.r_[synthetic, training[-9:]], unseen)
-    assert (found.duplicates, found.identical) == (8 - few, 9)
+    outcome = memorisation(training, np.r_[synthetic, training[-9:]], unseen)
+    assert (outcome.duplicates, outcome.identical) == (8 - few, 9)
 
 
 @pytest.mark.parametrize("far", [1, 2, 5])
@@ -328,26 +328,26 @@ def test_outliers_make_no_duplicates_of_the_others(far, k, planted):
     training, unseen = features(1, 300, 20), features(2, k, 20)
     unseen[-far:] += np.arange(1, far + 1)[:, None] * 1e3
     unseen[:planted] = training[:planted] + features(5, planted, 20, scale=0.02)
-    found = memorisation(training, features(3, 100, 20), unseen)
-    assert (found.duplicates, found.identical) == (planted, 0)
+    outcome = memorisation(training, features(3, 100, 20), unseen)
+    assert (outcome.duplicates, outcome.identical) == (planted, 0)
 
 
 def test_an_image_several_times_in_training_is_copied_all_the_same():
     training = np.r_[features(1, 300, 20), np.repeat(features(4, 1, 20), 4, axis=0)]
     near = training[-1:] + features(5, 1, 20, scale=0.05)
-    found = memorisation(training, np.r_[near, features(3, 99, 20)], features(2, 80, 20))
-    assert (found.identical, found.verdict) == (1, "copies")
+    outcome = memorisation(training, np.r_[near, features(3, 99, 20)], features(2, 80, 20))
+    assert (outcome.identical, outcome.verdict) == (1, "copies")
 
 
 def test_surroundings_are_those_of_the_best_views():
     training, images = features(1, 30, 3), features(2, 20, 3)
     views = [images, -images, images[:, ::-1]]
-    found = nearest_training(training, views)
+    outcome = nearest_training(training, views)
     every = np.array([[np.linalg.norm(training - x, axis=1) for x in view] for view in views])
     best = np.sort(every.min(axis=0), axis=1)
-    np.testing.assert_array_equal(found.places, every.min(axis=0).argmin(axis=1))
-    np.testing.assert_allclose(found.distances, best[:, 0], rtol=1e-12)
-    np.testing.assert_allclose(found.around, best[:, 4], rtol=1e-12)
+    np.testing.assert_array_equal(outcome.places, every.min(axis=0).argmin(axis=1))
+    np.testing.assert_allclose(outcome.distances, best[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(outcome.around, best[:, 4], rtol=1e-12)
     np.testing.assert_allclose(nearest_training(training[:2], views).around,
                                np.sort(every[:, :, :2].min(axis=0), axis=1)[:, 1])  # fmt: skip
 

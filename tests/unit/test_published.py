@@ -21,14 +21,14 @@ def test_the_studys_numbers_are_consistent() -> None:
         of_arm = [r for r in rows if r.table == "table_5_3" and r.row["arm"] == arm]
         scores.append({row.row["metric"]: row.values["value"] for row in of_arm})
     assert len(scores) == 5
-    for told in scores:
-        mean = 2 * told["precision"] * told["recall"] / (told["precision"] + told["recall"])
-        assert told["f1"] == pytest.approx(mean, abs=0.01)
+    for entry in scores:
+        mean = 2 * entry["precision"] * entry["recall"] / (entry["precision"] + entry["recall"])
+        assert entry["f1"] == pytest.approx(mean, abs=0.01)
     assert len({(row.table, *row.row.values()) for row in rows}) == len(rows)
 
 
 def test_every_run_stands_beside_the_number() -> None:
-    known = [
+    known_rows = [
         ReportedResult(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
         ReportedResult(table="u", row={"arm": "real"}, values={"f1": 0.5}),
         ReportedResult(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
@@ -44,14 +44,14 @@ def test_every_run_stands_beside_the_number() -> None:
             pd.DataFrame([STAMP | {"arm": "real", "f1": f} for f in (0.4, 0.6)]),
         ),
     ]
-    found = comparison(known, tables)
-    first = found[found["table"] == "t"]
+    compared = comparison(known_rows, tables)
+    first = compared[compared["table"] == "t"]
     assert first["run"].tolist() == ["this run", "thesis"]
     assert first["value"].tolist() == [3.0, 4.0] and first["scale"].tolist() == ["demo", "study"]
     assert first["ci_low"].tolist() == [2.5] * 2 and (first["published"] == 2.0).all()
     assert first["note"].tolist() == ["random weights"] * 2
-    assert found.loc[found["table"] == "u", "value"].tolist() == pytest.approx([0.5])
-    alone = found[found["table"] == "none"]
+    assert compared.loc[compared["table"] == "u", "value"].tolist() == pytest.approx([0.5])
+    alone = compared[compared["table"] == "none"]
     assert alone["column"].tolist() == ["value", "std"] and alone["run"].isna().all()
 
 

@@ -71,10 +71,10 @@ def predictions(classes: list[str]) -> pd.DataFrame:
 
 def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     """Every table that speaks of classes, through files as in the workflow."""
-    told = predictions(classes)
-    write_csv(told, folder / "net.csv")
+    frame = predictions(classes)
+    write_csv(frame, folder / "net.csv")
     runs = [
-        told.assign(classifier="skinlesnet", arm=arm, repetition=r, set=held_out, n_images=20,
+        frame.assign(classifier="skinlesnet", arm=arm, repetition=r, set=held_out, n_images=20,
                     n_synthetic=n, steps=3, note="")
         for arm, n in (("real", 0), ("synthetic", 5)) for r in (0, 1)
         for held_out in ("validation", "test")
@@ -108,14 +108,14 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     copies = read_csv(folder / "copies.csv").set_index("class")["verdict"]
     test = read_runs([folder / "cas.csv"]).drop_duplicates("id")
     images = test["label"].value_counts().to_dict()
-    found: dict[str, pd.DataFrame | str] = {
+    read: dict[str, pd.DataFrame | str] = {
         name: read_csv(folder / f"{name}.csv").drop(columns="source_file", errors="ignore")
         for name in tables
     }
     evidence = Evidence(STAMP, 0.05, images, test["group"].nunique(), 0, copies=dict(copies))
-    found["verdict"] = verdict_text(verdict_table(scored, evidence), scored, evidence)
-    found["show"] = show(folder / "table_5_2.csv")
-    return found
+    read["verdict"] = verdict_text(verdict_table(scored, evidence), scored, evidence)
+    read["show"] = show(folder / "table_5_2.csv")
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -132,22 +132,22 @@ def test_classes_of_any_name_have_the_tables_of_plain_ones(classes, plain, tmp_p
     ours = everything(classes, tmp_path_factory.mktemp("ours"))
     back = {name: f"c{number}" for number, name in enumerate(classes)}
     for name, expected in plain(len(classes)).items():
-        found = ours[name]
+        read = ours[name]
         if isinstance(expected, pd.DataFrame):
             for column in ("class", "class_a", "class_b"):
-                if column in found:
-                    known = found[column].isin([*classes, "mean", "all", "lesion"])
-                    assert (known | found[column].isna()).all()
-                    found[column] = found[column].map(lambda one: back.get(one, one))
+                if column in read:
+                    known = read[column].isin([*classes, "mean", "all", "lesion"])
+                    assert (known | read[column].isna()).all()
+                    read[column] = read[column].map(lambda one: back.get(one, one))
             # Table 5.2 stands in the order of the names.
-            order = [c for c in ("class", "image_set", "metric", "extractor") if c in found]
+            order = [c for c in ("class", "image_set", "metric", "extractor") if c in read]
             if name == "table_5_2":
-                found, expected = (t.sort_values(order).reset_index(drop=True)
-                                   for t in (found, expected))  # fmt: skip
-            pd.testing.assert_frame_equal(found, expected)
+                read, expected = (t.sort_values(order).reset_index(drop=True)
+                                   for t in (read, expected))  # fmt: skip
+            pd.testing.assert_frame_equal(read, expected)
         else:
-            assert all(one in found for one in classes)
-            assert len(found.splitlines()) == len(expected.splitlines())
+            assert all(one in read for one in classes)
+            assert len(read.splitlines()) == len(expected.splitlines())
     confusion = ours["table_5_1"].at[0, "confusion"]
     k = len(classes)
     rows = [[8 if i == j else 2 if j == (i + 1) % k else 0 for j in range(k)] for i in range(k)]
@@ -157,12 +157,12 @@ def test_classes_of_any_name_have_the_tables_of_plain_ones(classes, plain, tmp_p
 def test_text_columns_hold_text_and_only_an_empty_cell_is_missing(tmp_path):
     table = pd.DataFrame({name: ["NA", "1e3", "007", "True", None] for name in sorted(TEXT)})
     write_csv(table.assign(value=[1, None, 2, 3, 4], n=5), tmp_path / "t.csv")
-    found = read_csv(tmp_path / "t.csv")
+    read = read_csv(tmp_path / "t.csv")
     for name in TEXT:
-        assert found[name].tolist()[:4] == ["NA", "1e3", "007", "True"]
-        assert found[name].isna().tolist() == [False] * 4 + [True]
-    assert found["value"].dtype == float and found["value"].isna().sum() == 1
-    assert found["n"].dtype == int
+        assert read[name].tolist()[:4] == ["NA", "1e3", "007", "True"]
+        assert read[name].isna().tolist() == [False] * 4 + [True]
+    assert read["value"].dtype == float and read["value"].isna().sum() == 1
+    assert read["n"].dtype == int
 
 
 def test_every_column_of_text_is_named(tmp_path):

@@ -31,8 +31,8 @@ def test_groups_of_several_classes_are_halved_too():
 
 def test_too_few_groups_have_no_interval():
     assert image_halves(np.repeat([0, 1], 9), [0] * 9 + [1] * 9, n_resamples=8, seed=0) is None
-    found = repeated_estimate(np.array([0.5, 0.7]), None, groups=2, least=0)
-    assert found.value == pytest.approx(0.6) and np.isnan([found.low, found.high]).all()
+    result = repeated_estimate(np.array([0.5, 0.7]), None, groups=2, least=0)
+    assert result.value == pytest.approx(0.6) and np.isnan([result.low, result.high]).all()
 
 
 def test_no_error_on_few_images_is_no_proof_of_none():
@@ -63,6 +63,6 @@ def test_intervals_cover_the_truth(k, shared):
         if shared:
             ours, truth = ours - right(0.6), 0.1
         halves = ours @ weights.T / weights.sum(1)
-        found = repeated_estimate(ours.mean(1), halves, groups=n, least=-1)
-        covered += found.low <= truth <= found.high
+        result = repeated_estimate(ours.mean(1), halves, groups=n, least=-1)
+        covered += result.low <= truth <= result.high
     assert 0.92 <= covered / trials <= 1

@@ -34,7 +34,7 @@ DRAWN = {"n_resamples": 20, "seed": 0}
 PAIRS = {"ssim": np.array([0.2, 0.3, 0.4]), "ms_ssim": np.array([0.1, 0.2, 0.3])}
 
 
-def told(tp: int, fn: int, fp: int, tn: int) -> pd.DataFrame:
+def entry(tp: int, fn: int, fp: int, tn: int) -> pd.DataFrame:
     rows = (
         [("malignant", "malignant")] * tp
         + [("malignant", "benign")] * fn
@@ -56,10 +56,10 @@ def classification_scores(table: pd.DataFrame, classes: list[str]) -> dict[str, 
 
 def test_scores_are_the_studys_own():
     """SkinLesNet's confusion matrix in Table 5.1 gives its printed scores."""
-    scores = classification_scores(told(tp=567, fn=5, fp=14, tn=568), CLASSES)
+    scores = classification_scores(entry(tp=567, fn=5, fp=14, tn=568), CLASSES)
     percent = {name: round(100 * value, 2) for name, value in scores.items()}
     assert percent == {"accuracy": 98.35, "precision": 97.59, "recall": 99.13, "f1": 98.35}
-    assert confusion(told(567, 5, 14, 568), CLASSES) == [[568, 14], [5, 567]]
+    assert confusion(entry(567, 5, 14, 568), CLASSES) == [[568, 14], [5, 567]]
 
 
 def test_more_than_two_classes_are_averaged():
@@ -71,7 +71,7 @@ def test_more_than_two_classes_are_averaged():
 
 
 def test_a_classifier_that_never_says_malignant_scores_zero():
-    assert classification_scores(told(0, 5, 0, 5), CLASSES)["precision"] == 0
+    assert classification_scores(entry(0, 5, 0, 5), CLASSES)["precision"] == 0
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]])
@@ -80,24 +80,24 @@ def test_intervals_of_scores_are_as_wide_as_fresh_test_sets_differ(classes):
 
     def drawn() -> pd.DataFrame:
         truth = chance.choice(classes, size=1000)
-        told = np.where(chance.random(1000) < 0.8, truth, chance.choice(classes, size=1000))
-        return pd.DataFrame({"label": truth, "predicted": told})
+        entry = np.where(chance.random(1000) < 0.8, truth, chance.choice(classes, size=1000))
+        return pd.DataFrame({"label": truth, "predicted": entry})
 
-    found = classification_intervals(drawn(), classes, n_resamples=500, seed=0)
+    result = classification_intervals(drawn(), classes, n_resamples=500, seed=0)
     fresh = pd.DataFrame([classification_scores(drawn(), classes) for _ in range(200)])
-    assert list(found) == list(fresh)
-    for name, told in found.items():
-        assert told.error == pytest.approx(fresh[name].std(), rel=0.25), name
-        assert told.high - told.low == pytest.approx(4 * fresh[name].std(), rel=0.25), name
-        assert 0 <= told.low < told.value < told.high <= 1
+    assert list(result) == list(fresh)
+    for name, entry in result.items():
+        assert entry.error == pytest.approx(fresh[name].std(), rel=0.25), name
+        assert entry.high - entry.low == pytest.approx(4 * fresh[name].std(), rel=0.25), name
+        assert 0 <= entry.low < entry.value < entry.high <= 1
 
 
 def test_a_perfect_classifier_may_still_err():
-    found = classification_intervals(told(20, 0, 0, 20), CLASSES, n_resamples=20, seed=0)
+    result = classification_intervals(entry(20, 0, 0, 20), CLASSES, n_resamples=20, seed=0)
     for name, n in (("accuracy", 40), ("precision", 20), ("recall", 20), ("f1", 20)):
-        assert found[name].value == found[name].high == 1
+        assert result[name].value == result[name].high == 1
         # Student's, of a standard error of one image in n + 2.
-        assert found[name].low == pytest.approx(1 - student.ppf(0.975, n - 1) / (n + 2))
+        assert result[name].low == pytest.approx(1 - student.ppf(0.975, n - 1) / (n + 2))
 
 
 @pytest.mark.parametrize("rate", [0.7, 0.9, 0.97])
@@ -109,8 +109,8 @@ def test_intervals_of_table_5_1_hold_the_true_score(rate):
         wrong = chance.random(100) > rate
         predicted = np.where(wrong, labels[::-1], labels)
         table = pd.DataFrame({"label": labels, "predicted": predicted})
-        found = classification_intervals(table, CLASSES, n_resamples=60, seed=seed)
-        covered.append([found[n].low <= rate <= found[n].high for n in ("accuracy", "recall")])
+        result = classification_intervals(table, CLASSES, n_resamples=60, seed=seed)
+        covered.append([result[n].low <= rate <= result[n].high for n in ("accuracy", "recall")])
     assert np.mean(covered, axis=0).min() >= 0.92
 
 
@@ -120,16 +120,16 @@ def test_perfect_means_over_classes_have_intervals_too():
     for n in (10, 100):
         truth = pd.Series(list("abc") * n)
         perfect = pd.DataFrame({"label": truth, "predicted": truth})
-        found = classification_intervals(perfect, list("abc"), n_resamples=400, seed=0)
-        lows.append([found[name].low for name in ("precision", "recall", "f1")])
-        assert all(score.value == score.high == 1 for score in found.values())
+        result = classification_intervals(perfect, list("abc"), n_resamples=400, seed=0)
+        lows.append([result[name].low for name in ("precision", "recall", "f1")])
+        assert all(score.value == score.high == 1 for score in result.values())
     assert all(0.75 < low < 0.97 for low in lows[0])
     assert all(0.97 < low < 0.999 for low in lows[1])
 
 
 def test_three_image_set_are_enough_for_extractor_quality():
     masks = pd.DataFrame({"dice": [0.5, 0.7, 0.9], "iou": 0.5, "mse": 0.1, "n_real": 4})
-    table = extractor_quality({"skinlesnet": told(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
+    table = extractor_quality({"skinlesnet": entry(1, 1, 0, 1)}, masks, CLASSES, {}, **DRAWN)
     first, unet = (row for _, row in table.iterrows())
     assert first["f1"] == pytest.approx(2 / 3) and pd.isna(first["f1_ci_low"])
     assert unet["dice"] == pytest.approx(0.7) and pd.isna(unet["dice_ci_low"])
@@ -200,7 +200,7 @@ def draws(seed: int, n: int, d: int, *, shift: float = 0.0) -> dict[str, np.ndar
     return {name: chance.normal(shift, size=(n, d)) * scale for name in CLASSES}
 
 
-def told_of(sets: dict, reference: dict, **options) -> pd.DataFrame:
+def distances_of(sets: dict, reference: dict, **options) -> pd.DataFrame:
     rows = distance_rows("x", reference, sets, **DRAWN, **options)
     return rows.set_index(["image_set", "class", "metric"])
 
@@ -215,7 +215,7 @@ def test_more_real_images_score_one_whatever_the_number(real):
             "real": draws(4 * seed + 1, real, 200),
             "noise": draws(4 * seed + 2, 60, 200, shift=2),
         }
-        rows = told_of(sets, draws(4 * seed + 3, 50, 200))
+        rows = distances_of(sets, draws(4 * seed + 3, 50, 200))
         scores.append(rows.loc["synthetic"]["score"].dropna())
         assert (rows.loc["real"]["n_real"].drop("mean") == 50 + real).all()
         assert (rows.loc["synthetic"]["n_synthetic"].drop("mean") <= 60).all()
@@ -233,12 +233,12 @@ def test_halves_of_the_reference_are_no_easier_than_all_of_it():
             "synthetic": draws(3 * seed + 1, 60, 200),
             "noise": draws(3 * seed + 2, 60, 200, shift=2),
         }
-        rows = told_of(sets, reference)
-        told = rows.loc[("synthetic", "benign", "fid")]
+        rows = distances_of(sets, reference)
+        entry = rows.loc[("synthetic", "benign", "fid")]
         whole = fid(sets["synthetic"]["benign"], reference["benign"])
         few = fid(sets["synthetic"]["benign"][:40], reference["benign"][:40])
-        assert told["value"] == pytest.approx(whole)
-        assert told["matched"] == pytest.approx(few, rel=0.1) and told["matched"] > 1.1 * whole
+        assert entry["value"] == pytest.approx(whole)
+        assert entry["matched"] == pytest.approx(few, rel=0.1) and entry["matched"] > 1.1 * whole
         assert rows.loc[("real", "benign", "fid"), "n_real"] == 80
         scores.append(rows.loc["synthetic"]["score"].dropna())
     assert (pd.concat(scores).groupby("metric").mean() - 1).abs().max() < 0.05
@@ -253,7 +253,7 @@ def test_the_order_of_images_changes_nothing(held_out):
     if held_out:
         sets["real"] = {"a": draws(3, 33, 20)["benign"]}
 
-    def told(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def entry(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         chance = np.random.default_rng(seed)
         mixed = {key: {"a": chance.permutation(x["a"])} for key, x in sets.items()}
         known = {"a": chance.permutation(reference["a"])}
@@ -261,7 +261,7 @@ def test_the_order_of_images_changes_nothing(held_out):
         rows = distance_rows("x", known, mixed, **DRAWN)
         return rows, distance_matrix(every, "fid", most=25, **DRAWN)
 
-    first, *others = (told(seed) for seed in range(5))
+    first, *others = (entry(seed) for seed in range(5))
     assert first[0].loc[first[0]["image_set"] == "synthetic", "score"].notna().any()
     for other in others:
         for one, again in zip(first, other, strict=True):
@@ -288,29 +288,29 @@ def test_noise_scores_zero_and_a_score_has_an_interval():
     sets = {"synthetic": draws(0, 60, 8, shift=2), "real": draws(1, 60, 8),
             "noise": draws(2, 60, 8, shift=2)}  # fmt: skip
     table = image_quality([distance_rows("x", draws(3, 60, 8), sets, **DRAWN)], "test", {})
-    told = table.dropna(subset=["score"])
-    assert set(told["image_set"]) == {"synthetic"} and set(told["metric"]) == {"fid", "kid"}
-    assert told["score"].abs().max() < 0.5
-    assert ((told["score_ci_low"] < 0) & (told["score_ci_high"] > 0)).all()
-    assert (told["score_ci_high"] < 1).all()
+    entry = table.dropna(subset=["score"])
+    assert set(entry["image_set"]) == {"synthetic"} and set(entry["metric"]) == {"fid", "kid"}
+    assert entry["score"].abs().max() < 0.5
+    assert ((entry["score_ci_low"] < 0) & (entry["score_ci_high"] > 0)).all()
+    assert (entry["score_ci_high"] < 1).all()
 
 
 def test_intervals_of_scores_hold_the_expected_score():
     """Of sets drawn anew, 95 % of intervals hold 1, within what 40 draws allow."""
-    held = []
+    coverage = []
     for seed in range(40):
         sets = {"synthetic": draws(4 * seed, 50, 12), "real": draws(4 * seed + 1, 50, 12),
                 "noise": draws(4 * seed + 2, 50, 12, shift=2)}  # fmt: skip
-        rows = told_of(sets, draws(4 * seed + 3, 50, 12))
-        told = rows.loc[("synthetic", "benign", "kid")]
-        held.append(told["score_ci_low"] <= 1 <= told["score_ci_high"])
-    assert np.mean(held) >= 0.85
+        rows = distances_of(sets, draws(4 * seed + 3, 50, 12))
+        entry = rows.loc[("synthetic", "benign", "kid")]
+        coverage.append(entry["score_ci_low"] <= 1 <= entry["score_ci_high"])
+    assert np.mean(coverage) >= 0.85
 
 
 def test_no_score_without_room_between_the_ends(features):
     """Noise no farther than real images: every number is there but the score."""
     sets = dict.fromkeys(["synthetic", "real", "noise"], features)
-    rows = told_of(sets, {name: values + 1 for name, values in features.items()})
+    rows = distances_of(sets, {name: values + 1 for name, values in features.items()})
     assert rows["value"].notna().all() and "score" not in rows
     assert set(rows.loc["synthetic"]["note"].dropna()) == {NO_SCALE}
     assert rows.loc["synthetic"]["note"].notna().sum() == 4
@@ -330,9 +330,9 @@ def test_too_few_images_for_an_interval_are_a_note_of_their_own(counts, scored):
     rows = distance_rows("x", sets.pop("reference"), sets, **DRAWN).set_index(
         ["image_set", "metric"]
     )
-    told = rows.loc["synthetic"].reindex(["fid", "kid"]).reindex(columns=["score", "note"])
-    assert told["score"].notna().all() == scored
-    assert set(told["note"].dropna()) == (set() if scored else {TOO_FEW})
+    entry = rows.loc["synthetic"].reindex(["fid", "kid"]).reindex(columns=["score", "note"])
+    assert entry["score"].notna().all() == scored
+    assert set(entry["note"].dropna()) == (set() if scored else {TOO_FEW})
 
 
 def test_intervals_of_cover_hold_its_expected_value():
@@ -342,46 +342,48 @@ def test_intervals_of_cover_hold_its_expected_value():
         sets = {"synthetic": {"a": draws(2 * seed, 60, 12, shift=0.3)["benign"]}}
         rows = distance_rows("x", {"a": draws(2 * seed + 1, 60, 12)["benign"]}, sets,
                              n_resamples=40, seed=0).set_index(["image_set", "metric"])  # fmt: skip
-        told = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
-        values.append(told["value"])
-        ends.append(told[["ci_low", "ci_high"]])
+        entry = rows.loc["synthetic"].loc[["precision", "recall", "density", "coverage"]]
+        values.append(entry["value"])
+        ends.append(entry[["ci_low", "ci_high"]])
     means = pd.DataFrame(values).reset_index(drop=True).mean()
-    held = np.mean([(end["ci_low"] <= means) & (means <= end["ci_high"]) for end in ends], axis=0)
-    assert (held >= [0.9, 0.9, 0.8, 0.9]).all()
+    coverage = np.mean(
+        [(end["ci_low"] <= means) & (means <= end["ci_high"]) for end in ends], axis=0
+    )
+    assert (coverage >= [0.9, 0.9, 0.8, 0.9]).all()
     sure = np.mean([end["ci_high"] - end["ci_low"] for end in ends], axis=0) / 3.92
     assert (sure < 2.5 * pd.DataFrame(values).std().to_numpy() + 0.01).all()
 
 
-def test_cover_is_told_of_equal_numbers_of_images():
+def test_cover_is_reported_of_equal_numbers_of_images():
     sets = {"synthetic": draws(0, 30, 3), "real": draws(1, 30, 3), "noise": draws(2, 60, 3)}
     reference = draws(3, 50, 3)
-    rows = told_of(sets, reference)
+    rows = distances_of(sets, reference)
     expected = prdc(reference["benign"], sets["synthetic"]["benign"])
     for name in ("precision", "recall", "density", "coverage"):
-        told = rows.loc[("synthetic", "benign", name)]
-        assert told["value"] == pytest.approx(getattr(expected, name))
-        assert told["ci_low"] < told["ci_high"] and told["n_synthetic"] == 30
+        entry = rows.loc[("synthetic", "benign", name)]
+        assert entry["value"] == pytest.approx(getattr(expected, name))
+        assert entry["ci_low"] < entry["ci_high"] and entry["n_synthetic"] == 30
         assert ("real", "benign", name) in rows.index
         assert ("noise", "benign", name) not in rows.index
 
 
 def test_neighbours_are_looked_for_among_so_many_images_at_most(monkeypatch):
     monkeypatch.setattr("meddiff.evaluation.distances.MAX_FOR_NEIGHBOURS", 40)
-    rows = told_of({"synthetic": draws(0, 60, 3), "noise": draws(2, 60, 3)}, draws(1, 90, 3))
+    rows = distances_of({"synthetic": draws(0, 60, 3), "noise": draws(2, 60, 3)}, draws(1, 90, 3))
     counts = rows.loc["synthetic", ["n_real", "n_synthetic"]].xs("coverage", level="metric")
     assert (counts == 20).all(axis=None)
 
 
 def test_cafd_is_the_mean_over_classes_and_fid_infinity_needs_images(features):
     shifted = {name: values + 1 for name, values in features.items()}
-    rows = told_of({"synthetic": shifted}, features)
+    rows = distances_of({"synthetic": shifted}, features)
     assert rows.loc[("synthetic", "mean", "cafd"), "value"] == pytest.approx(
         cafd(shifted, features)
     )
     assert ("synthetic", "benign", "fid_infinity") in rows.index
-    wide = told_of({"synthetic": draws(0, 30, 9)}, draws(1, 30, 9))
+    wide = distances_of({"synthetic": draws(0, 30, 9)}, draws(1, 30, 9))
     assert "fid_infinity" not in wide.index.get_level_values("metric")
-    alone = told_of({"synthetic": {"a": shifted["benign"]}}, {"a": features["benign"]})
+    alone = distances_of({"synthetic": {"a": shifted["benign"]}}, {"a": features["benign"]})
     assert "cafd" not in alone.index.get_level_values("metric")
 
 
@@ -423,24 +425,24 @@ def test_a_matrix_of_distances_is_symmetric_and_fair(features, metric):
     expected = [
         measure(chance.permutation(one)[:20], chance.permutation(other)[:20]) for _ in range(200)
     ]
-    found = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")].iloc[0]
-    assert found["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
-    assert found["ci_low"] < np.mean(expected) < found["ci_high"]
+    result = matrix[(matrix["class_a"] == "benign") & (matrix["class_b"] == "malignant")].iloc[0]
+    assert result["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
+    assert result["ci_low"] < np.mean(expected) < result["ci_high"]
 
 
 def test_a_matrix_of_similarities_has_pairs_within_on_its_diagonal():
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     sets = {("train", "a"): images[:4], ("synthetic", "a"): images[4:]}
-    told = []
+    entry = []
     matrix = similarity_matrix(
-        sets, "ssim", {"kernel_size": 5}, most=4, progress=told.append, **DRAWN
+        sets, "ssim", {"kernel_size": 5}, most=4, progress=entry.append, **DRAWN
     ).set_index(["image_set_a", "image_set_b"])
     between = ssim_between(images[:4], images[4:8], kernel_size=5)
     within = ssim_between(images[:4], images[:4], kernel_size=5)
     assert matrix.loc[("train", "synthetic"), "value"] == pytest.approx(between.mean())
     off = within[~np.eye(4, dtype=bool)]
     assert matrix.loc[("train", "train"), "value"] == pytest.approx(off.mean())
-    assert told == [1, 2, 3] and (matrix["n_a"] == 4).all()
+    assert entry == [1, 2, 3] and (matrix["n_a"] == 4).all()
 
 
 def test_a_matrix_of_images_too_small_for_a_window_is_empty():
@@ -470,7 +472,7 @@ def test_an_extractor_without_features_says_why(table):
 
 def test_table_5_1_without_masks_says_so():
     table = extractor_quality(
-        {"skinlesnet": told(5, 1, 1, 5).assign(n_real=9)},
+        {"skinlesnet": entry(5, 1, 1, 5).assign(n_real=9)},
         None,
         CLASSES,
         {"unet": "no masks"},
@@ -495,7 +497,7 @@ def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
         frame.to_csv(tmp_path / name, index=False)
         return read_part(tmp_path / name)
 
-    runs = {name: part(told(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
+    runs = {name: part(entry(5, 1, 1, 5).assign(n_real=9), name) for name in ("a.csv", "b.csv")}
     expected = [str(tmp_path / name) for name in runs]
     first = extractor_quality(runs, None, CLASSES, {}, **DRAWN)
     assert first["source_file"].tolist()[:2] == expected and pd.isna(first["source_file"][2])
@@ -510,15 +512,15 @@ def test_every_row_names_the_file_that_it_comes_from(features, tmp_path):
 
 def leaves(tree: dict, path: tuple = ()) -> dict:
     """Every number of a nested dictionary by its keys."""
-    found = {}
+    result = {}
     for key, value in tree.items():
-        found |= leaves(value, (*path, key)) if isinstance(value, dict) else {(*path, key): value}
-    return found
+        result |= leaves(value, (*path, key)) if isinstance(value, dict) else {(*path, key): value}
+    return result
 
 
 def third_table(path):
     """Table 5.3 of one training on each of two arms, from predictions as the workflow has them."""
-    run = told(5, 1, 1, 5).assign(p_benign=0.4, p_malignant=0.6)
+    run = entry(5, 1, 1, 5).assign(p_benign=0.4, p_malignant=0.6)
     run["id"] = run["group"] = [f"i{n}" for n in range(12)]
     run = run.assign(classifier="net", repetition=0, steps=3, note="")
     run = pd.concat([run.assign(set=name) for name in ("test", "validation")])
@@ -543,7 +545,7 @@ def all_tables(features, tmp_path):
     for number, frame in enumerate(frames):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)
         parts.append(read_part(tmp_path / f"{number}.csv"))
-    run = told(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, source_file="x.csv")
+    run = entry(5, 1, 1, 5).assign(n_real=10, n_synthetic=4, source_file="x.csv")
     return {
         "5_1": extractor_quality({"skinlesnet": run}, None, CLASSES, {"unet": "no masks"}, **DRAWN),
         "5_2": image_quality(parts, "test", {"unet": "no masks", "resnet50": "from scratch"}),

@@ -79,8 +79,8 @@ def text_of(scores: dict[str, Scored], **changes) -> str:
 )
 def test_what_was_planted_comes_out(rates, expected):
     scores = scored({"real": 0.85, **rates, "shuffled": 0.5})
-    found = outcomes(scores)
-    assert (found["replace"], found["add"]) == expected
+    result = outcomes(scores)
+    assert (result["replace"], result["add"]) == expected
     first, second, *_ = text_of(scores).split("\n\n")[2].splitlines()
     assert first.endswith(f"{expected[0]}.**") and second.endswith(f"{expected[1]}.**")
 
@@ -117,9 +117,9 @@ def test_where_the_test_leaks_nothing_is_claimed():
 
 def test_help_that_copies_give_as_well_is_no_praise():
     scores = scored({"real": 0.7, "mixed": 0.8, "augmented": 0.9, "oversampled": 0.7})
-    found = outcomes(scores)
-    assert found["add"] == found["add_oversampled"] == "better"
-    assert found["add_augmented"] == "worse"
+    result = outcomes(scores)
+    assert result["add"] == result["add_oversampled"] == "better"
+    assert result["add_augmented"] == "worse"
     first = text_of(scores).split("\n\n")[2].splitlines()[0]
     assert "augmented" in first and "oversampled" not in first
 

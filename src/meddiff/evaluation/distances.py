@@ -22,7 +22,7 @@ from meddiff.metrics.features import Array, checked
 from meddiff.metrics.frechet import fid_infinity
 from meddiff.metrics.intervals import (
     Estimate,
-    luck,
+    parts_variance,
     rows_by_contents,
     thinned_variance,
     within_bounds,
@@ -236,7 +236,7 @@ def _prdc_of_parts(
         if thinned is not None:
             # None that fail of some images are no proof of none: one image may.
             variance = thinned_variance(thinned[place], THINNED) + (sizes[0] + 2) ** -2.0
-            error = float(variance + luck(whole[place, None, None])[0, 0]) ** 0.5
+            error = float(variance + parts_variance(whole[place, None, None])[0, 0]) ** 0.5
             most = np.inf if field.name == "density" else 1.0
             estimates[field.name] = within_bounds(value, error, least=0, most=most)
     return estimates

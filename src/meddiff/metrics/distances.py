@@ -12,7 +12,7 @@ from meddiff.metrics.intervals import (
     Estimate,
     covariance,
     estimate,
-    luck,
+    parts_variance,
     ratio_ends,
     rows_by_contents,
     without_interval,
@@ -82,7 +82,7 @@ class Distance:
         """Return the mean over parts with its interval."""
         if self.halves is None:
             return without_interval(self.value)
-        drawn = float(luck(self.values[None, None])[0, 0])
+        drawn = float(parts_variance(self.values[None, None])[0, 0])
         return estimate(self.value, self.halves, least=self.minimum, drawn=drawn)
 
 
@@ -143,5 +143,5 @@ def score_between(ceiling: Distance, matched: Distance, floor: Distance) -> Scor
     values = gaps @ np.stack([distance.values for distance in three])
     above, below = map(float, values.mean(axis=1))
     again = np.einsum("gt,trk->grk", gaps, np.stack(halves))
-    ends = ratio_ends(above, below, covariance(again) + luck(values[:, None]))
+    ends = ratio_ends(above, below, covariance(again) + parts_variance(values[:, None]))
     return Score(reason=NO_SCALE) if ends is None else Score(above / below, *ends)

@@ -124,14 +124,14 @@ def covariance(halves: Array) -> Array:
             it, (q, r, k); then the covariance is that of the mean over all parts.
     """
     parts = halves.reshape(*halves.shape[:2], -1)
-    means, chance = parts.mean(axis=2), luck(parts) / 2
+    means, chance = parts.mean(axis=2), parts_variance(parts) / 2
     first, second = means[:, ::2], means[:, 1::2]
     odd, even = (first - second) / 2, np.atleast_2d(np.cov((first + second) / 2))
     both = _above_zero(even - chance)
     return _above_zero(odd @ odd.T / odd.shape[1] - chance - 2 * both) + both
 
 
-def luck(parts: Array) -> Array:
+def parts_variance(parts: Array) -> Array:
     """Return the covariance (q, q) that k random parts leave in their mean, over r times (q, r, k).
 
     One part leaves none.
@@ -159,7 +159,7 @@ def thinned_variance(thinned: Array, share: float) -> float:
         thinned: the metric of k random parts of random thinner sets, (r, k).
         share: of the images in those.
     """
-    between = np.var(thinned.mean(axis=1), ddof=1) - luck(thinned[None])[0, 0]
+    between = np.var(thinned.mean(axis=1), ddof=1) - parts_variance(thinned[None])[0, 0]
     return float(max(between, 0) * share / (1 - share))
 
 
