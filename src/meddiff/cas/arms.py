@@ -20,11 +20,11 @@ class Pool:
     """Images that arms take rows of.
 
     Attributes:
-        images: uint8 (N,H,W,3).
+        images: uint8 (N,H,W,1 or 3).
         labels: number of the class, int64 (N,).
         kind: "real", "synthetic" or "augmented", (N,).
-        group: number of what belongs together (patient, lesion, duplicates), int64 (N,); every
-            synthetic image is a group of its own, an augmented one is in that of its original.
+        group: number of the group (patient, lesion, duplicates), int64 (N,); every synthetic image
+            is a group of its own, an augmented one is in that of its original.
     """
 
     images: np.ndarray
@@ -70,9 +70,9 @@ def build_pool(
     """Put the images of all arms together.
 
     Args:
-        real: uint8 (N,H,W,3) of each class, cut to the smallest class.
-        groups: of each class, what belongs together, (N,).
-        synthetic: uint8 (M,H,W,3) of each class, cut likewise.
+        real: uint8 (N,H,W,1 or 3) of each class, cut to the smallest class.
+        groups: group of each image of each class, (N,).
+        synthetic: uint8 (M,H,W,1 or 3) of each class, cut likewise.
         augmented: whether to add as many augmented real images as there are synthetic ones.
         seed: fixes the augmentation.
     """
@@ -104,8 +104,7 @@ def build_arm(pool: Pool, name: ArmName, *key: int | str) -> Arm:
     """Return the rows that an arm trains on.
 
     Args:
-        pool: images of all arms.
-        name: which arm, see `cas.arms` of the configuration.
+        name: see `cas.arms` of the configuration.
         key: names the repetition, e.g. ``seed, "cas", 0``: what `matched` takes, what
             `oversampled` repeats and how the labels of `shuffled` lie.
     """
@@ -142,8 +141,7 @@ def dose_arm(pool: Pool, fraction: float, ratio: float, *key: int | str) -> Arm 
     Within a repetition smaller parts lie in larger ones, so that cells differ by what was added.
 
     Args:
-        pool: images of all arms.
-        fraction: part of the real images, in (0, 1]; at least one image a class.
+        fraction: part of the real images, in (0, 1]; at least one image per class.
         ratio: synthetic images for each of them, 0 and up.
         key: names the repetition, whose images are drawn at random.
 

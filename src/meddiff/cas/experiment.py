@@ -26,10 +26,10 @@ class HeldOut:
     """Real images that no arm is trained on.
 
     Attributes:
-        images: uint8 (N,H,W,3).
+        images: uint8 (N,H,W,1 or 3).
         labels: number of the class, int64 (N,).
         ids: of the images, (N,).
-        groups: what belongs together, (N,).
+        groups: patient, lesion or duplicates, (N,).
     """
 
     images: np.ndarray
@@ -52,17 +52,11 @@ def run_arms(
     """Train a classifier on every arm and return its predictions of images held out of all.
 
     Args:
-        classifier: what to train.
-        pool: images of all arms.
         held_out: images to classify: "test", which scores are of, and "validation", on which
             thresholds and the leading classifier are chosen.
-        classes: class names.
-        settings: arms, length and batch size.
         equal_steps: whether every arm gets the optimiser steps of `real`, and as many checks for a
-            plateau; else an arm with more images gets more, where the length is in
-            epochs.
+            plateau; else an arm with more images gets more, where the length is in epochs.
         repetitions: trainings of each arm; one does not depend on how many there are.
-        seed: seed of the run.
 
     Returns:
         One row per repetition, arm and image: repetition, arm, set, id, group, label, predicted,
@@ -138,10 +132,8 @@ def _run(
             "note": fitted.note,
         }
         for name, images in held_out.items():
+            rows = cell | {"set": name, "id": list(images.ids), "group": list(images.groups)}
             probabilities = fitted.predict_proba(held_inputs[name])
             table = predictions_table(probabilities, images.labels, classes)
-            names = cell | {"set": name, "id": list(images.ids), "group": list(images.groups)}
-            for place, (column, value) in enumerate(names.items()):
-                table.insert(place, column, value)
-            tables.append(table.assign(**columns))
+            tables.append(pd.concat([pd.DataFrame(rows), table], axis=1).assign(**columns))
     return pd.concat(tables, ignore_index=True)

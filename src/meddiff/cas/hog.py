@@ -24,10 +24,10 @@ LAYOUT = ((WINDOW, WINDOW), (8, 8), (2, 2), (4, 4), 9)
 
 
 def hog_features(images: np.ndarray) -> np.ndarray:
-    """Return histograms of oriented gradients, float32 (N, 30,276), of uint8 images (N,H,W,3).
+    """Return histograms of oriented gradients, float32 (N, 30,276), of uint8 images.
 
     Dalal and Triggs 2005, as OpenCV computes them: at every pixel of the channel with the largest
-    gradient. Images of another size are resized to 64 px first (bilinear).
+    gradient. Images (N,H,W,1 or 3) of another size are resized to 64 px first (bilinear).
     """
     descriptor = cv2.HOGDescriptor(*LAYOUT)
     histograms = np.empty((len(images), descriptor.getDescriptorSize()), dtype=np.float32)

@@ -21,9 +21,9 @@ def load_pool(
     augmented: bool = False,
     seed: int = 0,
 ) -> Pool:
-    """Read what arms train on: one image set a class, real ones each with a table of rows.
+    """Read what arms train on: one image set per class, real ones each with a table of rows.
 
-    Synthetic images may come in parts, one image set a class each.
+    Synthetic images may come in parts, one image set per class each.
     """
     return build_pool(
         [load_images(path) for path in real],

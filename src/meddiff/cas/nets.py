@@ -17,13 +17,7 @@ from meddiff.extractors.supervised import Objective, fit, predict, seeded
 
 @dataclass(frozen=True)
 class Net:
-    """A net, or the head of one with a frozen trunk.
-
-    Attributes:
-        recipe: how it is trained.
-        settings: batch size, learning rate, arithmetic.
-        device: torch device.
-    """
+    """A net, or the head of one with a frozen trunk."""
 
     recipe: Recipe
     settings: CasSettings

@@ -31,13 +31,11 @@ def build_classifier(
     """Return a classifier to be trained.
 
     Args:
-        name: its name in `TITLES`.
+        name: one of `TITLES`.
         classes: number of classes.
         size: side of the images in px.
-        settings: of the experiment.
         imagenet: torchvision's weights of ResNet50; others take none.
         threads: fits at a time, of HOG and SVM.
-        device: torch device of nets.
 
     Raises:
         MeddiffError: there is no such classifier.

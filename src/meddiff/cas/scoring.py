@@ -79,37 +79,24 @@ def score_cells(
     Args:
         predictions: rows of all repetitions; those of a repetition and cell are in the same order.
         cells: columns that name a cell, e.g. arm.
-        classes: class names, the positive one of two last.
+        classes: the positive one of two last.
         specificity: that the threshold of the sensitivity is to reach on the validation images.
         n_resamples: random half-samples of the test images.
         seed: fixes them.
     """
-    places = {name: place for place, name in enumerate(classes)}
     rows = _by_repetition(predictions[predictions["set"] == TEST], cells)
     chosen_on = _by_repetition(predictions[predictions["set"] != TEST], cells)
     first = next(iter(next(iter(rows.values())).values()))
-    labels = first["label"].map(places).to_numpy(int)
+    labels = _labels(first, classes)
     weights = image_halves(labels, first["group"].tolist(), n_resamples=n_resamples, seed=seed)
     values: dict[Hashable, dict[Score, np.ndarray]] = {}
     halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
     for cell, runs in rows.items():
-        plain, halved = [], []
-        for repetition, run in runs.items():
-            other = chosen_on[cell][repetition]
-            thresholds = operating_thresholds(
-                other["label"].map(places).to_numpy(int),
-                _probabilities(other, classes),
-                specificity,
-            )
-            arguments = labels, _probabilities(run, classes), classes
-            plain.append(scores(*arguments, thresholds=thresholds))
-            if weights is not None:
-                halved.append(scores(*arguments, weights, thresholds=thresholds))
-        values[cell] = {name: np.array([run[name][0] for run in plain]) for name in plain[0]}
+        pairs = [(run, chosen_on[cell][repetition]) for repetition, run in runs.items()]
+        plain = _score_runs(pairs, labels, classes, specificity)
+        values[cell] = {score: np.ascontiguousarray(rows[:, 0]) for score, rows in plain.items()}
         halves[cell] = (
-            {name: np.stack([run[name] for run in halved]) for name in halved[0]}
-            if halved
-            else None
+            None if weights is None else _score_runs(pairs, labels, classes, specificity, weights)
         )
     groups = {name: first.loc[first["label"] == name, "group"].nunique() for name in classes}
     groups[ALL] = first["group"].nunique()
@@ -131,6 +118,29 @@ def _by_repetition(
         cell if len(cells) > 1 else cell[0]: dict(iter(table.groupby("repetition", sort=True)))
         for cell, table in predictions.groupby(list(cells), sort=False)
     }
+
+
+def _score_runs(
+    pairs: Iterable[tuple[pd.DataFrame, pd.DataFrame]],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    specificity: float,
+    weights: np.ndarray | None = None,
+) -> dict[Score, np.ndarray]:
+    """Return scores, (k, r), of k runs: test images, and those that thresholds are chosen on."""
+    runs = []
+    for test, validation in pairs:
+        probabilities = _probabilities(validation, classes)
+        thresholds = operating_thresholds(_labels(validation, classes), probabilities, specificity)
+        probabilities = _probabilities(test, classes)
+        runs.append(scores(labels, probabilities, classes, weights, thresholds=thresholds))
+    return {score: np.stack([run[score] for run in runs]) for score in runs[0]}
+
+
+def _labels(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    places = {name: place for place, name in enumerate(classes)}
+    labels: np.ndarray = run["label"].map(places).to_numpy(int)
+    return labels
 
 
 def _probabilities(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:

@@ -35,7 +35,7 @@ class DoseSettings(Settings):
     """Synthetic images for each of these real ones; begins with 0, which others are compared
     with."""
     max_synthetic_per_class: PositiveInt | None = 300
-    """Synthetic images a class for this, those of `sampling` among them; null takes those alone.
+    """Synthetic images per class for this, those of `sampling` among them; null takes those alone.
     Cells that need more stay empty."""
     n_repeats: PositiveInt = 3
     """Repetitions with different seeds and real images."""

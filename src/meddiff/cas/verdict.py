@@ -24,7 +24,7 @@ class Question:
     Attributes:
         text: the comparison, in words.
         arm: trained on synthetic images.
-        baseline: what it is compared with.
+        baseline: arm that it is compared with.
     """
 
     text: str
@@ -68,11 +68,7 @@ class Evidence:
 
 
 def replacement_outcome(difference: Estimate, margin: float) -> str:
-    """Return the outcome of training on synthetic images alone.
-
-    Args:
-        difference: of the score to that of real images.
-        margin: non-inferiority margin.
+    """Return the outcome of training on synthetic images alone, from the difference to real ones.
 
     Returns:
         "non-inferior", "inferior" where the whole interval lies below -margin, "worse" where it
@@ -124,10 +120,6 @@ def exclusion(scores: Scored, evidence: Evidence) -> str:
 def verdict_table(scored: Mapping[str, Scored], evidence: Evidence) -> pd.DataFrame:
     """Return the outcome of every question, by classifier and class.
 
-    Args:
-        scored: scores of the arms by classifier.
-        evidence: margin and leakage.
-
     Returns:
         One row per classifier, question and score (accuracy, then the recall of each class). The
         classifier with the highest validation accuracy from real images comes first, since by test
@@ -171,13 +163,7 @@ def _row(
 
 
 def verdict_text(table: pd.DataFrame, scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    """Return the verdict as Markdown.
-
-    Args:
-        table: of `verdict_table`.
-        scored: scores of the arms by classifier.
-        evidence: controls and the stamp.
-    """
+    """Return the verdict as Markdown, from `verdict_table`."""
     stamp = ", ".join(f"{key} {value}" for key, value in evidence.stamp.items())
     images = ", ".join(f"{count:,} {name}" for name, count in evidence.test_images.items())
     parts = [
@@ -272,21 +258,21 @@ def _doses(doses: pd.DataFrame) -> list[str]:
 
 def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
     total = sum(evidence.test_images.values())
-    leak = " **Scores on them prove nothing: the test set leaks.**" if evidence.shared else ""
+    leak = " **The test set leaks.**" if evidence.shared else ""
     lines = [
         f"- {evidence.shared:,} of {total:,} test images share an image, lesion or patient with "
         f"the training images of a DDPM or a classifier.{leak}"
     ]
     if evidence.imported:
         lines.append(
-            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, on unknown "
-            "images: **test images may be among them.**"
+            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, **maybe on test "
+            "images.**"
         )
     for name, scores in scored.items():
         if "shuffled" in scores.values:
             chance, shuffled = 1 / len(scores.classes), scores.estimate("shuffled", ACCURACY)
             if pd.isna(shuffled.low):
-                judged = "too few test images to judge"
+                judged = "no interval"
             elif shuffled.low <= chance <= shuffled.high:
                 judged = "as expected"
             else:
@@ -306,20 +292,16 @@ def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
     repeats = min(s.runs[arm]["n_repeats"] for s in scored.values() for arm in s.runs)
     trainings = f"{repeats} trainings per classifier" if repeats > 1 else "no repeated training"
     lines = [
-        f"- Other data: no camera, clinic or population but that of {evidence.stamp.get('data')}.",
-        "- Other DDPMs: each class has one. Intervals cover "
+        f"- One data set ({evidence.stamp.get('data')}) and one DDPM per class. Intervals cover "
         f"{evidence.test_groups:,} independent test images or patients and {trainings} "
         "(`cas.n_repeats`).",
-        "- Shortcuts that training and test images share, such as their encoding: "
-        "`results/audit/encoding.csv`.",
-        "- Clinical use: prevalence, thresholds and costs differ; the test set is balanced.",
+        "- Training and test images may share shortcuts: `results/audit/encoding.csv`.",
+        "- The test set is balanced; a clinic's prevalence, thresholds and costs differ.",
     ]
     if evidence.stamp.get("data") == "phantom":
-        lines.append("- Patients: phantom images are drawn by a program.")
-    if evidence.stamp.get("scale") in ("demo", "smoke"):
-        lines.append(
-            f"- The study: nets of scale {evidence.stamp['scale']} are small and trained briefly."
-        )
+        lines.append("- No patients: phantom images are drawn by a program.")
+    if (scale := evidence.stamp.get("scale")) in ("demo", "smoke"):
+        lines.append(f"- Nets of scale {scale} are small and trained briefly.")
     return lines
 
 

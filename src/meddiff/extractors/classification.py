@@ -56,11 +56,10 @@ def train_classifier(
     Args:
         recipe: what is trained.
         training: images and labels.
-        validation: the same, for the loss and the accuracy in the history.
+        validation: for the loss and the accuracy in the history.
         settings: length, batch size, learning rate.
         seed: fixes weights, order and dropout.
         name: part of the random streams' names.
-        device: torch device.
     """
     network: Any = seeded(recipe.build, seed, name).to(device)
     sets, trained = [examples(training), examples(validation)], network
@@ -128,7 +127,6 @@ def predictions_table(
     Args:
         probabilities: float64 (N, classes).
         labels: number of the true class, int64 (N,).
-        classes: class names.
     """
     names = np.array(classes)
     table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes])

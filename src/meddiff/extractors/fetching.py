@@ -48,7 +48,6 @@ def find_weights(
     """Return published weights, or None, a line that names them, and the SHA-256 of their file.
 
     Args:
-        which: the weights.
         policy: `required` stops without them, `auto` takes them where they are available,
             `none` never looks.
         mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.

@@ -73,10 +73,7 @@ def build_head(classes: int) -> nn.Sequential:
 def recipe(classes: int, size: int, imagenet: Mapping[str, Tensor] | None = None) -> Recipe:
     """Return how ResNet50's head is trained on frozen ImageNet weights, or without them the net.
 
-    Args:
-        classes: number of classes.
-        size: any.
-        imagenet: torchvision's weights of the whole net.
+    The weights are torchvision's, of the whole net; images may be of any size.
     """
     if not imagenet:
         note = "trained from scratch: no ImageNet weights"

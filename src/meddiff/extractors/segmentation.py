@@ -12,7 +12,7 @@ from meddiff.extractors.unet import UNet
 THRESHOLD = 0.5
 
 Masked = tuple[np.ndarray, np.ndarray]
-"""Images uint8 (N,H,W,3) and masks uint8 (N,H,W,1), 0 outside the lesion and 255 inside."""
+"""Images uint8 (N,H,W,1 or 3) and masks uint8 (N,H,W,1), 0 outside the lesion and 255 inside."""
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -28,14 +28,9 @@ def train_unet(
     seed: int,
     device: str = "cpu",
 ) -> tuple[UNet, pd.DataFrame]:
-    """Train the U-Net; return it with its history.
+    """Train the U-Net; return it with its history, which has the validation's loss and mean Dice.
 
-    Args:
-        training: images and masks.
-        validation: the same, for the loss and the mean Dice in the history.
-        settings: channels, length, batch size, learning rate.
-        seed: fixes weights and order.
-        device: torch device.
+    The seed fixes weights and order.
     """
     network = seeded(lambda: UNet(settings.channels, training[0].shape[1]), seed, "unet")
     history = fit(
@@ -54,10 +49,7 @@ def train_unet(
 def lesion_maps(network: UNet, images: np.ndarray, *, device: str = "cpu") -> Tensor:
     """Return the probability of a lesion at each pixel, float32 (N,1,H,W) in [0, 1].
 
-    Args:
-        network: a trained U-Net.
-        images: uint8 (N,H,W,3).
-        device: torch device.
+    Images are uint8 (N,H,W,1 or 3).
     """
     inputs = torch.from_numpy(np.array(images))
     return torch.sigmoid(predict(network, network, UNet.transform, inputs, device=device))

@@ -19,7 +19,7 @@ class OptimisationSettings(DurationSettings):
 
     steps: PositiveInt | None = 300
     batch_size: PositiveInt = 32
-    """Images an optimiser step."""
+    """Images per optimiser step."""
     lr: PositiveFloat = 1e-3
     """Adam's first learning rate; halved when the training loss stalls for more than one epoch."""
 

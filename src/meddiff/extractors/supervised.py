@@ -77,14 +77,12 @@ def fit(
     Args:
         network: maps transformed inputs to what the loss compares with the targets.
         objective: transform, loss and validation scores.
-        training: inputs and targets; every epoch is a new permutation.
-        settings: length, batch size and learning rate.
+        training: every epoch is a new permutation.
         seed: fixes order and dropout.
         name: what is trained, for progress and errors.
         validation: examples for the validation loss, or None; training never depends on them.
         precision: arithmetic of the net in training; weights and losses stay float32.
         plateau_every: steps between checks of the training loss for a plateau; None: an epoch.
-        device: torch device.
 
     Returns:
         One row per epoch: step, epoch, loss, validation_loss, lr, then the objective's scores.
@@ -106,8 +104,7 @@ def fit(
     steps = count_steps(settings, len(training), settings.batch_size)
     torch.manual_seed(stream_seed(seed, "dropout", name))
     network.train()
-    rows: list[dict[str, float]] = []
-    losses: list[float] = []
+    history = _History()
     with Progress(steps, name) as progress:
         for batch in batches(len(training), settings.batch_size, steps, seed, "order", name):
             members = torch.from_numpy(batch.members).to(device)
@@ -117,30 +114,36 @@ def fit(
             loss = objective.loss(outputs.float(), targets[members])
             loss.backward()
             rate = optimizer.param_groups[0]["lr"]
-            losses.append(loss.item())
-            check_finite(losses[-1], name, batch, steps, rate, "its lr")
+            value = loss.item()
+            check_finite(value, name, batch, steps, rate, "its lr")
             optimizer.step()
-            progress.advance(loss=losses[-1], lr=rate)
-            plateau.after_step(losses[-1], batch)
-            if batch.ends_epoch:
-                row = {"step": batch.step, "epoch": batch.epoch, "loss": float(np.mean(losses))}
-                row |= {"validation_loss": math.nan, "lr": rate}
-                due = batch.epoch % settings.validation_every == 0 or batch.step == steps
-                if validation is not None and due:
-                    row |= _validate(network, objective, validation, device)
-                rows.append(row)
-                losses = []
+            progress.advance(loss=value, lr=rate)
+            plateau.after_step(value, batch)
+            history.after_step(value, rate, batch)
+            due = batch.epoch % settings.validation_every == 0 or batch.step == steps
+            if validation is not None and batch.ends_epoch and due:
+                history.rows[-1] |= _validate(network, objective, validation, device)
     network.eval()
-    return pd.DataFrame(rows)
+    return pd.DataFrame(history.rows)
+
+
+class _History:
+    """One row per epoch."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._losses: list[float] = []
+
+    def after_step(self, loss: float, lr: float, batch: Batch) -> None:
+        self._losses.append(loss)
+        if batch.ends_epoch:
+            row = {"step": batch.step, "epoch": batch.epoch, "loss": float(np.mean(self._losses))}
+            self.rows.append(row | {"validation_loss": math.nan, "lr": lr})
+            self._losses = []
 
 
 class _Plateau:
-    """Halves the rate when the mean training loss of some steps stalls.
-
-    Args:
-        optimizer: whose rate.
-        every: steps; None: those of an epoch.
-    """
+    """Halves the rate when the mean training loss of `every` steps, or of an epoch, stalls."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, every: int | None) -> None:
         self._scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
@@ -184,8 +187,7 @@ def predict(
         function: the net or one of its methods.
         transform: maps a batch of inputs to those of `function`.
         inputs: (N, ...).
-        device: torch device.
-        batch_size: batch size; rounding depends on it.
+        batch_size: rounding depends on it.
         padded: fill the last batch up with zeros, so that no row depends on the number of inputs.
     """
     network.to(device).eval()
