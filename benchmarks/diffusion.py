@@ -152,7 +152,7 @@ def our_samples(
     return lambda: list(sample(model, wanted, range(block), seed=0, name="x"))
 
 
-def monais_samples(size: int, steps: int, device: str = "cpu") -> Contender:
+def monais_samples(size: int, steps: int, device: str = "cpu", block: int = BLOCK) -> Contender:
     network = build_network(3, **settings_of(size).network.model_dump()).eval().to(device)
     scheduler = DDIMScheduler(num_train_timesteps=1000, **LINEAR)
     scheduler.set_timesteps(steps)
@@ -161,7 +161,7 @@ def monais_samples(size: int, steps: int, device: str = "cpu") -> Contender:
     def run() -> torch.Tensor:
         with torch.no_grad():
             return inferer.sample(
-                input_noise=torch.randn(BLOCK, 3, size, size, device=device),
+                input_noise=torch.randn(block, 3, size, size, device=device),
                 diffusion_model=network,
                 scheduler=scheduler,
                 verbose=False,

@@ -32,15 +32,10 @@ from diffusion import (
     tutorial_steps,
 )
 
-from meddiff.core.devices import compile_network, limit_threads
-from meddiff.diffusion import steps
+from meddiff.core.devices import limit_threads
 
 STARTED = perf_counter()
 SIZE, CARD = 64, "cuda"
-BLOCKS = {
-    "DiffusionUNetResnetBlock", "SpatialAttentionBlock", "DiffusionUnetDownsample",
-    "WrappedUpsample",
-}  # fmt: skip
 MATRIX = 8192
 FAILED: list[str] = []
 
@@ -98,7 +93,9 @@ def sampling(quick: bool) -> dict[str, tuple[Contender, int, int]]:
         "MONAI fp32 block 32": (monais_samples(SIZE, 3, CARD), 3 * BLOCK, 1),
         "ours bf16 block 512 compiled": ours(50, "bf16", 512, compiled=True),
         "ours bf16 block 512": ours(20, "bf16", 512),
+        "MONAI fp32 one image": (monais_samples(SIZE, 50, CARD, 1), 50, 1),
         "ours fp32 one image": ours(250, "fp32", 1),
+        "ours fp32 one image compiled": ours(250, "fp32", 1, compiled=True),
     }
     if not quick:
         rows["ours fp32 block 512"] = ours(20, "fp32", 512)
@@ -173,22 +170,14 @@ def take_first(what: str) -> None:
     if what == "sample":
         our_samples(SIZE, 1, "bf16", True, CARD, 512, "ddpm")()
     else:
-        if what == "blocks":
-            steps.compile_network = compile_blocks
         step = our_steps(images_of(64), settings_of(SIZE, "bf16"), True, CARD)
         step()
-        torch.cuda.synchronize()
-        print(f"{what}: first step after {perf_counter() - STARTED:.1f} s of import and compiling")
-        print(f"{what}: {1000 * seconds(step, 40):.2f} ms a step", flush=True)
     torch.cuda.synchronize()
-
-
-def compile_blocks(network: torch.nn.Module, device: str) -> None:
-    """Compile the blocks that a U-Net repeats, each by itself."""
-    torch._dynamo.config.recompile_limit = 64
-    for module in network.modules():
-        if type(module).__name__ in BLOCKS:
-            compile_network(module, device)
+    phases = torch._dynamo.utils.calculate_time_spent()
+    spent = ", ".join(f"{name} {time:.1f}" for name, time in phases.items() if time > 1)
+    print(f"{what}: first after {perf_counter() - STARTED:.1f} s without imports; {spent}")
+    if what == "step":
+        print(f"{what}: {1000 * seconds(step, 40):.2f} ms a step", flush=True)
 
 
 def main() -> None:
@@ -196,7 +185,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer contenders and repeats")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--cache", help="a folder of compiled kernels, for starts that are warm")
-    parser.add_argument("--first", choices=["step", "blocks", "sample"], help=argparse.SUPPRESS)
+    parser.add_argument("--first", choices=["step", "sample"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     limit_threads(2)
     if options.first:

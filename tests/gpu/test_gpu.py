@@ -1,9 +1,10 @@
 """DDPMs on a GPU: graphs against eager steps, bit for bit, and all against the CPU."""
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,10 +52,14 @@ LOSS_RTOL = {"fp32": 1e-3, "tf32": 5e-3, "bf16": 2e-2, "fp16": 2e-2}
 
 
 @pytest.fixture(autouse=True)
-def card() -> None:
+def card() -> Iterator[None]:
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device")
     limit_threads(2)
+    yield
+    # Other workers test on the same card, and too little memory lets cuDNN choose other kernels.
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def images(side: int = 32, count: int = 20) -> np.ndarray:

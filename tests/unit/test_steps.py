@@ -1,9 +1,14 @@
 """What a GPU runs, as far as a CPU can tell: its step, its noise and its upsampling."""
 
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from meddiff.core import graphs
 from meddiff.diffusion import trainer
 from meddiff.diffusion.model import Doubled, build_network, double_by_repeating
 from meddiff.diffusion.noise import philox, philox_normal
@@ -39,6 +44,73 @@ def test_the_step_of_a_gpu_is_that_of_a_cpu(changes: dict, monkeypatch: pytest.M
     np.testing.assert_allclose(trained.history[columns], expected.history[columns], rtol=1e-5)
     for key, weight in expected.weights.items():
         assert torch.allclose(trained.weights[key], weight, atol=1e-5), key
+
+
+@pytest.fixture
+def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A stand-in for CUDA that captures nothing; returns what it was told."""
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    log = SimpleNamespace(ambient=stream, current=[], body=nullcontext())
+
+    class Graph:
+        def replay(self) -> None:
+            pass
+
+    for name, stand_in in {
+        "Stream": lambda device: stream,
+        "current_stream": lambda: stream,
+        "set_stream": log.current.append,
+        "stream": lambda stream: nullcontext(),
+        "graph": lambda graph, **options: log.body,
+        "CUDAGraph": Graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    graphs._side_stream.cache_clear()
+    yield log
+    graphs._side_stream.cache_clear()
+
+
+def test_nothing_binds_gradients_to_the_stream_before_a_capture(
+    capture_on_cpu: SimpleNamespace,
+) -> None:
+    """What accumulates a gradient belongs to the stream that was current when it was made."""
+    weight = torch.ones(2, requires_grad=True)
+    alive = []
+
+    def body(images: torch.Tensor) -> torch.Tensor:
+        node = torch.autograd.graph.get_gradient_edge(weight).node
+        alive.append("marked" in node.metadata)
+        node.metadata["marked"] = True
+        return (weight * images).sum().detach()
+
+    graphs.Graphed(body, lambda: [weight])._capture((torch.ones(2),))
+    assert alive == [False] * (graphs.WARM_UP + 1)
+
+
+def test_a_failed_capture_says_why_and_leaves_the_stream(
+    capture_on_cpu: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Capture(nullcontext):
+        def __exit__(self, *error: object) -> None:
+            raise RuntimeError("capture invalidated")
+
+    def failing(kind: type[Exception]) -> Callable:
+        calls = iter(range(99))
+
+        def body(images: torch.Tensor) -> torch.Tensor:
+            if next(calls) == graphs.WARM_UP:
+                raise kind("copied to the host")
+            return images
+
+        return body
+
+    capture_on_cpu.body = Capture()
+    inputs = (torch.ones(2),)
+    assert graphs.Graphed(failing(ValueError))._try_capture(inputs) is None
+    assert "copied to the host" in caplog.text
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs.Graphed(failing(torch.OutOfMemoryError))._try_capture(inputs)
+    assert capture_on_cpu.current == [capture_on_cpu.ambient] * 2
 
 
 @pytest.mark.parametrize(

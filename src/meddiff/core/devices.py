@@ -1,5 +1,6 @@
 """Which device the nets run on."""
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,11 @@ def compile_network(network: nn.Module, device: str) -> None:
         if "deterministic" in torch._inductor.list_options():
             options = {"options": {"deterministic": True}}
     network.compile(dynamic=False, **options)
+
+
+def share_parameters(network: nn.Module) -> nn.Module:
+    """Return a copy of a net that has the same parameters, not copies: to compile it or not."""
+    return copy.deepcopy(network, {id(each): each for each in network.parameters()})
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """CUDA graphs: the kernels of a function, launched together."""
 
+import gc
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -50,25 +53,38 @@ class Graphed:
             return self._function(*inputs)
         key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if key not in self._captures:
-            try:
-                self._captures[key] = self._capture(inputs)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:200]
-                log.warning("not captured in a CUDA graph, so that it is slower: %s", reason)
-                self._enabled = False
+            capture = self._try_capture(inputs)
+            if capture is None:
                 return self._function(*inputs)
+            self._captures[key] = capture
         capture = self._captures[key]
         for static, tensor in zip(capture.inputs, inputs, strict=True):
             static.copy_(tensor)
         capture.graph.replay()
         return capture.output
 
+    def _try_capture(self, inputs: tuple[Tensor, ...]) -> _Capture | None:
+        try:
+            return self._capture(inputs)
+        except RuntimeError as error:
+            # The end of a failed capture raises once more, and hides what went wrong.
+            chain: list[BaseException] = [error]
+            while chain[-1].__context__ is not None:
+                chain.append(chain[-1].__context__)
+            for cause in chain:
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from None
+            reason = " ".join(f"{type(chain[-1]).__name__}: {chain[-1]}".split())[:300]
+            log.warning("not captured in a CUDA graph, so that it is slower: %s", reason)
+            self._enabled = False
+            return None
+
     def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
         static = tuple(tensor.clone() for tensor in inputs)
-        saved = {id(tensor): tensor.clone() for tensor in self._state()}
-        stream = torch.cuda.Stream()
+        # Detached: a copy's history would bind the gradients of parameters to this stream, which
+        # cannot be captured.
+        saved = {id(tensor): tensor.detach().clone() for tensor in self._state()}
+        stream = _side_stream(inputs[0].device)
         stream.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(stream):
@@ -80,7 +96,10 @@ class Graphed:
         graph = torch.cuda.CUDAGraph()
         # Graphs of several shapes share memory, since no two of them run at once.
         pool = next((capture.graph.pool() for capture in self._captures.values()), None)
-        with torch.cuda.graph(graph, pool=pool):
+        with (
+            _undisturbed(),
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
             output = self._function(*static)
         return _Capture(graph, static, output)
 
@@ -91,3 +110,22 @@ class Graphed:
                 tensor.copy_(saved[id(tensor)])
             else:
                 tensor.zero_()
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of warm-up calls and captures: libraries keep a workspace per stream."""
+    return torch.cuda.Stream(device)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Free no forgotten graphs during a capture, and go back to the present stream after it."""
+    stream, collects = torch.cuda.current_stream(), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        torch.cuda.set_stream(stream)  # A capture that fails leaves its own.
+        if collects:
+            gc.enable()

@@ -1,6 +1,5 @@
 """One optimiser step, launched kernel by kernel or replayed as a CUDA graph."""
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from meddiff.core.devices import HALF, compile_network
+from meddiff.core.devices import HALF, compile_network, share_parameters
 from meddiff.core.graphs import Graphed
 from meddiff.diffusion.distributed import Runtime
 from meddiff.diffusion.model import double_by_repeating
@@ -78,7 +77,7 @@ def build_model(
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
     if compiled:
         if device.type == "cuda":
-            plain = copy.deepcopy(network, {id(each): each for each in network.parameters()})
+            plain = share_parameters(network)
         compile_network(network, device.type)
     weights = None
     if settings.min_snr is not None:
