@@ -1,6 +1,6 @@
 """Time DDPMs on one GPU against MONAI's tutorial loop and DiffusionInferer: one table, one JSON.
 
-    python benchmarks/gpu.py [--quick] [--json gpu.json]
+    python benchmarks/gpu.py [--quick] [--only compiled] [--json gpu.json]
 
 Both sides have the study's net, 64 px, on the same card in one run; every repeat runs all in turn,
 and ratios are medians of the repeats' own. MONAI's side is as in `benchmarks/diffusion.py`. Starts
@@ -11,6 +11,7 @@ warm with those of the cold one.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -103,9 +104,18 @@ def sampling(quick: bool) -> dict[str, tuple[Contender, int, int]]:
 
 
 def compare(
-    title: str, rows: Mapping[str, tuple[Contender, int, int]], repeats: int
+    title: str, rows: Mapping[str, tuple[Contender, int, int]], repeats: int, only: str
 ) -> dict[str, dict[str, float]]:
-    """Print and return images per second of each contender, and ratios to the first."""
+    """Print and return images per second of each contender, and ratios to the first.
+
+    Args:
+        title: of the table.
+        rows: contenders by name, with units per call and calls per repeat.
+        repeats: times that each is measured.
+        only: what a name must match, but the first's.
+    """
+    first = next(iter(rows))
+    rows = {name: row for name, row in rows.items() if name == first or re.search(only, name)}
     ready = {}
     for name, (run, _, _) in rows.items():
         try:
@@ -169,6 +179,8 @@ def take_first(what: str) -> None:
     """Take the first step of a compiled training, or draw with a compiled net."""
     if what == "sample":
         our_samples(SIZE, 1, "bf16", True, CARD, 512, "ddpm")()
+    elif what == "preview":
+        our_samples(SIZE, 1, "fp32", True, CARD, 1, "ddpm")()
     else:
         step = our_steps(images_of(64), settings_of(SIZE, "bf16"), True, CARD)
         step()
@@ -183,9 +195,10 @@ def take_first(what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time DDPMs on one GPU against MONAI's loops.")
     parser.add_argument("--quick", action="store_true", help="fewer contenders and repeats")
+    parser.add_argument("--only", default="", help="contenders whose names match")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--cache", help="a folder of compiled kernels, for starts that are warm")
-    parser.add_argument("--first", choices=["step", "sample"], help=argparse.SUPPRESS)
+    parser.add_argument("--first", choices=["step", "sample", "preview"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     limit_threads(2)
     if options.first:
@@ -200,9 +213,14 @@ def main() -> None:
         matrix = matrix_rate()
         tables = {
             "training": compare(
-                "training, images", training(images_of(2048), options.quick), repeats
+                "training, images",
+                training(images_of(2048), options.quick),
+                repeats,
+                options.only,
             ),
-            "sampling": compare("sampling, image-steps", sampling(options.quick), repeats),
+            "sampling": compare(
+                "sampling, image-steps", sampling(options.quick), repeats, options.only
+            ),
         }
     fastest = max(row["per_second"] for row in tables["training"].values())
     summary = {
