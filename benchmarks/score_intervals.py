@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         found = list(pool.map(simulated, CASES, *map(itertools.repeat, given)))
     print(
-        "| number | held: lowest, median, highest | width | orders | seeds |\n|---|---|---|---|---|"
+        "| number | coverage: lowest, median, highest | width | orders | seeds |\n"
+        "|---|---|---|---|---|"
     )
     for name in NUMBERS:
         rows = pd.DataFrame([table.loc[name] for table in found])

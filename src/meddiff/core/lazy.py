@@ -7,11 +7,7 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` (PEP 562) of a package whose import is to cost nothing.
-
-    Args:
-        modules: by name, the module that defines it; a name may be that of a module itself.
-    """
+    """Return the `__getattr__` (PEP 562) of a package whose import is to cost nothing."""
 
     def load(name: str) -> Any:
         if name not in modules:

@@ -154,9 +154,6 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     Unseen images that are training images, as they are or encoded anew, would set the limit below
     which a copy lies. They are left out, by the rule for synthetic images: from the closest one up,
     those that are near, and closer than a third of the distance of the closest of the others.
-
-    Raises:
-        MeddiffError: more than half of the unseen images are such.
     """
     from scipy.stats import hypergeom, mannwhitneyu
 

@@ -13,11 +13,7 @@ _LARGEST_SQUARE = 1e90
 
 
 def checked(metric: str, name: str, features: npt.ArrayLike, *, at_least: int = 2) -> Array:
-    """Return features (n, d) in float64.
-
-    Raises:
-        MeddiffError: they are no real 2-D array, fewer than `at_least`, not finite, or huge.
-    """
+    """Return real, finite features (n, d) of `at_least` images in float64."""
     array = np.asarray(features)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise MeddiffError(

@@ -15,11 +15,7 @@ SMALLEST_WINDOW = 2
 
 
 def checked(metric: object, name: str, images: Images, *, at_least: int) -> Images:
-    """Return images as (n, h, w, c), without a copy.
-
-    Raises:
-        MeddiffError: they are no uint8 array (n, h, w) or (n, h, w, c), or fewer than `at_least`.
-    """
+    """Return `at_least` uint8 images (n, h, w) or (n, h, w, c) as (n, h, w, c), without a copy."""
     if getattr(images, "dtype", None) != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise MeddiffError(
             f"{metric}: {name} must be a uint8 array of shape (n, h, w) or (n, h, w, c), not "

@@ -171,9 +171,6 @@ def ratio_ends(
     Fieller, "Some problems in interval estimation" (Journal of the Royal Statistical Society B,
     1954): all ratios q for which above - q below may be 0. It is bounded just where the interval of
     `below` lies above 0.
-
-    Args:
-        spread: covariance of the two, (2, 2).
     """
     reach = float(ndtri((1 + level) / 2)) ** 2
     (a, b), (_, c) = reach * spread

@@ -10,15 +10,7 @@ _BLOCK_VALUES = 2**22
 
 
 def noise_like(images: Images, count: int, *, seed: int, name: str) -> Images:
-    """Return normal noise with the mean and variance of each channel of `images`.
-
-    Args:
-        images: uint8 (N,H,W,C).
-        name: part of the random stream's name, e.g. the class.
-
-    Returns:
-        uint8 (count,H,W,C), clipped to [0, 255].
-    """
+    """Return uint8 noise, normal with the mean and variance of each channel of (N,H,W,C)."""
     shape = images.shape[1:]
     block = max(1, _BLOCK_VALUES // int(np.prod(shape)))
     mean, deviation = _moments(images, block)

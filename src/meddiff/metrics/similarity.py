@@ -47,11 +47,7 @@ SUBSETS: Mapping[Subset, Callable[[Images], npt.NDArray[np.bool_]]] = {
 
 
 def window_of(metric: str, size: int) -> int | None:
-    """Return the side of the largest window, 11 px at most, that images allow; None if none does.
-
-    Args:
-        size: shorter side of the images in px.
-    """
+    """Return the largest window, 11 px at most, that images of `size` px allow; None if none."""
     side = min(11, size // 2 ** (SCALES[metric] - 1))
     return side if side >= SMALLEST_WINDOW else None
 

@@ -42,11 +42,7 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:
 
 
 def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
-    """Mark an output for the HTML report.
-
-    Args:
-        caption: file of workflow/report/, without its suffix; by default of the output's name.
-    """
+    """Mark an output for the HTML report; its caption is workflow/report/<caption>.rst."""
     caption = f"../report/{caption or PurePath(path).stem}.rst"
     return report(path, caption=caption, category=category, labels=labels)
 

@@ -59,12 +59,7 @@ def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> Non
 
 
 def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:
-    """Stop a run that would fail late.
-
-    Raises:
-        MeddiffError: a folder cannot be written, Kaggle credentials are missing, or the disk has no
-            room for the downloads.
-    """
+    """Stop a run without room for its downloads, Kaggle credentials or a writable folder."""
     for name in FOLDERS:
         _check_writable(Path(name))
     if any(address_of(file, mirrors).startswith("kaggle:") for file in downloads):

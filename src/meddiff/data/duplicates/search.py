@@ -96,11 +96,7 @@ def find_duplicates(
 
 
 def near_pairs(hashes: NDArray[np.uint64], limit: int, rows: slice) -> Pairs:
-    """Return the pairs (n, 2), first < second, whose hashes differ in at most `limit` bits.
-
-    Args:
-        rows: candidates for the first of each pair; the second is any later row.
-    """
+    """Return pairs (n, 2) of a row in `rows` and a later one, at most `limit` bits apart."""
     distance = np.bitwise_count(hashes[rows, None] ^ hashes[None, rows.start :])
     pairs = np.argwhere(distance <= limit)
     return pairs[pairs[:, 0] < pairs[:, 1]] + rows.start

@@ -56,9 +56,6 @@ def write_kaggle_edition(
 
     Members: `train-image/image/<isic_id>.jpg` and `train-metadata.csv` (an unnamed index, isic_id,
     patient_id, target). With several workers, a calling script needs `if __name__ == "__main__":`.
-
-    Args:
-        plan: rows of one edition of `meddiff.data.phantom.plan.plan_editions`.
     """
     _check_plan(plan)
     plan = plan.sort_values("isic_id", ignore_index=True)

@@ -130,13 +130,9 @@ def sample_view(rng: np.random.Generator) -> View:
 def draw_lesion(
     lesion: Lesion, view: View, size: int | tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draw a lesion as a view shows it.
+    """Draw a lesion as a view shows it, uint8 (height, width, 3), and its mask, bool.
 
-    Args:
-        size: the side of a square image, or (height, width), in pixels.
-
-    Returns:
-        The image, uint8 (height, width, 3), and the mask of the lesion, bool (height, width).
+    `size` is the side of a square, or (height, width), in pixels.
     """
     height, width = (size, size) if isinstance(size, int) else size
     x, y = _image_coordinates(height, width)

@@ -24,12 +24,6 @@ def resize_reduced(image: Stored, crop: Crop, size: int) -> NDArray[np.uint8]:
 
     Weights are multiples of 2^-12 and grey levels of 1/4: float32 adds their products up exactly,
     in any order and on any machine.
-
-    Args:
-        crop: square in px of the file.
-
-    Returns:
-        uint8, (size, size, channels).
     """
     top, left, side = crop
     rows = _weights(image.height, top, side, size, image.shrink)

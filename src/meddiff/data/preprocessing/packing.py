@@ -111,11 +111,7 @@ def _pack(
 def choose_windows_of_files(
     folder: Path, names: Sequence[str], fixed: Windows
 ) -> dict[str, Window]:
-    """Choose the windows of a folder's or archive's images of more than 8 bits.
-
-    Args:
-        fixed: windows of a set to compare with, by type of pixels.
-    """
+    """Choose the windows of a folder's or archive's images of more than 8 bits."""
 
     def read(position: int, data: bytes) -> MissingWindowError | None:
         return find_missing_window(data, f"{names[position]} in {folder}")

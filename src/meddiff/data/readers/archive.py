@@ -121,11 +121,7 @@ class Archive:
         return data
 
     def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, bytes) of the named files in one pass, in the archive's own order.
-
-        Raises:
-            MeddiffError: as `read`; names are checked before any file is read.
-        """
+        """Yield (name, bytes) of the named files in one pass, in the archive's own order."""
         wanted = set(names)
         for name in sorted(wanted - self._members.keys()):
             self.read(name)

@@ -64,9 +64,6 @@ def levels_of(
 ) -> tuple[NDArray, NDArray[np.float64] | None]:
     """Return the levels of an image of more than 8 bits and the opacity of its pixels.
 
-    Args:
-        image: opened, not turned upright.
-
     Returns:
         Levels (height, width), or (height, width, 3) of colour, of the file's own type, and
         opacity (height, width) in [0, 1], None if all pixels are opaque.

@@ -79,9 +79,6 @@ def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.
     """Add the challenge's metadata of each image, and its label under a policy.
 
     Values of the records themselves take precedence. Counts under every policy are logged.
-
-    Args:
-        records: table with `id`, `edition`, `image`, and possibly `target`, `patient`, `lesion`.
     """
     metadata = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
     metadata = metadata.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))

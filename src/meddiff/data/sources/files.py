@@ -66,11 +66,7 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def match_stems(keys: pd.Series, names: Iterable[str], where: str, folder: str) -> list[str]:
-    """Return the file of each id, by its name without folder and suffix.
-
-    Args:
-        keys: ids; the index holds line numbers of the table.
-    """
+    """Return the file of each id, by its name without folder and suffix."""
     stems = by_stem(names)
     matches = [stems.get(key, []) for key in keys]
     _check_present(keys, [not files for files in matches], where, folder)
@@ -93,8 +89,7 @@ def match_paths(paths: pd.Series, names: Iterable[str], where: str, folder: str)
 def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
     """Add `mask_archive` and `mask_member` of each image, `<NA>` where it has no mask.
 
-    Args:
-        masks: folder or archive of masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`.
+    Masks are `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`.
     """
     with open_archive(masks) as archive:
         names = archive.names()
@@ -150,11 +145,7 @@ def _check_unshared(matches: Iterable[list[str]], folder: str) -> None:
 def _no_masks(
     masks: str, keys: Sequence[str], names: Sequence[str], others: Sequence[str]
 ) -> MeddiffError:
-    """Return the error for a folder without any mask: of another format, or of other names.
-
-    Args:
-        others: those that are not images of the table.
-    """
+    """Return the error for a folder without any mask: of another format, or of other names."""
     matches = _match_masks(keys, [name for name in others if is_image(name)])
     if count := sum(map(bool, matches)):
         return MeddiffError(

@@ -33,9 +33,6 @@ def read_folder(
     An image is `<id>` with any common suffix, or the path in `file_column`; a mask is `<id>.png`,
     `<id>_segmentation.png` or `<id>_mask.png` below `masks`, endings in any case.
 
-    Args:
-        root: where the settings' relative paths start.
-
     Returns:
         One row per image, see `meddiff.data.sources`; `edition` is the name of the data set.
     """

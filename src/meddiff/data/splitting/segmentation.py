@@ -13,11 +13,7 @@ SAME = ("image", "bytes_sha256", "pixels_sha256")
 
 
 def masked_rows(split: pd.DataFrame) -> pd.DataFrame:
-    """Return the training and test images that have a mask; their splits stay as they are.
-
-    Raises:
-        MeddiffError: one of the two splits has no image with a mask.
-    """
+    """Return the training and test images that have a mask; their splits stay as they are."""
     rows = split[split["mask_member"].notna() & split["split"].isin(["train", "test"])]
     for name in ("train", "test"):
         if not (rows["split"] == name).any():

@@ -228,11 +228,7 @@ def _apportion(count: int, shares: Sequence[float]) -> NDArray[np.intp]:
 
 
 def _assign_groups(counts: NDArray[np.intp], shares: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the split of each group, (groups,).
-
-    Args:
-        counts: images of each group and label, (groups, labels).
-    """
+    """Return the split of each group, (groups,), from counts (groups, labels)."""
     deficit = np.outer(shares, counts.sum(axis=0))
     empty = np.ones(deficit.shape, bool)
     groups_left = (counts > 0).sum(axis=0)

@@ -12,11 +12,7 @@ SCORES = [("accuracy", "accuracy"), ("roc_auc", "area under the ROC curve")]
 
 
 def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
-    """Draw accuracy and area under the ROC curve of every arm with their intervals.
-
-    Args:
-        table: rows of Table 5.3 and of `cas_hog_svm.csv`.
-    """
+    """Draw accuracy and area under the ROC curve of every arm with their intervals."""
     classifiers = list(table["classifier"].drop_duplicates())
     arms = list(table["arm"].drop_duplicates())
     figure = Figure(figsize=(9, (1.2 + 0.35 * len(arms)) * len(classifiers)), layout="constrained")

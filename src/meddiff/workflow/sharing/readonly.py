@@ -31,9 +31,6 @@ def enter_stand_in(run: Path, *, planning: bool) -> None:
     """Enter a temporary folder that stands for a read-only run directory.
 
     It has links to all that is there and a copy of the notes, and is removed as the process ends.
-
-    Args:
-        planning: whether nothing is to be run.
     """
     if not planning:
         raise MeddiffError(

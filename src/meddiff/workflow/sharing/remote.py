@@ -77,9 +77,6 @@ def fetch(
     Each arrives whole and verified or not at all. What the remote sends is not trusted: no more
     than the recorded number of bytes is read, and bytes of another SHA-256 never reach their place.
     Yields each record as its file arrives.
-
-    Raises:
-        MeddiffError: no remote is set up or it cannot be read, or it has other bytes or none.
     """
     from dvc.api import DVCFileSystem
 

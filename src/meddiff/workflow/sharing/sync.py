@@ -30,9 +30,6 @@ def sync_metadata() -> dict[str, Record]:
 
     A file that is here has a local record: of the job that made it, or the shared one that it came
     with. Snakemake's metadata follow from the records.
-
-    Raises:
-        MeddiffError: a file has other bytes than were shared or made here.
     """
     metadata = MetadataStore()
     shared, local = read_records(SHARED), read_records(LOCAL)

@@ -25,13 +25,9 @@ Say = Callable[[str], None]
 
 
 def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, say: Say) -> int:
-    """Print what each target was made from, and whether that is proven.
+    """Print what each target was made from; return 0 if all are proven, else 1.
 
-    Args:
-        cell: "column=value,…" to print all about the files behind these rows of a table.
-
-    Returns:
-        0 if every target is proven, 1 if not.
+    All about the files behind rows of a table is printed for `cell`, "column=value,…".
     """
     records = read_effective()
     proofs = [Proof(path, plan, records) for path in plan.targets]
