@@ -17,33 +17,38 @@ if TYPE_CHECKING:
 DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own arguments."""
-    parser.add_argument("real", type=Path, help="folder, zip, tar or .npy of real images")
-    parser.add_argument("synthetic", type=Path, help="the same of synthetic ones")
-    parser.add_argument("--unseen", type=Path, metavar="IMAGES",
-                         help="real images that the generator has not learnt from, where it has "
-                              "from REAL: detects copies")  # fmt: skip
-    parser.add_argument("--extractor", action="append", metavar="NAME|FILE",
-                         help="inception (the default), radimagenet, dinov2, clip, or a checkpoint "
-                              "such as models/skinlesnet.safetensors; may be repeated; none for "
-                              "SSIM alone")  # fmt: skip
-    parser.add_argument(
-        "--size",
-        type=int,
-        metavar="PX",
-        help="side that files are reduced to (what the extractor's file asks for, else 64); 32 or "
-        "more for MS-SSIM",
-    )
-    parser.add_argument("--crop", type=int, help="side of the centre crop in px; else the largest")
-    parser.add_argument("--pairs", type=int, default=500,
-                         help="images of each set whose pairs SSIM takes (500)")  # fmt: skip
-    parser.add_argument("--n-resamples", type=int, default=200,
-                         help="half-samples behind each interval (200)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "real": {"type": Path, "help": "folder, zip, tar or .npy of real images"},
+    "synthetic": {"type": Path, "help": "the same of synthetic ones"},
+    "--unseen": {
+        "type": Path,
+        "metavar": "IMAGES",
+        "help": "real images that the generator has not learnt from, where it has from REAL: "
+        "detects copies",
+    },
+    "--extractor": {
+        "action": "append",
+        "metavar": "NAME|FILE",
+        "help": "inception (the default), radimagenet, dinov2, clip, or a checkpoint such as "
+        "models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
+    },
+    "--size": {
+        "type": int,
+        "metavar": "PX",
+        "help": "side that files are reduced to (what the extractor's file asks for, else 64); 32 "
+        "or more for MS-SSIM",
+    },
+    "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
+    "--pairs": {"type": int, "default": 500, "help": "images per set whose pairs SSIM takes (500)"},
+    "--n-resamples": {
+        "type": int,
+        "default": 200,
+        "help": "half-samples behind each interval (200)",
+    },
+    "--seed": {"type": int, "default": 0},
+    "--device": {"default": "auto", "choices": ["auto", "cpu", "cuda", "mps"]},
+    "--json": {"action": "store_true", "help": "print everything as JSON"},
+}
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:

@@ -15,43 +15,34 @@ from meddiff.core.errors import MeddiffError
 
 
 class Command(NamedTuple):
-    """A subcommand; `run` takes its options and, if any are allowed, Snakemake's arguments."""
+    """A subcommand; `run` takes its options and, if `takes_targets`, Snakemake's arguments."""
 
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, list[str]], int]
-    description: str | None = None
+    help: str
+    arguments: results.Arguments
     takes_targets: bool = True
+    description: str | None = None
 
 
 COMMANDS = {
     "evaluate": Command(
-        "score synthetic images against real ones",
-        evaluate.add_arguments,
         evaluate.run,
-        evaluate.DESCRIPTION,
+        "score synthetic images against real ones",
+        evaluate.ARGUMENTS,
         takes_targets=False,
+        description=evaluate.DESCRIPTION,
     ),
     "show": Command(
-        "print a table as a person reads it",
-        results.add_show_arguments,
-        results.show,
-        takes_targets=False,
+        results.show, "print a table as a person reads it", results.SHOW, takes_targets=False
     ),
     "share": Command(
-        "record a finished run and push its files to the DVC remote",
-        results.add_share_arguments,
-        results.share,
+        results.share, "record a finished run and push its files to the DVC remote", results.SHARE
     ),
     "restore": Command(
-        "fetch the shared files that a target needs, and no more",
-        results.add_restore_arguments,
-        results.restore,
+        results.restore, "fetch the shared files that a target needs, and no more", results.RESTORE
     ),
     "verify": Command(
-        "print what a table was made from, and prove it",
-        results.add_verify_arguments,
-        results.verify,
+        results.verify, "print what a table was made from, and prove it", results.VERIFY
     ),
 }
 
@@ -75,7 +66,8 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         if command.takes_targets:
             sub.add_argument("--remote", metavar="NAME", help="a DVC remote, not the default one")
-        command.add_arguments(sub)
+        for argument, keywords in command.arguments.items():
+            sub.add_argument(argument, **keywords)
     options, rest = parser.parse_known_args(argv)
     command = COMMANDS[options.command]
     if rest and not command.takes_targets:

@@ -1,15 +1,29 @@
 """`meddiff show`, `share`, `restore` and `verify`: the results of runs."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from meddiff.core.console import say
 from meddiff.core.errors import MeddiffError
 
-
-def add_show_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `show`."""
-    parser.add_argument("table", type=Path, nargs="+", help="one of results/*.csv")
+FLAG = {"action": "store_true"}
+Arguments = Mapping[str, Mapping[str, Any]]
+"""Names of arguments, and the keywords of `add_argument`."""
+SHOW: Arguments = {"table": {"type": Path, "nargs": "+", "help": "one of results/*.csv"}}
+SHARE: Arguments = {
+    "--without-raw": FLAG | {"help": "record raw archives but keep their bytes here"},
+    "--prune": FLAG | {"help": "drop records of files that are not behind the targets"},
+}
+RESTORE: Arguments = {
+    "--everything": FLAG | {"help": "fetch every shared file behind the targets"},
+    "--replace": FLAG | {"help": "set aside targets that differ from what was shared"},
+}
+VERIFY: Arguments = {
+    "--cell": {"metavar": "COLUMN=VALUE,…", "help": "print all about the cells of these rows"},
+    "--json": FLAG | {"help": "print everything as JSON"},
+}
 
 
 def show(options: argparse.Namespace, rest: list[str]) -> int:
@@ -23,16 +37,6 @@ def show(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def add_share_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `share`."""
-    parser.add_argument(
-        "--without-raw", action="store_true", help="record raw archives but keep their bytes here"
-    )
-    parser.add_argument(
-        "--prune", action="store_true", help="drop records of files that are not behind the targets"
-    )
-
-
 def share(options: argparse.Namespace, rest: list[str]) -> int:
     """Share the targets of Snakemake's arguments `rest`."""
     from meddiff.workflow.sharing.dag import open_plan
@@ -41,16 +45,6 @@ def share(options: argparse.Namespace, rest: list[str]) -> int:
     with open_plan(rest) as plan:
         share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=say)
     return 0
-
-
-def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `restore`."""
-    parser.add_argument(
-        "--everything", action="store_true", help="fetch every shared file behind the targets"
-    )
-    parser.add_argument(
-        "--replace", action="store_true", help="set aside targets that differ from what was shared"
-    )
 
 
 def restore(options: argparse.Namespace, rest: list[str]) -> int:
@@ -73,14 +67,6 @@ def restore(options: argparse.Namespace, rest: list[str]) -> int:
             else f"snakemake has nothing to do for {' '.join(plan.targets)}"
         )
     return 0
-
-
-def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `verify`."""
-    parser.add_argument(
-        "--cell", metavar="COLUMN=VALUE,…", help="print all about the cells of these rows"
-    )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def verify(options: argparse.Namespace, rest: list[str]) -> int:
