@@ -113,21 +113,13 @@ def build_arm(pool: Pool, name: ArmName, *key: int | str) -> Arm:
     by_class = [
         np.concatenate([pool.rows(kind, label) for kind in kinds]) for label in range(pool.classes)
     ]
-    if name == "matched":
-        by_class = [
-            stream(*key, "matched", label).permutation(rows)[: len(pool.rows("synthetic", label))]
-            for label, rows in enumerate(by_class)
-        ]
-    if name == "oversampled":
-        by_class = [
-            np.concatenate(
-                [
-                    rows,
-                    _repeated(rows, len(pool.rows("synthetic", label)), *key, "oversampled", label),
-                ]
-            )
-            for label, rows in enumerate(by_class)
-        ]
+    counts = [len(pool.rows("synthetic", label)) for label in range(pool.classes)]
+    for label, (rows, count) in enumerate(zip(by_class, counts, strict=True)):
+        if name == "matched":
+            by_class[label] = stream(*key, "matched", label).permutation(rows)[:count]
+        elif name == "oversampled":
+            repeated = _repeated(rows, count, *key, "oversampled", label)
+            by_class[label] = np.concatenate([rows, repeated])
     arm = _arm(pool, np.concatenate(by_class))
     if name != "shuffled":
         return arm

@@ -107,7 +107,8 @@ class _Canonical:
         if not isinstance(node, ast.AST):
             return repr(node)
         if isinstance(node, ast.JoinedStr):
-            node = ast.JoinedStr([each for each in node.values if not _is_empty(each)])
+            # Python 3.12 alone has empty texts there.
+            node = ast.JoinedStr([v for v in node.values if getattr(v, "value", None) != ""])
         fields = []
         for name, value in ast.iter_fields(node):
             if name in IGNORED_FIELDS or value is None:
@@ -175,13 +176,13 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
         for child in outside:
             visit(child, visible)
         if isinstance(node, Comprehension):
-            targets = [each for loop in node.generators for each in ast.walk(loop.target)]
-            own = {name for target in targets for name in _binds(target)}
+            nodes = [each for loop in node.generators for each in ast.walk(loop.target)]
         else:
-            own = {name for each in _nodes_of_scope(inside) for name in _binds(each)}
+            nodes = list(_nodes_of_scope(inside))
+        own = {name for each in nodes for name in _binds(each)}
+        bound.update(own)
         if isinstance(node, ast.ClassDef):
             kept.update(own)
-            bound.update(own)
             own = set()
         elif isinstance(node, Function):
             named, others = _parameters(node)
@@ -195,9 +196,7 @@ def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
     return bound, kept
 
 
-def _parameters(
-    function: Function,
-) -> tuple[set[str], set[str]]:
+def _parameters(function: Function) -> tuple[set[str], set[str]]:
     """Return the parameters that a call may name, and the others."""
     arguments = function.args
     named = {each.arg for each in [*arguments.args, *arguments.kwonlyargs]}
@@ -265,11 +264,6 @@ def _is_idle(node: object) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
-
-
-def _is_empty(node: ast.AST) -> bool:
-    """Return whether a part of an f-string is the empty text that only Python 3.12 has there."""
-    return isinstance(node, ast.Constant) and node.value == ""
 
 
 def _reads_names(tree: ast.Module) -> bool:
