@@ -1,6 +1,6 @@
 """The command `meddiff`: evaluate any images; show tables; share, restore and verify results.
 
-Arguments that share, restore and verify do not know are Snakemake's: targets, `--profile`,
+Other arguments of share, restore and verify are Snakemake's: targets, `--profile`,
 `--configfile`, `--config`, `--directory`. They must be the ones that the run was made with.
 """
 

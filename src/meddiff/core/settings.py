@@ -45,7 +45,7 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$"), Befor
 
 
 class Settings(BaseModel):
-    """A part of the configuration; keys that it does not know are errors."""
+    """A part of the configuration; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

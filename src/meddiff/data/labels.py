@@ -52,8 +52,8 @@ def labels_table(index: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per combination that occurs: `edition`, `diagnosis` ("missing" if there is none),
-        `label` in use, `n_images`, and whether each policy of POLICIES calls the
-        diagnosis malignant (`<NA>` for a missing one or one of a user's own).
+        `label` in use, `n_images`, and whether each of POLICIES calls the diagnosis malignant
+        (`<NA>` for a missing one or one of a user's own).
     """
     diagnosis = index["diagnosis"].fillna("missing")
     counts = index.assign(diagnosis=diagnosis).groupby(["edition", "diagnosis", "label"]).size()

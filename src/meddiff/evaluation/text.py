@@ -1,4 +1,4 @@
-"""What `evaluate` returns, as a table for people."""
+"""The scores of `evaluate` as text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -53,7 +53,7 @@ def _cells(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _copies(evaluation: Evaluation, count: int) -> list[str]:
-    """Return what was found of copies, among `count` synthetic images."""
+    """Return the lines on copies among `count` synthetic images."""
     if evaluation.memorisation is None:
         return ["copies of training images: not searched for, give --unseen"]
     row = memorisation_row(evaluation.memorisation)

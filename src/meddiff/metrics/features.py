@@ -1,4 +1,4 @@
-"""What metrics of features ask of their input."""
+"""Input checks of metrics of features."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""What metrics of images ask of their input."""
+"""Input checks of metrics of images."""
 
 from hashlib import blake2b
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Options of Snakemake with which records could not tell what a file is: refused in one line."""
+"""Options of Snakemake that would invalidate records: refused in one line."""
 
 import contextlib
 import io
