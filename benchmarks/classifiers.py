@@ -31,7 +31,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from meddiff.cas.base import TrainingSet
-from meddiff.cas.nets import skinlesnet
+from meddiff.cas.registry import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 from meddiff.extractors.skinlesnet import SkinLesNet
@@ -78,7 +78,7 @@ def ours(images: np.ndarray, steps: int, precision: str) -> Contender:
     settings = CasSettings.model_validate(
         {"steps": steps, "batch_size": BATCH, "precision": precision}
     )
-    classifier = skinlesnet(2, images.shape[1], settings, "cpu")
+    classifier = build_classifier("skinlesnet", 2, images.shape[1], settings)
     inputs = classifier.transform(images)
     labels = np.arange(len(images)) % 2
     training = TrainingSet(inputs, labels, np.arange(len(images)), steps, steps, 0, "benchmark")

@@ -49,10 +49,6 @@ NET = '''
 import torch
 from torch import nn
 
-from meddiff.extractors.weights import PretrainedWeights
-
-WEIGHTS = PretrainedWeights("Weights of Tiny", "tiny.pth", "leave tiny out of extractors.published")
-
 
 class Tiny(nn.Module):
     dimension = 3
@@ -65,7 +61,7 @@ class Tiny(nn.Module):
         return batch.mean((2, 3))
 
 
-def build(metadata, weights):
+def build(*_):
     return Tiny()
 '''
 DISTANCE = '''
@@ -130,15 +126,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (package / "cas/nearest.py").write_text(CLASSIFIER)
     insert(
         package / "cas/registry.py",
-        "KINDS: ",
-        "def _nearest(asked):\n    from meddiff.cas.nearest import NearestMean\n\n"
-        "    return NearestMean()\n\n\n",
+        "    from meddiff.cas.nets import Net\n",
+        '    if name == "nearest":\n        from meddiff.cas.nearest import NearestMean\n\n'
+        "        return NearestMean()\n",
     )
-    insert(
-        package / "cas/registry.py",
-        '    "hog_svm": Kind',
-        '    "nearest": Kind("Nearest mean", _nearest),\n',
-    )
+    insert(package / "cas/registry.py", '"hog_svm": "HOG', '"nearest": "Nearest mean", ')
     cas_settings = package / "cas/settings.py"
     text = cas_settings.read_text()
     assert 'Literal["skinlesnet", "resnet50"]' in text
@@ -153,6 +145,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = nets.read_text()
         assert f'Literal["{other}"' in text
         nets.write_text(text.replace(f'Literal["{other}"', f'Literal["{name}", "{other}"'))
+    insert(
+        package / "extractors/weights.py",
+        '    "resnet50": Pre',
+        '    "tiny": PretrainedWeights("Weights of Tiny", "tiny.pth", "do without"),\n',
+    )
     insert(
         nets,
         "    published: list[PublishedName]",
@@ -248,7 +245,7 @@ def test_a_classifier_is_trained_scored_and_judged(run):
     told = run("""
 import json, numpy as np
 from meddiff.cas.arms import Pool
-from meddiff.cas.registry import BuildOptions, build_classifier
+from meddiff.cas.registry import build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
@@ -261,7 +258,7 @@ settings = CasSettings(classifiers=["nearest"], arms=["real", "synthetic", "mixe
 pool = Pool(images, labels, kind, np.arange(80))
 names = [str(i) for i in range(40)]
 held_out = dict.fromkeys(["validation", "test"], HeldOut(images[:40], labels[:40], names, names))
-classifier = build_classifier("nearest", BuildOptions(2, 8, settings))
+classifier = build_classifier("nearest", 2, 8, settings)
 runs = run_arms(classifier, pool, held_out, ["a", "b"], settings, equal_steps=True,
                 repetitions=2, seed=0).assign(classifier="nearest", source_file="x")
 scored = score_arms(runs, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)

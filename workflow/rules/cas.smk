@@ -39,11 +39,7 @@ rule cas_arms:
         settings=lambda wildcards: cas_settings(cfg, wildcards.classifier),
         repetitions=cfg.cas.n_repeats,
         equal_steps=not STUDY,
-        code=lambda wildcards: (
-            code("cas_arms.py")
-            if wildcards.classifier == HOG_SVM
-            else extractor_code("cas_arms.py", wildcards.classifier)
-        ),
+        code=lambda wildcards: extractor_code("cas_arms.py", wildcards.classifier),
     script:
         "../scripts/cas_arms.py"
 

@@ -102,9 +102,10 @@ def code(script):
     return fingerprint(ROOT / "workflow/scripts" / script)
 
 
-def extractor_code(script, extractor):
-    """Digest of a script and of the one extractor that it builds."""
-    return [code(script), code(f"../../src/meddiff/extractors/{extractor}.py")]
+def extractor_code(script, name):
+    """Digest of a script, and of the one extractor that it builds where the name is that of one."""
+    module = ROOT / f"src/meddiff/extractors/{name}.py"
+    return [code(script), *([code(module)] if module.is_file() else [])]
 
 
 def extractor_settings(wildcards):
