@@ -104,8 +104,8 @@ def code(script):
 
 def extractor_code(script, name):
     """Digest of a script, and of the one extractor that it builds where the name is that of one."""
-    module = ROOT / f"src/meddiff/extractors/{name}.py"
-    return [code(script), *([code(module)] if module.is_file() else [])]
+    extractor = ROOT / f"src/meddiff/extractors/{name}.py"
+    return [code(script), *([code(extractor)] if extractor.is_file() else [])]
 
 
 def extractor_settings(wildcards):
