@@ -29,7 +29,7 @@ rule index_segmentation:
     output:
         "data/segmentation/index.csv",
     # What lacks masks ends the run before anything is trained.
-    priority: 1
+    priority: 2
     threads: WORKERS
     params:
         from_split=not SOURCE.isic2016,
@@ -44,7 +44,7 @@ rule split:
     output:
         "data/images/split.csv",
     # Too few images of a class end the run before anything is trained.
-    priority: 1
+    priority: 2
     params:
         **SEEDED,
         protocol=cfg.protocol,

@@ -1,5 +1,4 @@
-# One DDPM a class: image sets -> checkpoint -> synthetic image set.
-
+# One DDPM per class: image sets -> checkpoint -> synthetic image set.
 # The resumable state of a job lies beside its output, as <output>.state.safetensors.
 
 
@@ -17,6 +16,7 @@ rule train_ddpm:
         speed="logs/train_ddpm/{cls}_speed.csv",
     wildcard_constraints:
         cls=one_of(set(CLASSES) - set(IMPORTED)),
+    priority: 1  # the longest jobs first, so that none is left over on one core
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
         runtime="2d",

@@ -7,8 +7,7 @@ rule pretrained_weights:
         lambda wildcards: cfg.extractors.files.get(wildcards.net, []),
     output:
         "models/pretrained/{net}.safetensors",
-    # Before anything is trained.
-    priority: 1
+    priority: 2
     params:
         policy=lambda wildcards: cfg.extractors.weights_policy(wildcards.net),
         code=lambda wildcards: extractor_code("pretrained_weights.py", wildcards.net),

@@ -1,7 +1,5 @@
 # Raw archives: drawn here, or downloaded as published (src/meddiff/data/registry.csv).
-#
-# Downloads carry no digest of code: their checksums judge them, and no edit may fetch 23 GB again.
-# They retry by themselves, from where they stopped; Snakemake would start a refused file anew.
+# Checksums judge downloads, not a digest of code: no edit may fetch 23 GB again. They retry by themselves.
 
 
 rule draw_dermoscopy:

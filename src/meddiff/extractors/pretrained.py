@@ -35,7 +35,7 @@ def pretrained_weights(
         MeddiffError: the weights are required and unavailable, or those of another net.
     """
     which = WEIGHTS[name]
-    retry = f"; delete models/pretrained/{name}.safetensors to try again"
+    retry = "; to try again: snakemake --forcerun pretrained_weights"
     weights, line, _ = find_weights(which, policy, mirrors, file, retry)
     metadata = {"weights": line}
     if name not in PUBLISHED:
