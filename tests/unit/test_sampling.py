@@ -1,7 +1,7 @@
 """Images from a checkpoint: each has a stream of its own, whatever else is drawn beside it."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -9,14 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ComputeSettings
-from meddiff.diffusion import sampling
-from meddiff.diffusion.drawing import draw_shard, shard_members
+from meddiff.diffusion import drawing, sampling
+from meddiff.diffusion.drawing import draw_shard
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import block_of, denoising_strip, load_ddpm, sample_images
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
+from meddiff.diffusion.shards import gather_shards, shard_members
 
 WIDE = {
     "channels": [16, 32, 64],
@@ -57,9 +59,8 @@ def test_an_image_is_the_same_whatever_is_drawn_beside_it(checkpoint, settings):
     settings = {"steps": 3} | settings
     whole = draw(checkpoint, range(40), **settings)
     assert whole.shape == (40, 16, 16, 3) and whole.dtype == np.uint8
-    for shards in (3, 7):
-        parts = [shard_members(40, shards, shard, 1) for shard in range(shards)]
-        drawn = [draw(checkpoint, part, **settings) for part in parts]
+    for borders in ([0, 13, 32, 40], [0, 32, 35, 40]):
+        drawn = [draw(checkpoint, range(*ends), **settings) for ends in pairwise(borders)]
         assert np.array_equal(np.concatenate(drawn), whole)
     for members in ([4, 1], [39], [33, 2, 34, 2]):
         assert np.array_equal(draw(checkpoint, members, **settings), whole[members])
@@ -78,13 +79,41 @@ def test_blocks_shrink_as_images_grow(side, images):
     assert block_of(side) == images
 
 
-@given(st.integers(0, 500), st.integers(1, 60), st.sampled_from([1, 2, 8, 32]))
-def test_shards_are_every_image_once_in_order(images, shards, block):
-    parts = [shard_members(images, shards, shard, block) for shard in range(shards)]
+@given(st.integers(0, 500), st.integers(1, 60), st.sampled_from([16, 64, 128, 1024]))
+def test_shards_are_every_image_once_in_order(images, shards, side):
+    parts = [shard_members(images, shards, shard, side) for shard in range(shards)]
     assert [member for part in parts for member in part] == list(range(images))
+    block = block_of(side)
     assert all(part.start % block == 0 for part in parts if part), "a block is drawn twice"
     blocks = [-(-len(part) // block) for part in parts]
     assert max(blocks) - min(blocks) <= 1
+
+
+def test_shards_of_different_devices_fit_together(checkpoint, tmp_path, monkeypatch):
+    """Every image is drawn once, however many a device draws at once."""
+    drawn = []
+
+    def sample_images(model, settings, members, **options):
+        drawn.extend(members)
+        return np.zeros((len(members), 16, 16, 3), np.uint8)
+
+    monkeypatch.setattr(drawing, "sample_images", sample_images)
+    settings = SamplingSettings(images=100, shards=4)
+    options = {"seed": 3, "name": "x", "code": "1", "state": tmp_path / "x.state.safetensors"}
+    for shard, block in enumerate((32, 512, 2, 512)):
+        monkeypatch.setattr(sampling, "block_of", lambda side, device, block=block: block)
+        assert len(draw_shard(checkpoint, settings, ComputeSettings(), shard=shard, **options))
+    assert drawn == list(range(100))
+
+
+def test_shards_that_lack_images_are_not_gathered(tmp_path):
+    paths = [tmp_path / f"{shard}.npy" for shard in range(2)]
+    parts = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
+    for path, part in zip(paths, parts, strict=True):
+        save_array(part, path)
+    assert np.array_equal(gather_shards(paths, 6), parts.reshape(6, 8, 8, 3))
+    with pytest.raises(MeddiffError, match=rf"{tmp_path.name} holds 6 images .* not 7"):
+        gather_shards(paths, 7)
 
 
 def test_images_differ_from_each_other_and_between_seeds(checkpoint):
@@ -154,6 +183,30 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "trajectory", real)
     other = draw_shard(checkpoint, settings, compute, **options | {"seed": 4})
     assert not np.array_equal(other, whole), "another seed went on from this one's images"
+
+
+def test_sampling_starts_over_on_another_device(checkpoint, tmp_path, monkeypatch):
+    """A GPU's noise is of another kind, and the images of one class must not mix the two."""
+    monkeypatch.setattr(sampling, "block_of", lambda side, device: 2)
+    monkeypatch.setattr(drawing, "load_ddpm", lambda path, device, **options: load_ddpm(path))
+    real, drawn = sampling.trajectory, []
+
+    def trajectory(model, settings, members, **options):
+        if len(drawn) == 2:
+            drawn.append(None)
+            raise Ends
+        drawn.extend(members)
+        return real(model, settings, members, **options)
+
+    monkeypatch.setattr(sampling, "trajectory", trajectory)
+    state = tmp_path / "x.state.safetensors"
+    options = {"seed": 3, "name": "x", "code": "1", "state": state}
+    compute, settings = ComputeSettings(checkpoint_minutes=0), SamplingSettings(images=4, steps=2)
+    with pytest.raises(Ends):
+        draw_shard(checkpoint, settings, compute, **options)
+    assert state.exists()
+    draw_shard(checkpoint, settings, compute, **options, device="cuda")
+    assert drawn == [0, 1, None, 0, 1, 2, 3]
 
 
 def test_a_broken_net_is_told(checkpoint):

@@ -83,6 +83,8 @@ if cfg.sampling.shards > 1:
             expand("data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)),
         output:
             "data/images/synthetic/{cls}.npy",
+        params:
+            images=cfg.sampling.images,
         script:
             "../scripts/gather_samples.py"
 

@@ -1,9 +1,8 @@
 """Put the shards of a class's synthetic images together."""
 
-import numpy as np
-
-from meddiff.core.arrays import load_images, save_array
+from meddiff.core.arrays import save_array
+from meddiff.diffusion.shards import gather_shards
 from meddiff.workflow.jobs import job
 
 with job(snakemake):
-    save_array(np.concatenate([load_images(path) for path in snakemake.input]), snakemake.output[0])
+    save_array(gather_shards(snakemake.input, snakemake.params.images), snakemake.output[0])

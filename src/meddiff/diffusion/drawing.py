@@ -9,20 +9,7 @@ from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.sampling import load_ddpm, sample_images
 from meddiff.diffusion.settings import SamplingSettings
-
-
-def shard_members(images: int, shards: int, shard: int, block: int) -> range:
-    """Return the numbers of the images of one of several shards, with nearly as many blocks each.
-
-    Args:
-        images: images in all.
-        shards: number of shards; some have no image where there are fewer blocks.
-        shard: which, from 0.
-        block: images that are drawn at once, all by the same shard.
-    """
-    blocks = -(-images // block)
-    first, end = (blocks * number // shards * block for number in (shard, shard + 1))
-    return range(min(first, images), min(end, images))
+from meddiff.diffusion.shards import shard_members
 
 
 def draw_shard(
@@ -58,13 +45,15 @@ def draw_shard(
     model = load_ddpm(checkpoint, device, compiled=compute.compile)
     members = range(first, settings.images)
     if shard is not None:
-        members = shard_members(settings.images, settings.shards, shard, model.block)
+        members = shard_members(settings.images, settings.shards, shard, model.shape[-1])
     key = {
         "the DDPM": sha256_file(checkpoint),
         "the settings": settings.model_dump_json(),
         "the seed": str(seed),
         "the shard": str(members),
         "the code": code,
+        # Its noise is of another kind.
+        "the device": device,
     }
     with CheckpointFile(state, key) as file:
         return sample_images(

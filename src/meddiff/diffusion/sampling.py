@@ -46,6 +46,7 @@ from meddiff.diffusion.samplers import (
     respaced_times,
 )
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.shards import PIXELS, cpu_block
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +91,12 @@ class Ddpm:
 def block_of(side: int, device: str = "cpu") -> int:
     """Return how many images of side x side px a net sees at once.
 
-    32 on a CPU and 512 on a GPU, fewer from 64 px upwards. It follows from the size of the images
-    and the kind of device alone, for it decides on their last bits.
+    32 on a CPU and 512 on a GPU, fewer above 64 px. It follows from the size of the images and the
+    kind of device alone, for it decides on their last bits.
     """
-    images = 512 if device == "cuda" else 32
-    return max(1, min(images, images * 64**2 // side**2))
+    if device == "cuda":
+        return max(1, min(512, 16 * PIXELS // side**2))
+    return cpu_block(side)
 
 
 def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = False) -> Ddpm:

@@ -46,7 +46,7 @@ class NetworkSettings(Settings):
     attention: list[bool] = [False, False, True]
     """Levels with self-attention."""
     residual_blocks: PositiveInt = 1
-    """Residual blocks a level."""
+    """Residual blocks per level."""
     head_channels: PositiveInt = 64
     """Channels of an attention head."""
     norm_groups: PositiveInt = 16
@@ -55,7 +55,7 @@ class NetworkSettings(Settings):
     @model_validator(mode="after")
     def _levels_agree(self) -> "NetworkSettings":
         if len(self.attention) != len(self.channels):
-            raise ValueError(f"attention needs one entry a level ({len(self.channels)})")
+            raise ValueError(f"attention needs one entry per level ({len(self.channels)})")
         if odd := [c for c in self.channels if c % self.norm_groups]:
             raise ValueError(f"channels {odd} are no multiples of norm_groups {self.norm_groups}")
         attended = [c for c, on in zip(self.channels, self.attention, strict=True) if on]
@@ -165,9 +165,9 @@ class DdpmSettings(DurationSettings):
     augment_once: bool = False
     """Change every image once and for all, validation images too, as the study did."""
     batch_size: PositiveInt = 16
-    """Images a forward pass."""
+    """Images per forward pass."""
     gradient_accumulation: PositiveInt = 1
-    """Forward passes an optimiser step; the effective batch is the product."""
+    """Forward passes per optimiser step; the effective batch is the product."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """Optimiser, with torch's defaults but for the learning rate."""
     lr: PositiveFloat = 3e-3
@@ -203,7 +203,7 @@ class DdpmSettings(DurationSettings):
 
 
 class DiffusionSettings(DdpmSettings):
-    """Training of one DDPM a class."""
+    """Training of one DDPM per class."""
 
     classes: dict[ClassName, ClassSettings] = {}
     """Overrides for single classes."""
@@ -227,7 +227,8 @@ class SamplingSettings(SamplerSettings):
     """Images drawn from each DDPM."""
 
     images: int = Field(default=200, ge=2)
-    """Images a class."""
+    """Images per class."""
     shards: PositiveInt = 1
-    """Jobs that the images of a class are spread over. Another number draws them again; they come
-    out the same."""
+    """Jobs that draw the images of a class. Another number draws them again; on the same kind of
+    device they come out the same. A GPU always draws 512 at once, fewer above 64 px: there more
+    jobs than that pay for nothing."""
