@@ -97,7 +97,7 @@ def augment_once(images: np.ndarray, settings: AugmentationSettings, *key: int |
 def draw_changes(rows: np.ndarray, settings: AugmentationSettings, *key: int | str) -> Changes:
     """Draw what happens to the images of the given rows.
 
-    Every row has eight numbers of its own, one a kind of change. So neither the other rows asked
+    Every row has eight numbers of its own, one per kind of change. So neither the other rows asked
     for nor the other settings matter: a larger `rotation` flips the same images.
 
     Args:
@@ -157,7 +157,7 @@ def _on_device(changes: Changes, device: torch.device) -> Changes:
 
 @cache
 def _constant(values: tuple[float, ...], device: torch.device, kind: torch.dtype) -> Tensor:
-    """Return values a channel, (C,1,1); kept, since each copy to a GPU lets the CPU wait."""
+    """Return values per channel, (C,1,1); kept, since each copy to a GPU lets the CPU wait."""
     return torch.tensor(values, device=device, dtype=kind).reshape(-1, 1, 1)
 
 
@@ -184,7 +184,7 @@ def rotate_and_zoom(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply by a factor an image; torchvision's `adjust_brightness` takes one for all.
+    """Multiply by one factor per image; torchvision's `adjust_brightness` takes one for all.
 
     Args:
         images: float (N,C,H,W) in [0, 1].

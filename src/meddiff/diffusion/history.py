@@ -34,7 +34,7 @@ class History:
         return {name: getattr(self, name) for name in names}
 
     def add(self, losses: list[float], lr: float) -> None:
-        """Take note of the losses of the latest steps, and of the last one's rate."""
+        """Record the losses of the latest steps, and the last one's rate."""
         self.done += len(losses)
         self.losses += losses
         self.lr = lr

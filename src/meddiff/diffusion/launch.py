@@ -54,9 +54,9 @@ class DdpmJob:
         compute: `Compute`.
         device: "cpu", "cuda" or "mps".
         checkpoint: weights to sample from.
-        history: table with one row an epoch.
+        history: table with one row per epoch.
         previews: images drawn during the training.
-        speed: table of images a second.
+        speed: table of images per second.
         board: folder for TensorBoard, used where `compute` asks for it.
     """
 

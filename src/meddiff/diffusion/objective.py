@@ -61,9 +61,9 @@ def denoising_loss(
 
 
 def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float:
-    """Return what a net that answers nothing but zeros has at the worst of all times.
+    """Return the loss of an all-zero prediction, as of an untrained net, at the worst of all times.
 
-    So answers an untrained net, and targets have a mean square of 1 at most.
+    Targets have a mean square of 1 at most.
     """
     return 1.0 if min_snr is None else float(min_snr_weights(schedule, min_snr).max())
 

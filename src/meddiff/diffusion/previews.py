@@ -4,7 +4,7 @@ They record that training, so that an edit of the samplers is no reason to train
 training depends on stops short of this module (`meddiff.workflow.provenance.fingerprint`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from monai.networks.schedulers import DDPMScheduler
@@ -16,34 +16,33 @@ from meddiff.diffusion.settings import PreviewSettings
 AFFECTS_RESULTS = False
 
 
-def preview_model(
+def previewer(
     network: nn.Module,
     schedule: DDPMScheduler,
     shape: tuple[int, int, int],
     settings: PreviewSettings,
     *,
     pixel_range: Sequence[int],
-) -> Ddpm:
-    """Return the net in training as one to draw previews from, whatever its weights become.
+    seed: int,
+    name: str,
+) -> Callable[[], np.ndarray]:
+    """Return what draws previews of a net in training, uint8 (settings.images,H,W,C).
+
+    They always come from the same noise, whatever the net's weights have become.
 
     Args:
         network: the denoising net.
         schedule: its forward process.
         shape: (C, H, W) of an image.
-        settings: number of images.
+        settings: number of images, at least 1, and sampler.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
-    """
-    return Ddpm(network, schedule, shape, pixel_range, block=settings.images)
-
-
-def draw_previews(model: Ddpm, settings: PreviewSettings, *, seed: int, name: str) -> np.ndarray:
-    """Return uint8 (settings.images,H,W,C), always from the same noise.
-
-    Args:
-        model: the net, switched to evaluation.
-        settings: how many, and how.
         seed: seed of the run.
         name: class.
     """
-    (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
-    return images
+    model = Ddpm(network, schedule, shape, pixel_range, block=settings.images)
+
+    def draw() -> np.ndarray:
+        (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
+        return images
+
+    return draw

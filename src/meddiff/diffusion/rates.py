@@ -44,7 +44,7 @@ class LearningRate:
         return {"done": self._done, "value": self.value, "plateau": self._plateau.state_dict()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
-        """Go back to what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._done = values["done"]
         self._placeholder.param_groups[0]["lr"] = values["value"]
         self._plateau.load_state_dict(values["plateau"])

@@ -1,4 +1,4 @@
-"""Samplers: from noise to images, one pure function a method.
+"""Samplers: from noise to images, one pure function per method.
 
 Each is a generator: it yields the images after each of its steps, so that the last are the samples
 and the others show how they came about. A net enters as `denoise` only, a schedule as the products
@@ -84,14 +84,10 @@ def ddim(
     *,
     eta: float = 0.0,
 ) -> Iterator[Tensor]:
-    """Implicit sampling (Song et al. 2021, eq. 12 and 16); arguments as for `ddpm`.
+    """Implicit sampling (Song et al. 2021, eq. 12 and 16).
 
     Args:
-        denoise: the net.
-        images: standard normal noise, (N,C,H,W).
-        alpha_bars: products of alphas by time, (T,), falling.
-        times: falling times to visit, down to 0.
-        draw: noise of a step; never called where `eta` is 0.
+        denoise, images, alpha_bars, times, draw: as for `ddpm`; no noise is drawn where `eta` is 0.
         eta: 0 is deterministic, 1 is ancestral with the small variance.
 
     Yields:
@@ -118,14 +114,10 @@ def dpm_solver(
 ) -> Iterator[Tensor]:
     """DPM-Solver++(2M), of second order (Lu et al. 2022, algorithm 2; section 6 with noise).
 
-    The first and the last step are of first order, which is `ddim`'s; arguments as for `ddpm`.
+    The first and the last step are of first order, which is `ddim`'s.
 
     Args:
-        denoise: the net.
-        images: standard normal noise, (N,C,H,W).
-        alpha_bars: products of alphas by time, (T,), falling.
-        times: falling times to visit, down to 0.
-        draw: noise of a step; never called where `eta` is 0.
+        denoise, images, alpha_bars, times, draw: as for `ddpm`; no noise is drawn where `eta` is 0.
         eta: 0 solves the ordinary, 1 the stochastic differential equation, as `ddpm` does.
 
     Yields:

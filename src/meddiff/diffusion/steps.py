@@ -1,9 +1,10 @@
 """One optimiser step, launched kernel by kernel or replayed as a CUDA graph."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from monai.networks.schedulers import DDPMScheduler
@@ -87,17 +88,22 @@ def build_model(
     return Model(network, plain, average, schedule, weights)
 
 
-class Step(Protocol):
+class Step(ABC):
     """Takes optimiser steps."""
 
+    _optimizer: Optimizer
+
+    @abstractmethod
     def __call__(self, batch: Batch, lr: float) -> Tensor:
         """Take a step; return the loss of the batch (), of this process's share of it."""
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return the optimiser's state."""
+        return self._optimizer.state_dict()
 
     def load_optimizer_state(self, values: dict[str, Any]) -> None:
-        """Go back to a state of the optimiser."""
+        """Restore a state of the optimiser."""
+        self._optimizer.load_state_dict(values)
 
 
 def build_step(model: Model, settings: DiffusionSettings, runtime: Runtime, name: str) -> Step:
@@ -117,7 +123,7 @@ def build_step(model: Model, settings: DiffusionSettings, runtime: Runtime, name
     return GraphStep(model, settings, name)
 
 
-class FabricStep:
+class FabricStep(Step):
     """A step on any device, with other processes, in any arithmetic.
 
     Gradients add up over parts of `batch_size` images, weighted by their size.
@@ -127,7 +133,7 @@ class FabricStep:
         self._model, self._settings, self._runtime = model, settings, runtime
         fused = runtime.fabric.device.type in ("cuda", "cpu")
         kind = _optimizer_class(settings)
-        self._optimizer: Optimizer = kind(model.network.parameters(), lr=settings.lr, fused=fused)
+        self._optimizer = kind(model.network.parameters(), lr=settings.lr, fused=fused)
         self._parallel, self._stepper = runtime.fabric.setup(model.network, self._optimizer)
 
     def __call__(self, batch: Batch, lr: float) -> Tensor:
@@ -150,16 +156,8 @@ class FabricStep:
             self._model.average.update_parameters(self._model.network)
         return total
 
-    def optimizer_state(self) -> dict[str, Any]:
-        """Return the optimiser's state."""
-        return self._optimizer.state_dict()
 
-    def load_optimizer_state(self, values: dict[str, Any]) -> None:
-        """Go back to a state of the optimiser."""
-        self._optimizer.load_state_dict(values)
-
-
-class GraphStep:
+class GraphStep(Step):
     """A step of one process on CUDA: forward, backward, optimiser and average in one graph.
 
     The whole batch goes through the net at once where memory allows, since a graph's time is that
@@ -171,7 +169,7 @@ class GraphStep:
         self._model, self._settings, self._name = model, settings, name
         parameters = list(model.network.parameters())
         self._lr = torch.tensor(settings.lr, device=parameters[0].device)
-        self._optimizer: Optimizer = _optimizer_class(settings)(
+        self._optimizer = _optimizer_class(settings)(
             parameters, lr=self._lr, fused=True, capturable=True
         )
         self._part = settings.batch_size * settings.gradient_accumulation
@@ -189,13 +187,9 @@ class GraphStep:
             self._logged = True
         return loss
 
-    def optimizer_state(self) -> dict[str, Any]:
-        """Return the optimiser's state."""
-        return self._optimizer.state_dict()
-
     def load_optimizer_state(self, values: dict[str, Any]) -> None:
-        """Go back to a state of the optimiser."""
-        self._optimizer.load_state_dict(values)
+        """Restore a state of the optimiser, and let the next step capture it."""
+        super().load_optimizer_state(values)
         for group in self._optimizer.param_groups:
             group["lr"] = self._lr
         self._run = self._capturable()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -23,7 +23,7 @@ from meddiff.diffusion.history import COLUMNS, History
 from meddiff.diffusion.images import load_training_images
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.objective import draw_times_and_noise, largest_loss
-from meddiff.diffusion.previews import draw_previews, preview_model
+from meddiff.diffusion.previews import previewer
 from meddiff.diffusion.rates import LearningRate
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.steps import build_model, build_step, shares
@@ -165,7 +165,8 @@ class DdpmTrainer:
         validate = due and self._images.held_out is not None
         row = self._history.end_epoch(batch, self._validation_loss() if validate else math.nan)
         self._rate.after_epoch(row["loss"])
-        previews = self._draw_previews() if due and self._settings.preview.images else None
+        draws = due and self._settings.preview.images and self._runtime.rank == 0
+        previews = self._previews() if draws else None
         if previews is not None:
             self._history.previews.append(previews)
         return row, previews
@@ -195,7 +196,7 @@ class DdpmTrainer:
         )
 
     def restore(self, state: TrainState) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in state.tensors.items():
             part, _, key = name.partition(".")
@@ -268,24 +269,19 @@ class DdpmTrainer:
         return self._model.loss(self._model.sampled.eval(), (clean, times, noise))
 
     @cached_property
-    def _previews(self) -> Any:
+    def _previews(self) -> Callable[[], np.ndarray]:
         network = self._model.sampled
         if self._compiled and self._device.type == "cuda":
             network = share_parameters(network)
             compile_network(network, self._device.type)
-        return preview_model(
+        return previewer(
             network,
             self._model.schedule,
             self._images.shape,
             self._settings.preview,
             pixel_range=self._settings.schedule.pixel_range,
-        )
-
-    def _draw_previews(self) -> np.ndarray | None:
-        if self._runtime.rank != 0:
-            return None
-        return draw_previews(
-            self._previews, self._settings.preview, seed=self._seed, name=self._class
+            seed=self._seed,
+            name=self._class,
         )
 
     def _sum(self, own: Tensor) -> Tensor:
