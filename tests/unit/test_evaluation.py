@@ -164,6 +164,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def test_folders_are_read_in_the_order_of_their_names(folders: tuple[Path, Path]) -> None:
     images = read_image_set(folders[0], crop=None, size=48)
     assert np.array_equal(images, spots(14, 0, side=48))
+    assert np.array_equal(read_image_set(str(folders[0]), crop=None, size=48), images)
     assert read_image_set(folders[1], crop=32, size=16).shape == (9, 16, 16, 3)
 
 

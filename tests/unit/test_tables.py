@@ -597,6 +597,13 @@ def test_show_prints_subsets_apart(table, tmp_path):
     assert "SSIM, black background" in text and "0.3 ± 0.08" in text and "0.9 ± 0.05" in text
 
 
+def test_show_prints_a_metric_that_was_added(table, tmp_path):
+    added = table[table["metric"].eq("fid")].assign(metric="means", value=77.25, ci_low=np.nan)
+    write_table(pd.concat([table, added]), tmp_path / "table_5_2.csv", STAMP)
+    text = show(tmp_path / "table_5_2.csv")
+    assert "MEANS resnet50 (4-d)" in text and "77.25" in text and "FID resnet50 (4-d)" in text
+
+
 def test_show_warns_of_few_images(tmp_path):
     rows = distance_rows("net", draws(0, 9, 30), {"synthetic": draws(1, 9, 30)}, **DRAWN)
     write_table(image_quality([rows], "test", {}), tmp_path / "t.csv", STAMP)

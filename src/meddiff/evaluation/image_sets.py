@@ -19,7 +19,11 @@ MIN_IMAGES = 8
 
 
 def read_image_set(
-    path: Path, *, crop: int | None, size: int, windows: dict[str, Window] | None = None
+    path: str | Path,
+    *,
+    crop: int | None,
+    size: int,
+    windows: dict[str, Window] | None = None,
 ) -> np.ndarray:
     """Return the images of a folder, a zip, a tar or an .npy, uint8 (n,s,s,C), in order of names.
 
@@ -34,6 +38,7 @@ def read_image_set(
         MeddiffError: there are fewer than 8 images, one cannot be read, those of more than 8
             bits have another range than the windows, or memory is too small for the size.
     """
+    path = Path(path)
     if path.suffix == ".npy":
         images = load_images(path)
     else:

@@ -8,6 +8,8 @@ from meddiff.core.tables import read_csv
 from meddiff.reporting.image_quality import ORDER
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
+NOT_SHOWN = ["kid", "precision", "recall", "density", "coverage", "cafd"]
+"""Metrics whose values are in the CSV alone, to keep the table narrow."""
 
 
 def show(path: Path) -> str:
@@ -34,7 +36,7 @@ def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
 
 def _quality(table: pd.DataFrame) -> str:
     """Return values of all image sets, and scores of the synthetic one, one column per metric."""
-    text = _wide(table[table["metric"].isin([*TITLES, "fid"])], ["class", "image_set"])
+    text = _wide(table[~table["metric"].isin(NOT_SHOWN)], ["class", "image_set"])
     scored = table.dropna(subset=["score"])
     if len(scored):
         scores = scored[["score", "score_ci_low", "score_ci_high"]].to_numpy()
@@ -71,7 +73,7 @@ def _title(metric: str, extractor: str, dimension: float, subset: str) -> str:
     if metric in TITLES:
         return TITLES[metric] + (f", {subset.replace('_', ' ')}" if pd.notna(subset) else "")
     size = "" if pd.isna(dimension) else f" ({dimension:.0f}-d)"
-    return f"{metric.upper()} {extractor}{size}"
+    return f"{metric.upper()} {extractor}{size}".strip()
 
 
 def _cell(value: float, std: float, low: float, high: float) -> str:
