@@ -1,4 +1,4 @@
-# make demo: the whole workflow on phantom images, then Table 5.2. make test: the tests.
+# make demo: Table 5.2 of phantom images from nothing. make test: the tests.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ TABLE := results/table_5_2.csv
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
-	@echo "make study   every table of the study at its own scale (GPU, Kaggle account), side by side"
+	@echo "make study   the study's tables at its own scale, as published and without leaks (GPU, Kaggle account)"
 	@echo "make test    run the tests that take minutes"
 	@echo "make test-all  run those and the slow ones: whole runs, kills, S3, several processes"
 	@echo "make gpu-check  check and time training and sampling on this machine's GPU, in minutes"
@@ -41,6 +41,7 @@ demo: env
 study: env
 	$(BIN)/snakemake --profile profiles/thesis-hand
 	$(BIN)/snakemake --profile profiles/thesis
+	$(BIN)/snakemake --profile profiles/thesis-leak-free
 	$(BIN)/snakemake --profile profiles/thesis results/comparison.csv
 	@echo "Every table beside the published values: runs/thesis/results/comparison.csv"
 
