@@ -1,9 +1,12 @@
 """Training sets of the experiment."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from meddiff.cas.arms import Pool, build_arm, build_pool, dose_arm
+from meddiff.cas.images import load_pool
 
 KEY = (0, "cas", 0)
 
@@ -22,6 +25,21 @@ def counts(pool, arm):
     kinds, labels = pool.kind[arm.rows], pool.labels[arm.rows]
     told = sorted(set(zip(kinds, labels, strict=True)))
     return {pair: int(((kinds == pair[0]) & (labels == pair[1])).sum()) for pair in told}
+
+
+@pytest.mark.parametrize(("most", "numbers"), [(None, [1, 2, 3, 4, 5]), (4, [1, 2, 3, 4])])
+def test_a_pool_takes_the_first_synthetic_images_over_all_parts(tmp_path, most, numbers):
+    def save(name: str, values: list[int]) -> Path:
+        images = np.repeat(np.array(values, dtype=np.uint8), 64).reshape(-1, 8, 8, 1)
+        np.save(tmp_path / name, images)
+        return tmp_path / name
+
+    real, rows = save("real.npy", [9]), tmp_path / "rows.csv"
+    rows.write_text("id,group\nx,x\n")
+    parts = [save("synthetic.npy", [1, 2, 3]), save("more.npy", [4, 5])]
+    pool = load_pool([real] * 2, [rows] * 2, *([part] * 2 for part in parts), max_synthetic=most)
+    for label in (0, 1):
+        assert pool.images[pool.rows("synthetic", label), 0, 0, 0].tolist() == numbers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The configuration: generated files in step, clear errors, the study's values."""
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -23,13 +24,14 @@ from meddiff.data.registry import read_registry
 from meddiff.data.sources.published import READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
+from meddiff.workflow.parameters import dose_settings, imported_ddpms
 
 SPLITS = ("train", "validation", "test")
 
 
-def merged(*overlays: str) -> Config:
-    """Merge files of config/ as Snakemake does."""
-    values: dict = {}
+def merged(*overlays: str, own: dict | None = None) -> Config:
+    """Merge files of config/ as Snakemake does, over `own`, an edited config.yaml."""
+    values: dict = copy.deepcopy(own or {})
     for name in overlays:
         update_config(values, load_configfile(ROOT / "config" / name))
     return load_config(values)
@@ -90,6 +92,7 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"data": {"source": "mednist"}}, r"source mednist has hand images.*data\.classes"),
         ({"data": {"undersample": "none"}}, r"data\.undersample; .*did you mean undersample\?"),
         ({"metrics": {"reference": []}}, r"metrics\.reference"),
+        ({"diffusion": {"train_on": ["train", "train"]}}, r"train_on .*'train', 'train'"),
         ({"metrics": {"ssim_on": ["all", "all"]}}, r"metrics\.ssim_on .*'all', 'all'"),
         ({"diffusion": {"network": {"head_channels": 48}}}, r"no multiples of head_channels"),
         ({"split": {"test": 0}}, r"split\.test = 0: .*greater than 0"),
@@ -235,6 +238,8 @@ HANDS = {"data": {"source": "phantom_hand", "classes": ["hand"]}}
 def test_a_run_of_one_class_has_no_classifiers_and_none_without_masks_a_unet():
     assert load_config({}).trained_extractors == ["unet", "skinlesnet", "resnet50"]
     assert load_config(HANDS).trained_extractors == []
+    unused = {"data": HANDS["data"] | {"folder": {"masks": "m"}}}
+    assert load_config(unused).trained_extractors == []
     assert folder().trained_extractors == ["skinlesnet", "resnet50"]
     assert folder(folder={"masks": "m"}).trained_extractors == ["unet", "skinlesnet", "resnet50"]
 
@@ -393,6 +398,40 @@ def test_an_override_leaves_other_classes_alone():
     config = load_config({"diffusion": {"classes": {"malignant": {"epochs": 3}}}})
     assert config.diffusion.for_class("benign") == load_config({}).diffusion.for_class("benign")
     assert config.diffusion.for_class("malignant").epochs == 3
+
+
+PROFILES = (["hand.yaml"], ["hand.yaml", "thesis-hand.yaml"], ["thesis.yaml"])
+
+
+@pytest.mark.parametrize("overlays", PROFILES, ids=lambda names: names[-1])
+def test_an_edited_config_yaml_lies_under_every_profile(overlays):
+    imported = {"checkpoint": "x", "network": {}, "schedule": {}}
+    own = [
+        {"undersample": {"counts": {name: 5}}, "diffusion": {"classes": {name: settings}}}
+        for name, settings in (("a", imported), ("malignant", {}), ("hand", imported))
+    ]
+    own[0]["data"] = FOLDER | {"classes": ["a", "b"]}
+    for values in own:
+        config = merged(*overlays, own=values)
+        assert set(config.kept) <= set(config.data.classes) == set(config.source.classes)
+        assert set(imported_ddpms(config)) <= set(config.data.classes)
+
+
+def test_classes_of_another_source_are_ignored_and_unknown_ones_refused():
+    counts = {"undersample": {"counts": {"malignant": 100}}}
+    config = load_config(HANDS | counts)
+    assert config.kept == {} and config.absent_classes == {"undersample.counts": ["malignant"]}
+    for data in (HANDS["data"], FOLDER | {"classes": ["a", "b"]}):
+        names = "mole" if data is HANDS["data"] else "malignant"
+        with pytest.raises(MeddiffError, match=rf"undersample\.counts names \['{names}'\]"):
+            load_config({"data": data, "undersample": {"counts": {names: 100}}})
+
+
+@pytest.mark.parametrize(("most", "kept"), [(None, {}), (300, {}), (200, {}), (50, {50})])
+def test_a_maximum_of_synthetic_images_is_a_parameter_only_where_it_cuts(most, kept):
+    config = load_config({"cas": {"dose": {"max_synthetic_per_class": most}}})
+    dose = dose_settings(config)["dose"]
+    assert {value for key, value in dose.items() if key.startswith("max")} == set(kept)
 
 
 def test_profiles_name_files_that_exist():

@@ -55,6 +55,16 @@ def test_every_run_stands_beside_the_number() -> None:
     assert alone["column"].tolist() == ["value", "std"] and alone["run"].isna().all()
 
 
+def test_a_row_without_subset_is_of_all_images() -> None:
+    values = {None: 0.5, "black_background": 0.25}
+    cells = [{"metric": "ssim", "subset": subset, "value": values[subset]} for subset in values]
+    rows = pd.DataFrame([STAMP | cell for cell in cells])
+    row = ReportedResult(table="t", row={"metric": "ssim"}, values={"value": 0.4})
+    dark = row.model_copy(update={"row": {"metric": "ssim", "subset": "black_background"}})
+    compared = comparison([row, dark], [("t", "this run", rows)])
+    assert compared["value"].tolist() == [0.5, 0.25]
+
+
 @pytest.mark.parametrize("text", ["- {table: t}", "just words", "[", "- {table: t, row: {}, x: 1}"])
 def test_another_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.yaml").write_text(text)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from meddiff.cas.registry import HOG_SVM
@@ -39,6 +40,10 @@ try:
     FOLDER = folder_params(cfg, ROOT)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
+
+if MAIN:
+    for key, names in cfg.absent_classes.items():
+        logger.warning(f"{key}: {', '.join(names)} ignored, not in data.classes {cfg.data.classes}")
 
 CLASSES = cfg.data.classes
 # ImageNet's weights, that a ResNet50 starts from.

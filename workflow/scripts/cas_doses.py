@@ -11,7 +11,12 @@ files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
     settings = CasSettings.model_validate(params.settings)
     parts = [files.synthetic, *([files.more] if files.more else [])]
-    pool = load_pool(files.real, files.real_rows, *parts)
+    pool = load_pool(
+        files.real,
+        files.real_rows,
+        *parts,
+        max_synthetic=params.settings["dose"].get("max_synthetic_per_class"),
+    )
     predictions = run_doses(
         build_classifier(
             "skinlesnet", len(params.classes), pool.images.shape[1], settings, device=device

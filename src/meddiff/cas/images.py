@@ -18,18 +18,20 @@ def load_pool(
     real: Paths,
     rows: Paths,
     *synthetic: Paths,
+    max_synthetic: int | None = None,
     augmented: bool = False,
     seed: int = 0,
 ) -> Pool:
     """Read what arms train on: one image set per class, real ones each with a table of rows.
 
-    Synthetic images may come in parts, one image set per class each.
+    Synthetic images may come in parts, one image set per class each; the first `max_synthetic` of
+    each class are taken, None takes all.
     """
     return build_pool(
         [load_images(path) for path in real],
         [_names(path)["group"].to_numpy() for path in rows],
         [
-            np.concatenate([load_images(path) for path in paths])
+            np.concatenate([load_images(path) for path in paths])[:max_synthetic]
             for paths in zip(*synthetic, strict=True)
         ],
         augmented=augmented,

@@ -19,6 +19,13 @@ from pydantic import (
 )
 
 
+def without_repeats(names: list[str] | None) -> list[str] | None:
+    """Refuse a list that has a name twice."""
+    if names and len(set(names)) < len(names):
+        raise ValueError(f"repeat: {names}")
+    return names
+
+
 def as_text(value: Any) -> Any:
     """Take a whole number as text; explain what YAML reads as something else again."""
     if isinstance(value, int) and not isinstance(value, bool):

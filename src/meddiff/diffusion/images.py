@@ -45,7 +45,7 @@ class TrainingImages:
         return to_model_range(unit, self.settings.schedule.pixel_range)
 
     def validation(self) -> Tensor:
-        """Return the images of the validation loss, never augmented while the net learns."""
+        """Return the images of the validation loss, never changed while the net learns."""
         assert self.held_out is not None
         return to_model_range(to_unit_range(self.held_out), self.settings.schedule.pixel_range)
 

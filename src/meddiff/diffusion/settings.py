@@ -19,6 +19,7 @@ from meddiff.core.settings import (
     Precision,
     Settings,
     SplitName,
+    without_repeats,
 )
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
@@ -210,6 +211,8 @@ class DiffusionSettings(DdpmSettings):
     train_on: list[SplitName] | None = Field(default=None, min_length=1)
     """Image sets that the DDPMs learn from; null: by protocol, `leak_free` from the training set,
     `as_published` from all."""
+
+    _differ = field_validator("train_on")(without_repeats)
 
     def for_class(self, name: str) -> "DiffusionSettings":
         """Return the settings of one class's DDPM, overrides applied."""

@@ -50,8 +50,9 @@ def train_ddpm(
         settings: settings of this class.
         seed: fixes initial weights, image order, augmentation, time steps and noise.
         name: class, for progress and errors.
-        validation: uint8 (M,H,W,C) for the validation loss, or None. They are never augmented, so
-            that their losses compare; the study's were, once (section 5.1).
+        validation: uint8 (M,H,W,C) for the validation loss, or None. They are
+            augmented once, at load, under `augment_once`, as the study's were (section 5.1), and
+            never otherwise, so that their losses compare.
         runtime: device, processes and arithmetic; default: one process on the CPU.
         checkpointer: where to resume from and save to; default: nothing is saved.
         compiled: compile the net.

@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from meddiff.core.settings import Settings, SplitName
+from meddiff.core.settings import Settings, SplitName, without_repeats
 from meddiff.metrics.images import SMALLEST_WINDOW, Subset
 
 
@@ -39,9 +39,4 @@ class MetricsSettings(Settings):
     n_resamples: int = Field(default=200, ge=4)
     """Random half-samples of the images behind each 95 % interval."""
 
-    @field_validator("ssim_on", "reference")
-    @classmethod
-    def _differ(cls, names: list[str] | None) -> list[str] | None:
-        if names and len(set(names)) < len(names):
-            raise ValueError(f"repeat: {names}")
-        return names
+    _differ = field_validator("ssim_on", "reference")(without_repeats)

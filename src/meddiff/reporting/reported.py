@@ -71,7 +71,9 @@ def comparison(
 
 def _matches(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
     matches = pd.Series(True, index=table.index)
-    for column, value in row.items():
+    # A row that names no subset is of all images.
+    subset = {"subset": ""} if "subset" in table else {}
+    for column, value in (subset | {**row}).items():
         matches &= table[column].fillna("").astype(str) == value if column in table else False
     return matches
 

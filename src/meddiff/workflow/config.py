@@ -68,13 +68,13 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
-        named: dict[str, Mapping[str, object]] = {
-            "diffusion.classes": self.diffusion.classes,
-            "undersample.counts": self.kept,
-        }
-        for key, by_class in named.items():
-            if unknown := set(by_class) - set(self.data.classes):
-                raise ValueError(f"{key} names {sorted(unknown)}, not in {self.data.classes}")
+        own = self.source.classes
+        others = {name for source in SOURCES.values() for name in source.classes or ()}
+        for key, absent in self.absent_classes.items():
+            # Under a profile config.yaml may hold settings of another source's classes.
+            unused = own and (self.data.folder.images or others.issuperset(absent))
+            if not unused:
+                raise ValueError(f"{key} names {absent}, not in {self.data.classes}")
         timesteps = self.diffusion.schedule.timesteps
         drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
         for key, sampler in drawn.items():
@@ -88,7 +88,6 @@ class Config(Settings):
         taken |= dict.fromkeys([*TRAINED, *PUBLISHED], "an extractor")
         for name in sorted(taken.keys() & set(self.data.classes)):
             raise ValueError(f"data.classes: {name} is the name of {taken[name]}; take another")
-        own = self.source.classes
         if own and sorted(self.data.classes) != sorted(own):
             raise ValueError(
                 f"data.classes {self.data.classes}: source {self.data.source} has "
@@ -114,7 +113,8 @@ class Config(Settings):
     @property
     def trained_extractors(self) -> list[str]:
         """Extractors trained here: the U-Net where there are masks, classifiers of two classes."""
-        has_masks = self.source.isic2016 or self.data.folder.masks is not None
+        folder = self.data.folder if self.data.source == "folder" else None
+        has_masks = self.source.isic2016 or bool(folder and folder.masks)
         trained = {"unet"} if has_masks else set()
         if len(self.data.classes) > 1:
             trained |= set(TRAINED) - {"unet"}
@@ -143,9 +143,18 @@ class Config(Settings):
     @property
     def kept(self) -> dict[str, Count]:
         """Images that undersampling keeps of a class, where not the size of the smallest."""
-        if isinstance(self.undersample, UndersampleSettings):
-            return self.undersample.counts
-        return dict.fromkeys(self.data.classes, "all")
+        if self.undersample == "none":
+            return dict.fromkeys(self.data.classes, "all")
+        counts = self.undersample.counts
+        return {name: count for name, count in counts.items() if name in self.data.classes}
+
+    @property
+    def absent_classes(self) -> dict[str, list[str]]:
+        """Names that are not in `data.classes`, by the key that names them."""
+        counts = {} if self.undersample == "none" else self.undersample.counts
+        named = {"diffusion.classes": {*self.diffusion.classes}, "undersample.counts": {*counts}}
+        absent = {key: sorted(names - {*self.data.classes}) for key, names in named.items()}
+        return {key: names for key, names in absent.items() if names}
 
     @property
     def data_name(self) -> str:

@@ -23,8 +23,12 @@ def stamp(cfg: Config) -> dict[str, Any]:
 
 def imported_ddpms(cfg: Config) -> dict[str, str]:
     """Checkpoints of DDPMs that were trained elsewhere, by class."""
-    classes = cfg.diffusion.classes.items()
-    return {name: override.checkpoint for name, override in classes if override.checkpoint}
+    overrides = cfg.diffusion.classes.items()
+    return {
+        name: override.checkpoint
+        for name, override in overrides
+        if override.checkpoint and name in cfg.data.classes
+    }
 
 
 def table_notes(cfg: Config) -> dict[str, str]:
@@ -75,8 +79,11 @@ def cas_settings(cfg: Config, classifier: str) -> dict[str, Any]:
 def dose_settings(cfg: Config) -> dict[str, Any]:
     """What the trainings of the dose-response depend on."""
     settings = cfg.cas.model_dump(exclude={"arms", "hog_svm", *JUDGED})
-    for key in ("n_repeats", "max_synthetic_per_class"):
-        del settings["dose"][key]
+    del settings["dose"]["n_repeats"]
+    most = settings["dose"].pop("max_synthetic_per_class")
+    # A larger maximum shows in the images drawn for it.
+    if most is not None and most < cfg.sampling.images:
+        settings["dose"]["max_synthetic_per_class"] = most
     return settings
 
 
