@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from meddiff.workflow.jobs import job
 snakemake = SimpleNamespace(
     log=["logs/x.log"], config={config!r}, rule="x", input=[], output=["made.csv"],
-    params={{"seed": 3}}, scriptdir={scripts!r},
+    params={{"seed": 3}}, scriptdir={scripts!r}, resources=SimpleNamespace({resources}),
 )
 with job(snakemake) as device:
     Path("made.csv").write_text("a")
@@ -35,11 +35,17 @@ with job(snakemake) as device:
 
 
 def run(
-    code: str, folder: Path, first: str = "", threads: int = 3
+    code: str,
+    folder: Path,
+    first: str = "",
+    threads: int = 3,
+    device: str = "cpu",
+    resources: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run a job in its own process: imports `first`, with `compute.threads`."""
-    config = {"compute": {"threads": threads, "device": "cpu"}}
-    head = first + HEAD.format(config=config, scripts=str(ROOT / "workflow/scripts"))
+    config = {"compute": {"threads": threads, "device": device}}
+    scripts = str(ROOT / "workflow/scripts")
+    head = first + HEAD.format(config=config, scripts=scripts, resources=resources)
     return subprocess.run(
         [sys.executable, "-c", head + code],
         cwd=folder,
@@ -93,6 +99,15 @@ def test_a_job_with_nets_computes_with_the_configured_threads(tmp_path):
     assert "threads 3 cpu" in done.stdout
     machine = read_job_record(tmp_path)["machine"]
     assert machine["threads"] == 3 and machine["device"] == "cpu" and machine["instructions"]
+
+
+@pytest.mark.parametrize(("resources", "status"), [("", 0), ("gpu=0", 0), ("gpu=1", 1)])
+def test_only_a_job_that_asks_for_a_gpu_needs_one(tmp_path, resources, status):
+    hidden = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = ''; import torch"
+    code = "print(torch.get_num_threads(), device)"
+    done = run(code, tmp_path, first=hidden, device="cuda", resources=resources)
+    assert done.returncode == status
+    assert "compute.device is cuda" in done.stderr if status else done.stdout.strip() == "3 cpu"
 
 
 def test_a_job_without_nets_computes_with_one_thread_and_no_torch(tmp_path):

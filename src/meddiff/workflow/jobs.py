@@ -26,20 +26,22 @@ log = logging.getLogger("meddiff")
 def job(snakemake: Any) -> Iterator[str]:
     """Run the work of a script, with Snakemake's object of that name; yield the device of its nets.
 
-    Logs go to the rule's log and to stderr. A job that has imported torch, or asks for a GPU,
-    computes with `compute.threads` CPU threads on `compute.device`, others with one. A record is
-    written for each output. A `MeddiffError`, and a file that this user may not read or write, ends
-    the process with one line and status 1; any other exception is a bug and keeps its traceback.
+    Logs go to the rule's log and to stderr. A job that has imported torch, or whose rule has a
+    resource `gpu`, computes with `compute.threads` CPU threads, others with one. It computes on
+    `compute.device` where it asks for a GPU, else on the CPU. A record is written for each output.
+    A `MeddiffError`, and a file that this user may not read or write, ends the process with one
+    line and status 1; any other exception is a bug and keeps its traceback.
     """
     _log_to(Path(snakemake.log[0]))
     clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
     compute = ComputeSettings.model_validate(snakemake.config.get("compute", {}))
     # cas_arms imports torch for some of its classifiers only, and later.
-    nets = "torch" in sys.modules or hasattr(getattr(snakemake, "resources", None), "gpu")
+    gpus = getattr(getattr(snakemake, "resources", None), "gpu", None)
+    nets = "torch" in sys.modules or gpus is not None
     threads = compute.threads if nets else 1
     try:
-        device = _choose_device(compute.device) if nets else "cpu"
+        device = _choose_device(compute.device) if gpus else "cpu"
         metadata = job_metadata(snakemake, threads=threads, device=device)
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):

@@ -39,6 +39,7 @@ def plan_of(
             outputs=tuple(map(str, job.output)),
             params=plain_params(job.params),
             planned=job in planned,
+            gpu=bool(job.resources.get("gpu")),
         )
         for job in jobs
     )

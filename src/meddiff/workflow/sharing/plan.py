@@ -19,6 +19,8 @@ class Step:
     params: Mapping[str, Any]
     planned: bool
     """Whether Snakemake would run it."""
+    gpu: bool = False
+    """Whether it asks for a GPU."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def _environment(proof: Proof) -> list[str]:
     import torch  # noqa: F401 - so that the machine's description includes it
 
     compute = ComputeSettings.model_validate(proof.plan.config.get("compute", {}))
-    here = this_machine(compute.threads, choose_device(compute.device))
+    on_cpu = this_machine(compute.threads, "cpu")
+    on_gpu = this_machine(compute.threads, choose_device(compute.device))
     differences: dict[str, None] = {}
     for path in proof.chain:
         record = proof.records[path]
@@ -120,6 +121,8 @@ def _environment(proof: Proof) -> list[str]:
             if (installed := _version(name)) != value:
                 differences[f"with {name} {installed} instead of {value}"] = None
         if record.machine:
+            step = proof.plan.producers.get(path)
+            here = on_gpu if step and step.gpu else on_cpu
             nets = record.machine.instructions != ""
             for name, value in record.machine.model_dump().items():
                 if getattr(here, name) != value and (nets or name not in TORCH_ONLY):
