@@ -4,13 +4,18 @@ import copy
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakemake.persistence.file import FilePersistence
 
+from meddiff.core.errors import MeddiffError
+from meddiff.workflow.config import load_config
 from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.session import check_jobs
 from meddiff.workflow.sharing.plan import Plan, Step, changes, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
@@ -351,3 +356,26 @@ def test_own_differences_tell_everything_at_once(records):
         "score classes: ['benign', 'malignant'] -> []",
         "the code of score changed",
     ]
+
+
+def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    step = Step("pack", (), ("train.npy",), {}, planned=True)
+    plan = Plan(tmp_path, tmp_path, (step,), ("train.npy",), {}, overlays=False)
+    monkeypatch.setattr("meddiff.workflow.session.plan_of", lambda *_: plan)
+    monkeypatch.setattr("meddiff.workflow.session.check_run", lambda *_: None)
+    dag = SimpleNamespace(needrun_jobs=lambda: [])
+    workflow = SimpleNamespace(dag=dag, dag_settings=SimpleNamespace(targets=["train.npy"]))
+
+    def check() -> None:
+        check_jobs(workflow, load_config({}), tmp_path, {}, rebuild=False)
+
+    (tmp_path / "train.npy").write_bytes(b"half")
+    with pytest.raises(MeddiffError, match=r"train\.npy"):
+        check()
+    # As Snakemake marks the outputs of a job that starts.
+    FilePersistence()._mark_incomplete("train.npy", external_jobid=None)
+    check()
+    assert (tmp_path / "train.npy").read_bytes() == b"half"

@@ -15,6 +15,7 @@ from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Records
 from meddiff.workflow.provenance.store import read_effective
 from meddiff.workflow.sharing.dag import plan_of
+from meddiff.workflow.sharing.metadata import MetadataStore
 from meddiff.workflow.sharing.options import check_options, is_dry, options_of_this_run
 from meddiff.workflow.sharing.plan import Plan
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
@@ -40,9 +41,11 @@ def check_jobs(workflow: Any, cfg: Config, root: Path, shared: Records, *, rebui
 
 def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> None:
     """Raise if jobs would overwrite a file of another origin, or make again what is shared."""
-    records = read_effective()
+    records, metadata = read_effective(), MetadataStore()
     outputs = [path for step in plan.planned for path in step.outputs]
-    if unrecorded := [path for path in outputs if Path(path).is_file() and path not in records]:
+    here = [path for path in outputs if Path(path).is_file() and path not in records]
+    # A job that was killed leaves incomplete files without records.
+    if unrecorded := [path for path in here if not metadata.is_incomplete(path)]:
         raise MeddiffError(
             "not made by this workflow here, and about to be overwritten: "
             f"{first_names(unrecorded)}; move them away"
