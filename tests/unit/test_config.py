@@ -103,6 +103,8 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
         ({"data": {"classes": ["real", "malignant"]}}, r"real is the name of an image set"),
         ({"data": {"classes": ["augmented-test", "malignant"]}}, r"augmented-test is the name"),
+        ({"data": {"classes": ["split", "malignant"]}}, r"split is the name of a table"),
+        ({"data": {"classes": ["shard-0", "malignant"]}}, r"shard-0 is the name of a shard"),
         ({"data": {"classes": ["clip", "malignant"]}}, r"clip is the name of an extractor"),
         ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
         ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),

@@ -99,3 +99,30 @@ def test_a_score_of_one_class_depends_on_what_the_classifier_learnt_of_all(prove
     assert behind == {
         "cas/net.csv", "index.csv", *images, *(f"models/ddpm/{cls}.safetensors" for cls in CLASSES)
     }  # fmt: skip
+
+
+def test_a_shard_of_a_class_that_is_a_number_depends_on_its_ddpm(prove):
+    ddpms = [f"models/ddpm/{cls}.safetensors" for cls in "01"]
+    shards = [
+        (cls, f"data/images/shards/{cls}/shard-{shard}.npy") for cls in "01" for shard in "01"
+    ]
+    drawn = [f"data/images/synthetic/{cls}.npy" for cls in "01"]
+    records = [
+        *(record(path, "data/images/split.csv") for path in ddpms),
+        *(record(path, ddpms[int(cls)]) for cls, path in shards),
+        *(record(path, *(f for c, f in shards if c == str(n))) for n, path in enumerate(drawn)),
+        record("data/images/split.csv"),
+        record("metrics/distances/unet.csv", *drawn, per_class=True),
+    ]
+    for cls, behind in zip(
+        "01",
+        prove("metrics/distances/unet.csv", ["0,synthetic", "1,synthetic"], *records),
+        strict=True,
+    ):
+        assert behind == {
+            "metrics/distances/unet.csv",
+            "data/images/split.csv",
+            ddpms[int(cls)],
+            drawn[int(cls)],
+            *(path for name, path in shards if name == cls),
+        }

@@ -67,7 +67,7 @@ rule sample:
 
 use rule sample as sample_shard with:
     output:
-        "data/images/shards/{cls}/{shard}.npy",
+        "data/images/shards/{cls}/shard-{shard}.npy",
     params:
         settings=cfg.sampling.model_dump(),
         seed=cfg.seed,
@@ -80,7 +80,7 @@ if cfg.sampling.shards > 1:
     rule gather_samples:
         """Put the shards of one class's synthetic images together."""
         input:
-            expand("data/images/shards/{{cls}}/{shard}.npy", shard=range(cfg.sampling.shards)),
+            expand("data/images/shards/{{cls}}/shard-{n}.npy", n=range(cfg.sampling.shards)),
         output:
             "data/images/synthetic/{cls}.npy",
         params:
