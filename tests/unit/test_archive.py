@@ -143,11 +143,11 @@ def test_only_what_the_workflow_made_is_called_deletable(
     path.write_bytes(content)
     with pytest.raises(MeddiffError) as caught:
         open_archive(path)
-    assert "delete" not in str(caught.value)
+    assert "move it away" not in str(caught.value)
     record = LOCAL / f"{path}.json"
     record.parent.mkdir(parents=True)
     record.write_text('{"rule": "download"}')
-    with pytest.raises(MeddiffError, match="delete it"):
+    with pytest.raises(MeddiffError, match="move it away"):
         open_archive(path)
 
 

@@ -165,7 +165,7 @@ def import_weights(path: Path) -> None:
     import_ddpm(path, DiffusionSettings(), 3)
 
 
-def test_only_what_a_rule_made_may_be_deleted(
+def test_only_what_a_rule_made_is_to_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -173,12 +173,12 @@ def test_only_what_a_rule_made_may_be_deleted(
     write_text("no weights", path)
     with pytest.raises(MeddiffError, match=r"models/x\.safetensors") as caught:
         load_checkpoint(path)
-    assert "delete" not in str(caught.value)
-    for rule, deletable in ((None, False), ("train", True)):
+    assert "move it away" not in str(caught.value)
+    for rule, remade in ((None, False), ("train", True)):
         write_record(describe_file(str(path)).model_copy(update={"rule": rule}), RECORDS)
         with pytest.raises(MeddiffError) as caught:
             load_checkpoint(path)
-        assert ("delete it" in str(caught.value)) == deletable
+        assert ("move it away" in str(caught.value)) == remade
 
 
 def write_bytes(path: Path) -> None:

@@ -61,13 +61,13 @@ def check_readable(path: str | Path) -> None:
 
 
 def remedy(path: str | Path, otherwise: str) -> str:
-    """Return what to do about a damaged file: only files made by a rule may be deleted."""
+    """Return what to do about a damaged file: what a rule made can be made again."""
     try:
         record = json.loads((RECORDS / f"{path}.json").read_bytes())
         made_by_rule = bool(record["rule"])
     except (OSError, ValueError, TypeError, KeyError):
         made_by_rule = False
-    return "delete it and run again" if made_by_rule else otherwise
+    return "move it away and rerun" if made_by_rule else otherwise
 
 
 def _is_full_disk(error: Exception, path: Path) -> bool:

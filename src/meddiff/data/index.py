@@ -117,7 +117,7 @@ def check_unchanged(data: bytes, sha256: str, name: str) -> None:
     """Raise a MeddiffError if a file's bytes are not those that were indexed."""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise MeddiffError(
-            f"{name} changed since it was indexed: delete the index.csv of its data set and rerun"
+            f"{name} changed since it was indexed: rerun with --forcerun index index_segmentation"
         )
 
 

@@ -48,6 +48,6 @@ def gather_shards(paths: Sequence[str | Path], images: int) -> np.ndarray:
         folder = Path(paths[0]).parent
         raise MeddiffError(
             f"{folder} holds {len(gathered)} images in {len(paths)} shards, not {images}: "
-            "delete it and rerun"
+            "rerun with --forcerun sample_shard"
         )
     return gathered
