@@ -56,7 +56,7 @@ test-all: test
 # Any Python with torch and the lock's packages will do: make gpu-check GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
 gpu-check: export PYTHONPATH := src:$(PYTHONPATH)
-gpu-check:
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
 	$(GPU_PYTHON) tests/gpu/packages.py
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu
 	$(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
