@@ -13,7 +13,6 @@ CAS_IMAGES = {
 }
 MORE = (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
 CAS = "Training on synthetic images"
-# How predictions are scored.
 SCORING = {
     "classes": CLASSES,
     "specificity": cfg.cas.specificity,

@@ -50,7 +50,6 @@ CLASSES = cfg.data.classes
 RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
-# Outputs of classifiers, and of the U-Net.
 CLASSIFIED = ["table_5_1.csv", "table_5_3.csv", "cas_hog_svm.csv", "dose_response.csv"]
 CLASSIFIED += ["figures/cas/arms.png", "verdict.md"]
 SEGMENTED = ["data/segmentation", "extractors/segmentation"]
@@ -61,7 +60,6 @@ SOURCE = cfg.source
 TRAINED = cfg.trained_extractors
 CLASSIFIERS = [name for name in TRAINED if name != "unet"]
 HAS_MASKS = "unet" in TRAINED
-# Nets that come with weights.
 PUBLISHED = cfg.extractors.published
 EXTRACTORS = TRAINED + PUBLISHED
 
@@ -70,18 +68,15 @@ STUDY = cfg.protocol == "as_published"
 DDPM_SETS = cfg.ddpm_sets
 REFERENCE_SETS = cfg.reference_sets
 
-# How synthetic images are drawn, however many.
 SAMPLER = cfg.sampling.model_dump(exclude={"images", "shards"})
 # Processes of a job whose results do not depend on their number; `--cores` limits them.
 WORKERS = 4
 GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = stamp(cfg)
-# Shared parameters of jobs and tables.
 SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
 # The audit of the data looks at both protocols.
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
-# What the study printed, and our tables of the same cells.
 PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
 COMPARED = sorted({row["table"] for row in PRINTED})
 

@@ -63,6 +63,8 @@ rule image_sets:
         arrays=image_sets(SPLITS, CLASSES),
         tables=rows_of(*SPLITS),
     threads: WORKERS
+    resources:
+        runtime="1d",
     params:
         preprocessing=preprocessing(cfg),
     script:
