@@ -36,7 +36,7 @@ QUESTIONS = {
     "replace": Question("Synthetic instead of real images", "synthetic", "real"),
     "replace_matched": Question("Synthetic instead of as many real", "synthetic", "matched"),
     "add": Question("Synthetic beside real images", "mixed", "real"),
-    "add_augmented": Question("Synthetic instead of augmented copies", "mixed", "augmented"),
+    "add_augmented": Question("Synthetic instead of augmented images", "mixed", "augmented"),
     "add_oversampled": Question("Synthetic instead of repeated images", "mixed", "oversampled"),
 }
 
