@@ -2,15 +2,10 @@
 
 CAS_RUNS = expand("cas/{classifier}.csv", classifier=[*cfg.cas.classifiers, HOG_SVM])
 # Real images with the tables of their rows, and the synthetic images, of every class.
-CAS_IMAGES = {
-    "real": image_sets(["train"], CLASSES),
-    "real_rows": rows_of("train"),
-    "synthetic": image_sets(["synthetic"], CLASSES),
-    "test": image_sets(["test"], CLASSES),
-    "test_rows": rows_of("test"),
-    "validation": image_sets(["validation"], CLASSES),
-    "validation_rows": rows_of("validation"),
-}
+CAS_SPLITS = {"real": "train", "test": "test", "validation": "validation"}
+CAS_IMAGES = {name: image_sets([split], CLASSES) for name, split in CAS_SPLITS.items()}
+CAS_IMAGES |= {f"{name}_rows": rows_of(split) for name, split in CAS_SPLITS.items()}
+CAS_IMAGES["synthetic"] = image_sets(["synthetic"], CLASSES)
 MORE = (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
 CAS = "Training on synthetic images"
 SCORING = {
