@@ -74,7 +74,6 @@ rule cas_doses:
     output:
         "cas/doses.csv",
     resources:
-        runtime="1d",
         gpu=GPU,
     params:
         **SEEDED,

@@ -63,8 +63,6 @@ rule image_sets:
         arrays=image_sets(SPLITS, CLASSES),
         tables=rows_of(*SPLITS),
     threads: WORKERS
-    resources:
-        runtime="1d",
     params:
         preprocessing=preprocessing(cfg),
     script:

@@ -56,7 +56,6 @@ rule sample:
     output:
         "data/images/synthetic/{cls}.npy",
     resources:
-        runtime="1d",
         gpu=GPU,
     params:
         settings=cfg.sampling.model_dump(exclude={"shards"}),

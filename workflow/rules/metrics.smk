@@ -30,7 +30,6 @@ rule features:
     output:
         features(SCORED_SETS),
     resources:
-        runtime="1d",
         gpu=GPU,
     params:
         code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
@@ -74,8 +73,6 @@ rule similarity:
         ),
     output:
         "metrics/similarity/{images}.csv",
-    resources:
-        runtime="1d",
     params:
         **SEEDED,
         per_class=True,

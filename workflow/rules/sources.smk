@@ -44,8 +44,6 @@ rule download:
     """Download one file of the registry; a published checksum, or that of the first fetch, must hold."""
     output:
         "data/raw/published/{file}",
-    resources:
-        runtime="1d",
     params:
         file="{file}",
     script:
