@@ -46,7 +46,6 @@ if MAIN:
         logger.warning(f"{key}: {', '.join(names)} ignored, not in data.classes {cfg.data.classes}")
 
 CLASSES = cfg.data.classes
-# ImageNet's weights, that a ResNet50 starts from.
 RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)

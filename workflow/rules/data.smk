@@ -28,8 +28,7 @@ rule index_segmentation:
         split="data/images/split.csv" if not (SOURCE.isic2016 and STUDY) else [],
     output:
         "data/segmentation/index.csv",
-    # What lacks masks ends the run before anything is trained.
-    priority: 2
+    priority: 2  # what lacks masks ends the run early
     threads: WORKERS
     params:
         from_split=not SOURCE.isic2016,
