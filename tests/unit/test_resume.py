@@ -95,6 +95,7 @@ def test_every_part_of_a_training_goes_on(
     assert_same(train_safely(settings, tmp_path / "x.safetensors"), expected)
 
 
+@pytest.mark.timeout(2400)  # a cold compiler takes minutes on two cores
 @pytest.mark.slow
 def test_a_compiled_training_goes_on_and_draws(tmp_path: Path) -> None:
     """It learns as the plain one does, but for rounding, and ends with the same bits twice."""
