@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from meddiff.cas.images import count_shared
-from meddiff.cas.tables import arms_table, read_runs, reliability_table, score_arms
+from meddiff.cas.tables import arms_table, count_shared, read_runs, reliability_table, score_arms
 from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv

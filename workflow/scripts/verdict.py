@@ -1,8 +1,7 @@
 """Write whether synthetic images replace, complement or harm real ones, as table, text and page."""
 
-from meddiff.cas.images import count_shared
 from meddiff.cas.scoring import TEST
-from meddiff.cas.tables import read_runs, score_arms
+from meddiff.cas.tables import count_shared, read_runs, score_arms
 from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
 from meddiff.core.files import write_text
 from meddiff.core.tables import read_csv, write_table

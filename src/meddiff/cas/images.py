@@ -1,6 +1,6 @@
 """The experiment's images, from image sets and their tables of rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +46,6 @@ def load_held_out(images: Paths, rows: Paths) -> HeldOut:
     tables = [_names(path).head(len(images)) for path, images in zip(rows, sets, strict=True)]
     table = pd.concat(tables, ignore_index=True)
     return HeldOut(stacked, labels, table["id"].tolist(), table["group"].tolist())
-
-
-def count_shared(test: Sequence[str], training: Paths) -> int:
-    """Count test images whose group (image, lesion or patient) is in tables of training rows."""
-    groups = pd.concat([_names(path)["group"] for path in training])
-    return int(np.isin(np.asarray(test), groups.to_numpy()).sum())
 
 
 def _names(path: str | Path) -> pd.DataFrame:

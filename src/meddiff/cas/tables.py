@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
-from meddiff.core.tables import read_part
+from meddiff.core.tables import read_csv, read_part
 from meddiff.metrics.classification import reliability
 
 VALUES = ["metric", "class", "value", "std", "ci_low", "ci_high", "difference", "difference_ci_low",
@@ -112,3 +112,9 @@ def _rows(
                 row["difference_ci_high"] = gap.high
             rows.append(columns | row)
     return pd.DataFrame(rows).reindex(columns=[*names, *VALUES, *MADE_OF])
+
+
+def count_shared(test: Sequence[str], training: Iterable[str | Path]) -> int:
+    """Count test images whose group (image, lesion or patient) is in tables of training rows."""
+    groups = pd.concat([read_csv(path, ["group"])["group"] for path in training])
+    return int(np.isin(np.asarray(test), groups.to_numpy()).sum())

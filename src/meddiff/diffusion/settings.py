@@ -193,7 +193,7 @@ class DdpmSettings(DurationSettings):
     @field_validator("augmentation", mode="before")
     @classmethod
     def _named_or_own(cls, value: Any) -> Any:
-        """Decide between name and mapping here: a union would tell a fault for each of them."""
+        """Decide between name and mapping here: a union would report each alternative's error."""
         if isinstance(value, Mapping):
             return AugmentationSettings.model_validate(value)
         names = get_args(AugmentationName)

@@ -91,5 +91,5 @@ def _explain_change(source: str, sha256: str, recorded: Recorded) -> str:
     return (
         f"{source} now serves other bytes (sha256 {sha256}) than those recorded in "
         f"{recorded.where} (sha256 {recorded.sha256}): the file is removed; to accept the new "
-        "version, delete that record and rerun"
+        "version, move that record away and rerun"
     )
