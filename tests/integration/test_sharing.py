@@ -21,6 +21,7 @@ from collaboration import (
     new_project,
     planned_outputs,
 )
+from conftest import ROOT
 
 from meddiff.workflow.sharing.plan import Step
 
@@ -251,9 +252,16 @@ CODE = {
         "workflow/rules/metrics.smk", "per_class=True,", "per_class=True, more=1,",
         ["metrics/distances/*"],
     ),
-    "a rule's resources": ("workflow/rules/cas.smk", 'runtime="1d"', 'runtime="2d"', []),
+    "a rule's resources": ("workflow/rules/diffusion.smk", 'runtime="2d"', 'runtime="3d"', []),
 }  # fmt: skip
 QUICK = ("a docstring", "a metric's module", "a rule's parameter")
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_the_text_to_be_edited_stands_in_the_project(name):
+    """What only the slow lane edits is missed by the quick one as soon as it is moved."""
+    file, old, new, _ = CODE[name]
+    assert old in (ROOT / file).read_text() and old != new
 
 
 @pytest.mark.parametrize(
