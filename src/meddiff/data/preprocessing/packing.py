@@ -109,15 +109,15 @@ def _pack(
 
 
 def choose_windows_of_files(
-    folder: Path, names: Sequence[str], fixed: Windows
+    locations: Sequence[tuple[str, str]], fixed: Windows
 ) -> dict[str, Window]:
-    """Choose the windows of a folder's or archive's images of more than 8 bits."""
+    """Choose the windows of the images of more than 8 bits among (archive, member)."""
 
     def read(position: int, data: bytes) -> MissingWindowError | None:
-        return find_missing_window(data, f"{names[position]} in {folder}")
+        return find_missing_window(data, "{1} in {0}".format(*locations[position]))
 
-    images = map_members(read, [(str(folder), name) for name in names])
-    return choose_windows([image for image in images if image is not None], len(names), fixed)
+    images = map_members(read, locations)
+    return choose_windows([image for image in images if image is not None], len(locations), fixed)
 
 
 def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
