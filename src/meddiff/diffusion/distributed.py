@@ -2,15 +2,16 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
-from lightning_fabric.plugins.precision import MixedPrecision
 
 from meddiff.core.devices import allow_tf32, check_precision
+from meddiff.core.imports import lean_imports
 from meddiff.core.settings import Precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MIXED: dict[str, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -24,7 +25,7 @@ class Runtime:
         scaler: keeps gradients in fp16's range, or None.
     """
 
-    fabric: Fabric
+    fabric: "Fabric"
     scaler: torch.amp.GradScaler | None = None
 
     @property
@@ -57,6 +58,11 @@ def setup_runtime(
     Raises:
         MeddiffError: the device cannot calculate so.
     """
+    with lean_imports():
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import TorchElasticEnvironment
+        from lightning_fabric.plugins.precision import MixedPrecision
+
     check_precision(device, precision)
     allow_tf32(precision == "tf32")
     scaler = torch.amp.GradScaler(device) if precision == "fp16" else None

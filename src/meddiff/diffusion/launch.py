@@ -27,6 +27,7 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.devices import limit_threads
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file, write_csv
+from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
@@ -209,6 +210,7 @@ def _digest(value: object) -> str:
 
 
 def _main() -> None:
+    leave_out_optional()
     job = DdpmJob(**json.loads(sys.argv[1]))
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")

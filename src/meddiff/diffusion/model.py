@@ -1,10 +1,30 @@
 """The denoising net and the forward process."""
 
-from typing import Any
+from typing import Any, Protocol
 
-from monai.networks.nets import DiffusionModelUNet
-from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
+
+from meddiff.core.imports import lean_imports
+
+
+class Schedule(Protocol):
+    """A forward process: what is used of MONAI's `DDPMScheduler`.
+
+    Attributes:
+        num_train_timesteps: steps T.
+        prediction_type: "epsilon", "v_prediction" or "sample".
+        alphas_cumprod: products of alphas by time, float32 (T,), falling.
+    """
+
+    num_train_timesteps: int
+    prediction_type: str
+    alphas_cumprod: Tensor
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return noisy images (N,C,H,W) of clean ones and noise of that shape, at times (N,)."""
+
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return the velocity (N,C,H,W) of the same (Salimans and Ho 2022, appendix D)."""
 
 
 def build_network(
@@ -21,7 +41,10 @@ def build_network(
     `include_fc=False` leaves out the extra projection that MONAI core added to attention: only
     without it do weights trained with the study's `monai-generative` give the same outputs.
     """
-    return DiffusionModelUNet(
+    with lean_imports():
+        from monai.networks.nets import DiffusionModelUNet
+
+    network: nn.Module = DiffusionModelUNet(
         spatial_dims=2,
         in_channels=image_channels,
         out_channels=image_channels,
@@ -32,6 +55,7 @@ def build_network(
         norm_num_groups=norm_groups,
         include_fc=False,
     )
+    return network
 
 
 class Doubled(nn.Module):
@@ -58,7 +82,7 @@ def double_by_repeating(network: nn.Module) -> None:
 
 def build_schedule(
     *, timesteps: int, betas: str, beta_start: float, beta_end: float, prediction: str
-) -> DDPMScheduler:
+) -> Schedule:
     """Return MONAI's DDPM scheduler.
 
     Args:
@@ -69,10 +93,14 @@ def build_schedule(
         beta_end: last variance of the linear schedule.
         prediction: "epsilon", "v_prediction" or "sample" (the clean image).
     """
+    with lean_imports():
+        from monai.networks.schedulers import DDPMScheduler
+
     bounds: dict[str, Any] = {"beta_start": beta_start, "beta_end": beta_end}
-    return DDPMScheduler(
+    schedule: Schedule = DDPMScheduler(
         num_train_timesteps=timesteps,
         schedule={"linear": "linear_beta", "cosine": "cosine"}[betas],
         prediction_type=prediction,
         **(bounds if betas == "linear" else {}),
     )
+    return schedule

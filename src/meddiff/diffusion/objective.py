@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
+
+from meddiff.diffusion.model import Schedule
 
 
 def draw_times_and_noise(
@@ -29,7 +30,7 @@ def draw_times_and_noise(
 
 def denoising_loss(
     network: Callable[..., Tensor],
-    schedule: DDPMScheduler,
+    schedule: Schedule,
     clean: Tensor,
     times: Tensor,
     noise: Tensor,
@@ -60,7 +61,7 @@ def denoising_loss(
     return (errors * weights[times]).mean()
 
 
-def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float:
+def largest_loss(schedule: Schedule, min_snr: float | None = None) -> float:
     """Return the loss of an all-zero prediction, as of an untrained net, at the worst of all times.
 
     Targets have a mean square of 1 at most.
@@ -68,7 +69,7 @@ def largest_loss(schedule: DDPMScheduler, min_snr: float | None = None) -> float
     return 1.0 if min_snr is None else float(min_snr_weights(schedule, min_snr).max())
 
 
-def min_snr_weights(schedule: DDPMScheduler, gamma: float) -> Tensor:
+def min_snr_weights(schedule: Schedule, gamma: float) -> Tensor:
     """Return the weight of each time, so that none counts for more than its signal is worth.
 
     As an error of the clean image every weight is min(SNR, gamma) (Hang et al. 2023, section 3.4);
@@ -84,11 +85,11 @@ def min_snr_weights(schedule: DDPMScheduler, gamma: float) -> Tensor:
     # On the CPU, since not every device has float64.
     bars = schedule.alphas_cumprod.cpu().double()
     snr = bars / (1 - bars)
-    scale = {"sample": 1, "epsilon": snr, "v_prediction": snr + 1}[schedule.prediction_type]
-    return (snr.clamp(max=gamma) / scale).float()
+    scales = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
+    return (snr.clamp(max=gamma) / scales[schedule.prediction_type]).float()
 
 
-def _target(schedule: DDPMScheduler, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+def _target(schedule: Schedule, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
     if schedule.prediction_type == "v_prediction":
         velocity: Tensor = schedule.get_velocity(sample=clean, noise=noise, timesteps=times)
         return velocity

@@ -7,9 +7,9 @@ training depends on stops short of this module (`meddiff.workflow.provenance.fin
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from monai.networks.schedulers import DDPMScheduler
 from torch import nn
 
+from meddiff.diffusion.model import Schedule
 from meddiff.diffusion.sampling import Ddpm, sample
 from meddiff.diffusion.settings import PreviewSettings
 
@@ -18,7 +18,7 @@ AFFECTS_RESULTS = False
 
 def previewer(
     network: nn.Module,
-    schedule: DDPMScheduler,
+    schedule: Schedule,
     shape: tuple[int, int, int],
     settings: PreviewSettings,
     *,

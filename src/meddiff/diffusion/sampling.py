@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
@@ -33,7 +32,7 @@ from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
 from meddiff.core.settings import Precision
 from meddiff.diffusion.checkpointing import Checkpointer, TrainState
-from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.model import Schedule, build_network, build_schedule
 from meddiff.diffusion.noise import numpy_normal, philox_normal
 from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.samplers import (
@@ -68,7 +67,7 @@ class Ddpm:
     """
 
     network: nn.Module
-    schedule: DDPMScheduler
+    schedule: Schedule
     shape: tuple[int, int, int]
     pixel_range: Sequence[int]
     block: int
@@ -320,9 +319,7 @@ def predict(network: nn.Module, precision: Precision, noisy: Tensor, times: Tens
     return output.float()
 
 
-def clean_estimator(
-    predict: Callable[[Tensor, Tensor], Tensor], schedule: DDPMScheduler
-) -> Denoise:
+def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule) -> Denoise:
     """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
 
     Args:

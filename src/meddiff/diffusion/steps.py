@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -15,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from meddiff.core.devices import HALF, compile_network, share_parameters
 from meddiff.core.graphs import Graphed
 from meddiff.diffusion.distributed import Runtime
-from meddiff.diffusion.model import double_by_repeating
+from meddiff.diffusion.model import Schedule, double_by_repeating
 from meddiff.diffusion.objective import denoising_loss, min_snr_weights
 from meddiff.diffusion.settings import DiffusionSettings
 
@@ -40,7 +39,7 @@ class Model:
     network: nn.Module
     plain: nn.Module
     average: AveragedModel | None
-    schedule: DDPMScheduler
+    schedule: Schedule
     loss_weights: Tensor | None
 
     @property
@@ -55,7 +54,7 @@ class Model:
 
 def build_model(
     network: nn.Module,
-    schedule: DDPMScheduler,
+    schedule: Schedule,
     settings: DiffusionSettings,
     device: torch.device,
     *,

@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from meddiff.core.console import INTERRUPTED
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
+from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.workflow.provenance.recording import job_metadata, record_outputs
 
@@ -33,6 +34,7 @@ def job(snakemake: Any) -> Iterator[str]:
     line and status 1; any other exception is a bug and keeps its traceback.
     """
     _log_to(Path(snakemake.log[0]))
+    leave_out_optional()
     clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
     compute = ComputeSettings.model_validate(snakemake.config.get("compute", {}))

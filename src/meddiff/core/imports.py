@@ -1,0 +1,42 @@
+"""Imports of libraries that import many others, of which nothing here is used.
+
+MONAI imports all of itself and whatever it may use somewhere; Lightning imports torchmetrics where
+it is installed. That takes a job several seconds.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+AFFECTS_RESULTS = False
+
+OPTIONAL = ("torchvision", "torchmetrics", "matplotlib", "skimage", "sklearn", "scipy",
+            "scipy.signal", "scipy.ndimage", "scipy.stats", "cv2", "boto3")  # fmt: skip
+"""What MONAI and Lightning import if it is there, and do without for all that is used of them."""
+
+_alone = False
+
+
+def leave_out_optional() -> None:
+    """Let `lean_imports` take effect in this process.
+
+    Only a program of this project may say so: other code would find a MONAI without torchvision.
+    """
+    global _alone
+    _alone = True
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """Let imports within the block do as if `OPTIONAL` were not installed.
+
+    What is imported already stays, and what is imported after the block is found again.
+    """
+    absent = [name for name in OPTIONAL if _alone and name not in sys.modules]
+    # The import system's own way to say so: None makes an import raise ModuleNotFoundError.
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
