@@ -21,8 +21,8 @@ from collaboration import (
     new_project,
     planned_outputs,
 )
-from conftest import ROOT
 
+from conftest import ROOT
 from meddiff.workflow.sharing.plan import Step
 
 slow = pytest.mark.slow

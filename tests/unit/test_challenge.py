@@ -14,6 +14,7 @@ from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import diagnoses, write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
 from meddiff.data.registry import by_version, published
+from meddiff.data.sources.accounting import take_usable
 from meddiff.data.sources.challenge import (
     read_challenge,
     read_challenge_images,
@@ -128,10 +129,43 @@ class TestKaggle:
         table = read_kaggle(first, read_challenge(tables), "malignant")
         assert table["label"].tolist() == ["malignant", "malignant"]
 
-    def test_a_policy_that_needs_a_diagnosis_names_what_lacks_one(self, tables, tmp_path) -> None:
+    def test_what_a_policy_cannot_decide_is_left_out_by_name(
+        self, tables, tmp_path, caplog
+    ) -> None:
         path = kaggle(tmp_path / "b.zip", "0,D,IP_1,0\n1,X,IP_9,0\n2,Y,,1\n", "D X Y")
-        with pytest.raises(MeddiffError, match=r"malignant .*: 2020/X; .*data\.label_policy"):
-            read_kaggle({"2020": path}, read_challenge(tables), "malignant")
+        table = read_kaggle({"2020": path}, read_challenge(tables), "malignant")
+        used, counts = take_usable(table)
+        assert used["id"].tolist() == ["2020/D", "2020/Y"]
+        assert counts.loc[0, "images_without_label"] == 1
+        assert counts.loc[0, "images_without_diagnosis"] == 2
+        assert any(line.endswith(": 2020/X") and "malignant" in line for line in caplog.messages)
+
+    def test_an_image_without_a_row_has_the_diagnosis_of_the_tables(self, tables, tmp_path) -> None:
+        path = kaggle(tmp_path / "a.zip", "0,A,,1\n", "A B Z")
+        table = read_kaggle({"2018": path}, read_challenge(tables), "melanoma")
+        used, counts = take_usable(table)
+        assert used.set_index("id")["label"].to_dict() == {
+            "2018/A": "malignant",
+            "2018/B": "benign",
+        }
+        row = counts.iloc[0]
+        assert row[["n_rows", "n_images", "images_without_row"]].tolist() == [1, 3, 2]
+        assert row[["images_without_label", "n_used"]].tolist() == [1, 2]
+
+    def test_made_up_patients_and_lesions_are_no_patients(self, tables, tmp_path) -> None:
+        rows = "0,A,HAM_1,1\n1,B,dummy_7,0\n2,C,IP_3,0\n"
+        path = kaggle(tmp_path / "a.zip", rows, "A B C")
+        used, counts = take_usable(read_kaggle({"2018": path}, read_challenge(tables), "melanoma"))
+        assert used["patient"].fillna("-").tolist() == ["-", "-", "IP_3"]
+        assert used["lesion"].fillna("-").tolist() == ["HAM_1", "HAM_2", "-"]
+        assert counts.loc[0, ["invented_patients", "lesions_as_patients"]].tolist() == [1, 1]
+
+    def test_ham10000_stands_for_the_tables_of_2018(self, tables, tmp_path: Path) -> None:
+        path = tmp_path / "GroundTruth.zip"
+        path.write_text("lesion_id,image_id,dx,dx_type\nHAM_1,A,mel,histo\nHAM_2,B,akiec,histo\n")
+        published = read_challenge({"2018": tables["2018"]})
+        ours = read_challenge({"2018": {"diagnoses": path, "lesions": path}})
+        pd.testing.assert_frame_equal(ours, published)
 
     def test_a_target_against_the_diagnosis_is_counted(self, tables, tmp_path, caplog) -> None:
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n1,B,,0\n", "A B")
@@ -154,17 +188,27 @@ class TestImages:
                 archive.writestr(f"ISIC_2019_Training_Input/{name}", "")
         read = read_challenge_images
         table = read({"2019": tmp_path / "i.zip"}, read_challenge(tables), "malignant")
+        table, counts = take_usable(table)
+        assert counts.loc[0, "images_without_row"] == 1
         assert table["id"].tolist() == ["2019/A_downsampled", "2019/C"]
         assert table["image"].tolist() == ["A", "C"]
         assert table["member"].tolist()[0] == "ISIC_2019_Training_Input/A_downsampled.jpg"
         assert table["label"].tolist() == ["malignant", "malignant"]
         table = read({"2019": tmp_path / "i.zip"}, read_challenge(tables), "melanoma")
-        assert table["label"].tolist() == ["malignant", "benign"]
+        assert take_usable(table)[0]["label"].tolist() == ["malignant", "benign"]
 
-    def test_a_missing_image_is_named(self, tables, tmp_path: Path) -> None:
+    def test_a_missing_image_is_named_and_left_out(self, tables, tmp_path, caplog) -> None:
         with zipfile.ZipFile(tmp_path / "i.zip", "w") as archive:
             archive.writestr("x/C.jpg", "")
-        with pytest.raises(MeddiffError, match=r": A_downsampled"):
+        read = read_challenge_images
+        table = read({"2019": tmp_path / "i.zip"}, read_challenge(tables), "melanoma")
+        assert take_usable(table)[0]["id"].tolist() == ["2019/C"]
+        assert any(": A_downsampled" in line for line in caplog.messages)
+
+    def test_an_archive_of_other_images_is_refused(self, tables, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "i.zip", "w") as archive:
+            archive.writestr("x/Z.jpg", "")
+        with pytest.raises(MeddiffError, match=r"2019 .*i\.zip: A_downsampled"):
             read_challenge_images({"2019": tmp_path / "i.zip"}, read_challenge(tables), "melanoma")
 
 

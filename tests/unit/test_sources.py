@@ -11,6 +11,7 @@ import pytest
 
 from meddiff.core.errors import MeddiffError
 from meddiff.data.settings import FolderSettings
+from meddiff.data.sources.accounting import NOTES, take_usable
 from meddiff.data.sources.challenge import read_challenge, read_isic2016
 from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.kaggle import read_kaggle
@@ -70,7 +71,7 @@ class TestKaggle:
 
     def test_columns_are_strings_with_na(self, tmp_path: Path) -> None:
         table = read_editions({"2018": kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg"])})
-        assert list(table) == list(COLUMNS)
+        assert list(table) == [*COLUMNS, *NOTES]
         assert all(dtype == pd.StringDtype(na_value=pd.NA) for dtype in table.dtypes)
         assert table.loc[0, "patient"] is pd.NA
 
@@ -98,22 +99,25 @@ class TestKaggle:
         assert "A (row 2: 2), B (row 3: missing)" in message(error)
         assert "allowed are 0, 1" in message(error)
 
-    def test_rows_without_an_image_show_five_and_the_total(self, tmp_path: Path) -> None:
+    def test_rows_without_an_image_show_five_and_the_total(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         rows = "".join(f"{n},I{n},,0\n" for n in range(8))
-        with pytest.raises(MeddiffError) as error:
-            read_editions({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
-        assert "7 rows without an image" in message(error)
-        assert "I1 (row 3)" in message(error) and "I5 (row 7) and 2 more" in message(error)
-        assert "I6" not in message(error)
+        table = read_editions({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
+        [text] = [line for line in caplog.messages if "a.zip" in line]
+        assert "7 rows without an image" in text
+        assert "I1 (row 3)" in text and "I5 (row 7) and 2 more" in text and "I6" not in text
+        used, counts = take_usable(table)
+        assert used["id"].tolist() == ["2018/I0"] and list(used) == list(COLUMNS)
+        assert counts.loc[0, ["n_rows", "rows_without_image", "n_used"]].tolist() == [8, 7, 1]
 
     def test_images_without_a_row_are_counted_once(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
         path = kaggle(tmp_path / "a.zip", "0,A,,0\n", ["A.jpg", "B.jpg", "C.jpg"])
-        assert len(read_editions({"2018": path})) == 1
-        ignored = [line for line in caplog.messages if "ignored" in line]
-        assert len(ignored) == 1 and "ignored 2 images" in ignored[0]
+        assert len(take_usable(read_editions({"2018": path}))[0]) == 1
+        assert len([line for line in caplog.messages if "2 images of" in line]) == 1
 
     def test_no_metadata(self, tmp_path: Path) -> None:
         path = zip_of(tmp_path / "a.zip", {"train-image/image/A.jpg": ""})
@@ -270,6 +274,18 @@ class TestFolder:
         for line, (key, file) in enumerate(zip(ids, files, strict=True), start=2):
             assert f"{key} (row {line})" in text and file in text
         assert remedy in text and "data.folder.file_column" in text and "remove" not in text
+
+    def test_missing_images_stop_the_run_unless_the_user_says_so(self, tmp_path: Path) -> None:
+        csv, files = "id,dx\na,nv\nb,mel\nc,mel\n", ["a.png", "c.png", "x/d.png"]
+        with pytest.raises(MeddiffError, match=r"table\.csv .*1 rows .*b \(row 3\)"):
+            self.read(tmp_path, csv, files)
+        used, counts = take_usable(self.read(tmp_path, csv, files, skip_missing=True))
+        assert used["id"].tolist() == ["a", "c"]
+        row = counts.iloc[0]
+        assert row[["n_rows", "rows_without_image", "n_images"]].tolist() == [3, 1, 3]
+        assert row[["images_without_row", "images_without_label", "n_used"]].tolist() == [1, 1, 2]
+        with pytest.raises(MeddiffError, match=r"2 rows without an image"):
+            self.read(tmp_path, "id,dx\ny,nv\nz,mel\n", files, skip_missing=True)
 
     def test_the_column_that_is_suggested_mends_it(self, tmp_path: Path) -> None:
         csv, files = "id,dx\na.png,nv\nb.png,mel\n", ["a.png", "b.png"]

@@ -1,6 +1,7 @@
 # The data as a sceptical reviewer would ask for them: labels, duplicates, leakage, encoding.
 
 AUDITED = {
+    "archives": "what is listed, there and used",
     "labels": "diagnoses under each label policy",
     "duplicates": "images of an edition again in another",
     "leakage": "images, lesions, patients across splits",
@@ -17,11 +18,13 @@ rule audit:
 
 
 rule audit_tables:
-    """Count duplicates, and diagnoses under each label policy."""
+    """Count what is in the archives, duplicates, and diagnoses under each label policy."""
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
+        counts="data/images/archives.csv",
     output:
+        archives=audited("archives"),
         duplicates=audited("duplicates"),
         labels=audited("labels"),
     params:

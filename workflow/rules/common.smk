@@ -74,8 +74,7 @@ GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = stamp(cfg)
 SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
-# The audit of the data looks at both protocols.
-DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}
+DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}  # audit: both
 PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
 COMPARED = sorted({row["table"] for row in PRINTED})
 

@@ -9,6 +9,7 @@ rule index:
     output:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
+        counts="data/images/archives.csv",
     threads: WORKERS
     params:
         source=cfg.data.source,
@@ -42,8 +43,7 @@ rule split:
         "data/images/index.csv",
     output:
         "data/images/split.csv",
-    # Too few images of a class end the run before anything is trained.
-    priority: 2
+    priority: 2  # too few images of a class end the run early
     params:
         **SEEDED,
         protocol=cfg.protocol,

@@ -38,10 +38,8 @@ rule train_unet:
 rule train_classifier:
     """Train SkinLesNet, or ResNet50 from ImageNet's weights, and let it classify the test images."""
     input:
+        **{name: image_sets([name], CLASSES) for name in SPLITS},
         weights=lambda wildcards: RESNET50 if wildcards.extractor == "resnet50" else [],
-        train=image_sets(["train"], CLASSES),
-        validation=image_sets(["validation"], CLASSES),
-        test=image_sets(["test"], CLASSES),
     output:
         checkpoint="models/{extractor}.safetensors",
         history="models/{extractor}_history.csv",

@@ -1,4 +1,4 @@
-"""Count duplicates, and diagnoses under each label policy."""
+"""Count what is in the archives, duplicates, and diagnoses under each label policy."""
 
 from meddiff.audit.duplicates import duplicates_table
 from meddiff.core.tables import read_csv, write_table
@@ -11,3 +11,4 @@ with job(snakemake):
     index = read_index(files.index)
     write_table(duplicates_table(index, read_csv(files.links)), output.duplicates, stamp)
     write_table(labels_table(index), output.labels, stamp)
+    write_table(read_csv(files.counts), output.archives, stamp)

@@ -8,6 +8,7 @@ from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
 from meddiff.data.settings import FolderSettings
+from meddiff.data.sources.accounting import take_usable
 from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.published import READERS
 from meddiff.data.sources.tables import require_classes, warn_ungrouped
@@ -23,6 +24,7 @@ with job(snakemake):
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
         records, official = READERS[params.source](files, params.policy)
+    records, counts = take_usable(records)
     require_classes(records, params.classes)
     warn_ungrouped(records)
     with Progress(len(records), "index images", unit="image") as progress:
@@ -39,3 +41,4 @@ with job(snakemake):
         )
     write_csv(index.join(duplicates.images), output.index)
     write_csv(duplicates.links, output.links)
+    write_csv(counts, output.counts)

@@ -75,6 +75,8 @@ class FolderSettings(Settings):
     """Column with the lesion: all images of a lesion stay in one split."""
     file_column: Text | None = None
     """Column with the path below the folder, where it does not follow from the id."""
+    skip_missing: bool = False
+    """Leave out rows of the table whose image is not in the folder; else they stop the run."""
     masks: Text | None = None
     """Folder with lesion masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`, endings in
     any case. The U-Net needs them."""

@@ -84,7 +84,9 @@ class Config(Settings):
                 )
         taken = {"all": "all classes", "mean": "a mean over classes"}
         # Names of files and folders say what is behind a cell of a table.
-        taken |= dict.fromkeys(["index", "duplicates", "split"], "a table of all images")
+        taken |= dict.fromkeys(
+            ["index", "duplicates", "archives", "split"], "a table of all images"
+        )
         taken |= {f"shard-{n}": "a shard" for n in range(self.sampling.shards)}
         taken |= dict.fromkeys(IMAGE_SETS, "an image set")
         taken |= dict.fromkeys([*TRAINED, *PUBLISHED], "an extractor")

@@ -7,10 +7,18 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError, listing_error
+from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.data.labels import DIAGNOSES, label_images, log_counts
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.files import by_stem, check_one_file, is_jpeg, match_stems, with_masks
+from meddiff.data.sources.accounting import LISTED, NOTES
+from meddiff.data.sources.files import (
+    Matches,
+    by_stem,
+    check_one_file,
+    is_jpeg,
+    match_stems,
+    with_masks,
+)
 from meddiff.data.sources.tables import (
     COLUMNS,
     check_metadata,
@@ -78,7 +86,8 @@ def read_challenge_images(
 def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.DataFrame:
     """Add the challenge's metadata of each image, and its label under a policy.
 
-    Values of the records themselves take precedence. Counts under every policy are logged.
+    Values of the records themselves take precedence. Counts under every policy are logged. The
+    label is `<NA>` where the policy cannot decide it.
     """
     metadata = challenge.drop_duplicates(["edition", "image"]).set_index(["edition", "image"])
     metadata = metadata.reindex(pd.MultiIndex.from_frame(records[["edition", "image"]]))
@@ -86,16 +95,46 @@ def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.
     for name in ("diagnosis", "target", "patient", "lesion"):
         column = pd.Series(metadata[name].to_numpy(), records.index, dtype="string")
         table[name] = table[name].fillna(column) if name in table else column
-    _warn_contradictions(table)
-    log_counts(table, policy)
     table["label"] = label_images(table, policy)
-    if (unlabelled := table["label"].isna()).any():
-        raise listing_error(
-            f"the label policy {policy} needs a diagnosis, which {unlabelled.sum()} images lack",
-            list(table.loc[unlabelled, "id"]),
-            "set data.label_policy to melanoma, or leave their edition out of data.editions",
+    images = table[table["member"].notna()]
+    _warn_contradictions(images)
+    log_counts(images, policy)
+    if len(undecided := images.loc[images["label"].isna(), "id"]):
+        log.warning(
+            "%d images have no diagnosis, without which the label policy %s cannot tell their "
+            "class, left out: %s",
+            len(undecided),
+            policy,
+            first_names(list(undecided)),
         )
-    return table[list(COLUMNS)]
+    return table[[*COLUMNS, *(name for name in NOTES if name in table)]]
+
+
+def edition_records(
+    edition: str, path: str | Path, keys: pd.Series, matches: Matches, **columns: object
+) -> pd.DataFrame:
+    """Return a record of each row of an edition's table, and one of each image without a row.
+
+    Args:
+        keys: names of files without suffix, one per row; the id is `<edition>/<name>`.
+        columns: what the rows say.
+    """
+    shared = {"edition": edition, "archive": str(path)}
+    rows = record_table(
+        id=f"{edition}/" + keys,
+        image=image_of(keys),
+        member=matches.members,
+        **{LISTED: "yes"},
+        **shared,
+        **columns,
+    )
+    rest = by_stem(matches.rest)
+    check_one_file(rest, rest.values(), str(path))
+    names = pd.Series(list(rest), dtype="string")
+    unlisted = record_table(
+        id=f"{edition}/" + names, image=image_of(names), member=matches.rest, **shared
+    )
+    return pd.concat([rows, unlisted], ignore_index=True)
 
 
 def read_official_duplicates(path: str | Path) -> pd.DataFrame:
@@ -132,7 +171,11 @@ def _read_edition(
     edition: str, diagnoses: str | Path, lesions: str | Path | None = None
 ) -> pd.DataFrame:
     table, where = _open_table(diagnoses)
-    metadata = _read_2020(table, where) if "image_name" in table else _read_one_hot(table, where)
+    if "image_name" in table:
+        metadata = _read_2020(table, where)
+    else:
+        read = _read_ham10000 if "image_id" in table else _read_one_hot
+        metadata = read(table, where)
     if lesions:
         metadata["lesion"] = metadata["name"].map(_read_lesions(lesions))
     metadata = metadata.assign(edition=edition, image=image_of(metadata["name"]))
@@ -156,6 +199,17 @@ def _read_one_hot(table: pd.DataFrame, where: str) -> pd.DataFrame:
     return pd.DataFrame({"name": table["image"], "diagnosis": diagnosis, "target": target})
 
 
+def _read_ham10000(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Read the metadata of HAM10000, which are the ground truth and the lesions of 2018."""
+    check_metadata(table, "image_id", ["lesion_id", "dx"], where)
+    table = table.assign(dx=table["dx"].str.upper())
+    names = {name: name for name in DIAGNOSES} | NAMES
+    diagnosis = map_labels(table, "dx", names, table["image_id"], where)
+    target = diagnosis.eq("MEL").map({True: "1", False: "0"})
+    columns = {"name": table["image_id"], "lesion": table["lesion_id"]}
+    return pd.DataFrame(columns | {"diagnosis": diagnosis, "target": target})
+
+
 def _read_2020(table: pd.DataFrame, where: str) -> pd.DataFrame:
     check_metadata(table, "image_name", ["patient_id", "diagnosis", "target"], where)
     names, keys = {name: name for name in DIAGNOSES} | NAMES, table["image_name"]
@@ -171,16 +225,18 @@ def _read_2020(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _read_lesions(path: str | Path) -> pd.Series:
-    """Return the lesion of each image of 2018 or 2019."""
-    table = read_strings(path, str(path))
-    check_metadata(table, "image", ["lesion_id"], str(path))
-    return table.set_index("image")["lesion_id"]
+    """Return the lesion of each image of 2018, also of HAM10000's metadata, or of 2019."""
+    table, _ = _open_table(path)
+    key = "image_id" if "image_id" in table else "image"
+    check_metadata(table, key, ["lesion_id"], str(path))
+    return table.set_index(key)["lesion_id"]
 
 
 def _open_table(path: str | Path) -> tuple[pd.DataFrame, str]:
     """Read a CSV, or the only one in an archive; return it and how errors name it."""
-    if Path(path).suffix == ".csv":
-        return read_strings(path, str(path)), str(path)
+    if Path(path).is_file() and not (data := Path(path).read_bytes()).startswith(b"PK"):
+        # Its name may say otherwise, from which pandas would choose how to read it.
+        return read_strings(io.BytesIO(data), str(path)), str(path)
     with open_archive(path) as archive:
         tables = [name for name in archive.names() if name.endswith(".csv")]
         if len(tables) != 1:
@@ -193,13 +249,9 @@ def _match_images(path: str | Path, metadata: pd.DataFrame, edition: str) -> pd.
     """Find the file of each image that the ground truth of an edition names."""
     with open_archive(path) as archive:
         files = [name for name in archive.names() if is_jpeg(PurePosixPath(name))]
-    return record_table(
-        id=f"{edition}/" + metadata["name"],
-        edition=edition,
-        image=metadata["image"],
-        archive=str(path),
-        member=match_stems(metadata["name"], files, f"the ground truth of {edition}", str(path)),
-    )
+    names, where = metadata["name"], f"the ground truth of {edition}"
+    matches = match_stems(names, files, where, str(path), strict=False)
+    return edition_records(edition, path, names, matches)
 
 
 def _warn_contradictions(table: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,6 +20,18 @@ IMAGE_SUFFIXES = (
 )
 MASK_ENDINGS = ("_segmentation", "_mask")
 """Optional endings of a mask's name after the id, in any case."""
+
+
+class Matches(NamedTuple):
+    """Files of the rows of a table.
+
+    Attributes:
+        members: file of each row, None where there is none.
+        rest: files without a row.
+    """
+
+    members: list[str | None]
+    rest: list[str]
 
 
 def is_image(name: str) -> bool:
@@ -65,25 +78,36 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     return stems
 
 
-def match_stems(keys: pd.Series, names: Iterable[str], where: str, folder: str) -> list[str]:
-    """Return the file of each id, by its name without folder and suffix."""
+def match_stems(
+    keys: pd.Series, names: Iterable[str], where: str, folder: str, *, strict: bool = True
+) -> Matches:
+    """Find the file of each id, by its name without folder and suffix.
+
+    Args:
+        strict: whether a row without an image is an error, as it always is where no row has one.
+    """
     stems = by_stem(names)
     matches = [stems.get(key, []) for key in keys]
-    _check_present(keys, [not files for files in matches], where, folder)
+    _check_present(keys, [not files for files in matches], where, folder, strict)
     check_one_file(keys, matches, folder)
-    _log_ignored(sum(map(len, stems.values())) - len(matches), where, folder)
-    return [files[0] for files in matches]
+    rest = [file for stem in sorted({*stems}.difference(keys)) for file in stems[stem]]
+    _log_ignored(len(rest), where, folder)
+    return Matches([files[0] if files else None for files in matches], rest)
 
 
-def match_paths(paths: pd.Series, names: Iterable[str], where: str, folder: str) -> list[str]:
-    """Return each path as the archive spells it; else as `match_stems`."""
+def match_paths(
+    paths: pd.Series, names: Iterable[str], where: str, folder: str, *, strict: bool = True
+) -> Matches:
+    """Find each path as the archive spells it; else as `match_stems`."""
     existing = set(names)
     members = [
         "" if pd.isna(path) else PurePosixPath(path.replace("\\", "/")).as_posix() for path in paths
     ]
-    _check_present(paths.fillna("no path"), [m not in existing for m in members], where, folder)
-    _log_ignored(len(existing.difference(members)), where, folder)
-    return members
+    lacking = [member not in existing for member in members]
+    _check_present(paths.fillna("no path"), lacking, where, folder, strict)
+    rest = sorted(existing.difference(members))
+    _log_ignored(len(rest), where, folder)
+    return Matches([m if m in existing else None for m in members], rest)
 
 
 def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
@@ -176,18 +200,21 @@ def check_one_file(keys: Iterable[str], matches: Iterable[list[str]], folder: st
         )
 
 
-def _check_present(keys: pd.Series, missing: Sequence[bool], where: str, folder: str) -> None:
-    """Raise a MeddiffError if rows of a table have no image."""
+def _check_present(
+    keys: pd.Series, missing: Sequence[bool], where: str, folder: str, strict: bool
+) -> None:
+    """Raise a MeddiffError if rows of a table have no image; where that is allowed, log them."""
     lacking = keys[list(missing)]
-    if len(lacking):
-        raise listing_error(
-            f"{where} has {len(lacking)} rows without an image in {folder}",
-            [f"{key} (row {line})" for line, key in lacking.items()],
-            "add the images or remove the rows",
-        )
+    if lacking.empty:
+        return
+    rows = [f"{key} (row {line})" for line, key in lacking.items()]
+    problem = f"{where} has {len(lacking)} rows without an image in {folder}"
+    if strict or len(lacking) == len(keys):
+        raise listing_error(problem, rows, "add the images or remove the rows")
+    log.warning("%s, left out: %s", problem, first_names(rows))
 
 
 def _log_ignored(count: int, where: str, folder: str) -> None:
     """Log how many images have no row."""
     if count:
-        log.info("ignored %d images of %s without a row in %s", count, folder, where)
+        log.info("%d images of %s have no row in %s", count, folder, where)

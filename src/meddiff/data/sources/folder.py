@@ -8,8 +8,10 @@ import pandas as pd
 from meddiff.core.errors import MeddiffError
 from meddiff.data.readers.archive import open_archive
 from meddiff.data.settings import FolderSettings
+from meddiff.data.sources.accounting import LISTED
 from meddiff.data.sources.files import (
     MASK_ENDINGS,
+    Matches,
     image_names,
     match_paths,
     match_stems,
@@ -42,12 +44,13 @@ def read_folder(
     metadata = _read_metadata(csv, settings)
     keys = metadata[settings.id_column]
     labels = {name: name for name in classes} | settings.labels
+    matches = _match_images(metadata, settings, csv, folder, _image_names(folder, masks))
     table = record_table(
         id=keys,
         edition=settings.name,
         image=keys,
         archive=folder,
-        member=_match_images(metadata, settings, csv, folder, _image_names(folder, masks)),
+        member=matches.members,
         label=map_labels(metadata, settings.label_column, labels, keys, csv),
         **{
             name: metadata[column] if column else None
@@ -58,7 +61,12 @@ def read_folder(
             }.items()
         },
     )
-    return join([table if masks is None else with_masks(table, masks)])
+    table[LISTED] = pd.Series("yes", table.index, dtype="string")
+    unlisted = record_table(
+        id=matches.rest, edition=settings.name, archive=folder, member=matches.rest
+    )
+    rows = table if masks is None else with_masks(table, masks)
+    return join([rows, unlisted])
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:
@@ -82,13 +90,15 @@ def _read_metadata(csv: str, settings: FolderSettings) -> pd.DataFrame:
 
 def _match_images(
     metadata: pd.DataFrame, settings: FolderSettings, csv: str, folder: str, files: list[str]
-) -> list[str]:
-    """Return the file of each row, by its path or by its id."""
+) -> Matches:
+    """Find the file of each row, by its path or by its id."""
     by_path = settings.file_column is not None
     named = metadata[settings.file_column or settings.id_column]
-    check_names(named, files, csv, folder, paths=by_path)
+    strict = not settings.skip_missing
+    if strict:
+        check_names(named, files, csv, folder, paths=by_path)
     match = match_paths if by_path else match_stems
-    return match(named, files, csv, folder)
+    return match(named, files, csv, folder, strict=strict)
 
 
 def _image_names(folder: str, masks: str | None) -> list[str]:

@@ -109,7 +109,8 @@ def record_table(**columns: object) -> pd.DataFrame:
 def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Concatenate tables and log the images of each edition."""
     table = pd.concat(list(tables), ignore_index=True)
-    for edition, count in table["edition"].value_counts(sort=False).items():
+    images = table.loc[table["member"].notna(), "edition"]
+    for edition, count in images.value_counts(sort=False).items():
         log.info("edition %s: %d images", edition, count)
     return table
 
