@@ -343,6 +343,8 @@ STUDY = {
     "sampling.steps": 1000,
     "extractors.unet.channels": [32, 64, 128, 256],
     "extractors.resnet50.weights": "imagenet",
+    "metrics.ssim.kernel_size": 3,
+    "metrics.ms_ssim.kernel_size": 3,
     "cas.epochs": 75,
     "cas.lr": 1e-3,
     "protocol": "as_published",
@@ -377,6 +379,7 @@ HAND = {
     "extractors.published": ["radimagenet"],
     "metrics.ssim_on": ["all", "black_background"],
     "metrics.ssim.kernel_size": 2,
+    "metrics.ms_ssim.kernel_size": 2,
     "metrics.augment_real": True,
 }
 
@@ -402,7 +405,30 @@ def test_an_override_leaves_other_classes_alone():
     assert config.diffusion.for_class("malignant").epochs == 3
 
 
-PROFILES = (["hand.yaml"], ["hand.yaml", "thesis-hand.yaml"], ["thesis.yaml"])
+def flat(value, prefix=""):
+    if not isinstance(value, dict):
+        return {prefix.removeprefix("."): value}
+    parts = [flat(part, f"{prefix}.{key}") for key, part in value.items()]
+    return {key: part for flattened in parts for key, part in flattened.items()}
+
+
+@pytest.mark.parametrize("protocol", [[], ["leak-free.yaml"]], ids=["as_published", "leak_free"])
+def test_one_edition_is_all_that_study_2018_changes(protocol):
+    thesis = flat(merged("config.yaml", "thesis.yaml", *protocol).model_dump())
+    ours = flat(merged("config.yaml", "thesis.yaml", "study-2018.yaml", *protocol).model_dump())
+    differ = {key for key in thesis.keys() | ours.keys() if thesis.get(key) != ours.get(key)}
+    files = {key for key in differ if key.startswith("data.archives.files")}
+    assert len(files) == 6
+    assert differ - files == {"scale", "data.editions", "undersample.counts.benign"}
+
+
+PROFILES = (
+    ["hand.yaml"],
+    ["hand.yaml", "thesis-hand.yaml"],
+    ["thesis.yaml"],
+    ["thesis.yaml", "study-2018.yaml"],
+    ["thesis.yaml", "study-2018.yaml", "leak-free.yaml", "study-2018-leak-free.yaml"],
+)
 
 
 @pytest.mark.parametrize("overlays", PROFILES, ids=lambda names: names[-1])
@@ -437,7 +463,7 @@ def test_a_maximum_of_synthetic_images_is_a_parameter_only_where_it_cuts(most, k
 
 
 def test_profiles_name_files_that_exist():
-    for profile in ("thesis", "thesis-leak-free", "hand", "thesis-hand"):
+    for profile in {path.name for path in (ROOT / "profiles").iterdir()} - {"default"}:
         said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
         assert all((ROOT / name).is_file() for name in np.atleast_1d(said["configfile"]))
         assert said["directory"] == f"runs/{profile}"

@@ -209,6 +209,7 @@ def test_a_run_without_credentials_stops(tmp_path, monkeypatch):
         check_run(["mednist/MedNIST.tar.gz", "kaggle/2018.zip"], {})
     check_run(["mednist/MedNIST.tar.gz"], {})
     check_run(["kaggle/2018.zip"], {"kaggle://nischaydnk": "https://mirror"})
+    check_run(["kaggle/2018.zip"], {}, local=["kaggle/2018.zip"])
 
 
 def test_downloads_without_room_stop_a_run(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ import pytest
 from meddiff.core.errors import MeddiffError
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import NOTES, take_usable
-from meddiff.data.sources.challenge import read_challenge, read_isic2016
+from meddiff.data.sources.challenge import read_challenge
 from meddiff.data.sources.folder import read_folder
+from meddiff.data.sources.isic2016 import OFFICIAL, read_isic2016
 from meddiff.data.sources.kaggle import read_kaggle
 from meddiff.data.sources.mednist import read_mednist_hand
 from meddiff.data.sources.tables import COLUMNS, read_strings, require_classes
@@ -167,6 +168,30 @@ class TestIsic2016:
     def test_an_image_of_both_splits(self, tmp_path: Path) -> None:
         with pytest.raises(MeddiffError, match=r"i\.zip .*ti\.zip: 2016/B"):
             read_isic2016(*self.archives(tmp_path, test_ids="BC"))
+
+    def test_task_1_of_2018_is_divided_by_the_official_lists(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Of these, 0000002 and 0000003 are of training and of test, 0024306 is of neither."""
+        caplog.set_level(logging.INFO)
+        keys = ["ISIC_0024306", "ISIC_0000003", "ISIC_0000002"]
+        images = zip_of(tmp_path / "i.zip", {f"x/{key}.jpg": "" for key in keys})
+        masks = zip_of(tmp_path / "m.zip", {f"{key}_segmentation.png": "" for key in keys})
+        table = read_isic2016(images, masks, images, masks).set_index("image")
+        assert table["split"].to_dict() == {"ISIC_0000002": "train", "ISIC_0000003": "test"}
+        assert table.loc["ISIC_0000003", "mask_member"] == "ISIC_0000003_segmentation.png"
+        assert "1 images are not ISIC 2016's" in caplog.text
+
+    def test_one_archive_for_both_splits_and_none_of_their_images(self, tmp_path: Path) -> None:
+        images, masks, *_ = self.archives(tmp_path)
+        with pytest.raises(MeddiffError, match=r"i\.zip .*train"):
+            read_isic2016(images, masks, images, masks)
+
+    def test_the_official_lists(self) -> None:
+        """As many as the challenge states."""
+        lists = pd.read_csv(OFFICIAL)
+        assert lists["image"].is_unique and lists["image"].str.fullmatch(r"ISIC_00\d{5}").all()
+        assert lists["split"].value_counts().to_dict() == {"train": 900, "test": 379}
 
     def test_swapped_archives(self, tmp_path: Path) -> None:
         images, masks, *test = self.archives(tmp_path)

@@ -1,5 +1,8 @@
-"""Download one file of the registry."""
+"""Download one file of the registry, or take it from the user's folder of archives."""
 
+from pathlib import Path
+
+from meddiff.data.download.local import copy_local, find_local
 from meddiff.data.download.registered import download_registered
 from meddiff.data.download.verify import Recorded
 from meddiff.data.settings import DataSettings
@@ -7,10 +10,12 @@ from meddiff.workflow.jobs import job
 from meddiff.workflow.provenance.store import recorded_sha256
 
 with job(snakemake):
-    path = snakemake.output[0]
+    path, file = snakemake.output[0], snakemake.params.file
     # Where a file comes from is no parameter of the rule: its checksum is what counts.
-    mirrors = DataSettings.model_validate(snakemake.config["data"]).mirrors
-    recorded = recorded_sha256(path)
-    download_registered(
-        snakemake.params.file, path, mirrors, Recorded(*recorded) if recorded else None
-    )
+    data = DataSettings.model_validate(snakemake.config["data"])
+    first = recorded_sha256(path)
+    recorded = Recorded(*first) if first else None
+    if local := find_local(file, data.archives, Path(snakemake.scriptdir) / "../.."):
+        copy_local(local, file, path, recorded)
+    else:
+        download_registered(file, path, data.mirrors, recorded)

@@ -3,7 +3,7 @@
 from meddiff.core.files import write_csv
 from meddiff.data.index import build_index, read_index
 from meddiff.data.registry import by_version
-from meddiff.data.sources.challenge import read_isic2016
+from meddiff.data.sources.isic2016 import read_isic2016
 from meddiff.data.splitting.segmentation import masked_rows, without_test_images
 from meddiff.workflow.jobs import job
 

@@ -1,6 +1,7 @@
 """Settings of raw data, splits and image sets."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,11 +10,13 @@ from pydantic import (
     Field,
     PositiveInt,
     TypeAdapter,
+    field_validator,
     model_validator,
 )
 
 from meddiff.core.settings import ClassName, Fraction, Settings, Share, Text, as_text
 from meddiff.data.catalogue import SOURCES, SourceName
+from meddiff.data.registry import read_registry
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
 """Editions of the ISIC challenge whose images the DDPMs learn from."""
@@ -50,6 +53,27 @@ class PhantomSettings(Settings):
     """ISIC 2016 test images, each with a mask."""
     hands: PositiveInt = 300
     """Hand radiographs in the MedNIST layout, of `phantom_hand`."""
+
+
+class ArchivesSettings(Settings):
+    """Your own copies of published archives: what is found there is copied, not downloaded."""
+
+    folder: Text | None = None
+    """Folder with files as `registry.csv` names them, with or without its folders. Relative paths
+    start at the project's root. Published checksums must hold."""
+    files: dict[Text, Text] = {}
+    """What else in that folder stands for a file of `registry.csv`, whatever its checksum: the
+    same images at a smaller size, HAM10000's metadata for the tables of 2018, ISIC 2018 Task 1 for
+    the training and the test images of 2016."""
+
+    @field_validator("files")
+    @classmethod
+    def _are_registered(cls, files: dict[str, str]) -> dict[str, str]:
+        for file in files:
+            if file not in read_registry():
+                near = get_close_matches(file, read_registry(), n=1, cutoff=0)
+                raise ValueError(f"{file} is no file of registry.csv; did you mean {near[0]}?")
+        return files
 
 
 class FolderSettings(Settings):
@@ -106,6 +130,7 @@ class DataSettings(Settings):
     mirrors: dict[str, str] = {}
     """Addresses to use instead: the beginning of a published address (`registry.csv`) and what
     stands in its place. Checksums are the same, so nothing that is here is fetched again."""
+    archives: ArchivesSettings = ArchivesSettings()
     classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=1)
     """Class names. The last one is the positive class of precision, recall and F1. A run of one
     class has no classifiers."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meddiff.core.errors import MeddiffError, first_names
+from meddiff.data.download.local import find_local
 from meddiff.data.registry import address_of, read_registry
 from meddiff.workflow.archives import downloads_among
 from meddiff.workflow.config import Config
@@ -36,7 +37,9 @@ def check_jobs(workflow: Any, cfg: Config, root: Path, shared: Records, *, rebui
     if not rebuild:
         _check_rebuild(plan_of(workflow.dag, root), shared, workflow.dag_settings.targets)
     outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
-    check_run(downloads_among(outputs), cfg.data.mirrors)
+    files = downloads_among(outputs)
+    local = {file for file in files if find_local(file, cfg.data.archives, root)}
+    check_run(files, cfg.data.mirrors, local)
 
 
 def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> None:
@@ -61,11 +64,18 @@ def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> Non
         )
 
 
-def check_run(downloads: Collection[str], mirrors: Mapping[str, str]) -> None:
-    """Stop a run without room for its downloads, Kaggle credentials or a writable folder."""
+def check_run(
+    downloads: Collection[str], mirrors: Mapping[str, str], local: Collection[str] = ()
+) -> None:
+    """Stop a run without room for its downloads, Kaggle credentials or a writable folder.
+
+    Args:
+        local: those of the downloads that a folder of the user has.
+    """
     for name in FOLDERS:
         _check_writable(Path(name))
-    if any(address_of(file, mirrors).startswith("kaggle:") for file in downloads):
+    fetched = [file for file in downloads if file not in local]
+    if any(address_of(file, mirrors).startswith("kaggle:") for file in fetched):
         from meddiff.data.download.kaggle import check_kaggle_credentials
 
         check_kaggle_credentials()

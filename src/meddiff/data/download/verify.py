@@ -45,7 +45,7 @@ class Expected:
 
 def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
     """Verify a file before it is moved to `path`, and return its SHA-256; a .zip must be a zip."""
-    digests = _digests(file, {"sha256", *expected.published})
+    digests = file_digests(file, {"sha256", *expected.published})
     for name, digest in expected.published.items():
         if not digests[name].startswith(digest):
             raise MeddiffError(
@@ -61,7 +61,7 @@ def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
     return digests["sha256"]
 
 
-def _digests(file: Path, names: Collection[str]) -> dict[str, str]:
+def file_digests(file: Path, names: Collection[str]) -> dict[str, str]:
     """Return several digests of a file, reading it once."""
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with file.open("rb") as stream:

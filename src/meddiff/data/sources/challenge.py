@@ -1,4 +1,4 @@
-"""The ISIC challenge: images, diagnoses, patients, lesions, official duplicates and masks."""
+"""The ISIC challenge of 2018 to 2020: images, diagnoses, patients, lesions, official duplicates."""
 
 import io
 import logging
@@ -17,7 +17,6 @@ from meddiff.data.sources.files import (
     check_one_file,
     is_jpeg,
     match_stems,
-    with_masks,
 )
 from meddiff.data.sources.tables import (
     COLUMNS,
@@ -145,28 +144,6 @@ def read_official_duplicates(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame({name: image_of(pairs[column]) for name, column in columns.items()})
 
 
-def read_isic2016(
-    train_images: str | Path,
-    train_masks: str | Path,
-    test_images: str | Path,
-    test_masks: str | Path,
-) -> pd.DataFrame:
-    """Read the ISIC 2016 challenge, Part 1: lesions with masks, and its official `split`.
-
-    Layout: `<top>/<isic_id>.jpg` and `<top>/<isic_id>_Segmentation.png`. Edition "2016", label
-    "lesion", `split` train or test, id `2016/<isic_id>`.
-    """
-    train = _read_isic2016_split("train", train_images, train_masks)
-    test = _read_isic2016_split("test", test_images, test_masks)
-    if both := sorted(set(train["id"]) & set(test["id"])):
-        raise listing_error(
-            f"{len(both)} images are in {train_images} and in {test_images}",
-            both,
-            "use the archives of the two splits as published",
-        )
-    return join([train, test])
-
-
 def _read_edition(
     edition: str, diagnoses: str | Path, lesions: str | Path | None = None
 ) -> pd.DataFrame:
@@ -260,28 +237,3 @@ def _warn_contradictions(table: pd.DataFrame) -> None:
     against = table["diagnosis"].eq("MEL") != table["target"].eq("1")
     if number := int((both & against).sum()):
         log.warning("%d images have a target that contradicts their diagnosis", number)
-
-
-def _read_isic2016_split(split: str, images: str | Path, masks: str | Path) -> pd.DataFrame:
-    with open_archive(images) as archive:
-        stems = by_stem(name for name in archive.names() if is_jpeg(PurePosixPath(name)))
-    if not stems:
-        raise MeddiffError(f"{images} holds no <isic_id>.jpg: use the archive as published")
-    check_one_file(stems, stems.values(), str(images))
-    table = record_table(
-        id=[f"2016/{stem}" for stem in stems],
-        edition="2016",
-        image=list(stems),
-        archive=str(images),
-        member=[files[0] for files in stems.values()],
-        label="lesion",
-        split=split,
-    )
-    table = with_masks(table, masks)
-    if (lacking := table["mask_member"].isna()).any():
-        raise listing_error(
-            f"{masks} lacks the masks of {lacking.sum()} of {len(table)} images in {images}",
-            [f"{PurePosixPath(key).name}_Segmentation.png" for key in table.loc[lacking, "id"]],
-            "the archives must be of one split; download the right one",
-        )
-    return table
