@@ -368,7 +368,7 @@ def test_cover_is_reported_of_equal_numbers_of_images():
 
 
 def test_neighbours_are_looked_for_among_so_many_images_at_most(monkeypatch):
-    monkeypatch.setattr("meddiff.evaluation.distances.MAX_FOR_NEIGHBOURS", 40)
+    monkeypatch.setattr("meddiff.evaluation.neighbours.MAX_FOR_NEIGHBOURS", 40)
     rows = distances_of({"synthetic": draws(0, 60, 3), "noise": draws(2, 60, 3)}, draws(1, 90, 3))
     counts = rows.loc["synthetic", ["n_real", "n_synthetic"]].xs("coverage", level="metric")
     assert (counts == 20).all(axis=None)

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ from meddiff.core.console import printable, say
 from meddiff.core.errors import MeddiffError
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from meddiff.data.image_sets import ImageSet
     from meddiff.extractors.extractor import Extractor
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
@@ -25,6 +28,12 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "metavar": "IMAGES",
         "help": "real images that the generator has not learnt from, where it has from REAL: "
         "detects copies",
+    },
+    "--groups": {
+        "metavar": "COLUMN|REGEX",
+        "help": "what names the patient, lesion or volume of a real image, where several are of "
+        "one: a column of its table, or a regular expression on its path, whose first bracket it "
+        "is, e.g. '(P[0-9]+)'",
     },
     "--extractor": {
         "action": "append",
@@ -55,23 +64,17 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.evaluate import evaluate
-    from meddiff.evaluation.image_sets import read_image_set, with_same_channels
     from meddiff.evaluation.text import as_text
 
     paths = _check(options)
     device = choose_device(options.device)
     extractors = _load_extractors(options.extractor or ["inception"])
-    size = _size(options.size, extractors)
-    windows: dict[str, tuple[float, float]] = {}
-    sets = with_same_channels(
-        {
-            name: read_image_set(path, crop=options.crop, size=size, windows=windows)
-            for name, path in paths.items()
-        }
-    )
+    sets = _read(paths, options, _size(options.size, extractors))
     evaluation = evaluate(
-        **sets,
-        extractors=extractors,
+        sets["real"],
+        sets["synthetic"],
+        extractors,
+        unseen=sets.get("unseen"),
         ssim_images=options.pairs,
         n_resamples=options.n_resamples,
         seed=options.seed,
@@ -83,6 +86,40 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     else:
         say(as_text(about, evaluation))
     return 0
+
+
+def _read(
+    paths: Mapping[str, Path], options: argparse.Namespace, size: int
+) -> dict[str, "ImageSet"]:
+    """Read the image sets by name, real ones with their groups, and classes that all have."""
+    from meddiff.data.grouping import grouped_by_name, groups_by
+    from meddiff.data.image_sets import list_images
+    from meddiff.evaluation.image_sets import MIN_IMAGES, with_same_channels, with_same_classes
+
+    listings = {name: list_images(path) for name, path in paths.items()}
+    for name, listing in listings.items():
+        if len(listing.rows) < MIN_IMAGES:
+            raise MeddiffError(
+                f"{paths[name]} has {len(listing.rows)} images: scores need at least {MIN_IMAGES}"
+            )
+        if options.groups and name != "synthetic":
+            rows = listing.rows.assign(group=groups_by(listing.rows, options.groups, paths[name]))
+            listings[name] = replace(listing, rows=rows)
+    windows: dict[str, tuple[float, float]] = {}
+    pixels = with_same_channels(
+        {
+            name: listing.pixels(crop=options.crop, size=size, windows=windows)
+            for name, listing in listings.items()
+        }
+    )
+    sets = with_same_classes(
+        {name: listing.image_set(pixels[name]) for name, listing in listings.items()}
+    )
+    for name, each in sets.items():
+        ungrouped = name != "synthetic" and each.groups is None
+        if ungrouped and (warning := grouped_by_name(each.ids, each.labels, paths[name])):
+            log.warning(warning)
+    return sets
 
 
 def _check(options: argparse.Namespace) -> dict[str, Path]:
@@ -112,7 +149,7 @@ def _load_extractors(names: Sequence[str]) -> dict[str, "Extractor"]:
 
 def _describe(
     paths: Mapping[str, Path],
-    sets: Mapping[str, "np.ndarray"],
+    sets: Mapping[str, "ImageSet"],
     seed: int,
     extractors: Mapping[str, "Extractor"],
 ) -> dict[str, Any]:
@@ -122,7 +159,7 @@ def _describe(
             name: {"path": printable(str(paths[name]), "utf-8"), "n_images": len(images)}
             for name, images in sets.items()
         },
-        "pixels": list(sets["real"].shape[1:]),
+        "pixels": list(sets["real"].images.shape[1:]),
         "seed": seed,
         "extractors": {name: {"weights": e.weights, "digest": e.digest}
                        for name, e in extractors.items()},

@@ -29,12 +29,39 @@ class ImageSet:
         ids: (n,) unique texts; empty: the images have none.
         labels: (n,) class of each image, or None.
         groups: (n,) patient, lesion or volume of each image, or None where unknown.
+
+    Raises:
+        MeddiffError: ids, labels or groups are not as many as images, or an id comes twice.
     """
 
     images: NDArray[np.uint8]
     ids: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "labels", "groups"):
+            values = getattr(self, name)
+            if values is None or (name == "ids" and not len(values)):
+                continue
+            object.__setattr__(self, name, tuple(map(str, values)))
+            if len(values) != len(self.images):
+                raise MeddiffError(
+                    f"{name}: {len(values)} for {len(self.images)} images: give one for each"
+                )
+        if len(set(self.ids)) < len(self.ids):
+            raise MeddiffError("ids: one comes twice: give every image its own")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, places: NDArray[np.intp]) -> "ImageSet":
+        """Return the images at these places, in their order."""
+
+        def at(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return values and tuple(values[place] for place in places)
+
+        return ImageSet(self.images[places], at(self.ids) or (), at(self.labels), at(self.groups))
 
 
 @dataclass(frozen=True)

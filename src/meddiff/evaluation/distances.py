@@ -1,16 +1,18 @@
 """Distances of image sets between floor and ceiling, as rows of Table 5.2, and as matrices."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from meddiff.core.randomness import stream
 from meddiff.core.tables import OVER_CLASSES
-from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
+from meddiff.evaluation.matched import REFERENCE, MatchedSets
+from meddiff.evaluation.neighbours import neighbour_rows
+from meddiff.evaluation.rows import Set, distance_row, matrix_rows
 from meddiff.metrics.distances import (
     Distance,
     distance_at,
@@ -18,47 +20,15 @@ from meddiff.metrics.distances import (
     distances_among,
     score_between,
 )
-from meddiff.metrics.features import Array, checked
 from meddiff.metrics.frechet import fid_infinity
-from meddiff.metrics.intervals import (
-    Estimate,
-    parts_variance,
-    rows_by_contents,
-    thinned_variance,
-    within_bounds,
-    without_interval,
-)
-from meddiff.metrics.parts import PARTS, THINNED, Parts, match_sizes
-from meddiff.metrics.precision_recall import Prdc, weighted_prdc
+from meddiff.metrics.intervals import Estimate, without_interval
+from meddiff.metrics.parts import PARTS
 
 FeaturesByClass = Mapping[str, np.ndarray]
 """Features (n, d) by class."""
+GroupsByClass = Mapping[str, Sequence[object] | None]
+"""Patient, lesion or volume of each image, (n,), by class; None where images stand alone."""
 Progress = Callable[[], None]
-
-NEIGHBOURS = 5
-MAX_FOR_NEIGHBOURS = 4000
-"""Images of a set among which neighbours are searched: all distances are in memory at once."""
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """The image sets of one class and their reference, features (n, d), and parts of one size."""
-
-    sets: Mapping[str, Array]
-    reference: Array
-    parts: Parts
-
-    @classmethod
-    def matched(
-        cls, sets: Mapping[str, Array], reference: Array, n_resamples: int, seed: int
-    ) -> "_Sets":
-        sizes = {key: len(features) for key, features in sets.items()}
-        parts = match_sizes(sizes, len(reference), n_resamples=n_resamples, seed=seed)
-        return cls(sets, reference, parts)
-
-    def sizes(self, image_set: str) -> tuple[int, int]:
-        """Images of a part of a set, and of the reference that it is compared with."""
-        return self.parts.sizes[image_set], self.parts.sizes["reference"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +42,8 @@ class _Cell:
 
     def row(self, name: str, metric: str) -> dict[str, Any]:
         return (
-            _row(name, self.image_set, metric, self.distance.estimate(), *self.sizes) | self.score
+            distance_row(name, self.image_set, metric, self.distance.estimate(), *self.sizes)
+            | self.score
         )
 
 
@@ -82,6 +53,7 @@ def distance_rows(
     scored: Mapping[str, FeaturesByClass],
     *,
     metrics: Collection[str] = (),
+    groups: Mapping[str, GroupsByClass] = MappingProxyType({}),
     n_resamples: int,
     seed: int,
     progress: Progress | None = None,
@@ -102,6 +74,8 @@ def distance_rows(
             no net was trained on. Without "real" ones random parts of the reference, half of it at
             most, stand for them, and all sets are matched with the rest.
         metrics: those defined for this extractor alone, e.g. "cmmd".
+        groups: of the images of the "reference" and of image sets: parts that stand for unseen
+            images share none with the rest, and intervals are over groups.
 
     Returns:
         One row per class, image set and metric: FID, KID, those of `metrics`; precision, recall,
@@ -111,21 +85,19 @@ def distance_rows(
     rows: list[dict[str, Any]] = []
     fids: dict[str, list[_Cell]] = {}
     for name, features in reference.items():
-        real = rows_by_contents(checked("distances", f"reference of {name}", features))
-        sets = {
-            key: rows_by_contents(checked("distances", f"{key} images of {name}", by_class[name]))
-            for key, by_class in scored.items()
-            if len(by_class[name]) > 1
+        features_of = {REFERENCE: features} | {
+            key: by_class[name] for key, by_class in scored.items() if len(by_class[name]) > 1
         }
-        matched = _Sets.matched(sets, real, n_resamples, seed)
+        names = {key: groups.get(key, {}).get(name) for key in features_of}
+        matched = MatchedSets.of(name, features_of, names, n_resamples, seed)
         for metric in distances_among(metrics):
             cells = list(_distances(metric, matched, n_resamples, seed, progress))
             rows += [cell.row(name, metric) for cell in cells]
             if metric == "fid":
                 for cell in cells:
                     fids.setdefault(cell.image_set, []).append(cell)
-        rows += _prdc_rows(name, matched, n_resamples, seed)
-        rows += _fid_infinity_rows(name, sets["synthetic"], real, seed)
+        rows += neighbour_rows(name, matched, n_resamples, seed)
+        rows += _fid_infinity_rows(name, matched, seed)
     if len(reference) > 1:
         rows += [_class_aware(cells) for cells in fids.values()]
     dimension = next(iter(reference.values())).shape[1]
@@ -156,7 +128,7 @@ def distance_matrix(
 
 
 def _distances(
-    metric: str, matched: _Sets, n_resamples: int, seed: int, progress: Progress | None
+    metric: str, matched: MatchedSets, n_resamples: int, seed: int, progress: Progress | None
 ) -> Iterator[_Cell]:
     """Yield the distance of every set; that of the synthetic one is of all images, with a score."""
     sets = dict(matched.sets)
@@ -175,7 +147,13 @@ def _distances(
             if sizes != whole:
                 features, sizes = sets[key], whole
                 distance = distance_at(
-                    metric, features, matched.reference, whole, n_resamples, seed
+                    metric,
+                    features,
+                    matched.reference,
+                    whole,
+                    n_resamples,
+                    seed,
+                    groups=matched.groups_of(key),
                 )
         yield _Cell(key, distance, sizes, score)
 
@@ -200,63 +178,14 @@ def _score_columns(distances: Mapping[str, Distance]) -> dict[str, Any]:
     }
 
 
-def _prdc_rows(name: str, matched: _Sets, n_resamples: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of precision, recall, density and coverage; of too few images none."""
-    if min(matched.parts.sizes.values()) <= NEIGHBOURS:
-        return []
-    sets, reference, parts = dict(matched.sets), matched.reference, matched.parts
-    if max(map(len, (reference, *sets.values()))) > MAX_FOR_NEIGHBOURS:
-        reference = _subset(reference, seed)
-        sets = {key: _subset(x, seed) for key, x in sets.items() if key != "noise"}
-        parts = _Sets.matched(sets, reference, n_resamples, seed).parts
-    rows = []
-    for key in ("synthetic", "real"):
-        if key in parts.sizes:
-            sizes = parts.sizes[key], parts.sizes["reference"]
-            scores = _prdc_of_parts(sets.get(key, reference), reference, parts, key)
-            rows += [_row(name, key, metric, score, *sizes) for metric, score in scores.items()]
-    return rows
-
-
-def _prdc_of_parts(
-    features: Array, reference: Array, parts: Parts, key: str
-) -> dict[str, Estimate]:
-    """Return precision, recall, density and coverage over parts of a set and of the reference."""
-    sizes = parts.sizes[key], parts.sizes["reference"]
-    scores = weighted_prdc(reference, features)
-    whole = scores(parts.whole["reference"], parts.whole[key], NEIGHBOURS)
-    thinned = None
-    if parts.thinned and min(sizes) * THINNED > NEIGHBOURS + 1:
-        values = scores(parts.thinned["reference"], parts.thinned[key], NEIGHBOURS)
-        thinned = values.reshape(len(values), -1, parts.again)
-    estimates = {}
-    for place, field in enumerate(fields(Prdc)):
-        value = float(whole[place].mean())
-        estimates[field.name] = without_interval(value)
-        if thinned is not None:
-            # None that fail of some images are no proof of none: one image may.
-            variance = thinned_variance(thinned[place], THINNED) + (sizes[0] + 2) ** -2.0
-            error = float(variance + parts_variance(whole[place, None, None])[0, 0]) ** 0.5
-            most = np.inf if field.name == "density" else 1.0
-            estimates[field.name] = within_bounds(value, error, least=0, most=most)
-    return estimates
-
-
-def _subset(features: Array, seed: int) -> Array:
-    """Return as many random rows as neighbours are searched among."""
-    chosen = stream(seed, "among neighbours").permutation(len(features))[:MAX_FOR_NEIGHBOURS]
-    return features[np.sort(chosen)]
-
-
-def _fid_infinity_rows(
-    name: str, synthetic: Array, reference: Array, seed: int
-) -> list[dict[str, Any]]:
+def _fid_infinity_rows(name: str, matched: MatchedSets, seed: int) -> list[dict[str, Any]]:
     """Row of FID-infinity where a quarter of the images is more than the dimensions."""
+    synthetic, reference = matched.sets["synthetic"], matched.reference
     sizes = len(synthetic), len(reference)
     if min(sizes) // 4 <= reference.shape[1]:
         return []
     value = without_interval(fid_infinity(synthetic, reference, seed=seed))
-    return [_row(name, "synthetic", "fid_infinity", value, *sizes)]
+    return [distance_row(name, "synthetic", "fid_infinity", value, *sizes)]
 
 
 def _class_aware(fids: list[_Cell]) -> dict[str, Any]:
@@ -269,16 +198,4 @@ def _class_aware(fids: list[_Cell]) -> dict[str, Any]:
         0,
     )
     scored, reference = (sum(sizes) for sizes in zip(*(cell.sizes for cell in fids), strict=True))
-    return _row(OVER_CLASSES, fids[0].image_set, "cafd", mean.estimate(), scored, reference)
-
-
-def _row(
-    name: str, image_set: str, metric: str, value: Estimate, scored: int, reference: int
-) -> dict[str, Any]:
-    return {
-        "class": name,
-        "image_set": image_set,
-        "metric": metric,
-        **interval(value),
-        **counts(image_set, scored, reference),
-    }
+    return distance_row(OVER_CLASSES, fids[0].image_set, "cafd", mean.estimate(), scored, reference)

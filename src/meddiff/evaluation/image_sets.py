@@ -1,13 +1,17 @@
 """Image sets from folders, archives and arrays of users."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
+from meddiff.data.image_sets import ImageSet, list_images
 from meddiff.data.readers.depth import Window
+
+log = logging.getLogger(__name__)
 
 MIN_IMAGES = 8
 """Images that a set must have."""
@@ -48,3 +52,15 @@ def with_same_channels(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         name: images if images.shape[-1] == channels else images.repeat(channels, axis=-1)
         for name, images in sets.items()
     }
+
+
+def with_same_classes(sets: Mapping[str, ImageSet]) -> dict[str, ImageSet]:
+    """Return sets with their labels if these are the same in all, else without; log why."""
+    labels = {name: set(each.labels or ()) for name, each in sets.items()}
+    first, *others = labels.values()
+    if all(names == first for names in others) and len(first) > 1:
+        return dict(sets)
+    if all(labels.values()) and set.intersection(*labels.values()):
+        shown = "; ".join(f"{name}: {', '.join(sorted(own))}" for name, own in labels.items())
+        log.warning("no numbers per class, since the sets have other folders (%s)", shown)
+    return {name: replace(each, labels=None) for name, each in sets.items()}

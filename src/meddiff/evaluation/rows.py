@@ -31,6 +31,19 @@ def counts(image_set: str, scored: int, reference: int) -> dict[str, int]:
     return {"n_real": reference + scored * real, "n_synthetic": scored * (not real)}
 
 
+def distance_row(
+    name: str, image_set: str, metric: str, value: Estimate, scored: int, reference: int
+) -> dict[str, Any]:
+    """Return the row of Table 5.2 of one class, image set and metric of features."""
+    return {
+        "class": name,
+        "image_set": image_set,
+        "metric": metric,
+        **interval(value),
+        **counts(image_set, scored, reference),
+    }
+
+
 def matrix_rows(
     cells: Mapping[tuple[Set, Set], Estimate], order: Sequence[Set], sizes: Mapping[Set, int]
 ) -> pd.DataFrame:

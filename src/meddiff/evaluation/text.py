@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.evaluation.evaluate import ENDS, Evaluation
+from meddiff.evaluation.compared import ALL
+from meddiff.evaluation.evaluate import Evaluation
 from meddiff.evaluation.rows import memorisation_row
+from meddiff.evaluation.scores import ENDS
 
 
 def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
@@ -26,7 +28,13 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
     lines += [f"{name}: {entry['weights']}" for name, entry in about["extractors"].items()]
     lines += evaluation.left_out.values()
     noted = scores.dropna(subset=["note"])
-    lines += [f"{row.metric} {row.extractor}: {row.note}" for row in noted.itertuples()]
+    lines += [
+        " ".join(
+            [row["metric"], row["extractor"], *([] if row["class"] == ALL else [row["class"]])]
+        )
+        + f": {row['note']}"
+        for row in noted.to_dict("records")
+    ]
     if (scores[["n_real", "n_synthetic"]].min(axis=1) <= scores["dimension"]).any():
         lines.append(
             "fewer images than dimensions: FID is mostly bias, and less of it for images that vary "
@@ -38,7 +46,7 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
 def _cells(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the table's cells as text, without empty columns."""
     table = (
-        scores[["metric", "extractor"]]
+        scores[["class", "metric", "extractor"]]
         .astype(object)
         .assign(
             value=_with_ends(scores, "value", "ci_low", "ci_high"),
@@ -49,6 +57,8 @@ def _cells(scores: pd.DataFrame) -> pd.DataFrame:
             dimension=scores["dimension"].map(_number),
         )
     )
+    if (table["class"] == ALL).all():
+        table = table.drop(columns="class")
     return table.fillna("").loc[:, lambda cells: (cells != "").any()]
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from meddiff.metrics.features import Array, checked
 from meddiff.metrics.frechet import frechet_distance, weighted_fid
+from meddiff.metrics.groups import Groups
 from meddiff.metrics.intervals import (
     LEAST,
     Estimate,
@@ -93,11 +95,17 @@ def distance_at(
     sizes: tuple[int, int],
     n_resamples: int,
     seed: int,
+    *,
+    groups: Mapping[str, Groups] = MappingProxyType({}),
 ) -> Distance:
-    """Return the distance of two sets at given numbers of images, over random parts of as many."""
+    """Return the distance of two sets at given numbers of images, over random parts of as many.
+
+    `groups` are those of set "one" and of the "reference", whose rows are in the order of
+    `rows_by_contents` then.
+    """
     a, b = (rows_by_contents(checked(metric, "features", x)) for x in (features_a, features_b))
     counts = {"one": (len(a), sizes[0]), "reference": (len(b), sizes[1])}
-    parts = draw_parts(counts, n_resamples=n_resamples, seed=seed)
+    parts = draw_parts(counts, n_resamples=n_resamples, seed=seed, groups=groups)
     return distance_of_parts(metric, a, b, parts, "one")
 
 

@@ -24,6 +24,7 @@ that their contents decide (`rows_by_contents`), so that their order, or their
 names, change nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -36,6 +37,7 @@ from scipy.special import ndtri
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array
+from meddiff.metrics.groups import Groups, count_groups, group_halves, number_groups
 
 LEAST = 4
 """Images per set that an interval needs: two per half."""
@@ -62,12 +64,16 @@ class Estimate:
     level: float
 
 
-def half_samples(*counts: int, n_resamples: int, seed: int = 0) -> tuple[Array, ...]:
+def half_samples(
+    *counts: int, n_resamples: int, seed: int = 0, groups: Sequence[Groups] = ()
+) -> tuple[Array, ...]:
     """Return weights of random halves of one or more sets of images.
 
     Args:
         counts: number of images, `LEAST` or more, of each set.
         n_resamples: halves per set; an odd number is raised by one.
+        groups: of the images of each set, `LEAST` or more groups, which stay whole; none where
+            images stand alone.
 
     Returns:
         One array (n_resamples, n) per set, 1 for images in the half and 0 for the others. Rows 2i
@@ -77,11 +83,13 @@ def half_samples(*counts: int, n_resamples: int, seed: int = 0) -> tuple[Array, 
         raise MeddiffError(
             f"interval: n_resamples = {n_resamples!r}: give a whole number, 4 or more"
         )
-    if min(counts) < LEAST:
-        raise MeddiffError(f"interval: {min(counts)} images: an interval needs at least {LEAST}")
+    members = [*groups, *[None] * (len(counts) - len(groups))]
+    if min(least := list(map(count_groups, members, counts))) < LEAST:
+        what = "images" if min(least) == min(counts) else "groups of images"
+        raise MeddiffError(f"interval: {min(least)} {what}: an interval needs at least {LEAST}")
     return tuple(
-        _halves(n, (n_resamples + 1) // 2, stream(seed, "half-samples", position))
-        for position, n in enumerate(counts)
+        _halves(n, (n_resamples + 1) // 2, stream(seed, "half-samples", position), of_set)
+        for position, (n, of_set) in enumerate(zip(counts, members, strict=True))
     )
 
 
@@ -183,7 +191,12 @@ def ratio_ends(
 
 
 def pairs_interval(
-    values: npt.ArrayLike, *, n_resamples: int = 1000, level: float = LEVEL, seed: int = 0
+    values: npt.ArrayLike,
+    *,
+    n_resamples: int = 1000,
+    level: float = LEVEL,
+    seed: int = 0,
+    groups: Sequence[object] | None = None,
 ) -> Estimate:
     """Return the mean over all pairs of a set of images, with an interval over its images.
 
@@ -195,6 +208,7 @@ def pairs_interval(
         n_resamples: halves of the images, drawn from `seed`.
         level: coverage of the interval.
         seed: fixes the halves.
+        groups: patient, lesion or volume of each image, (n,), which stay whole: four or more.
 
     Raises:
         MeddiffError: values of no set of at least four images, or not finite.
@@ -211,10 +225,11 @@ def pairs_interval(
             f"interval: {np.count_nonzero(~np.isfinite(array))} of {array.size} values are not "
             "finite: equal images have an infinite PSNR, so leave duplicates out"
         )
-    (weights,) = half_samples(n, n_resamples=n_resamples, seed=seed)
-    sizes = weights.sum(axis=1)
     square = squareform(array)
     order = square.sum(axis=1).argsort()
+    members = number_groups(None if groups is None else [groups[place] for place in order])
+    (weights,) = half_samples(n, n_resamples=n_resamples, seed=seed, groups=[members])
+    sizes = weights.sum(axis=1)
     totals = np.einsum("rn,rn->r", weights @ square[np.ix_(order, order)], weights)
     means = totals / (sizes * (sizes - 1))
     return estimate(float(array.mean()), means, least=-np.inf, level=level)
@@ -239,8 +254,13 @@ def rows_by_contents(features: Array) -> Array:
 
     Equal rows, which alone have one place, can change places.
     """
+    return features[order_by_contents(features)]
+
+
+def order_by_contents(features: Array) -> npt.NDArray[np.intp]:
+    """Return the places of rows (n, d) in the order of `rows_by_contents`."""
     direction = stream(0, "by contents").normal(size=features.shape[1])
-    return features[np.argsort(features @ direction, kind="stable")]
+    return np.argsort(features @ direction, kind="stable")
 
 
 def without_interval(value: float) -> Estimate:
@@ -248,7 +268,9 @@ def without_interval(value: float) -> Estimate:
     return Estimate(value, np.nan, np.nan, np.nan, LEVEL)
 
 
-def _halves(n: int, splits: int, chance: np.random.Generator) -> Array:
+def _halves(n: int, splits: int, chance: np.random.Generator, groups: Groups) -> Array:
+    if groups is not None:
+        return group_halves(groups, splits, chance)
     first = np.zeros((splits, n))
     first[:, : n // 2] = 1
     chance.permuted(first, axis=1, out=first)

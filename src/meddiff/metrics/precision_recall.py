@@ -95,6 +95,11 @@ def weighted_prdc(real: Array, synthetic: Array) -> Callable[[Array, Array, int]
     return scores
 
 
+def reach_of(distances: Array, features: Array, neighbours: int) -> Array:
+    """Return how far images (r, d) reach, (r,), from their distances to all of their set (r, n)."""
+    return _farthest(distances, np.linalg.norm(features, axis=1), neighbours)
+
+
 def _farthest(distances: Array, lengths: Array, neighbours: int) -> Array:
     """Distance of images to their k-th nearest neighbour, from those to all of their own set.
 

@@ -1,6 +1,6 @@
 """Similarity of images by name, SSIM and MS-SSIM, and which images are too small for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,14 @@ def pairs_of(
     return PAIRS[metric](images, **window, progress=progress)
 
 
-def mean_of_pairs(values: np.ndarray, n_resamples: int, seed: int) -> Estimate:
-    """Return the mean over all pairs of a set; of too few images without an interval."""
-    if len(values) < LEAST * (LEAST - 1) // 2:
+def mean_of_pairs(
+    values: np.ndarray, n_resamples: int, seed: int, groups: Sequence[object] | None = None
+) -> Estimate:
+    """Return the mean over all pairs of a set; of too few images or groups without an interval."""
+    few = groups is not None and len(set(groups)) < LEAST
+    if len(values) < LEAST * (LEAST - 1) // 2 or few:
         return without_interval(float(values.mean()))
-    return pairs_interval(values, n_resamples=n_resamples, seed=seed)
+    return pairs_interval(values, n_resamples=n_resamples, seed=seed, groups=groups)
 
 
 def mean_similarity(

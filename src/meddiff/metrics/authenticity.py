@@ -1,0 +1,94 @@
+"""Which synthetic images lie closer to a real image than real images do: authenticity."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from meddiff.metrics.features import Array, centred, checked_pair
+from meddiff.metrics.groups import Groups
+from meddiff.metrics.precision_recall import reach_of
+
+BLOCK = 512
+"""Images whose distances to all others are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest image of the other set, of every image of two sets.
+
+    Attributes:
+        nearest: place of a synthetic image's nearest real one, int (m,).
+        distances: its distance, float64 (m,).
+        authentic: whether that is farther than the real image's own nearest real one, of another
+            group where there are groups, bool (m,).
+        inside: whether a synthetic image lies within reach of a real one, as for precision, (m,).
+        nearest_to_real: place of a real image's nearest synthetic one, int (n,).
+        distances_to_real: its distance, float64 (n,).
+        covered: whether a synthetic image is within a real image's reach, as for coverage, (n,).
+    """
+
+    nearest: npt.NDArray[np.intp]
+    distances: Array
+    authentic: npt.NDArray[np.bool_]
+    inside: npt.NDArray[np.bool_]
+    nearest_to_real: npt.NDArray[np.intp]
+    distances_to_real: Array
+    covered: npt.NDArray[np.bool_]
+
+
+def find_neighbours(
+    real: npt.ArrayLike, synthetic: npt.ArrayLike, *, groups: Groups = None, neighbours: int = 5
+) -> Neighbours:
+    """Return what lies nearest to each image, and what follows from it.
+
+    Authenticity: Alaa et al., "How faithful is your synthetic data? Sample-level metrics for
+    evaluating and auditing generative models" (ICML 2022), section 3.3. Support: Kynkäänniemi et
+    al. (NeurIPS 2019), as in `prdc`.
+
+    Args:
+        real: features (n, d).
+        synthetic: features (m, d).
+        groups: number of each real image's group: real images of one patient are near each other,
+            and would make a copy look authentic.
+        neighbours: k of an image's reach; fewer than n.
+
+    Raises:
+        MeddiffError: as `fid`.
+    """
+    a, b = centred(
+        *checked_pair("authenticity", real, synthetic, names=("real", "synthetic"), at_least=2)
+    )
+    own = np.full(len(a), np.inf)
+    reach = np.empty(len(a))
+    for rows, distances in _blocks(a, a):
+        reach[rows] = reach_of(distances, a[rows], min(neighbours, len(a) - 1))
+        same = np.arange(len(a)) == rows[:, None]
+        if groups is not None:
+            same |= groups == groups[rows][:, None]
+        own[rows] = np.where(same, np.inf, distances).min(axis=1)
+    nearest, apart = np.empty(len(b), np.intp), np.empty(len(b))
+    inside = np.empty(len(b), bool)
+    nearest_to_real, to_real = np.zeros(len(a), np.intp), np.full(len(a), np.inf)
+    for rows, distances in _blocks(b, a):
+        nearest[rows] = distances.argmin(axis=1)
+        # Anew, so that a copy's distance is 0 to the last digit.
+        apart[rows] = np.linalg.norm(b[rows] - a[nearest[rows]], axis=1)
+        inside[rows] = (distances <= reach).any(axis=1)
+        closest = distances.min(axis=0)
+        nearer = closest < to_real
+        nearest_to_real[nearer] = rows[distances.argmin(axis=0)[nearer]]
+        to_real[nearer] = closest[nearer]
+    return Neighbours(
+        nearest, apart, apart > own[nearest], inside, nearest_to_real, to_real, to_real <= reach
+    )
+
+
+def _blocks(a: Array, b: Array) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:
+    """Yield rows of `a` with their distances to all of `b`, block by block."""
+    from sklearn.metrics import pairwise_distances
+
+    for start in range(0, len(a), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(a)))
+        yield rows, pairwise_distances(a[rows], b)
