@@ -1,5 +1,4 @@
-# Raw archives: drawn here, or downloaded as published (src/meddiff/data/registry.csv).
-# Checksums judge downloads, not a digest of code: no edit may fetch 23 GB again. They retry by themselves.
+# Raw archives, drawn here or downloaded. Checksums judge downloads, no digest of code: no edit may fetch 23 GB again.
 
 
 rule draw_dermoscopy:
@@ -7,6 +6,7 @@ rule draw_dermoscopy:
     output:
         DRAWN.kaggle,
         DRAWN.challenge_tables,
+    priority: 3  # all the rest waits for it
     threads: WORKERS
     params:
         editions=cfg.data.phantom.model_dump(
