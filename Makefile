@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
 
-.PHONY: gpu-check demo study env test test-all lint format config lock help
+.PHONY: gpu-check demo study study-gpu env test test-all lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
 	@echo "make study   the study's tables at its own scale, as published and without leaks (GPU, Kaggle account)"
+	@echo "make study-gpu  what of docs/study.md waits for a GPU, in minutes on an H100"
 	@echo "make test    run the tests that take minutes"
 	@echo "make test-all  run those and the slow ones: whole runs, kills, S3, several processes"
 	@echo "make gpu-check  check and time training and sampling on this machine's GPU, in minutes"
@@ -44,6 +45,20 @@ study: env
 	$(BIN)/snakemake --profile profiles/thesis-leak-free
 	$(BIN)/snakemake --profile profiles/thesis results/comparison.csv
 	@echo "Every table beside the published values: runs/thesis/results/comparison.csv"
+
+# What of the study waits for a GPU. STUDY: profiles, which share it. GPU_PYTHON: any Python with torch and the lock's packages.
+STUDY ?= study-2018 thesis-hand
+RUN_OPTIONS ?=
+study-gpu: export PYTHONPATH := src:$(PYTHONPATH)
+study-gpu: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.snakemake/compiled
+study-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
+	$(MAKE) --jobs $(STUDY:%=study-gpu-%)
+	$(GPU_PYTHON) -m meddiff.cli study
+
+study-gpu-%:
+	$(GPU_PYTHON) -m snakemake --profile profiles/$* $(RUN_OPTIONS) \
+		results/table_5_2.csv results/sample_checks.csv results/figures/image_sets.png \
+		$(if $(findstring hand,$*),,results/table_5_1.csv results/table_5_3.csv)
 
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -8,4 +8,4 @@ rule all:
     """Every table and figure of this configuration."""
     default_target: True
     input:
-        final_outputs(),
+        final_outputs(cfg, MEASURES, AUDITED),

@@ -5,6 +5,7 @@ AUDITED = {
     "labels": "diagnoses under each label policy",
     "duplicates": "images of an edition again in another",
     "leakage": "images, lesions, patients across splits",
+    "copies": "the same, with every image listed twice",
     "encoding": "labels predicted from encodings",
 }
 AUDIT = "Audit of the data"
@@ -37,9 +38,10 @@ rule audit_leakage:
     """Count what crosses from training to test under both protocols."""
     input:
         index="data/images/index.csv",
-        segmentation="data/segmentation/index.csv" if HAS_MASKS else [],
+        segmentation="data/segmentation/index.csv" if "unet" in TRAINED else [],
     output:
-        audited("leakage"),
+        leakage=audited("leakage"),
+        copies=audited("copies"),
     params:
         fractions=split_fractions(cfg.split),
         counts=cfg.kept,
@@ -65,6 +67,42 @@ rule audit_encoding:
         stamp=STAMP,
     script:
         "../scripts/audit_encoding.py"
+
+
+rule audit_halves:
+    """FID and KID between two halves of each class's real images: what chance alone makes of them."""
+    input:
+        checkpoints=expand("models/{extractor}.safetensors", extractor=TRAINED),
+        images=image_sets(DDPM_SETS, CLASSES),
+    output:
+        shown("results/audit/halves.csv", AUDIT, table="halves", shows="distances by chance"),
+    resources:
+        gpu=GPU,
+    params:
+        **STAMPED,
+        extractors=TRAINED,
+        images=cfg.sampling.images,
+        n_resamples=cfg.metrics.n_resamples,
+    script:
+        "../scripts/audit_halves.py"
+
+
+rule audit_trainings:
+    """Train the positive class's DDPM for a short time, with and without the study's faults."""
+    input:
+        images=f"data/images/train/{CLASSES[-1]}.npy",
+        validation=f"data/images/validation/{CLASSES[-1]}.npy",
+    output:
+        shown("results/audit/trainings.csv", AUDIT, table="trainings", shows="faults of training"),
+    resources:
+        gpu=GPU,
+    params:
+        cls=CLASSES[-1],
+        settings=cfg.diffusion.for_class(CLASSES[-1]).model_dump(),
+        trainings=cfg.audit.trainings.model_dump(),
+        stamp=STAMP,
+    script:
+        "../scripts/audit_trainings.py"
 
 
 rule near_duplicates_figure:

@@ -1,11 +1,9 @@
 # Configuration, names and input functions that every phase shares; checks before any job.
 
 import os
-import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from meddiff.cas.registry import HOG_SVM
@@ -15,14 +13,15 @@ from meddiff.core.errors import MeddiffError
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives
-from meddiff.workflow.conventions import complete, picture, result, shown, table
+from meddiff.workflow.conventions import complete, matrices, one_of, picture, result, shown, table
 from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, stamp
-from meddiff.workflow.parameters import imported_ddpms, other_tables, preprocessing, table_notes
-from meddiff.workflow.parameters import split_fractions
+from meddiff.workflow.parameters import imported_ddpms
+from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, table_notes
 from meddiff.workflow.provenance.fingerprint import fingerprint
 from meddiff.reporting.reported import read_reported
 from meddiff.workflow.session import begin, check_jobs
 from meddiff.workflow.sharing.sync import keep_metadata
+from meddiff.workflow.targets import final_outputs
 
 ROOT = Path(workflow.basedir)
 RUN = Path.cwd()
@@ -36,29 +35,20 @@ try:
     # No part of the configuration: allows a run to make again what is shared.
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
-    SHARED = begin(ROOT, RUN) if MAIN else {}
+    SHARED = begin(ROOT, RUN, cfg) if MAIN else {}
     FOLDER = folder_params(cfg, ROOT)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
-
-if MAIN:
-    for key, names in cfg.absent_classes.items():
-        logger.warning(f"{key}: {', '.join(names)} ignored, not in data.classes {cfg.data.classes}")
 
 CLASSES = cfg.data.classes
 RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
-CLASSIFIED = ["table_5_1.csv", "table_5_3.csv", "cas_hog_svm.csv", "dose_response.csv"]
-CLASSIFIED += ["figures/cas/arms.png", "verdict.md"]
-SEGMENTED = ["data/segmentation", "extractors/segmentation"]
-DDPM_FIGURES = ["curves", "previews", "denoising"]
 IMPORTED = imported_ddpms(cfg)
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.source
 TRAINED = cfg.trained_extractors
 CLASSIFIERS = [name for name in TRAINED if name != "unet"]
-HAS_MASKS = "unet" in TRAINED
 PUBLISHED = cfg.extractors.published
 EXTRACTORS = TRAINED + PUBLISHED
 
@@ -79,17 +69,11 @@ PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.ya
 COMPARED = sorted({row["table"] for row in PRINTED})
 
 
-def one_of(names):
-    """Pattern of any of some names; of none, one that fits nothing."""
-    return "|".join(map(re.escape, sorted(names))) or "(?!)"
-
-
 wildcard_constraints:
-    file="|".join(map(re.escape, read_registry())),
+    file=one_of(read_registry()),
     split="train|validation|test",
     extractor=one_of(EXTRACTORS),
     net=one_of(["resnet50", *PUBLISHED]),
-    edition=r"\w+",
     shard=r"\d+",
     images="synthetic|real",
     cls=one_of(CLASSES),
@@ -104,11 +88,6 @@ def extractor_code(script, name):
     """Digest of a script, and of the one extractor that it builds where the name is that of one."""
     extractor = ROOT / f"src/meddiff/extractors/{name}.py"
     return [code(script), *([code(extractor)] if extractor.is_file() else [])]
-
-
-def extractor_settings(wildcards):
-    """How an extractor is trained."""
-    return getattr(cfg.extractors, wildcards.extractor)
 
 
 def extractor_checkpoint(wildcards):
@@ -144,39 +123,11 @@ def features(sets):
     return expand("features/{{extractor}}/{set}/{cls}.npy", set=sets, cls=CLASSES)
 
 
-def matrices(measures, form="csv"):
-    """Matrices of image sets by measure, as tables or as pictures."""
-    return [
-        shown(f"results/matrices/{name}.{form}", "Matrices", "matrices", measure=name, form=form)
-        for name in measures
-    ]
-
-
 def compared(sets):
     """Image sets that features are computed of: real ones may be changed as training images are."""
     return [
         f"augmented-{name}" if cfg.metrics.augment_real and name in SPLITS else name
         for name in sets
-    ]
-
-
-def final_outputs():
-    """Every table and figure; those of classifiers where there are two or more classes."""
-    return [
-        "results/table_5_2.csv",
-        *(expand("results/{name}", name=CLASSIFIED) if CLASSIFIERS else []),
-        *expand("results/samples/{cls}.png", cls=CLASSES),
-        "results/sample_checks.csv",
-        # Without images that no DDPM has learnt from there is nothing to compare copies with.
-        *([] if "test" in DDPM_SETS else ["results/memorisation.csv"]),
-        "results/figures/image_sets.png",
-        *expand("results/figures/ddpm/{cls}_{figure}.png", cls=CLASSES, figure=DDPM_FIGURES),
-        *expand("results/figures/extractors/{name}_curves.png", name=TRAINED),
-        *expand("results/matrices/{measure}.{kind}", measure=MEASURES, kind=["csv", "png"]),
-        *expand("results/figures/data/images-{cls}.png", cls=CLASSES),
-        *(expand("results/figures/{name}.png", name=SEGMENTED) if HAS_MASKS else []),
-        *expand("results/audit/{name}.csv", name=AUDITED),
-        "results/audit/near_duplicates.png",
     ]
 
 

@@ -35,6 +35,17 @@ rule train_unet:
         "../scripts/train_unet.py"
 
 
+use rule train_unet as train_unet_transposed with:
+    output:
+        checkpoint="models/unet_transposed.safetensors",
+        history="models/unet_transposed_history.csv",
+        predictions="predictions/unet_transposed.csv",
+    params:
+        settings=cfg.extractors.unet.model_dump(),
+        seed=cfg.seed,
+        transposed=True,
+
+
 rule train_classifier:
     """Train SkinLesNet, or ResNet50 from ImageNet's weights, and let it classify the test images."""
     input:
@@ -50,7 +61,7 @@ rule train_classifier:
         gpu=GPU,
     params:
         **SEEDED,
-        settings=lambda wildcards: extractor_settings(wildcards).model_dump(exclude={"weights"}),
+        settings=lambda w: getattr(cfg.extractors, w.extractor).model_dump(exclude={"weights"}),
         code=lambda wildcards: extractor_code("train_classifier.py", wildcards.extractor),
     script:
         "../scripts/train_classifier.py"
@@ -60,7 +71,7 @@ rule table_5_1:
     """Table 5.1: how well each extractor does on its test images."""
     input:
         classifiers=expand("predictions/{extractor}.csv", extractor=CLASSIFIERS),
-        segmentation="predictions/unet.csv" if HAS_MASKS else [],
+        segmentation="predictions/unet.csv" if "unet" in TRAINED else [],
     output:
         **result("table_5_1", "5.1", "extractors on test images"),
     params:

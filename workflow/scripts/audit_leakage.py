@@ -1,19 +1,21 @@
-"""Count what training and test images share under both protocols."""
+"""Count what training and test images share under both protocols, and with each image twice."""
 
-from meddiff.audit.leakage import leakage_table
+from meddiff.audit.leakage import leakage_table, listed_again
 from meddiff.core.tables import write_table
 from meddiff.data.index import read_index
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
+    index, seed = read_index(files.index), params.stamp["seed"]
+    split = {"fractions": params.fractions, "counts": params.counts, "seed": seed}
     leakage = leakage_table(
-        read_index(files.index),
+        index,
         read_index(files.segmentation) if files.segmentation else None,
-        fractions=params.fractions,
-        counts=params.counts,
-        seed=params.stamp["seed"],
+        **split,
         official=params.official,
         ddpm_sets=params.ddpm_sets,
     )
-    write_table(leakage, snakemake.output[0], params.stamp)
+    copies = leakage_table(listed_again(index), None, **split, ddpm_sets=params.ddpm_sets)
+    write_table(leakage, snakemake.output.leakage, params.stamp)
+    write_table(copies, snakemake.output.copies, params.stamp)

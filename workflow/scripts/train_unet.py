@@ -10,13 +10,15 @@ from meddiff.workflow.jobs import job
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
     settings = UNetSettings.model_validate(params.settings)
-    training = load_images(files.images), load_images(files.masks)
+    images, masks = load_images(files.images), load_images(files.masks)
+    # As in the study, whose masks had rows and columns exchanged.
+    training = images, masks.swapaxes(1, 2) if params.get("transposed") else masks
     test = load_images(files.test_images), load_images(files.test_masks)
     # ISIC 2016 has no validation images. The history tells of the test images, as in the study;
     # nothing is chosen by them.
     network, history = train_unet(training, test, settings, seed=params.seed, device=device)
     scores = segmentation_scores(network, *test, device=device)
     write_csv(history, snakemake.output.history)
-    write_csv(scores.assign(n_real=len(training[0])), snakemake.output.predictions)
-    metadata = {"extractor": "unet", "channels": settings.channels, "size": training[0].shape[1]}
+    write_csv(scores.assign(n_real=len(images)), snakemake.output.predictions)
+    metadata = {"extractor": "unet", "channels": settings.channels, "size": images.shape[1]}
     save_checkpoint(snakemake.output.checkpoint, network.state_dict(), metadata)

@@ -72,6 +72,19 @@ def leakage_table(
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(whole)
 
 
+def listed_again(index: pd.DataFrame) -> pd.DataFrame:
+    """Return an index in which each image stands twice, as an edition that holds another lists it.
+
+    ISIC 2019 holds the files of ISIC 2018, byte for byte, under the same ids.
+    """
+    again = index.assign(
+        id="again/" + index["id"],
+        edition="again",
+        duplicate_of=index["duplicate_of"].fillna(index["id"]),
+    )
+    return pd.concat([index, again], ignore_index=True)
+
+
 _UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
 
 

@@ -18,9 +18,19 @@ class EncodingSettings(Settings):
     """Folds of the cross-validation."""
 
 
+class TrainingsSettings(Settings):
+    """Short trainings of a DDPM, with one of the study's faults each."""
+
+    epochs: PositiveInt = 40
+    """Length of each; the study's rate was near 0 after 40."""
+    seeds: PositiveInt = 3
+    """Trainings of each kind."""
+
+
 class AuditSettings(Settings):
     """The audit of the data, `results/audit/`."""
 
     encoding: EncodingSettings = EncodingSettings()
+    trainings: TrainingsSettings = TrainingsSettings()
     worst_pairs: PositiveInt = 12
     """Near-duplicate pairs in the figure, the least alike first."""

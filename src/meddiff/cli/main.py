@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from meddiff.cli import evaluate, results
+from meddiff.cli import evaluate, results, study
 from meddiff.core.console import run_command
 from meddiff.core.errors import MeddiffError
 
@@ -34,6 +34,12 @@ COMMANDS = {
     ),
     "show": Command(
         results.show, "print a table as a person reads it", results.SHOW, takes_targets=False
+    ),
+    "study": Command(
+        study.run,
+        "write docs/study.md: the study's printed numbers beside those of runs",
+        study.ARGUMENTS,
+        takes_targets=False,
     ),
     "share": Command(
         results.share, "record a finished run and push its files to the DVC remote", results.SHARE

@@ -13,7 +13,8 @@ from meddiff.core.settings import Settings
 
 RUN = ["run", "data", "protocol", "scale", "seed"]
 ORIGIN = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
-COLUMNS = ["table", "cell", "column", "published", *RUN, "value", "ci_low", "ci_high", *ORIGIN]
+VALUE = ["value", "ci_low", "ci_high", "floor", "ceiling"]
+COLUMNS = ["table", "cell", "column", "published", *RUN, *VALUE, *ORIGIN]
 WHOLE = ["seed", "dimension", "n_real", "n_synthetic", "n_test"]
 
 
@@ -47,13 +48,14 @@ def comparison(
         tables: name of a table, name of the run that made it, and the table.
 
     Returns:
-        The cell, the reported number, the run, its value with an interval, and what it is made of.
-        Several rows of a run that match, e.g. repetitions, are averaged, without an interval.
+        The cell, the reported number, the run, its value with an interval, floor and ceiling of a
+        distance (those of unseen real images and of noise), and what it is made of. Several rows of
+        a run that match, e.g. repetitions, are averaged, without an interval.
     """
     rows: list[dict[str, Any]] = []
     for result in reported:
         matches = [
-            (run, table[_matches(table, result.row)])
+            (run, table[_matches(table, result.row)], _ends(table, result.row))
             for name, run, table in tables
             if name == result.table
         ]
@@ -64,7 +66,11 @@ def comparison(
                 "column": column,
                 "published": number,
             }
-            values = [cell | _value(run, match, column) for run, match in matches if len(match)]
+            values = [
+                cell | _value(run, match, column) | (ends if column == "value" else {})
+                for run, match, ends in matches
+                if len(match)
+            ]
             rows += values or [cell]
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
@@ -76,6 +82,18 @@ def _matches(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
     for column, value in (subset | {**row}).items():
         matches &= table[column].fillna("").astype(str) == value if column in table else False
     return matches
+
+
+def _ends(table: pd.DataFrame, row: Mapping[str, str]) -> dict[str, float]:
+    """Return the same distance of unseen real images and of noise, where the table has them."""
+    if row.get("image_set") != "synthetic" or "extractor" not in row:
+        return {}
+    sets = {"floor": "real", "ceiling": "noise"}
+    ends = {
+        end: table.loc[_matches(table, {**row, "image_set": image_set}), "value"]
+        for end, image_set in sets.items()
+    }
+    return {end: values.iloc[0] for end, values in ends.items() if len(values)}
 
 
 def _value(run: str, match: pd.DataFrame, column: str) -> dict[str, Any]:

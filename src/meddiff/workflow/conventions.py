@@ -1,7 +1,7 @@
 """What rules share: a log, a benchmark, a digest of the code, and outputs for the report."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -41,6 +41,11 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:
         rule.resources["_cores"] = threads
 
 
+def one_of(names: Iterable[str]) -> str:
+    """Return a pattern of any of some names; of none, one that fits nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 def shown(path: str, category: str, caption: str = "", **labels: str) -> Any:
     """Mark an output for the HTML report; its caption is workflow/report/<caption>.rst."""
     caption = f"../report/{caption or PurePath(path).stem}.rst"
@@ -56,6 +61,14 @@ def picture(name: str, figure: str, caption: str = "") -> Any:
     """Mark a picture, `results/figures/<name>.png`, for the HTML report; see `shown`."""
     category = "Training" if name.endswith(("_curves", "_previews")) else "Images"
     return shown(f"results/figures/{name}.png", category, caption, figure=figure)
+
+
+def matrices(measures: Iterable[str], form: str = "csv") -> list[Any]:
+    """Mark matrices of image sets, one per measure, as tables or as pictures; see `shown`."""
+    return [
+        shown(f"results/matrices/{name}.{form}", "Matrices", "matrices", measure=name, form=form)
+        for name in measures
+    ]
 
 
 def result(name: str, title: str, shows: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from snakemake.logging import logger
+
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.data.download.local import find_local
 from meddiff.data.registry import address_of, read_registry
@@ -23,8 +25,10 @@ from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 from meddiff.workflow.sharing.sync import sync_metadata
 
 
-def begin(root: Path, run: Path) -> Records:
+def begin(root: Path, run: Path, cfg: Config) -> Records:
     """Prepare planning; return the shared records."""
+    for key, names in cfg.absent_classes.items():
+        logger.warning(f"{key}: {', '.join(names)} ignored, not in data.classes {cfg.data.classes}")
     if options := options_of_this_run(root):
         check_options(options)
     if is_read_only(run):

@@ -1,0 +1,79 @@
+"""`meddiff study`."""
+
+import argparse
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meddiff.core.console import say
+from meddiff.core.errors import MeddiffError
+
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "--page": {
+        "type": Path,
+        "default": Path("docs/study.md"),
+        "metavar": "FILE",
+        "help": "the page to write (docs/study.md)",
+    },
+    "--runs": {
+        "type": Path,
+        "default": Path("runs"),
+        "metavar": "FOLDER",
+        "help": "where the run directories of config/page.yaml lie (runs)",
+    },
+}
+RECORDS = ".snakemake/meddiff/records", "provenance"
+
+
+def run(options: argparse.Namespace, rest: list[str]) -> int:
+    """Write the page, and copy the pictures that it shows beside it."""
+    from meddiff.core.files import write_text
+    from meddiff.reporting.reported import read_reported
+    from meddiff.reporting.study.page import Shown, study_page
+    from meddiff.reporting.study.runs import Picture, Run, read_page_settings
+
+    root = Path.cwd()
+    if not (root / "config/page.yaml").is_file():
+        raise MeddiffError("config/page.yaml is not here: run this in the project's root")
+    settings = read_page_settings(root / "config/page.yaml")
+
+    runs: dict[str, Run] = {}
+
+    def of(columns: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
+        for name in (name for names in columns.values() for name in names):
+            folder = options.runs / name
+            runs.setdefault(name, Run(name, folder, archives_of(folder)))
+        return {column: [runs[name] for name in names] for column, names in columns.items()}
+
+    def copied(picture: Picture) -> Shown:
+        name = f"study_{picture.run}_{Path(picture.path).name}"
+        target = options.page.parent / "images" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(options.runs / picture.run / picture.path, target)
+        return Shown(f"images/{name}", picture.caption)
+
+    lesions, hands = of(settings.lesions), of(settings.hands)
+    here = [each for each in settings.pictures if (options.runs / each.run / each.path).is_file()]
+    page = study_page(
+        read_reported(root / "config/published.yaml"),
+        lesions,
+        hands,
+        introduction=settings.introduction,
+        pictures=map(copied, here),
+        closing=settings.closing,
+    )
+    write_text(page, options.page)
+    say(f"wrote {options.page} from {', '.join(sorted(runs))}")
+    return 0
+
+
+def archives_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the raw files that a run's images come from, by path."""
+    from meddiff.workflow.provenance.store import read_record
+
+    for records in RECORDS:
+        record = folder / records / "data/images/index.csv.json"
+        if record.is_file():
+            return dict(read_record(record).inputs)
+    return {}

@@ -1,0 +1,108 @@
+"""Every number that the study printed, beside the same cell of runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from meddiff.reporting.reported import ReportedResult, comparison
+from meddiff.reporting.study.runs import GPU, Run
+from meddiff.reporting.study.text import deviating, ends, markdown, number, title
+
+Columns = Mapping[str, Sequence[Run]]
+"""Runs by the column that they fill."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of the study: its heading, its name among ours, and whether it is of hands."""
+
+    heading: str
+    table: str
+    hands: bool = False
+
+
+SECTIONS = (
+    Section("Section 5.1: hands", "table_5_2", hands=True),
+    Section("Table 5.1: extractors on their test images", "table_5_1"),
+    Section("Table 5.2: quality of the synthetic lesions", "table_5_2"),
+    Section("Table 5.3: SkinLesNet trained on each arm", "table_5_3"),
+    Section("HOG and SVM (section 5.3.3)", "cas_hog_svm"),
+)
+
+
+def sections(reported: Sequence[ReportedResult], lesions: Columns, hands: Columns) -> list[str]:
+    """Return the page's parts, one per table of the study."""
+    parts = []
+    for section in SECTIONS:
+        rows = [
+            row
+            for row in reported
+            if row.table == section.table and (row.row.get("class") == "hand") == section.hands
+        ]
+        columns = hands if section.hands else lesions
+        lines, used = _lines(rows, columns)
+        parts += [f"## {section.heading}", markdown(lines, ["cell", "printed", *columns])]
+        # Of each column the runs that fill it, or else the one that would.
+        listed = {run.name: run for run in (*used, *(runs[0] for runs in columns.values()))}
+        path = _path(section.table)
+        parts.append("\n".join(f"- {run.name}: `{run.command(path)}`" for run in listed.values()))
+    return parts
+
+
+def needs_gpu(row: ReportedResult) -> bool:
+    """Return whether a cell is of synthetic images, so of DDPMs of the study's size."""
+    return row.row.get("image_set") == "synthetic" or row.row.get("arm") in ("synthetic", "mixed")
+
+
+def _path(table: str) -> str:
+    return f"results/{table}.csv"
+
+
+def _lines(
+    rows: Sequence[ReportedResult], columns: Columns
+) -> tuple[list[dict[str, str]], list[Run]]:
+    """Return a line per printed number, and the runs that fill cells."""
+    lines: list[dict[str, str]] = []
+    used: dict[str, Run] = {}
+    for row in rows:
+        for name, printed in row.values.items():
+            if name == "std":
+                continue  # stands beside its mean
+            parts = [*row.row.values(), *([name] if name != "value" else [])]
+            line = {"cell": title(", ".join(parts))}
+            line["printed"] = " ± ".join(map(str, filter(None, [printed, row.values.get("std")])))
+            for column, runs in columns.items():
+                line[column], run = _filled(row, name, runs)
+                used |= {run.name: run} if run else {}
+            lines.append(line)
+    return lines, list(used.values())
+
+
+def _filled(row: ReportedResult, name: str, runs: Sequence[Run]) -> tuple[str, Run | None]:
+    """Return a cell's text, and the run that it comes from."""
+    for run in runs:
+        table = run.table(_path(row.table))
+        if table is None:
+            continue
+        found = comparison([row], [(row.table, run.name, table)]).set_index("column")
+        if number(found.loc[name, "value"]) != "-":
+            return _text(found, name, run), run
+    if needs_gpu(row):
+        return f"waits for a GPU: `{GPU}`", None
+    return "not run", None
+
+
+def _text(found: pd.DataFrame, name: str, run: Run) -> str:
+    cell = found.loc[name]
+    std = found.loc["std", "value"] if name == "value" and "std" in found.index else None
+    text = deviating(cell["value"], std) + ends(cell["ci_low"], cell["ci_high"])
+    if number(cell["floor"]) != "-":
+        text += f"; floor {number(cell['floor'])}, ceiling {number(cell['ceiling'])}"
+    # Images of a training stand in its table: here the number that a score is of.
+    keys = ["n_test"] if number(cell["n_test"]) != "-" else ["n_synthetic", "n_real"]
+    words = {"n_test": "n", "n_synthetic": "synthetic", "n_real": "real"}
+    sizes = [
+        f"{words[key]} {number(cell[key])}" for key in keys if pd.notna(cell[key]) and cell[key]
+    ]
+    return f"{text} ({', '.join(sizes)}; {run.name})"

@@ -1,0 +1,110 @@
+"""The page: docs/study.md."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from meddiff.reporting.reported import ReportedResult
+from meddiff.reporting.study.cells import SECTIONS, Columns, sections
+from meddiff.reporting.study.flaws import Sources, flaw_parts
+from meddiff.reporting.study.runs import Run, first_with
+from meddiff.reporting.study.text import markdown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of the page: where it lies as seen from it, and what it shows."""
+
+    file: str
+    caption: str
+
+
+def study_page(
+    reported: Sequence[ReportedResult],
+    lesions: Columns,
+    hands: Columns,
+    *,
+    introduction: str = "",
+    pictures: Iterable[Shown] = (),
+    closing: str = "",
+) -> str:
+    """Return the page in Markdown.
+
+    Args:
+        reported: the study's printed numbers.
+        lesions: runs of section 5.2 by column, the first that of the study's protocol.
+        hands: the same of section 5.1.
+        introduction: its heading, and how to read it.
+        pictures: those to show.
+        closing: on the images and their licences.
+    """
+    of_lesions = _all(lesions)
+    runs = [*of_lesions, *_all(hands)]
+    shown = [f"![{each.caption}]({each.file})\n\n*{each.caption}*" for each in pictures]
+    parts = [
+        introduction.strip(),
+        "## Runs",
+        markdown(map(_run_line, runs), ["run", "data", "scale", "protocol", "seed", "tables"]),
+        *_archives(runs),
+        *sections(reported, lesions, hands),
+        "## The ten flaws",
+        *flaw_parts(Sources(of_lesions, reported)),
+        *_near_duplicates(of_lesions),
+        *(["## Pictures", *shown] if shown else []),
+        closing.strip(),
+        _restoring(runs),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _all(columns: Columns) -> list[Run]:
+    return list({run.name: run for runs in columns.values() for run in runs}.values())
+
+
+def _tables(run: Run) -> dict[str, pd.DataFrame]:
+    names = dict.fromkeys(section.table for section in SECTIONS)
+    tables = {name: run.table(f"results/{name}.csv") for name in names}
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def _run_line(run: Run) -> dict[str, str]:
+    tables = _tables(run)
+    line = {"run": run.name, "tables": ", ".join(tables) or "none yet"}
+    if tables:
+        first = next(iter(tables.values())).iloc[0]
+        line |= {key: str(first[key]) for key in ("data", "scale", "protocol", "seed")}
+    return line
+
+
+def _archives(runs: Sequence[Run]) -> list[str]:
+    """Return the raw files behind the images, by content."""
+    files = {path: sha256 for run in runs for path, sha256 in run.archives.items()}
+    lines = [{"raw file": path, "SHA-256": f"`{sha256}`"} for path, sha256 in files.items()]
+    return [markdown(lines, ["raw file", "SHA-256"])] if lines else []
+
+
+def _near_duplicates(runs: Sequence[Run]) -> list[str]:
+    """Return the pairs that no list of the publisher names, by id: their licence shows no more."""
+    path = "data/images/duplicates.csv"
+    run, table = first_with(runs, path)
+    if table is None:
+        return []
+    pairs = table[table["kind"] == "near"]
+    lines = [
+        {"image": row["first"], "shows the same as": row["second"]} for _, row in pairs.iterrows()
+    ]
+    heading = f"{len(lines)} pairs of images show one photograph and stand in no publisher's list "
+    heading += f"({run.name}: `{run.command(path)}`)."
+    found = [markdown(lines, ["image", "shows the same as"])] if lines else []
+    return ["## Near duplicates", heading, *found]
+
+
+def _restoring(runs: Sequence[Run]) -> str:
+    paths = [f"runs/{run.name}/results/{name}.csv" for run in runs for name in _tables(run)]
+    lines = [f"meddiff restore {path} && meddiff verify {path}" for path in paths]
+    code = "\n".join(["```sh", *lines, "```"]) if lines else "No run is here yet."
+    return (
+        "## Restore and verify\n\nWhere a run is shared ([sharing.md](sharing.md)), a clone gets "
+        f"its tables and proves them, from the raw files on, with\n\n{code}"
+    )
