@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 NEEDS = {"filelock", "lightning-fabric", "monai", "numpy", "pandas", "pydantic", "safetensors",
-         "torch", "tqdm", "hypothesis", "pytest", "pytest-timeout"}  # fmt: skip
+         "scipy", "threadpoolctl", "torch", "torchvision", "tqdm", "hypothesis", "pytest",
+         "pytest-timeout"}  # fmt: skip
 TORCH = (2, 9)
 
 

@@ -1,10 +1,9 @@
 """DDPMs on a GPU: graphs against eager steps, bit for bit, and all against the CPU."""
 
-import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 from meddiff.core.checkpoints import save_checkpoint
-from meddiff.core.devices import limit_threads
 from meddiff.core.graphs import Graphed
 from meddiff.diffusion import sampling, steps, trainer
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
@@ -49,17 +47,6 @@ CHANGES = {
 }
 LOSS_RTOL = {"fp32": 1e-3, "tf32": 5e-3, "bf16": 2e-2, "fp16": 2e-2}
 """Largest difference of a loss from the CPU's float32, as a share."""
-
-
-@pytest.fixture(autouse=True)
-def card() -> Iterator[None]:
-    if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device")
-    limit_threads(2)
-    yield
-    # Other workers test on the same card, and too little memory lets cuDNN choose other kernels.
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def images(side: int = 32, count: int = 20) -> np.ndarray:
@@ -244,7 +231,8 @@ def test_parts_are_halved_where_memory_is_short(monkeypatch: pytest.MonkeyPatch)
 PROGRAM = """
 import sys, torch
 sys.path.insert(0, {folder!r})
-from test_gpu import limit_threads, settings_of, train
+from meddiff.core.devices import limit_threads
+from test_gpu import settings_of, train
 limit_threads(2)
 torch.save(train(settings_of(steps=60, precision="bf16")).weights, sys.argv[1])
 """

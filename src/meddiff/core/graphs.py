@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of a function, launched together."""
+"""CUDA graphs: the kernels of a function, a step of a training for one, launched together."""
 
 import gc
 import logging
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class Graphed:
         function: takes tensors and returns one. It may change `state` in place, must not copy
             values to the host, and must not depend on Python values that change between calls.
         state: returns the tensors that the function changes. They are restored after the calls
-            that come before a capture; those that first appear there start from zero.
+            that come before a capture; those that first appear there start from zero. So is the
+            device's own generator, from which dropout draws.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Graphed:
         # Detached: a copy's history would bind the gradients of parameters to this stream, which
         # cannot be captured.
         saved = {id(tensor): tensor.detach().clone() for tensor in self._state()}
+        random = torch.cuda.get_rng_state(inputs[0].device)
         stream = _side_stream(inputs[0].device)
         stream.wait_stream(torch.cuda.current_stream())
         try:
@@ -93,6 +96,7 @@ class Graphed:
         finally:
             torch.cuda.current_stream().wait_stream(stream)
             self._restore(saved)
+            torch.cuda.set_rng_state(random, inputs[0].device)
         graph = torch.cuda.CUDAGraph()
         # Graphs of several shapes share memory, since no two of them run at once.
         pool = next((capture.graph.pool() for capture in self._captures.values()), None)
@@ -110,6 +114,43 @@ class Graphed:
                 tensor.copy_(saved[id(tensor)])
             else:
                 tensor.zero_()
+
+
+def capturable_optimizer(
+    kind: Callable[..., Optimizer], network: nn.Module, lr: float
+) -> Optimizer:
+    """Return an optimiser of a net's trainable parameters whose steps a graph can hold.
+
+    On CUDA it is fused, and its rate is a tensor there; elsewhere it is torch's default.
+
+    Args:
+        kind: class of the optimiser.
+        network: on its device.
+        lr: learning rate of the first step.
+    """
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    device = parameters[0].device
+    if device.type != "cuda":
+        return kind(parameters, lr=lr)
+    return kind(parameters, lr=torch.tensor(lr, device=device), fused=True, capturable=True)
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of the next step, captured or not."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def changed_by_step(network: nn.Module, optimizer: Optimizer) -> Iterator[Tensor]:
+    """Yield the tensors that a training step changes: parameters, buffers and moments."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
+    yield from network.buffers()
+    for moments in optimizer.state.values():
+        yield from (value for value in moments.values() if isinstance(value, Tensor))
 
 
 @cache

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meddiff.core.devices import HALF, compile_network, share_parameters
-from meddiff.core.graphs import Graphed
+from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
 from meddiff.diffusion.distributed import Runtime
 from meddiff.diffusion.model import Schedule, double_by_repeating
 from meddiff.diffusion.objective import denoising_loss, min_snr_weights
@@ -139,8 +139,7 @@ class FabricStep(Step):
         """Take a step; return the loss of this process's share."""
         self._parallel.train()
         self._stepper.zero_grad(set_to_none=True)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
+        set_rate(self._optimizer, lr)
         total = torch.zeros((), device=batch[0].device)
         parts = list(shares(batch, self._settings.batch_size, self._runtime))
         for number, (weight, part) in enumerate(parts):
@@ -166,18 +165,15 @@ class GraphStep(Step):
 
     def __init__(self, model: Model, settings: DiffusionSettings, name: str) -> None:
         self._model, self._settings, self._name = model, settings, name
-        parameters = list(model.network.parameters())
-        self._lr = torch.tensor(settings.lr, device=parameters[0].device)
-        self._optimizer = _optimizer_class(settings)(
-            parameters, lr=self._lr, fused=True, capturable=True
-        )
+        kind = _optimizer_class(settings)
+        self._optimizer = capturable_optimizer(kind, model.network, settings.lr)
         self._part = settings.batch_size * settings.gradient_accumulation
         self._usual = self._part
         self._run, self._logged = self._capturable(), False
 
     def __call__(self, batch: Batch, lr: float) -> Tensor:
         """Take a step; return its loss."""
-        self._lr.fill_(lr)
+        set_rate(self._optimizer, lr)
         loss = self._through(batch).clone()
         self._count_average()
         if not self._logged:
@@ -189,8 +185,6 @@ class GraphStep(Step):
     def load_optimizer_state(self, values: dict[str, Any]) -> None:
         """Restore a state of the optimiser, and let the next step capture it."""
         super().load_optimizer_state(values)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._lr
         self._run = self._capturable()
 
     def _through(self, batch: Batch) -> Tensor:
@@ -244,11 +238,9 @@ class GraphStep(Step):
         average.n_averaged += 1
 
     def _changed(self) -> Iterator[Tensor]:
-        yield from self._model.network.parameters()
+        yield from changed_by_step(self._model.network, self._optimizer)
         if self._model.average:
             yield from self._model.average.parameters()
-        for moments in self._optimizer.state.values():
-            yield from (value for value in moments.values() if isinstance(value, Tensor))
 
 
 def mixed(network: nn.Module, precision: str) -> Callable[..., Tensor]:

@@ -1,6 +1,7 @@
 """ResNet50 (He et al. 2016) with the study's small head on its 2,048 features."""
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -40,9 +41,7 @@ class ResNet50(nn.Module):
     @staticmethod
     def transform(images: Tensor) -> Tensor:
         """Map uint8 (N,H,W,1 or 3) to float32 (N,3,H,W), normalised as ImageNet was."""
-        mean, std = (
-            images.new_tensor(v, dtype=torch.float32) for v in (IMAGENET_MEAN, IMAGENET_STD)
-        )
+        mean, std = _imagenet_colours(images.device)
         colours = images.expand(-1, -1, -1, 3).float() / 255
         return ((colours - mean) / std).permute(0, 3, 1, 2)
 
@@ -60,6 +59,13 @@ class ResNet50(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Return logits, (N, classes)."""
         return self.head(self.trunk(batch))
+
+
+@cache
+def _imagenet_colours(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation; a step that is captured may not copy them each time."""
+    mean, std = (torch.tensor(v, device=device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
 
 
 def build_head(classes: int) -> nn.Sequential:

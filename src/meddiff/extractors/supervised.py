@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from meddiff.core.batches import Batch, batches, check_finite, count_steps
+from meddiff.core.devices import arithmetic, to_device
+from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream_seed
+from meddiff.core.settings import Precision
 from meddiff.extractors.settings import TrainingSettings
+
+FLUSH_EVERY = 20
+"""Steps after which losses are read at the latest: each reading makes a GPU wait."""
 
 Net = TypeVar("Net", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -96,64 +102,126 @@ def fit(
     if precision == "bf16":
         # Twice as fast there; float32 gains nothing from it.
         network.to(memory_format=torch.channels_last)
-    inputs, targets = training.inputs.to(device), training.targets.to(device)
-    optimizer = torch.optim.Adam(
-        [p for p in network.parameters() if p.requires_grad], lr=settings.lr
-    )
-    plateau = _Plateau(optimizer, plateau_every)
+    step = _Step(network, objective, training, settings.lr, device=device, precision=precision)
     steps = count_steps(settings, len(training), settings.batch_size)
     torch.manual_seed(stream_seed(seed, "dropout", name))
     network.train()
-    history = _History()
+    record = _Record(name, steps, _Plateau(settings.lr, plateau_every))
     with Progress(steps, name) as progress:
         for batch in batches(len(training), settings.batch_size, steps, seed, "order", name):
-            members = torch.from_numpy(batch.members).to(device)
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = network(objective.transform(inputs[members]))
-            loss = objective.loss(outputs.float(), targets[members])
-            loss.backward()
-            rate = optimizer.param_groups[0]["lr"]
-            value = loss.item()
-            check_finite(value, name, batch, steps, rate, "its lr")
-            optimizer.step()
-            progress.advance(loss=value, lr=rate)
-            plateau.after_step(value, batch)
-            history.after_step(value, rate, batch)
+            record.add(batch, step(batch.members, record.lr))
+            if not record.is_due(batch):
+                continue
+            taken, loss, lr = record.read_losses()
+            progress.advance(taken, loss=loss, lr=lr)
             due = batch.epoch % settings.validation_every == 0 or batch.step == steps
             if validation is not None and batch.ends_epoch and due:
-                history.rows[-1] |= _validate(network, objective, validation, device)
+                record.rows[-1] |= _validate(network, objective, validation, device)
     network.eval()
-    return pd.DataFrame(history.rows)
+    return pd.DataFrame(record.rows)
 
 
-class _History:
-    """One row per epoch."""
+class _Step:
+    """Takes optimiser steps with Adam; on CUDA each is one replayed graph.
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
+    The examples stay on the device, and a step takes the places of its own.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        training: Examples,
+        lr: float,
+        *,
+        device: str,
+        precision: Precision,
+    ) -> None:
+        self._network, self._objective, self._precision = network, objective, precision
+        self._inputs, self._targets = training.inputs.to(device), training.targets.to(device)
+        self._optimizer = capturable_optimizer(torch.optim.Adam, network, lr)
+        self._run = Graphed(self._body, lambda: changed_by_step(network, self._optimizer))
+
+    def __call__(self, members: np.ndarray, lr: float) -> Tensor:
+        """Take a step; return its loss ()."""
+        set_rate(self._optimizer, lr)
+        return self._run(to_device(torch.from_numpy(members), self._inputs.device)).clone()
+
+    def _body(self, members: Tensor) -> Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        with arithmetic(members.device.type, self._precision):
+            outputs = self._network(self._objective.transform(self._inputs[members]))
+        loss = self._objective.loss(outputs.float(), self._targets[members])
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach()
+
+
+class _Record:
+    """Losses, of which some are still to be read, and one row per epoch."""
+
+    def __init__(self, name: str, steps: int, plateau: "_Plateau") -> None:
+        self._name, self._steps, self._plateau = name, steps, plateau
+        self._pending: list[tuple[Batch, Tensor]] = []
         self._losses: list[float] = []
+        self.rows: list[dict[str, float]] = []
 
-    def after_step(self, loss: float, lr: float, batch: Batch) -> None:
-        self._losses.append(loss)
-        if batch.ends_epoch:
-            row = {"step": batch.step, "epoch": batch.epoch, "loss": float(np.mean(self._losses))}
-            self.rows.append(row | {"validation_loss": math.nan, "lr": lr})
-            self._losses = []
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return self._plateau.lr
+
+    def add(self, batch: Batch, loss: Tensor) -> None:
+        """Take up a step."""
+        self._pending.append((batch, loss))
+
+    def is_due(self, batch: Batch) -> bool:
+        """Return whether the losses have to be read after this batch."""
+        return batch.ends_epoch or self._plateau.is_due(batch) or len(self._pending) == FLUSH_EVERY
+
+    def read_losses(self) -> tuple[int, float, float]:
+        """Return the number of steps that were pending, the last one's loss and its rate.
+
+        Raises:
+            MeddiffError: a loss is not finite.
+        """
+        lr, taken = self.lr, [batch for batch, _ in self._pending]
+        losses = torch.stack([loss for _, loss in self._pending]).tolist()
+        for batch, loss in zip(taken, losses, strict=True):
+            check_finite(loss, self._name, batch, self._steps, lr, "its lr")
+            self._plateau.after_step(loss, batch)
+            self._losses.append(loss)
+            if batch.ends_epoch:
+                row: dict[str, float] = {"step": batch.step, "epoch": batch.epoch}
+                row |= {"loss": float(np.mean(self._losses)), "validation_loss": math.nan, "lr": lr}
+                self.rows.append(row)
+                self._losses = []
+        self._pending = []
+        return len(taken), losses[-1], lr
 
 
 class _Plateau:
     """Halves the rate when the mean training loss of `every` steps, or of an epoch, stalls."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, every: int | None) -> None:
-        self._scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    def __init__(self, lr: float, every: int | None) -> None:
+        # torch's schedules belong to an optimiser: this one has nothing to optimise.
+        self._placeholder = torch.optim.SGD([torch.zeros(1)], lr=lr)
+        self._scheduler = ReduceLROnPlateau(self._placeholder, factor=0.5, patience=1)
         self._every = every
         self._losses: list[float] = []
 
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step, a Python number whatever the device."""
+        return float(self._placeholder.param_groups[0]["lr"])
+
+    def is_due(self, batch: Batch) -> bool:
+        """Return whether the rate may change after this batch."""
+        return batch.ends_epoch if self._every is None else batch.step % self._every == 0
+
     def after_step(self, loss: float, batch: Batch) -> None:
         self._losses.append(loss)
-        due = batch.ends_epoch if self._every is None else batch.step % self._every == 0
-        if due:
+        if self.is_due(batch):
             self._scheduler.step(float(np.mean(self._losses)))
             self._losses = []
 
