@@ -208,6 +208,26 @@ def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake,
     assert (benign["noise"] == every - min(8, every // 2)).all()
 
 
+@pytest.mark.slow
+def test_real_images_alone(smoke_run, snakemake, tmp_path):
+    """Without a DDPM: what is of real images alone is the same to the bit."""
+    overlay = tmp_path / "real.yaml"
+    overlay.write_text("real_only: true\n")
+    snakemake(tmp_path, "all", configs=[SMOKE, overlay])
+    assert not (tmp_path / "models/ddpm").exists()
+    assert not (tmp_path / "data/images/synthetic").exists()
+    names = ["metrics/similarity/real.csv", "results/table_5_1.csv", "results/audit/archives.csv"]
+    assert_same_bytes(smoke_run, tmp_path, names)
+    fids = pd.read_csv(tmp_path / "results/table_5_2.csv").query("metric == 'fid'")
+    assert set(fids["image_set"]) == {"real", "noise"}
+    keys = ["classifier", "arm", "metric", "class"]
+    ours, all_arms = (
+        pd.read_csv(run / "results/table_5_3.csv").set_index(keys) for run in (tmp_path, smoke_run)
+    )
+    assert set(ours.index.get_level_values("arm")) == {"real", "shuffled"}
+    assert ours["value"].equals(all_arms.loc[ours.index, "value"])
+
+
 def assert_same_bytes(one: Path, other: Path, names: list[str]) -> None:
     assert [name for name in names if filecmp.cmp(one / name, other / name, shallow=False)] == names
 

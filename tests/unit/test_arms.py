@@ -7,6 +7,7 @@ import pytest
 
 from meddiff.cas.arms import Pool, build_arm, build_pool, dose_arm
 from meddiff.cas.images import load_pool
+from meddiff.cas.settings import REAL_ARMS
 
 KEY = (0, "cas", 0)
 
@@ -63,6 +64,16 @@ def test_arms_hold_as_many_images_of_each_class(pool, name, expected):
     assert len(arm.labels) == len(arm.rows)
     if name != "shuffled":
         assert (arm.labels == pool.labels[arm.rows]).all()
+
+
+@pytest.mark.parametrize("name", REAL_ARMS)
+def test_real_arms_need_no_synthetic_images(pool, name):
+    real = [pool.images[pool.rows("real", label)] for label in range(2)]
+    groups = [pool.group[pool.rows("real", label)] for label in range(2)]
+    alone = build_pool(real, groups, [])
+    arm, beside = build_arm(alone, name, *KEY), build_arm(pool, name, *KEY)
+    assert (alone.images[arm.rows] == pool.images[beside.rows]).all()
+    assert (arm.labels == beside.labels).all() and arm.n_synthetic == 0
 
 
 def test_oversampled_repeats_every_image_as_often(pool):

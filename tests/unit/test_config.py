@@ -24,7 +24,7 @@ from meddiff.data.registry import read_registry
 from meddiff.data.sources.published import READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
-from meddiff.workflow.parameters import dose_settings, imported_ddpms
+from meddiff.workflow.parameters import cas_settings, dose_settings, imported_ddpms
 
 SPLITS = ("train", "validation", "test")
 
@@ -460,6 +460,15 @@ def test_a_maximum_of_synthetic_images_is_a_parameter_only_where_it_cuts(most, k
     config = load_config({"cas": {"dose": {"max_synthetic_per_class": most}}})
     dose = dose_settings(config)["dose"]
     assert {value for key, value in dose.items() if key.startswith("max")} == set(kept)
+
+
+def test_real_images_alone_have_real_arms_alone():
+    config = load_config({"real_only": True})
+    assert config.synthetic_sets == [] and config.arms == ["real", "shuffled"]
+    assert cas_settings(config, "skinlesnet")["arms"] == config.arms
+    assert cas_settings(config, "hog_svm")["arms"] == config.arms
+    with pytest.raises(MeddiffError, match=r"real_only: cas\.arms .*real, shuffled"):
+        load_config({"real_only": True, "cas": {"arms": ["synthetic"]}})
 
 
 def test_profiles_name_files_that_exist():

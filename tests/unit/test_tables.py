@@ -224,6 +224,21 @@ def test_more_real_images_score_one_whatever_the_number(real):
     assert (by_metric.mean() - 1).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("floor", [{}, {"real": draws(1, 60, 8)}], ids=["halves", "unseen"])
+def test_floor_and_ceiling_need_no_synthetic_images(floor):
+    """All of one number, so that no random part of them is drawn."""
+    ends = floor | {"noise": draws(2, 60, 8, shift=2)}
+    reference = draws(3, 60 if floor else 120, 8)
+    alone, beside = (
+        distances_of(sets, reference) for sets in (ends, {"synthetic": draws(0, 60, 8)} | ends)
+    )
+    assert set(alone.index.get_level_values("image_set")) == {"real", "noise"}
+    both = beside.loc[alone.index, ["value", "n_real", "n_synthetic"]]
+    # Halves of the reference are drawn again for other sets: the same but for chance.
+    tolerance = {"rtol": 1e-9} if floor else {"rtol": 0.3, "atol": 0.02}
+    np.testing.assert_allclose(alone[list(both)].to_numpy(float), both, **tolerance)
+
+
 def test_halves_of_the_reference_are_no_easier_than_all_of_it():
     """As under `as_published`: the floor's images are a part of the reference."""
     scores = []

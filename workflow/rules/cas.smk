@@ -5,7 +5,7 @@ CAS_RUNS = expand("cas/{classifier}.csv", classifier=[*cfg.cas.classifiers, HOG_
 CAS_SPLITS = {"real": "train", "test": "test", "validation": "validation"}
 CAS_IMAGES = {name: image_sets([split], CLASSES) for name, split in CAS_SPLITS.items()}
 CAS_IMAGES |= {f"{name}_rows": rows_of(split) for name, split in CAS_SPLITS.items()}
-CAS_IMAGES["synthetic"] = image_sets(["synthetic"], CLASSES)
+CAS_IMAGES["synthetic"] = image_sets(cfg.synthetic_sets, CLASSES)
 MORE = (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
 CAS = "Training on synthetic images"
 SCORING = {

@@ -1,9 +1,9 @@
 # Image sets compared: FID and KID of features, SSIM and MS-SSIM of pairs; Table 5.2, matrices.
 
 # Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
-SCORED = ["synthetic", "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
+SCORED = [*cfg.synthetic_sets, "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
 SCORED_SETS = [*SCORED, *REFERENCE_SETS]
-MATRIX_SETS = ["train", "test", "synthetic", "noise"]
+MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 
@@ -85,7 +85,7 @@ rule table_5_2:
     """Table 5.2: SSIM, MS-SSIM and FID of each class, with noise and real images beside them."""
     input:
         distances=expand("metrics/distances/{extractor}.csv", extractor=EXTRACTORS),
-        similarity=expand("metrics/similarity/{images}.csv", images=["synthetic", "real"]),
+        similarity=expand("metrics/similarity/{images}.csv", images=[*cfg.synthetic_sets, "real"]),
     output:
         **result("table_5_2", "5.2", "quality of the synthetic images"),
     params:

@@ -20,7 +20,7 @@ with job(snakemake):
         for name in sorted(sets)
     }
     reference = load_by_class(files.reference, params.classes)
-    few = min(len(x) for x in [*reference.values(), *scored["synthetic"].values()])
+    few = min(len(x) for x in [*reference.values(), *scored.get("synthetic", {}).values()])
     warn_if_few(few, next(iter(reference.values())).shape[1])
     rows = distance_rows(
         snakemake.wildcards.extractor,

@@ -15,7 +15,7 @@ with job(snakemake):
     parts = []
     for name, every in load_by_class(snakemake.input, params.classes).items():
         for subset in settings["ssim_on"]:
-            images = every[SUBSETS[subset](every)]
+            images = every[SUBSETS[subset](every)][: settings["ssim_images"]]
             pairs = {}
             for metric in PAIRS:
                 n_pairs = len(images) * (len(images) - 1) // 2

@@ -72,11 +72,12 @@ def build_pool(
     Args:
         real: uint8 (N,H,W,1 or 3) of each class, cut to the smallest class.
         groups: group of each image of each class, (N,).
-        synthetic: uint8 (M,H,W,1 or 3) of each class, cut likewise.
+        synthetic: uint8 (M,H,W,1 or 3) of each class, cut likewise; or none.
         augmented: whether to add as many augmented real images as there are synthetic ones.
         seed: fixes the augmentation.
     """
-    real, synthetic = balanced(real), balanced(synthetic)
+    real = balanced(real)
+    synthetic = balanced(synthetic) if synthetic else [images[:0] for images in real]
     names = [list(group)[: len(images)] for group, images in zip(groups, real, strict=True)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(chain(*names)))}
     parts = []

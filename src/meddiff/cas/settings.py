@@ -8,6 +8,8 @@ from meddiff.core.settings import Settings, Share
 from meddiff.extractors.settings import OptimisationSettings
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
+REAL_ARMS: tuple[ArmName, ...] = ("real", "shuffled")
+"""Those that take no synthetic images, nor as many of others as there are."""
 Kernel = Literal["linear", "rbf", "poly"]
 ClassifierName = Literal["skinlesnet", "resnet50"]
 """Classifiers that `cas.classifiers` may name, each with an entry in `cas/registry.py`."""

@@ -70,9 +70,9 @@ def distance_rows(
 
     Args:
         reference: features (n, d) of real images by class.
-        scored: features (m, d) by image set and class: "synthetic", "noise", and "real" images that
-            no net was trained on. Without "real" ones random parts of the reference, half of it at
-            most, stand for them, and all sets are matched with the rest.
+        scored: features (m, d) by image set and class: "synthetic" if there are any, "noise", and
+            "real" images that no net was trained on. Without "real" ones random parts of the
+            reference, half of it at most, stand for them, and all sets are matched with the rest.
         metrics: those defined for this extractor alone, e.g. "cmmd".
         groups: of the images of the "reference" and of image sets: parts that stand for unseen
             images share none with the rest, and intervals are over groups.
@@ -97,7 +97,8 @@ def distance_rows(
                 for cell in cells:
                     fids.setdefault(cell.image_set, []).append(cell)
         rows += neighbour_rows(name, matched, n_resamples, seed)
-        rows += _fid_infinity_rows(name, matched, seed)
+        if "synthetic" in matched.sets:
+            rows += _fid_infinity_rows(name, matched, seed)
     if len(reference) > 1:
         rows += [_class_aware(cells) for cells in fids.values()]
     dimension = next(iter(reference.values())).shape[1]

@@ -30,6 +30,9 @@ class MetricsSettings(Settings):
     ssim_on: list[Subset] = Field(default=["all"], min_length=1)
     """Images whose pairs SSIM and MS-SSIM are of: `all`, and `black_background` for those that are
     dark in their upper right corner, as the study did for hand radiographs."""
+    ssim_images: int | None = Field(default=None, ge=2)
+    """Images of a set, the first of their random order, whose pairs SSIM and MS-SSIM are of; null:
+    all, whose pairs grow with their square (6,834 images have 23 million)."""
     reference: list[SplitName] | None = Field(default=None, min_length=1)
     """Image sets that distances compare with; null: by protocol, `leak_free` with the test set,
     `as_published` with all."""

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from meddiff.audit.settings import AuditSettings
-from meddiff.cas.settings import CasSettings
+from meddiff.cas.settings import REAL_ARMS, ArmName, CasSettings
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
@@ -45,6 +45,10 @@ class Config(Settings):
     """`leak_free` splits by patient and lesion before any training and compares with held-out
     images; `as_published` does as the published study did: random split, DDPMs trained on all
     images and compared with their own training images."""
+    real_only: bool = False
+    """Make what takes real images alone, the other half of every table: nets and their scores,
+    floors, ceilings and similarity of real images, arms without synthetic ones. No DDPM is
+    trained."""
     compute: ComputeSettings = ComputeSettings()
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
@@ -97,6 +101,8 @@ class Config(Settings):
                 f"data.classes {self.data.classes}: source {self.data.source} has "
                 f"{' and '.join(own)} images, no other classes; set data.classes to them"
             )
+        if not self.arms:
+            raise ValueError(f"real_only: cas.arms names none of {', '.join(REAL_ARMS)}; add one")
         self._check_sizes()
         return self
 
@@ -123,6 +129,16 @@ class Config(Settings):
         if len(self.data.classes) > 1:
             trained |= set(TRAINED) - {"unet"}
         return [name for name in TRAINED if name in trained]
+
+    @property
+    def synthetic_sets(self) -> list[str]:
+        """Image sets that DDPMs draw."""
+        return [] if self.real_only else ["synthetic"]
+
+    @property
+    def arms(self) -> list[ArmName]:
+        """Training sets of classifiers."""
+        return [name for name in self.cas.arms if name in REAL_ARMS or not self.real_only]
 
     @property
     def ddpm_sets(self) -> list[SplitName]:

@@ -71,9 +71,10 @@ def split_fractions(held_out: SplitSettings) -> dict[str, float]:
 
 def cas_settings(cfg: Config, classifier: str) -> dict[str, Any]:
     """What a classifier's training depends on."""
+    arms = {"arms": cfg.arms}
     if classifier == HOG_SVM:
-        return cfg.cas.model_dump(include={"arms", "hog_svm"})
-    return cfg.cas.model_dump(exclude={"hog_svm", "dose", *JUDGED})
+        return arms | cfg.cas.model_dump(include={"hog_svm"})
+    return cfg.cas.model_dump(exclude={"hog_svm", "dose", *JUDGED}) | arms
 
 
 def dose_settings(cfg: Config) -> dict[str, Any]:
