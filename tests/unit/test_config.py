@@ -428,6 +428,7 @@ PROFILES = (
     ["thesis.yaml"],
     ["thesis.yaml", "study-2018.yaml"],
     ["thesis.yaml", "study-2018.yaml", "leak-free.yaml", "study-2018-leak-free.yaml"],
+    ["thesis.yaml", "study-2018.yaml", "two-cores.yaml"],
 )
 
 
