@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import labels_of, list_images
+from meddiff.data.image_sets import list_images
+from meddiff.data.sources.folder import folder_labels
 from meddiff.evaluation.image_sets import read_image_set
 
 
@@ -41,7 +42,7 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
     ],
 )
 def test_labels_are_folders(names: list[str], labels: list[str | None]) -> None:
-    assert labels_of(names) == labels
+    assert folder_labels(names) == labels
 
 
 def test_a_set_of_few_images(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output
 with job(snakemake):
-    official = None
+    official, windows = None, {}
     if params.folder:
         # Where the folder lies is not a parameter of the rule: its contents are.
         folder = FolderSettings.model_validate(snakemake.config["data"]["folder"])
         records = read_folder(folder, params.classes, Path(snakemake.scriptdir) / "../..")
+        windows = folder.windows
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
         records, official = READERS[params.source](files, params.policy)
@@ -29,7 +30,11 @@ with job(snakemake):
     warn_ungrouped(records)
     with Progress(len(records), "index images", unit="image") as progress:
         index = build_index(
-            records, grey=params.grey, workers=snakemake.threads, progress=progress.advance
+            records,
+            grey=params.grey,
+            windows=windows,
+            workers=snakemake.threads,
+            progress=progress.advance,
         )
     with Progress(len(records), "find duplicates", unit="image") as progress:
         duplicates = find_duplicates(

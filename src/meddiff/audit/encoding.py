@@ -23,8 +23,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from meddiff.audit.settings import EncodingSettings
 from meddiff.core.randomness import stream, stream_seed
 from meddiff.data.preprocessing.resizing import preprocess
-from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
 
 Pixels = NDArray[np.uint8]

@@ -4,7 +4,7 @@ Each phase declares its own settings in a `settings.py` beside the code that rea
 hold values and their limits only: what a job reads reaches it as parameters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PositiveInt,
     StringConstraints,
+    TypeAdapter,
     model_validator,
 )
 
@@ -40,6 +41,22 @@ def as_text(value: Any) -> Any:
     else:
         return value
     raise ValueError(f'text is needed, and YAML reads {read}: put it in quotes, as in "{example}"')
+
+
+def number_or(word: str, what: str) -> Callable[[Any], Any]:
+    """Return a check for a number of 1 or more, or a word; a union reports each part's error."""
+
+    def check(value: Any) -> Any:
+        if value == word:
+            return value
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            return TypeAdapter(PositiveInt).validate_python(value)
+        except ValueError:
+            raise ValueError(f"give {what}, 1 or more, or {word}") from None
+
+    return check
 
 
 Text = Annotated[str, BeforeValidator(as_text)]

@@ -1,8 +1,7 @@
 """Image sets of users: their rows first (ids, labels, groups), then pixels of any size."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,16 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.data.preprocessing.files import Oddities, Preprocessing, preprocess_files
 from meddiff.data.preprocessing.packing import choose_windows_of_files
-from meddiff.data.readers.archive import Group, map_groups, open_archive
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
-from meddiff.data.sources.files import image_names
+from meddiff.data.readers.members import Group, map_groups
+from meddiff.data.readers.settings import Reading
+from meddiff.data.settings import FolderSettings
+from meddiff.data.sources.accounting import LISTED
+from meddiff.data.sources.folder import read_records
 
-COLUMNS = ("id", "label", "group", "archive", "member")
+TABLES = (".csv", ".tsv", ".tab", ".xlsx")
+"""Suffixes of tables that name images beside them."""
+PLAIN = Reading()
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ class Listing:
         path: a folder, an archive or a file.
         rows: one row per image, in order: `id` (unique: path below the root, and `#` with the
             number of a slice, a frame or a row of an array), `label` and `group` (`<NA>` where
-            unknown), and `archive` and `member`, where the file is.
+            unknown), `archive` and `member`, where the file is, and the columns of a table.
+        windows: of all images of more than 8 bits, where the user sets one.
     """
 
     path: Path
     rows: pd.DataFrame
+    windows: Windows = field(default_factory=dict)
 
     def pixels(
         self, *, crop: int | None, size: int, windows: dict[str, Window] | None = None
@@ -98,7 +104,7 @@ class Listing:
         windows = {} if windows is None else windows
         how = Preprocessing(crop, size)
         try:
-            return self._preprocessed(how, {})
+            return self._preprocessed(how, self.windows)
         except MissingWindowError:
             windows |= choose_windows_of_files(self._locations(), windows)
             return self._preprocessed(how, windows)
@@ -139,11 +145,14 @@ class Listing:
         return images
 
 
-def list_images(path: str | Path) -> Listing:
-    """List the images of a folder, a zip, a tar or an .npy, in the order of their names.
+def list_images(path: str | Path, reading: Reading = PLAIN) -> Listing:
+    """List the images of a path, in the order of their names, or of the rows of a table.
 
-    The label is the first folder below the root if every image lies in one; folders that all
-    images share do not count if there are several below.
+    Args:
+        path: a folder, a zip, a tar, an .npy, one file of many images (DICOM, NIfTI, .npz), or a
+            table (.csv, .tsv, .xlsx) beside its images, whose columns have their usual names
+            (`meddiff.data.sources.columns`); HAM10000's folder is read by its table.
+        reading: choices for volumes, windows and patients.
 
     Raises:
         MeddiffError: there is no such path, or it cannot be listed.
@@ -151,19 +160,16 @@ def list_images(path: str | Path) -> Listing:
     path = Path(path)
     if path.suffix == ".npy":
         members = [f"{path.name}#{row}" for row in range(len(load_images(path)))]
-    else:
-        with open_archive(path) as archive:
-            members = image_names(archive.names(), path)
-    rows = pd.DataFrame({"id": members, "label": labels_of(members), "group": pd.NA,
-                         "archive": str(path), "member": members}, dtype="string")  # fmt: skip
-    return Listing(path, rows)
-
-
-def labels_of(names: Sequence[str]) -> list[str | None]:
-    """Return the folder that is each image's class, None for all if one lies at the root."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    while folders and all(len(parts) > 1 for parts in folders) and len({p[0] for p in folders}) < 2:
-        folders = [parts[1:] for parts in folders]
-    if not all(folders):
-        return [None] * len(names)
-    return [parts[0] for parts in folders]
+        rows = pd.DataFrame({"id": members, "label": pd.NA, "group": pd.NA, "archive": str(path),
+                             "member": members}, dtype="string")  # fmt: skip
+        return Listing(path, rows)
+    if not path.exists():
+        raise MeddiffError(f"no such file or folder: {path}; check the path")
+    paths = {"images": str(path)}
+    if path.suffix.lower() in TABLES:
+        paths = {"images": str(path.parent), "table": str(path)}
+    records = read_records(FolderSettings(**reading.model_dump()), None, paths)
+    if LISTED in records:
+        records = records[records[LISTED].notna()].drop(columns=LISTED).reset_index(drop=True)
+    group = records["patient"].fillna(records["lesion"])
+    return Listing(path, records.assign(group=group), reading.windows)

@@ -17,9 +17,10 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
 from meddiff.core.errors import MeddiffError, first_names, listing_error
-from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.readers.depth import NO_WINDOWS, MissingWindowError, Windows
+from meddiff.data.readers.frames import encoding_of
+from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import choose_windows, window_texts
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,18 @@ Result = tuple[int, dict[str, object] | MeddiffError]
 
 
 def build_index(
-    records: pd.DataFrame, *, grey: bool = False, workers: int = 1, progress: Progress | None = None
+    records: pd.DataFrame,
+    *,
+    grey: bool = False,
+    windows: Windows = NO_WINDOWS,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Decode every image, and its mask if it has one, and describe it.
 
     Args:
         records: table of `meddiff.data.sources`.
+        windows: of all images of more than 8 bits, where the user sets one.
 
     Returns:
         The records with `width`, `height` (px, upright), `bytes_sha256` (of the file),
@@ -65,7 +72,7 @@ def build_index(
     names = _names(records, "member", "archive")
     locations = list(zip(records["archive"], records["member"], strict=True))
 
-    def describe_all(positions: list[int], windows: Windows = NO_WINDOWS) -> Iterator[Result]:
+    def describe_all(positions: list[int], windows: Windows) -> Iterator[Result]:
         def describe(position: int, data: bytes) -> Result:
             position = positions[position]
             try:
@@ -75,7 +82,7 @@ def build_index(
 
         return map_members(describe, [locations[position] for position in positions], workers)
 
-    rows, deep = _collect(describe_all(list(range(len(locations)))), names, progress)
+    rows, deep = _collect(describe_all(list(range(len(locations))), windows), names, progress)
     if deep:
         windows = choose_windows(list(deep.values()), len(locations))
         rows |= _collect(describe_all(list(deep), windows), names, progress)[0]
@@ -87,6 +94,9 @@ def build_index(
             {position: image.type for position, image in deep.items()}, dtype="string"
         )
         described["window"] = window_texts(types, windows).reindex(range(len(locations))).to_numpy()
+    elif windows:
+        types = pd.Series(next(iter(windows)), records.index, dtype="string")
+        described["window"] = window_texts(types, windows)
     texts = [name for name in described if name not in NUMBERS]
     index = records.join(described.astype(dict.fromkeys(texts, "string")))
     log.info("indexed %d images", len(index))
@@ -173,7 +183,7 @@ def _encoding(data: bytes) -> str:
     """Return how a file is encoded, from its header."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if not isinstance(image, JpegImageFile):
-            return f"{image.format} {image.mode}"
+            return encoding_of(image) or f"{image.format} {image.mode}"
         tables = repr([list(table) for _, table in sorted(image.quantization.items())])
         # Grey and CMYK have no chroma subsampling: their mode is used instead.
         sampling = SAMPLINGS.get(get_sampling(image), image.mode)

@@ -3,19 +3,19 @@
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    TypeAdapter,
     field_validator,
     model_validator,
 )
 
-from meddiff.core.settings import ClassName, Fraction, Settings, Share, Text, as_text
+from meddiff.core.settings import ClassName, Fraction, Settings, Share, Text, as_text, number_or
 from meddiff.data.catalogue import SOURCES, SourceName
+from meddiff.data.readers.settings import Reading
 from meddiff.data.registry import read_registry
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
@@ -76,15 +76,17 @@ class ArchivesSettings(Settings):
         return files
 
 
-class FolderSettings(Settings):
-    """Your own images: a folder and a table with one row per image."""
+class FolderSettings(Reading):
+    """Your own images: a folder per class, or a folder and a table with one row per image."""
 
     name: ClassName = "folder"
     """Name of the data set, stated in every table."""
     images: Text = ""
-    """Folder that holds the images, at any depth. Relative paths start at the project's root."""
-    table: Text = ""
-    """CSV file with a header and one row per image."""
+    """Folder that holds the images, at any depth, an archive of them, or one file of many images.
+    Relative paths start at the project's root."""
+    table: Text | None = None
+    """CSV or XLSX file with a header and one row per image; null: an image's class is the folder
+    that it lies in, or as its file says (.npz)."""
     id_column: Text = "id"
     """Column with the image's id: its file name without suffix."""
     label_column: Text = "label"
@@ -92,7 +94,8 @@ class FolderSettings(Settings):
     diagnosis_column: Text | None = None
     """Column with the diagnosis, where it is finer than the class."""
     labels: dict[Text, ClassName] = {}
-    """Class of each value of that column that is no class name itself, e.g. `basal cell: bcc`."""
+    """Class of each value of that column, or name of a folder, that is no class name itself, e.g.
+    `basal cell: bcc`."""
     patient_column: Text | None = None
     """Column with the patient: all images of a patient stay in one split."""
     lesion_column: Text | None = None
@@ -158,9 +161,10 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _source_is_whole(self) -> "DataSettings":
-        if self.source == "folder" and not (self.folder.images and self.folder.table):
+        if self.source == "folder" and not self.folder.images:
             raise ValueError(
-                "source: folder needs data.folder.images (a folder) and data.folder.table (a CSV)"
+                "source: folder needs data.folder.images (a folder), and data.folder.table (a CSV "
+                "or XLSX) unless its folders are the classes"
             )
         for name in ("classes", "editions"):
             if len(set(values := getattr(self, name))) != len(values):
@@ -185,22 +189,12 @@ class SplitSettings(Settings):
         return self
 
 
-def _number_or_all(value: Any) -> Any:
-    """Validate here: a union would report each alternative's error."""
-    if value == "all":
-        return value
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return TypeAdapter(PositiveInt).validate_python(value)
-    except ValueError:
-        raise ValueError("give a number of images, 1 or more, or all") from None
-
-
 class UndersampleSettings(Settings):
     """Random undersampling, which cuts every class to the size of the smallest; `none` in place of
     this section keeps all images."""
 
-    counts: dict[ClassName, Annotated[Count, BeforeValidator(_number_or_all)]] = {}
+    counts: dict[
+        ClassName, Annotated[Count, BeforeValidator(number_or("all", "a number of images"))]
+    ] = {}
     """Images kept of a class over all splits, or `all`, where not the size of the smallest
     class."""

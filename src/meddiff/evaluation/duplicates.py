@@ -8,7 +8,9 @@ from meddiff.core.progress import Progress
 from meddiff.data.duplicates import search
 from meddiff.data.index import build_index
 from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.files import image_names
+from meddiff.data.readers.members import list_members
+from meddiff.data.readers.settings import Reading
+from meddiff.data.sources.files import image_files
 from meddiff.data.sources.tables import record_table
 
 
@@ -32,7 +34,8 @@ def find_duplicates(folder: str | Path, *, workers: int = 1) -> pd.DataFrame:
         MeddiffError: there is no such folder, or an image cannot be read.
     """
     with open_archive(folder) as archive:
-        names = image_names(archive.names(), folder)
+        files = image_files(archive)
+    names = list(list_members(folder, files, Reading())["member"])
     records = record_table(
         id=names, edition="folder", image=names, archive=str(folder), member=names, label="image"
     )

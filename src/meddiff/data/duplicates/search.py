@@ -26,8 +26,8 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from meddiff.core.errors import first_names
 from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, match, prepare
 from meddiff.data.index import THUMBNAIL, Progress, check_unchanged
-from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
 
 log = logging.getLogger(__name__)

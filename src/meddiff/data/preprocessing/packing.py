@@ -20,9 +20,9 @@ from meddiff.data.preprocessing.files import (
     preprocess_files,
     preprocess_masks,
 )
-from meddiff.data.readers.archive import Group, map_groups, map_members
 from meddiff.data.readers.decode import find_missing_window
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
+from meddiff.data.readers.members import Group, map_groups, map_members
 from meddiff.data.readers.windows import choose_windows, windows_of
 
 log = logging.getLogger(__name__)

@@ -14,19 +14,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.file_errors import remedy
 from meddiff.core.folders import is_hidden, list_files
+from meddiff.data.readers.formats import READERS, reader_of
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +36,6 @@ BOMB_BYTES = 32 * 2**20
 """Members up to this size may be compressed to any ratio, as an empty mask is."""
 MAX_STREAM_BYTES = 2**30
 """A compressed tar may decompress to this size or to MAX_RATIO times its own if larger."""
-MAX_GROUP = 16
-"""Largest number of members that a thread processes at once…"""
-MAX_GROUP_BYTES = 2**18
-"""…and the total size that ends such a group earlier."""
-
 _DAMAGE = (
     OSError,
     EOFError,
@@ -52,8 +45,8 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
 )
-KINDS = "a folder, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz"
-"""What can be read; the content decides, not the suffix."""
+KINDS = f"a folder, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, or one file of {', '.join(READERS)}"
+"""What can be read; of archives the content decides, not the suffix."""
 STREAMS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -61,10 +54,6 @@ STREAMS: dict[bytes, Callable[..., Any]] = {
 }
 """Compressed streams by their first bytes."""
 LONGEST_START = max(map(len, STREAMS))
-
-R = TypeVar("R")
-Group = list[tuple[int, bytes]]
-"""Positions of members in the requested order, and their bytes."""
 
 
 @dataclass(frozen=True)
@@ -120,18 +109,43 @@ class Archive:
             raise _damaged(self.path, f"{name} has {len(data)} of {member.size} bytes")
         return data
 
-    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, bytes) of the named files in one pass, in the archive's own order."""
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def in_order(self, names: Collection[str]) -> list[str]:
+        """Return the named files in the archive's own order, in which they are read fastest."""
         wanted = set(names)
         for name in sorted(wanted - self._members.keys()):
             self.read(name)
-        for name in self._members:
-            if name in wanted:
-                yield name, self.read(name)
+        return [name for name in self._members if name in wanted]
+
+    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, bytes) of the named files in one pass, in the archive's own order."""
+        for name in self.in_order(names):
+            yield name, self.read(name)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one file to read parts of it: a folder's in place, whatever its size."""
+        if self.path.is_dir() or is_one_file(self.path):
+            return cast(BinaryIO, self._members[name].open())
+        return io.BytesIO(self.read(name))
+
+    def start(self, name: str, size: int) -> bytes:
+        """Return the first bytes of a file."""
+        try:
+            with self._members[name].open() as file:
+                return bytes(file.read(size))
+        except _DAMAGE as error:
+            raise _damaged(self.path, f"{name}: {error}") from error
+
+
+def is_one_file(path: Path) -> bool:
+    """Return whether a path is a file of images itself, by its name: an archive of that file."""
+    return reader_of(path.name) is not None and path.is_file()
 
 
 def open_archive(path: str | Path) -> Archive:
-    """Open a folder or an archive of KINDS, whatever its suffix."""
+    """Open one of KINDS; of archives the content decides, not the suffix."""
     path = Path(path)
     handles = ExitStack()
     try:
@@ -146,75 +160,6 @@ def open_archive(path: str | Path) -> Archive:
         raise
 
 
-def map_members(
-    function: Callable[[int, bytes], R], locations: Sequence[tuple[str, str]], workers: int = 1
-) -> Iterator[R]:
-    """Yield `function(position, data)` for the bytes of each (archive, member) in `locations`.
-
-    Each archive is read once, front to back, and results come in its order. Only a few members are
-    in memory at a time.
-    """
-
-    def each(group: Group) -> list[R]:
-        return [function(position, data) for position, data in group]
-
-    for results in map_groups(each, locations, workers):
-        yield from results
-
-
-def map_groups(
-    function: Callable[[Group], R], locations: Sequence[tuple[str, str]], workers: int = 1
-) -> Iterator[R]:
-    """Yield `function` of groups of neighbouring members; otherwise as `map_members`."""
-    largest = min(MAX_GROUP, len(locations) // (64 * workers))
-    groups = enumerate(_grouped(_read_each(locations), largest))
-    reading = Lock()
-
-    def step() -> tuple[int, R] | None:
-        # The threads read, too: passing on each file's bytes would take as long as processing them.
-        with reading:
-            taken = next(groups, None)
-        return None if taken is None else (taken[0], function(taken[1]))
-
-    early: dict[int, R] = {}
-    following = 0
-    with ThreadPoolExecutor(workers) as pool:
-        steps = deque(pool.submit(step) for _ in range(2 * workers + 1))
-        while steps:
-            if (done := steps.popleft().result()) is None:
-                continue
-            early[done[0]] = done[1]
-            while following in early:
-                yield early.pop(following)
-                following += 1
-            steps.append(pool.submit(step))
-
-
-def _grouped(members: Iterator[tuple[int, bytes]], largest: int) -> Iterator[Group]:
-    """Group small members: dispatching each alone would take as long as processing it."""
-    group: Group = []
-    size = 0
-    for position, data in members:
-        group.append((position, data))
-        size += len(data)
-        if len(group) >= largest or size >= MAX_GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _read_each(locations: Sequence[tuple[str, str]]) -> Iterator[tuple[int, bytes]]:
-    positions: dict[str, dict[str, list[int]]] = {}
-    for position, (path, member) in enumerate(locations):
-        positions.setdefault(path, {}).setdefault(member, []).append(position)
-    for path, places in positions.items():
-        with open_archive(path) as archive:
-            for name, data in archive.read_many(places):
-                for position in places[name]:
-                    yield position, data
-
-
 def _list_members(
     path: Path, handles: ExitStack
 ) -> tuple[dict[str, _Member], dict[str, list[str]]]:
@@ -223,7 +168,9 @@ def _list_members(
     repeated: list[str] = []
     outside: list[str] = []
     entries: Iterable[tuple[str, _Member]]
-    if path.is_dir():
+    if is_one_file(path):
+        entries = [(path.name, _file(path))]
+    elif path.is_dir():
         files, broken, repeated = list_files(path)
         entries = ((name, _file(file)) for name, file in files.items())
     elif _begins_as_zip(path):

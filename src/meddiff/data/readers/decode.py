@@ -21,6 +21,7 @@ from meddiff.data.readers.depth import (
     to_eight_bits,
     type_of,
 )
+from meddiff.data.readers.frames import LARGEST
 
 # Images of this size raise an error here.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -31,8 +32,6 @@ Mode = Literal["RGB", "L"]
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
 """Formats that are decoded; others, such as EPS, would start an external interpreter."""
 
-LARGEST = 89_478_485
-"""Pixels of the largest image that is read: Pillow's own limit, a quarter of a GiB of RGB."""
 PAGED = ("GIF", "TIFF")
 """Formats that report their number of pages only if opened as one of these."""
 LUMA = np.array([0.299, 0.587, 0.114])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from meddiff.core.errors import MeddiffError
+from meddiff.data.readers.frames import Tones, tones_of
 
 # OpenCV prints a line for files that raise an error here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -26,6 +27,10 @@ COLOUR = "uint16 RGB"
 """16-bit colour: Pillow decodes only its high bytes, so OpenCV is used."""
 MAX_SAMPLED = 2**18
 """Largest number of pixels of an image whose levels are sampled, on a regular grid."""
+ALL = "all"
+"""Name of a window that a user sets: of every type, whatever a file says itself."""
+PERCENTILES = "percentiles"
+"""Name of two percentiles that a user sets: they give every file a window of its own."""
 N_QUANTILES = 256
 """Quantiles of an image's levels by which its window is chosen."""
 WHOLE_DEPTHS = tuple(2**bits for bits in range(8, 33))
@@ -73,7 +78,8 @@ def levels_of(
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise MeddiffError(
-            f"{name} has levels that are not finite (NaN or infinite): replace them by a number"
+            f"{name} has levels that are not finite (NaN or infinite): replace them by a number, "
+            "e.g. with numpy.nan_to_num"
         )
     transparent = image.info.get("transparency")
     return values, None if transparent is None else (values != transparent).astype(np.float64)
@@ -82,18 +88,52 @@ def levels_of(
 def to_eight_bits(
     image: Image.Image, data: bytes, type: str, windows: Windows, name: str
 ) -> Image.Image:
-    """Convert an image of more than 8 bits to 8 bits by the window of its set; see `levels_of`."""
+    """Convert an image of more than 8 bits to 8 bits; see `levels_of`.
+
+    By the window that the user sets (ALL, PERCENTILES), else as the file says, else by the window
+    of its type in the set.
+
+    Raises:
+        MissingWindowError: it has none of these.
+    """
     values, opacity = levels_of(image, data, type, name)
-    if type not in windows:
-        raise MissingWindowError(name, type, _quantiles(values, opacity))
-    if values.dtype == np.uint16:
-        greys = apply_window(np.arange(2**16), windows[type], whole=True)[values]
+    tones = tones_of(image)
+    whole = type != "float32"
+    if ALL in windows:
+        greys = _windowed(values, windows[ALL], whole=whole)
+    elif PERCENTILES in windows:
+        greys = _windowed(values, _own_window(values, opacity, windows, tones), whole=whole)
+    elif tones.curve:
+        greys = np.rint(np.interp(values, *tones.curve)).astype(np.uint8)
+    elif type in windows:
+        greys = _windowed(values, windows[type], whole=whole)
     else:
-        greys = apply_window(values, windows[type], whole=type != "float32")
-    converted = Image.fromarray(greys)
+        raise MissingWindowError(name, type, _quantiles(values, opacity))
+    converted = Image.fromarray(255 - greys if tones.inverted else greys)
     if opacity is not None:
         converted.putalpha(Image.fromarray(np.round(255 * opacity).astype(np.uint8)))
     return converted
+
+
+def _windowed(values: NDArray, window: Window, *, whole: bool) -> NDArray[np.uint8]:
+    if values.dtype == np.uint16:
+        return apply_window(np.arange(2**16), window, whole=whole)[values]
+    return apply_window(values, window, whole=whole)
+
+
+def _own_window(
+    values: NDArray, opacity: NDArray[np.float64] | None, windows: Windows, tones: Tones
+) -> Window:
+    """Return the levels at a user's percentiles, of a slice those of its volume."""
+    chosen = windows[PERCENTILES]
+    if tones.percentiles:
+        low, high = np.interp(
+            chosen, np.linspace(0, 100, len(tones.percentiles)), tones.percentiles
+        )
+    else:
+        inside = values if opacity is None else values[opacity > 0]
+        low, high = np.percentile(inside if inside.size else np.zeros(1), chosen)
+    return float(low), float(high)
 
 
 def _colours(

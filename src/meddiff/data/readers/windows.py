@@ -139,7 +139,8 @@ def _several_ranges(
         f"{len(images)} of {total} images have {images[0].type} pixels, of which levels "
         f"{window[0]:.6g} to {window[1]:.6g} {origin}would become black to white; "
         f"{np.count_nonzero(misfits)} of them have another range and would lose detail "
-        f"({_first_names(images, misfits)}): rescale all images to one range"
+        f"({_first_names(images, misfits)}): rescale all images to one range, or set a window "
+        "(data.folder.window or percentiles; --window)"
     )
 
 

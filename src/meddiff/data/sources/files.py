@@ -2,14 +2,16 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError, first_names, listing_error
-from meddiff.data.readers.archive import open_archive
+from meddiff.data.readers.archive import Archive, open_archive
+from meddiff.data.readers.dicom import START, is_dicom
+from meddiff.data.readers.formats import may_be_dicom, reader_of, without_suffix
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ class Matches(NamedTuple):
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file's name ends as an image's."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    """Return whether a file's name ends as that of a picture or of another format of images."""
+    return name.lower().endswith(IMAGE_SUFFIXES) or reader_of(name) is not None
 
 
 def is_jpeg(path: PurePosixPath) -> bool:
@@ -44,10 +46,19 @@ def is_jpeg(path: PurePosixPath) -> bool:
     return path.suffix.lower() in JPEG_SUFFIXES
 
 
-def image_names(names: Sequence[str], folder: str | Path) -> list[str]:
-    """Return the names that end as an image's; log the number of the others by suffix."""
-    images = [name for name in names if is_image(name)]
-    others = Counter(PurePosixPath(name).suffix.lower() for name in names if not is_image(name))
+def image_files(archive: Archive) -> list[str]:
+    """Return the names of an archive's images; DICOM files need no suffix."""
+    names = archive.names()
+    unclear = archive.in_order([n for n in names if not is_image(n) and may_be_dicom(n)])
+    bare = {name for name in unclear if is_dicom(archive.start(name, START))}
+    return image_names(names, archive.path, bare)
+
+
+def image_names(names: Sequence[str], folder: str | Path, more: Collection[str] = ()) -> list[str]:
+    """Return the names that end as an image's, and those in `more`; log the others' number."""
+    images = [name for name in names if is_image(name) or name in more]
+    skipped = {*names}.difference(images)
+    others = Counter(PurePosixPath(name).suffix.lower() for name in names if name in skipped)
     if others:
         log.warning(
             "%s: skipped %d of %d files, not images by their names: %s",
@@ -74,7 +85,7 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     """Group names of files by their name without folder and suffix."""
     stems: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        stems[PurePosixPath(name).stem].append(name)
+        stems[PurePosixPath(without_suffix(name)).name].append(name)
     return stems
 
 

@@ -1,18 +1,22 @@
-"""Your own images: a folder (or archive) and a table."""
+"""Your own images: a folder (or archive), and a table unless its folders are the classes."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.data.readers.archive import open_archive
+from meddiff.data.readers.formats import without_suffix
+from meddiff.data.readers.members import list_members
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import LISTED
+from meddiff.data.sources.columns import with_usual_columns
 from meddiff.data.sources.files import (
     MASK_ENDINGS,
     Matches,
-    image_names,
+    image_files,
     match_paths,
     match_stems,
     with_masks,
@@ -30,43 +34,176 @@ from meddiff.data.sources.tables import (
 def read_folder(
     settings: FolderSettings, classes: Iterable[str], root: Path = Path()
 ) -> pd.DataFrame:
-    """Read your own images: a folder (or archive), searched at any depth, and a table.
+    """Read your own images: a folder (or archive), searched at any depth, and a table if any.
 
-    An image is `<id>` with any common suffix, or the path in `file_column`; a mask is `<id>.png`,
+    With a table an image is `<id>` with any common suffix, or the path in `file_column`; without
+    one its class is its file's own, else a folder on its path. A mask is `<id>.png`,
     `<id>_segmentation.png` or `<id>_mask.png` below `masks`, endings in any case.
 
     Returns:
-        One row per image, see `meddiff.data.sources`; `edition` is the name of the data set.
+        One row per image, see `meddiff.data.sources`; `edition` is the name of the data set. Of a
+        file with several images each has a row, whose id ends in `#` and its place in the file.
     """
     paths = settings.paths(root)
     _check_paths(paths)
-    folder, csv, masks = paths["images"], paths["table"], paths.get("masks")
-    metadata = _read_metadata(csv, settings)
+    return read_records(settings, {name: name for name in classes} | settings.labels, paths)
+
+
+def read_records(
+    settings: FolderSettings, labels: Mapping[str, str] | None, paths: Mapping[str, str]
+) -> pd.DataFrame:
+    """Read the records of `read_folder`.
+
+    Args:
+        labels: class of each label; None: labels are what tables, files or folders say, and other
+            columns of the table stay.
+        paths: `images`, and `table` and `masks` if there are any.
+    """
+    folder, masks = paths["images"], paths.get("masks")
+    names = _image_names(folder, masks)
+    if (csv := paths.get("table") or own_table(folder)) is None:
+        table, rest = _by_folders(settings, labels, folder, names), list[str]()
+    else:
+        table, rest = _by_table(settings, labels, folder, csv, names)
+    unlisted = record_table(id=rest, edition=settings.name, archive=folder, member=rest)
+    rows = table if masks is None else with_masks(table, masks)
+    return join([rows, unlisted])
+
+
+def own_table(folder: str) -> str | None:
+    """Return the table that a data set of known layout has in its folder: HAM10000's."""
+    found = sorted(path for path in Path(folder).glob("HAM10000_metadata*") if path.is_file())
+    return str(found[0]) if found else None
+
+
+def folder_labels(names: Sequence[str]) -> list[str | None]:
+    """Return the folder that is each image's class, None for all if one lies at the root.
+
+    It is the first, without folders that all images share if there are several below.
+    """
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    while folders and all(len(parts) > 1 for parts in folders) and len({p[0] for p in folders}) < 2:
+        folders = [parts[1:] for parts in folders]
+    if not all(folders):
+        return [None] * len(names)
+    return [parts[0] for parts in folders]
+
+
+def _by_folders(
+    settings: FolderSettings, labels: Mapping[str, str] | None, folder: str, names: list[str]
+) -> pd.DataFrame:
+    """Return the records of images whose folders, or files, say what they are."""
+    listed = list_members(folder, names, settings)
+    if labels is None:
+        ids, own = listed["member"], listed["label"]
+        folders = pd.Series(folder_labels(list(listed["file"])), dtype="string")
+        label = own.fillna(folders)
+    else:
+        ids = _ids(listed)
+        label = pd.Series(_labels_on_paths(listed, labels, folder), dtype="string")
+    return record_table(
+        id=ids,
+        edition=settings.name,
+        image=ids,
+        archive=folder,
+        member=listed["member"],
+        label=label,
+        patient=_patients(listed, settings),
+    )
+
+
+def _ids(listed: pd.DataFrame) -> pd.Series:
+    """Return paths without suffix, with it where two files differ in nothing else."""
+    bare = listed["file"].map(without_suffix)
+    n_files = listed["file"].groupby(bare).transform("nunique")
+    return bare.where(n_files < 2, listed["file"]) + _keys(listed)
+
+
+def _by_table(
+    settings: FolderSettings,
+    labels: Mapping[str, str] | None,
+    folder: str,
+    csv: str,
+    names: list[str],
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the records of a table's rows, and the files without a row."""
+    metadata = read_strings(csv, csv)
+    settings = with_usual_columns(settings, metadata, csv)
+    _check_metadata(metadata, csv, settings)
     keys = metadata[settings.id_column]
-    labels = {name: name for name in classes} | settings.labels
-    matches = _match_images(metadata, settings, csv, folder, _image_names(folder, masks))
+    matches = _match_images(metadata, settings, csv, folder, names)
+    label = metadata.get(settings.label_column)
+    if labels is not None:
+        label = map_labels(metadata, settings.label_column, labels, keys, csv)
+    columns = {
+        "diagnosis": settings.diagnosis_column,
+        "patient": settings.patient_column,
+        "lesion": settings.lesion_column,
+    }
     table = record_table(
         id=keys,
         edition=settings.name,
         image=keys,
         archive=folder,
         member=matches.members,
-        label=map_labels(metadata, settings.label_column, labels, keys, csv),
-        **{
-            name: metadata[column] if column else None
-            for name, column in {
-                "diagnosis": settings.diagnosis_column,
-                "patient": settings.patient_column,
-                "lesion": settings.lesion_column,
-            }.items()
-        },
+        label=label,
+        **{name: metadata[column] if column else None for name, column in columns.items()},
     )
     table[LISTED] = pd.Series("yes", table.index, dtype="string")
-    unlisted = record_table(
-        id=matches.rest, edition=settings.name, archive=folder, member=matches.rest
+    if labels is None:
+        others = [str(name) for name in metadata if name not in table]
+        table = table.join(metadata[others].reset_index(drop=True))
+    return _expanded(table, folder, settings), matches.rest
+
+
+def _expanded(table: pd.DataFrame, folder: str, settings: FolderSettings) -> pd.DataFrame:
+    """Replace rows of files with several images by a row of each; add patients of the files."""
+    listed = list_members(folder, sorted(table["member"].dropna().unique()), settings)
+    patients = pd.Series(_patients(listed, settings), dtype="string")
+    listed = pd.DataFrame(
+        {"file": listed["file"], "part": listed["member"], "key": _keys(listed), "of": patients}
     )
-    rows = table if masks is None else with_masks(table, masks)
-    return join([rows, unlisted])
+    rows = table.merge(listed, how="left", left_on="member", right_on="file")
+    ids = rows["id"] + rows["key"].fillna("")
+    rows = rows.assign(
+        id=ids, image=ids, member=rows["part"], patient=rows["patient"].fillna(rows["of"])
+    )
+    return rows[list(table)]
+
+
+def _keys(listed: pd.DataFrame) -> pd.Series:
+    """Return what an image's id has after its file's: `#` and its place there, or nothing."""
+    parts = [m[len(f) :] for m, f in zip(listed["member"], listed["file"], strict=True)]
+    return pd.Series(parts, listed.index, dtype="string")
+
+
+def _patients(listed: pd.DataFrame, settings: FolderSettings) -> pd.Series:
+    """Return the patient on the path, else as the file says."""
+    if settings.patient_pattern is None:
+        return listed["group"]
+    found = [re.search(settings.patient_pattern, name) for name in listed["file"]]
+    texts = [match and (match.group(1) if match.re.groups else match.group()) for match in found]
+    return pd.Series(texts, listed.index, dtype="string").fillna(listed["group"])
+
+
+def _labels_on_paths(listed: pd.DataFrame, labels: Mapping[str, str], folder: str) -> list[str]:
+    """Return the class of each image, by its file or else by the one folder that names a class."""
+    found = []
+    for name, own in zip(listed["file"], listed["label"], strict=True):
+        texts = PurePosixPath(name).parts[:-1] if pd.isna(own) else [own]
+        found.append({labels[text] for text in texts if text in labels})
+    only = {*labels.values()}
+    if len(only) == 1 and not any(found):
+        found = [only] * len(found)
+    if wrong := [m for m, names in zip(listed["member"], found, strict=True) if len(names) != 1]:
+        raise listing_error(
+            f"{folder}: {len(wrong)} of {len(found)} images have no class, or several, by their "
+            "folders or files",
+            wrong,
+            f"name folders {', '.join(sorted(only))}, map their names in data.folder.labels, or "
+            "name a table in data.folder.table",
+        )
+    return [next(iter(names)) for names in found]
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:
@@ -78,14 +215,12 @@ def _check_paths(paths: Mapping[str, str]) -> None:
             )
 
 
-def _read_metadata(csv: str, settings: FolderSettings) -> pd.DataFrame:
-    metadata = read_strings(csv, csv)
+def _check_metadata(metadata: pd.DataFrame, csv: str, settings: FolderSettings) -> None:
     others = (
         *(settings.label_column, settings.diagnosis_column, settings.patient_column),
         *(settings.lesion_column, settings.file_column),
     )
     check_metadata(metadata, settings.id_column, [column for column in others if column], csv)
-    return metadata
 
 
 def _match_images(
@@ -104,7 +239,7 @@ def _match_images(
 def _image_names(folder: str, masks: str | None) -> list[str]:
     """Return the names of a folder's images, without masks that lie inside the folder."""
     with open_archive(folder) as archive:
-        names = image_names(archive.names(), folder)
+        names = image_files(archive)
     if masks is None:
         return names
     inside = Path(masks).resolve()

@@ -2,43 +2,74 @@
 
 import io
 import logging
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError, listing_error
+from meddiff.data.readers.frames import needs
 
 log = logging.getLogger(__name__)
 
+MAX_XLSX_BYTES = 2**28
+"""Largest spreadsheet, unpacked."""
 COLUMNS = ("id", "edition", "image", "archive", "member", "label", "diagnosis", "patient", "lesion")
 
 
 def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
-    """Read a CSV as stripped strings, empty fields as `<NA>`; the index holds line numbers."""
+    """Read a table as stripped strings, empty fields as `<NA>`; the index holds line numbers.
+
+    A CSV in UTF-8, whose fields are parted by commas, semicolons or tabs, or the first sheet of an
+    XLSX.
+    """
     try:
-        table = pd.read_csv(
-            source,
-            dtype="string",
-            keep_default_na=False,
-            na_values=[""],
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-        )
+        data = source.read() if isinstance(source, io.BytesIO) else Path(source).read_bytes()
+        table = _read_xlsx(data, name) if data.startswith(b"PK\3\4") else _read_csv(data)
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("rows have more fields than the header")
-        table.columns = table.columns.map(lambda name: name.replace("\ufeff", "").strip())
+        table.columns = table.columns.map(lambda name: str(name).replace("\ufeff", "").strip())
         if not table.columns.is_unique:
             twice = table.columns[table.columns.duplicated()][0]
             raise ValueError(f"column {twice!r} stands twice in the header")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise MeddiffError(
-            f"cannot read the table {name} ({reason}): it must be a CSV in UTF-8 with a header"
+            f"cannot read the table {name} ({reason}): it must be a CSV in UTF-8 or an XLSX, with "
+            "a header"
         ) from error
     table.index += 2
     table = table.apply(lambda column: column.str.strip().replace("", pd.NA))
     return table.dropna(how="all")
+
+
+def _read_csv(data: bytes) -> pd.DataFrame:
+    header = data.split(b"\n", 1)[0]
+    separators = {b",": ",", b"\t": "\t", b";": ";"}
+    found = (text for mark, text in separators.items() if mark in header)
+    return pd.read_csv(
+        io.BytesIO(data),
+        sep=next(found, ","),
+        dtype="string",
+        keep_default_na=False,
+        na_values=[""],
+        skip_blank_lines=False,
+        encoding="utf-8-sig",
+    )
+
+
+def _read_xlsx(data: bytes, name: str) -> pd.DataFrame:
+    with needs("xlsx", "openpyxl", name):
+        import openpyxl  # noqa: F401
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        size = sum(member.file_size for member in file.infolist())
+    if size > MAX_XLSX_BYTES:
+        raise ValueError(f"it unpacks to more than {MAX_XLSX_BYTES // 2**20} MiB")
+    return pd.read_excel(
+        io.BytesIO(data), dtype="string", keep_default_na=False, na_values=[""], engine="openpyxl"
+    )
 
 
 def check_metadata(metadata: pd.DataFrame, key: str, others: list[str], where: str) -> None:

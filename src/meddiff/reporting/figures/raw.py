@@ -3,8 +3,8 @@
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from meddiff.data.readers.archive import map_members
 from meddiff.data.readers.decode import decode_rgb
+from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
 from meddiff.reporting.figures.grids import CAPTION, MARGIN
 

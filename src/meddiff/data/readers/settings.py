@@ -1,0 +1,52 @@
+"""Settings of files that leave a choice."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from meddiff.core.settings import Settings, Text, number_or
+
+Percentage = Annotated[float, Field(ge=0, le=100)]
+Slices = Annotated[
+    Literal["middle"] | PositiveInt, BeforeValidator(number_or("middle", "a number of slices"))
+]
+
+
+class Reading(Settings):
+    """What is read of files that leave a choice."""
+
+    patient_pattern: Text | None = None
+    """Regular expression on an image's path below the folder: its first bracket, or all that it
+    matches, is the patient, e.g. `(sub-[0-9]+)`."""
+    window: tuple[float, float] | None = None
+    """Levels that become black and white in images of more than 8 bits, in Hounsfield units for CT;
+    null: as the file says, else one window for all images, chosen by their levels."""
+    percentiles: tuple[Percentage, Percentage] | None = None
+    """Such levels as percentiles of each file, where there is no `window`, e.g. `[1, 99]`."""
+    slices: Slices = "middle"
+    """Of a volume or film: its `middle` slice or frame, or every k-th from the first."""
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    """Of the slices of a NIfTI volume."""
+
+    @model_validator(mode="after")
+    def _choices_are_usable(self) -> "Reading":
+        for name in ("window", "percentiles"):
+            ends = getattr(self, name)
+            if ends and not ends[0] < ends[1]:
+                raise ValueError(f"{name} {list(ends)}: the first must be below the second")
+        if self.window and self.percentiles:
+            raise ValueError("give either window or percentiles, and null for the other")
+        try:
+            re.compile(self.patient_pattern or "")
+        except re.error as error:
+            raise ValueError(
+                f"patient_pattern {self.patient_pattern!r} is no regular expression ({error})"
+            ) from None
+        return self
+
+    @property
+    def windows(self) -> dict[str, tuple[float, float]]:
+        """Window of all images of more than 8 bits, as `meddiff.data.readers.depth` takes it."""
+        chosen = {"all": self.window, "percentiles": self.percentiles}
+        return {name: ends for name, ends in chosen.items() if ends}

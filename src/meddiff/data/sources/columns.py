@@ -1,0 +1,43 @@
+"""Columns of tables by their usual names, where the user names none."""
+
+import logging
+
+import pandas as pd
+
+from meddiff.data.settings import FolderSettings
+
+log = logging.getLogger(__name__)
+
+USUAL = {
+    "id_column": ("id", "image_id", "isic_id", "image_name", "image", "filename", "file_name"),
+    "label_column": ("label", "class", "dx", "diagnosis", "benign_malignant", "target"),
+    "patient_column": ("patient_id", "patient", "subject_id", "subject"),
+    "lesion_column": ("lesion_id", "lesion"),
+    "file_column": ("path", "file", "filename", "file_name"),
+}
+"""By setting; the first name that a table has, in any case, is taken."""
+
+
+def with_usual_columns(
+    settings: FolderSettings, metadata: pd.DataFrame, where: str
+) -> FolderSettings:
+    """Return settings with the usual columns of a table that has not those of the settings.
+
+    Only where no column is set: a misspelt name is an error, and a table that fits is read as it
+    was.
+    """
+    plain = FolderSettings()
+    if any(getattr(settings, key) != getattr(plain, key) for key in USUAL):
+        return settings
+    if {settings.id_column, settings.label_column} <= set(metadata):
+        return settings
+    lower = {str(name).lower(): str(name) for name in reversed(list(metadata))}
+    chosen = {
+        key: next(lower[name] for name in names if name in lower)
+        for key, names in USUAL.items()
+        if any(name in lower for name in names)
+    }
+    if "id_column" not in chosen and "file_column" in chosen:
+        chosen["id_column"] = chosen["file_column"]
+    log.info("%s: %s", where, ", ".join(f"{key} {name}" for key, name in chosen.items()))
+    return settings.model_copy(update=chosen)
