@@ -210,6 +210,8 @@ class TestMednist:
     def test_only_hands_sorted(self, tmp_path: Path) -> None:
         names = ["MedNIST/Hand/2.jpeg", "MedNIST/HeadCT/0.jpeg", "./MedNIST/Hand/1.jpeg"]
         table = read_mednist_hand(self.archive(tmp_path / "m.tar.gz", names))
+        counts = take_usable(table)[1].drop(columns="edition").iloc[0].dropna()
+        assert counts[counts != 0].to_dict() == {"n_images": 2, "n_used": 2}
         assert table["member"].tolist() == ["MedNIST/Hand/1.jpeg", "MedNIST/Hand/2.jpeg"]
         assert table["id"].tolist() == ["mednist/1", "mednist/2"]
         assert set(table["label"]) == {"hand"}

@@ -35,10 +35,10 @@ def find_local(file: str, archives: ArchivesSettings, root: Path) -> LocalFile |
     """
     if archives.folder is None:
         return None
-    folder = root / Path(os.path.expandvars(archives.folder)).expanduser()
+    folder = (root / Path(os.path.expandvars(archives.folder)).expanduser()).resolve()
     if not folder.is_dir():
         raise MeddiffError(
-            f"data.archives.folder: no such folder: {folder.resolve()}; check the path (relative "
+            f"data.archives.folder: no such folder: {folder}; check the path (relative "
             "ones start at the project's root)"
         )
     names = {file: False, Path(file).name: False}

@@ -26,7 +26,7 @@ def take_usable(records: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         `n_rows` of the source's table, `rows_without_image`, `n_images` in the archive,
         `images_without_row`, `images_without_diagnosis`, `images_without_label`,
         `invented_patients`, `lesions_as_patients` and `n_used`. Those on rows are `<NA>` where the
-        source has no table.
+        source has no table, that on diagnoses where it has none.
     """
     usable = records["member"].notna() & records["label"].notna()
     counts = pd.DataFrame(
@@ -47,13 +47,14 @@ def _count(edition: str, records: pd.DataFrame) -> dict[str, object]:
     if listed.notna().any():
         rows = {"n_rows": listed.notna().sum(), "rows_without_image": len(records) - len(images)}
         unlisted = {"images_without_row": listed[images.index].isna().sum()}
+    diagnosed = images["diagnosis"].notna()
     notes = images.get(NOT_A_PATIENT, pd.Series(pd.NA, images.index))
     return {
         "edition": edition,
         **rows,
         "n_images": len(images),
         **unlisted,
-        "images_without_diagnosis": images["diagnosis"].isna().sum(),
+        "images_without_diagnosis": (~diagnosed).sum() if diagnosed.any() else pd.NA,
         "images_without_label": images["label"].isna().sum(),
         "invented_patients": (notes == INVENTED).sum(),
         "lesions_as_patients": (notes == LESION).sum(),
