@@ -1,124 +1,347 @@
-"""Nets and tensors are on the device that was asked for, as far as a CPU can tell.
+"""Every script computes where it was told to, as far as a CPU can tell."""
 
-A stand-in for a GPU: tensors that were sent to it compute on the CPU, and refuse to meet others.
-"""
+import contextlib
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from collections.abc import Callable, Iterator
-
+import lightning_fabric
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten
+from snakemake.iocontainers import Namedlist
+from torch import nn
 
-from meddiff.diffusion.model import build_network, build_schedule
-from meddiff.diffusion.sampling import Ddpm, sample_images
-from meddiff.diffusion.settings import SamplerSettings
-from meddiff.extractors import classification, segmentation
-from meddiff.extractors.settings import UNetSettings
-from meddiff.extractors.skinlesnet import SkinLesNet
-from meddiff.extractors.unet import UNet
+import away
+from conftest import ROOT
+from meddiff.cas.settings import CasSettings
+from meddiff.core.arrays import save_array
+from meddiff.core.checkpoints import save_checkpoint
+from meddiff.diffusion import generate as generate_module
+from meddiff.diffusion import sampling
+from meddiff.diffusion.generate import generate
+from meddiff.diffusion.model import build_network
+from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
+from meddiff.extractors import resnet50
+from meddiff.extractors.extractor import Extractor
+from meddiff.extractors.registry import module_of
+from meddiff.extractors.settings import SkinLesNetSettings, TrainingSettings, UNetSettings
+from meddiff.extractors.supervised import Examples, Objective, fit
+from meddiff.workflow import jobs
 from nets import TINY
 
-DEVICE = "mps"
-"""A name that torch knows; nothing runs there."""
-HERE = torch.device(DEVICE)
-IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-MASKS = (IMAGES[..., :1] > 127).astype(np.uint8) * 255
+SCRIPTS = ROOT / "workflow/scripts"
+SIDE, COUNT = 32, 9
+CLASSES = ["benign", "malignant"]
+KINDS = ["cuda", "mps"]
+SLOW = ["dinov2", "clip"]
+SHORT = {"steps": 3, "epochs": None, "batch_size": 4}
+DDPM = {
+    "network": TINY,
+    "steps": 3,
+    "batch_size": 4,
+    "validation_every": 1,
+    "augmentation": "isic2016",
+    "min_snr": 5.0,
+    "preview": {"images": 1, "steps": 2},
+}
 
 
-class Away(torch.Tensor):
-    """A tensor on the device."""
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func == torch.Tensor.device.__get__:
-            return HERE
-        if func == torch.Tensor.grad.__get__:
-            gradient = super().__torch_function__(func, types, args, kwargs)
-            return None if gradient is None else gradient.as_subclass(cls)
-        if func is torch._has_compatible_shallow_copy_type:
-            return False
-        if func is torch.Tensor.numpy:
-            raise TypeError("a tensor of the device has no array")
-        if func is torch.Tensor.cpu:
-            return args[0].as_subclass(torch.Tensor)
-        for each in tree_flatten((args, kwargs))[0]:
-            if isinstance(each, torch.Tensor) and not isinstance(each, cls) and each.dim():
-                raise RuntimeError(f"{func}: tensors on {DEVICE} and on the CPU")
-        return super().__torch_function__(func, types, args, kwargs)
+def drawn(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-class Device(TorchFunctionMode):
-    """Sends tensors there and back."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.Tensor.to:
-            place = next((a for a in [*args[1:], kwargs.get("device")] if is_device(a)), None)
-            if place is not None:
-                rest = [each for each in args[1:] if each is not place and each is not None]
-                kwargs.pop("device", None)
-                moved = args[0].as_subclass(Away if torch.device(place) == HERE else torch.Tensor)
-                kinds = [each for each in rest if isinstance(each, torch.dtype)]
-                return moved.to(*kinds) if kinds else moved
-        elif is_device(kwargs.get("device")) and torch.device(kwargs["device"]) == HERE:
-            return func(*args, **kwargs | {"device": "cpu"}).as_subclass(Away)
-        return func(*args, **kwargs)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all that the scripts read."""
+    folder = tmp_path_factory.mktemp("run")
+    with contextlib.chdir(folder):
+        make_files()
+    return folder
 
 
-def is_device(value: object) -> bool:
-    return isinstance(value, torch.device) or (isinstance(value, str) and value in (DEVICE, "cpu"))
+def make_files() -> None:
+    masks = (drawn(COUNT, SIDE, SIDE, 1) > 127).astype(np.uint8) * 255
+    save_array(masks, "masks.npy")
+    rows = pd.DataFrame({"id": map(str, range(COUNT)), "group": map(str, range(COUNT))})
+    for name in CLASSES:
+        save_array(drawn(COUNT, SIDE, SIDE, 3), f"{name}.npy")
+        rows.to_csv(f"{name}.csv", index=False)
+    torch.manual_seed(0)
+    network = build_network(3, **TINY)
+    settings = DiffusionSettings.model_validate(DDPM).model_dump()
+    about = {"settings": settings, "size": SIDE, "channels": 3, "class": "benign"}
+    save_checkpoint("ddpm.safetensors", network.state_dict(), about)
+    unet = module_of("unet").UNet([8, 16], SIDE)
+    about = {"extractor": "unet", "channels": [8, 16], "size": SIDE}
+    save_checkpoint("unet.safetensors", unet.state_dict(), about)
+    imagenet = {"weights": "random"}
+    save_checkpoint("resnet50.safetensors", resnet50.resnet50(weights=None).state_dict(), imagenet)
+
+
+def images(form: str = "npy") -> list[str]:
+    return [f"{name}.{form}" for name in CLASSES]
+
+
+def trained(*kinds: str) -> dict[str, str]:
+    forms = {"checkpoint": "out.safetensors", "previews": "out.npy"}
+    return {kind: forms.get(kind, f"{kind}.csv") for kind in kinds}
+
+
+FILES = {"real": images(), "synthetic": images(), "test": images(), "validation": images()}
+FILES |= {f"{name}_rows": images("csv") for name in ("real", "test", "validation")}
+MASKED = {"images": "benign.npy", "masks": "masks.npy"}
+CAS = CasSettings.model_validate({"arms": ["real", "augmented"], **SHORT, "batch_size": 4})
+SAMPLING = SamplingSettings(images=3, steps=2, precision="bf16")
+OF_CLASSIFIER = {"train": images(), "validation": images(), "test": images()}
+
+CASES: dict[str, list[dict[str, Any]]] = {
+    "train_ddpm": [
+        {
+            "input": {"images": ["benign.npy"], "validation": ["malignant.npy"]},
+            "output": trained("checkpoint", "history", "previews"),
+            "settings": DDPM | {"network": TINY},
+            "code": "",
+        }
+    ],
+    "sample": [
+        {
+            "input": {"checkpoint": "ddpm.safetensors"},
+            "output": ["out.npy"],
+            "settings": SAMPLING.model_dump(exclude={"shards"}),
+            "code": "",
+        }
+    ],
+    "denoising_figure": [
+        {
+            "input": ["ddpm.safetensors"],
+            "output": ["out.png"],
+            "settings": SamplerSettings(steps=3).model_dump(),
+        }
+    ],
+    "features": [
+        {"input": {"checkpoint": "unet.safetensors", "images": images()}, "output": ["a", "b"]}
+    ],
+    "segmentation_examples": [
+        {"input": MASKED | {"checkpoint": "unet.safetensors"}, "output": ["out.png"]}
+    ],
+    "audit_halves": [
+        {
+            "input": {"images": images(), "checkpoints": ["unet.safetensors"]},
+            "output": ["out.csv"],
+            "extractors": ["unet"],
+            "images": 4,
+            "n_resamples": 4,
+            "stamp": {"seed": 0},
+        }
+    ],
+    "audit_trainings": [
+        {
+            "input": {"images": "benign.npy", "validation": "malignant.npy"},
+            "output": ["out.csv"],
+            "cls": "benign",
+            "settings": DiffusionSettings.model_validate(DDPM).model_dump(),
+            "trainings": {"epochs": 1, "seeds": 1},
+            "stamp": {"seed": 0},
+        }
+    ],
+    "train_unet": [
+        {
+            "input": MASKED | {f"test_{name}": path for name, path in MASKED.items()},
+            "output": trained("checkpoint", "history", "predictions"),
+            "settings": UNetSettings.model_validate(SHORT | {"channels": [8, 16]}).model_dump(),
+        }
+    ],
+    "train_classifier": [
+        {
+            "input": OF_CLASSIFIER | {"weights": weights},
+            "output": trained("checkpoint", "history", "predictions"),
+            "settings": SkinLesNetSettings.model_validate(SHORT).model_dump(),
+            "wildcards": {"extractor": name},
+        }
+        for name, weights in (
+            ("skinlesnet", []),
+            ("resnet50", "resnet50.safetensors"),
+            ("resnet50", []),
+        )
+    ],
+    "cas_arms": [
+        {
+            "input": FILES | {"weights": weights},
+            "output": ["out.csv"],
+            "settings": CAS.model_dump(),
+            "wildcards": {"classifier": name},
+            "equal_steps": True,
+            "repetitions": 1,
+        }
+        for name, weights in (("skinlesnet", []), ("resnet50", "resnet50.safetensors"))
+    ],
+    "cas_doses": [
+        {
+            "input": FILES | {"more": []},
+            "output": ["out.csv"],
+            "settings": CAS.model_dump(),
+            "repetitions": 1,
+        }
+    ],
+}
+"""How each script that computes with nets is run."""
+
+
+def nets() -> list[str]:
+    return [path.stem for path in SCRIPTS.glob("*.py") if "as device" in path.read_text()]
+
+
+def named(files: Any) -> Namedlist:
+    return Namedlist(fromdict=files) if isinstance(files, dict) else Namedlist(files)
+
+
+class Alone:
+    """Stands for Lightning's Fabric of one process."""
+
+    global_rank, world_size = 0, 1
+
+    def __init__(self, accelerator: str, **options: object) -> None:
+        self.device = torch.device(accelerator)
+
+    def setup(self, *parts: object) -> tuple[object, ...]:
+        return parts
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()
+
+    def no_backward_sync(self, module: object, enabled: bool) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
 
 
 @pytest.fixture
-def device() -> Iterator[None]:
-    before = torch.__future__.get_overwrite_module_params_on_conversion()
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    with Device():
-        yield
-    torch.__future__.set_overwrite_module_params_on_conversion(before)
+def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool, int]]:
+    """Return a function that runs a script on a device and counts layers there and on the CPU."""
+    monkeypatch.chdir(run)
+    monkeypatch.setattr(sampling, "block_of", lambda *_: 4)
+    monkeypatch.setattr(lightning_fabric, "Fabric", Alone)
+    monkeypatch.setattr(jobs, "record_outputs", lambda *_: None)
+    monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(jobs, "leave_out_optional", lambda: None)
+    monkeypatch.setattr(jobs, "_choose_device", lambda wanted: wanted)
+
+    def script(name: str, case: dict[str, Any], kind: str) -> dict[bool, int]:
+        params = {"seed": 0, "classes": CLASSES} | case
+        files = {key: named(params.pop(key)) for key in ("input", "output")}
+        wildcards = {"cls": "benign"} | params.pop("wildcards", {})
+        snakemake = SimpleNamespace(
+            **files,
+            log=Namedlist(fromdict={"main": "x.log", "speed": "speed.csv"}),
+            config={"compute": {"device": kind, "threads": 1}},
+            resources=SimpleNamespace(gpu=1),
+            wildcards=Namedlist(fromdict=wildcards),
+            params=Namedlist(fromdict=params),
+        )
+        with away.device(kind) as device:
+            runpy.run_path(str(SCRIPTS / f"{name}.py"), {"snakemake": snakemake})
+        return device.layers
+
+    return script
 
 
-def lesion_maps() -> np.ndarray:
-    network = UNet([8, 16], 32)
-    return segmentation.lesion_maps(network, IMAGES, device=DEVICE).numpy()
+def test_every_script_with_nets_is_run_here() -> None:
+    assert sorted(nets()) == sorted(CASES)
 
 
-def unet() -> np.ndarray:
-    settings = UNetSettings.model_validate(
-        {"channels": [8, 16], "steps": 2, "epochs": None, "batch_size": 4}
-    )
-    _, history = segmentation.train_unet(
-        (IMAGES, MASKS), (IMAGES, MASKS), settings, seed=0, device=DEVICE
-    )
-    return history["loss"].to_numpy()
+SCRIPT = pytest.mark.parametrize(
+    ("name", "case"),
+    [(name, case) for name, cases in CASES.items() for case in cases],
+    ids=[f"{name}-{number}" for name, cases in CASES.items() for number, _ in enumerate(cases)],
+)
 
 
-def probabilities() -> np.ndarray:
-    network = SkinLesNet(2, 32)
-    return classification.probabilities(network, network.transform, IMAGES, device=DEVICE)
+@SCRIPT
+def test_a_scripts_nets_and_tensors_are_on_its_device(
+    name: str, case: dict[str, Any], start: Callable[..., dict[bool, int]]
+) -> None:
+    for kind in KINDS if name in ("train_ddpm", "sample") else KINDS[:1]:
+        try:
+            layers = start(name, case, kind)
+        except SystemExit:
+            pytest.fail(Path("x.log").read_text())
+        assert layers[True] > 0
+        assert layers[False] == 0
 
 
-def samples() -> np.ndarray:
-    network = build_network(3, **TINY).to(DEVICE)
-    schedule = build_schedule(
-        timesteps=50, betas="cosine", beta_start=1e-4, beta_end=2e-2, prediction="v_prediction"
-    )
-    model = Ddpm(network, schedule, (3, 16, 16), (-1, 1), block=2)
-    return sample_images(model, SamplerSettings(steps=2), range(3), seed=0, name="x")
+@SCRIPT
+def test_a_net_that_stays_on_the_cpu_is_found_in_every_script(
+    name: str,
+    case: dict[str, Any],
+    start: Callable[..., dict[bool, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sampling follows its net there."""
+    monkeypatch.setattr(nn.Module, "to", lambda network, *_, **__: network)
+    try:
+        assert start(name, case, "cuda")[True] == 0
+    except SystemExit:
+        assert "tensors on cuda and on the CPU" in Path("x.log").read_text()
 
 
-@pytest.mark.parametrize("run", [lesion_maps, unet, probabilities, samples])
-def test_nothing_stays_on_the_cpu(run: Callable[[], np.ndarray], device: None) -> None:
-    assert np.isfinite(run()).all()
+def test_a_constant_that_stays_on_the_cpu_is_found(
+    start: Callable[..., dict[bool, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = resnet50._imagenet_colours.__wrapped__
+    monkeypatch.setattr(resnet50, "_imagenet_colours", lambda _: real(torch.device("cpu")))
+    with pytest.raises(SystemExit):
+        start("train_classifier", CASES["train_classifier"][1], "cuda")
+    assert "tensors on cuda and on the CPU" in Path("x.log").read_text()
 
 
-def test_tensors_of_two_devices_do_not_meet(device: None) -> None:
-    away = torch.ones(2).to(DEVICE)
-    with pytest.raises(RuntimeError, match=DEVICE):
-        away + torch.ones(2)
-    with pytest.raises(RuntimeError, match=DEVICE):
-        torch.nn.Linear(2, 2)(away)
-    assert (away + 1).cpu().tolist() == [2, 2]
+READING = {
+    "item": lambda images: images.float() / images.max().item(),
+    "copy": lambda images: images.float() / torch.tensor([255.0], device="cuda"),
+    "to the CPU": lambda images: images.cpu().to("cuda").float(),
+    "choice": lambda images: images.float() if images.any() else images.float() / 255,
+}
+
+
+@pytest.mark.parametrize("transform", READING.values(), ids=READING)
+def test_a_step_that_no_graph_can_hold_is_found(transform: Callable) -> None:
+    """Steps of the scripts above pass the same check."""
+    objective = Objective(transform, nn.functional.cross_entropy)
+    examples = Examples(torch.ones(8, 4, dtype=torch.uint8), torch.zeros(8, dtype=torch.long))
+    settings = TrainingSettings(steps=2, batch_size=4)
+    with away.device("cuda"), pytest.raises(RuntimeError, match="graph"):
+        fit(nn.Linear(4, 2), objective, examples, settings, seed=0, name="x", device="cuda")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["inception", "radimagenet", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)],
+)
+def test_features_of_published_nets(name: str) -> None:
+    network: Any = module_of(name).build(None).eval()
+    network.block = 2
+    with away.device("cuda") as device:
+        published = Extractor(name, network, None, "", "")
+        features = published.features(drawn(2, 16, 16, 3), device="cuda")
+    assert np.isfinite(features).all()
+    assert device.layers[True] > 0
+
+
+def test_images_of_a_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate_module, "choose_device", lambda wanted: wanted)
+    monkeypatch.setattr(sampling, "block_of", lambda *_: 4)
+    settings = SamplerSettings(steps=2)
+    with away.device("cuda"):
+        images = generate(run / "ddpm.safetensors", 3, sampler=settings, device="cuda")
+    assert images.shape == (3, SIDE, SIDE, 3)
+
+
+def test_tensors_of_two_devices_do_not_meet() -> None:
+    with away.device("mps"):
+        there = torch.ones(2).to("mps")
+        with pytest.raises(RuntimeError, match="mps"):
+            there + torch.ones(2)
+        with pytest.raises(RuntimeError, match="mps"):
+            nn.Linear(2, 2)(there)
+        assert (there + 1).cpu().tolist() == [2, 2]
