@@ -46,20 +46,6 @@ study: env
 	$(BIN)/snakemake --profile profiles/thesis results/comparison.csv
 	@echo "Every table beside the published values: runs/thesis/results/comparison.csv"
 
-# What of the study waits for a GPU. STUDY: profiles, which share it. GPU_PYTHON: any Python with torch and the lock's packages.
-STUDY ?= study-2018 thesis-hand
-RUN_OPTIONS ?=
-study-gpu: export PYTHONPATH := src:$(PYTHONPATH)
-study-gpu: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.snakemake/compiled
-study-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
-	$(MAKE) --jobs $(STUDY:%=study-gpu-%)
-	$(GPU_PYTHON) -m meddiff.cli study
-
-study-gpu-%:
-	$(GPU_PYTHON) -m snakemake --profile profiles/$* $(RUN_OPTIONS) \
-		results/table_5_2.csv results/sample_checks.csv results/figures/image_sets.png \
-		$(if $(findstring hand,$*),,results/table_5_1.csv results/table_5_3.csv)
-
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test: env
@@ -75,6 +61,23 @@ gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
 	$(GPU_PYTHON) tests/gpu/packages.py
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu
 	$(GPU_PYTHON) benchmarks/gpu.py --json gpu.json
+
+# What of docs/study.md waits for a GPU; run again, it goes on. ARCHIVES: a folder of the raw archives. IMAGES: a zip of
+# `meddiff pack`, where they are not. STUDY: profiles, at the same time; SHARING: jobs of each that share the GPU.
+STUDY ?= study-2018 thesis-hand
+SHARING ?= 3
+QUALITY := results/table_5_2.csv results/sample_checks.csv results/figures/image_sets.png
+TABLES_study-2018 := results/table_5_1.csv results/table_5_3.csv
+study-gpu: export PYTHONPATH := src:$(PYTHONPATH)
+study-gpu: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.snakemake/compiled
+study-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
+	$(if $(IMAGES),$(GPU_PYTHON) -m meddiff.cli unpack $(IMAGES))
+	$(MAKE) --jobs --output-sync=line $(STUDY:%=study-gpu-%)
+	$(GPU_PYTHON) -m meddiff.cli study
+
+study-gpu-%:
+	$(GPU_PYTHON) -m snakemake --profile profiles/$* --resources gpu=$(SHARING) --keep-going \
+		$(if $(ARCHIVES),--config 'data={archives: {folder: $(ARCHIVES)}}' --) $(QUALITY) $(TABLES_$*)
 
 lint: env
 	$(BIN)/ruff check .

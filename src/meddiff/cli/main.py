@@ -50,6 +50,15 @@ COMMANDS = {
     "verify": Command(
         results.verify, "print what a table was made from, and prove it", results.VERIFY
     ),
+    "pack": Command(
+        results.pack,
+        "put runs into one file, for a machine without their raw archives or DVC",
+        results.PACK,
+        takes_targets=False,
+    ),
+    "unpack": Command(
+        results.unpack, "take runs out of such a file", results.UNPACK, takes_targets=False
+    ),
 }
 
 

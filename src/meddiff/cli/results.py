@@ -1,4 +1,4 @@
-"""`meddiff show`, `share`, `restore` and `verify`: the results of runs."""
+"""`meddiff show`, `share`, `restore`, `verify`, `pack` and `unpack`: the results of runs."""
 
 import argparse
 from collections.abc import Mapping
@@ -20,6 +20,17 @@ RESTORE: Arguments = {
     "--everything": FLAG | {"help": "fetch every shared file behind the targets"},
     "--replace": FLAG | {"help": "set aside targets that differ from what was shared"},
 }
+PACK: Arguments = {
+    "file": {"type": Path, "help": "the zip to write"},
+    "runs": {"type": Path, "nargs": "+", "help": "run directories, such as runs/thesis"},
+    "--largest": {
+        "type": float,
+        "default": 16,
+        "metavar": "MB",
+        "help": "leave out larger files that are no image sets (16)",
+    },
+}
+UNPACK: Arguments = {"file": {"type": Path, "help": "a zip of meddiff pack"}}
 VERIFY: Arguments = {
     "--cell": {"metavar": "COLUMN=VALUE,…", "help": "print all about the cells of these rows"},
     "--json": FLAG | {"help": "print everything as JSON"},
@@ -44,6 +55,22 @@ def share(options: argparse.Namespace, rest: list[str]) -> int:
 
     with open_plan(rest) as plan:
         share(plan, raw=not options.without_raw, prune=options.prune, to=options.remote, say=say)
+    return 0
+
+
+def pack(options: argparse.Namespace, rest: list[str]) -> int:
+    """Write runs to a zip."""
+    from meddiff.workflow.sharing.carry import pack
+
+    pack(options.runs, options.file, largest=int(options.largest * 1e6), say=say)
+    return 0
+
+
+def unpack(options: argparse.Namespace, rest: list[str]) -> int:
+    """Take the runs out of a zip."""
+    from meddiff.workflow.sharing.carry import unpack
+
+    unpack(options.file, say)
     return 0
 
 

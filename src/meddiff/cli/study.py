@@ -40,11 +40,12 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
 
     runs: dict[str, Run] = {}
 
+    def run_of(name: str) -> Run:
+        folder = options.runs / name
+        return runs.setdefault(name, Run(name, folder, archives_of(folder)))
+
     def of(columns: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
-        for name in (name for names in columns.values() for name in names):
-            folder = options.runs / name
-            runs.setdefault(name, Run(name, folder, archives_of(folder)))
-        return {column: [runs[name] for name in names] for column, names in columns.items()}
+        return {column: [run_of(name) for name in names] for column, names in columns.items()}
 
     def copied(picture: Picture) -> Shown:
         name = f"study_{picture.run}_{Path(picture.path).name}"
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
         read_reported(root / "config/published.yaml"),
         lesions,
         hands,
+        [run_of(name) for name in settings.flaws],
         introduction=settings.introduction,
         pictures=map(copied, here),
         closing=settings.closing,

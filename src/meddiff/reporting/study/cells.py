@@ -41,8 +41,10 @@ def sections(reported: Sequence[ReportedResult], lesions: Columns, hands: Column
             if row.table == section.table and (row.row.get("class") == "hand") == section.hands
         ]
         columns = hands if section.hands else lesions
-        lines, used = _lines(rows, columns)
+        notes: dict[str, None] = {}
+        lines, used = _lines(rows, columns, notes)
         parts += [f"## {section.heading}", markdown(lines, ["cell", "printed", *columns])]
+        parts += [f"\\* {note}" for note in notes]
         # Of each column the runs that fill it, or else the one that would.
         listed = {run.name: run for run in (*used, *(runs[0] for runs in columns.values()))}
         path = _path(section.table)
@@ -60,9 +62,9 @@ def _path(table: str) -> str:
 
 
 def _lines(
-    rows: Sequence[ReportedResult], columns: Columns
+    rows: Sequence[ReportedResult], columns: Columns, notes: dict[str, None]
 ) -> tuple[list[dict[str, str]], list[Run]]:
-    """Return a line per printed number, and the runs that fill cells."""
+    """Return a line per printed number, and the runs that fill cells; add what they remark."""
     lines: list[dict[str, str]] = []
     used: dict[str, Run] = {}
     for row in rows:
@@ -73,13 +75,15 @@ def _lines(
             line = {"cell": title(", ".join(parts))}
             line["printed"] = " ± ".join(map(str, filter(None, [printed, row.values.get("std")])))
             for column, runs in columns.items():
-                line[column], run = _filled(row, name, runs)
+                line[column], run = _filled(row, name, runs, notes)
                 used |= {run.name: run} if run else {}
             lines.append(line)
     return lines, list(used.values())
 
 
-def _filled(row: ReportedResult, name: str, runs: Sequence[Run]) -> tuple[str, Run | None]:
+def _filled(
+    row: ReportedResult, name: str, runs: Sequence[Run], notes: dict[str, None]
+) -> tuple[str, Run | None]:
     """Return a cell's text, and the run that it comes from."""
     for run in runs:
         table = run.table(_path(row.table))
@@ -87,13 +91,13 @@ def _filled(row: ReportedResult, name: str, runs: Sequence[Run]) -> tuple[str, R
             continue
         found = comparison([row], [(row.table, run.name, table)]).set_index("column")
         if number(found.loc[name, "value"]) != "-":
-            return _text(found, name, run), run
+            return _text(found, name, run, notes), run
     if needs_gpu(row):
         return f"waits for a GPU: `{GPU}`", None
     return "not run", None
 
 
-def _text(found: pd.DataFrame, name: str, run: Run) -> str:
+def _text(found: pd.DataFrame, name: str, run: Run, notes: dict[str, None]) -> str:
     cell = found.loc[name]
     std = found.loc["std", "value"] if name == "value" and "std" in found.index else None
     text = deviating(cell["value"], std) + ends(cell["ci_low"], cell["ci_high"])
@@ -105,4 +109,8 @@ def _text(found: pd.DataFrame, name: str, run: Run) -> str:
     sizes = [
         f"{words[key]} {number(cell[key])}" for key in keys if pd.notna(cell[key]) and cell[key]
     ]
-    return f"{text} ({', '.join(sizes)}; {run.name})"
+    text += f" ({', '.join(sizes)}; {run.name})"
+    if (note := number(cell["note"])) == "-":
+        return text
+    notes[f"{run.name}: {note}"] = None
+    return f"{text} \\*"

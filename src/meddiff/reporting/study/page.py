@@ -24,6 +24,7 @@ def study_page(
     reported: Sequence[ReportedResult],
     lesions: Columns,
     hands: Columns,
+    further: Sequence[Run] = (),
     *,
     introduction: str = "",
     pictures: Iterable[Shown] = (),
@@ -35,11 +36,12 @@ def study_page(
         reported: the study's printed numbers.
         lesions: runs of section 5.2 by column, the first that of the study's protocol.
         hands: the same of section 5.1.
+        further: other runs that flaws are measured in.
         introduction: its heading, and how to read it.
         pictures: those to show.
         closing: on the images and their licences.
     """
-    of_lesions = _all(lesions)
+    of_lesions = [*_all(lesions), *further]
     runs = [*of_lesions, *_all(hands)]
     shown = [f"![{each.caption}]({each.file})\n\n*{each.caption}*" for each in pictures]
     parts = [

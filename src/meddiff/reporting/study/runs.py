@@ -27,11 +27,13 @@ class Picture(Settings):
 class PageSettings(Settings):
     """`config/page.yaml`: runs of lesions and of hands by column of the page; text and pictures.
 
-    Of several runs in a column the first that has a number fills the cell.
+    Of several runs in a column the first that has a number fills the cell. Flaws are measured in
+    the runs of lesions, and in those of `flaws`.
     """
 
     lesions: dict[str, list[str]] = Field(min_length=1)
     hands: dict[str, list[str]] = Field(min_length=1)
+    flaws: list[str] = []
     introduction: str = ""
     pictures: list[Picture] = []
     closing: str = ""

@@ -72,7 +72,7 @@ def fetch(
     missing = [shared[path] for path in wanted if here[path] != shared[path].sha256]
     if missing:
         remote.check_remote(run, origin, needs=remote.STORED)
-    with _aside(others, say):
+    with aside(others, say):
         arriving = remote.fetch(missing, root, run, origin) if missing else ()
         for number, record in enumerate(arriving, 1):
             size = tqdm.format_sizeof(record.size, "B")
@@ -85,7 +85,7 @@ def fetch(
 
 
 @contextmanager
-def _aside(paths: Sequence[str], say: Say) -> Iterator[None]:
+def aside(paths: Sequence[str], say: Say) -> Iterator[None]:
     """Set files and their records aside, and put them back if the block fails."""
     folder = REPLACED / f"{datetime.now():%Y%m%d-%H%M%S}"
     moved: list[tuple[Path, Path]] = []

@@ -1,0 +1,207 @@
+"""Carry runs in one file to a machine that has neither their raw archives nor DVC.
+
+A zip holds every image once, as lossless WebP, the other files of the runs, and all records. What
+is unpacked has the recorded bytes, so that Snakemake goes on from it.
+"""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
+from lzma import LZMAError
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zipfile import ZIP_LZMA, BadZipFile, ZipFile
+
+import numpy as np
+from PIL import Image
+
+from meddiff.core.arrays import load_images
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import atomic_write, sha256_file
+from meddiff.workflow.provenance.digests import sha256_here
+from meddiff.workflow.provenance.record import Record, Records
+from meddiff.workflow.provenance.store import LARGEST, LOCAL, is_inside, printable, read_records
+from meddiff.workflow.sharing.restore import aside
+
+CARRIED = ("data/images/", "data/segmentation/", "models/", "predictions/", "metrics/", "cas/",
+           "results/")  # fmt: skip
+"""Folders whose files travel: not raw archives, nor features, which are large and soon made."""
+IMAGE_SETS = ("data/images/", "data/segmentation/")
+ARRAYS = "arrays.json"
+LARGEST_LIST = 2**26
+"""Bytes of the largest list of images that is read."""
+
+Say = Callable[[str], None]
+
+
+def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
+    """Write the files and records of run directories to a zip.
+
+    Args:
+        runs: run directories below the working directory.
+        target: the zip.
+        largest: bytes of the largest file that is no image set; larger ones are left out, and made
+            again where they are needed.
+
+    Raises:
+        MeddiffError: a run has no records, or a file has other bytes than were recorded.
+    """
+    arrays: dict[str, dict[str, Any]] = {}
+    images: set[str] = set()
+    with (
+        atomic_write(target) as temporary,
+        ZipFile(temporary, "w", ZIP_LZMA) as archive,
+    ):
+        for run in runs:
+            if not (records := read_records(run / LOCAL)):
+                raise MeddiffError(f"{run} holds no files of a run: make its image sets first")
+            for path, record in records.items():
+                own = f"{LOCAL}/{path}.json"
+                archive.write(run / own, f"{run}/{own}")
+                if not path.startswith(CARRIED) or not (run / path).is_file():
+                    continue
+                _check_recorded(run, record)
+                if path.startswith(IMAGE_SETS) and path.endswith(".npy"):
+                    arrays[f"{run}/{path}"] = _pack_images(run / path, archive, images)
+                elif record.size <= largest:
+                    archive.write(run / path, f"{run}/{path}")
+                else:
+                    say(f"left out: {run}/{path}, {record.size / 1e6:.0f} MB")
+        archive.writestr(ARRAYS, json.dumps(arrays))
+    megabytes = target.stat().st_size / 1e6
+    say(f"{target}: {megabytes:.1f} MB, {len(images)} images, {len(arrays)} image sets")
+
+
+def unpack(source: Path, say: Say) -> None:
+    """Write the files of a zip of `pack` below the working directory, each as it was recorded.
+
+    Files of other bytes that lie there are set aside.
+
+    Raises:
+        MeddiffError: the file is no such zip, or holds other bytes than its records say; nothing
+            has changed then.
+    """
+    try:
+        with ZipFile(source) as archive, TemporaryDirectory(dir=".", prefix=".unpack-") as folder:
+            for run, records in _extract_records(archive, Path(folder)).items():
+                files = _extract_files(archive, run, records, Path(folder))
+                _put(Path(folder) / run, Path(run), files, records, say)
+                say(f"{run}: {len(files)} files")
+    except (BadZipFile, LZMAError, EOFError, KeyError, ValueError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())
+        raise MeddiffError(f"{source} is no whole zip of `meddiff pack` ({reason})") from error
+
+
+def _check_recorded(run: Path, record: Record) -> None:
+    with chdir(run):
+        if sha256_here(record.path) != record.sha256:
+            raise MeddiffError(f"{run}/{record.path} has other bytes than were recorded")
+
+
+def _pack_images(path: Path, archive: ZipFile, images: set[str]) -> dict[str, Any]:
+    """Add the images that are not in the zip yet; return an array's header and its images."""
+    array = load_images(path)
+    digests = []
+    for image in array:
+        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+        if digest not in images:
+            images.add(digest)
+            archive.writestr(f"images/{digest}.webp", _encode(image), compress_type=0)
+        digests.append(digest)
+    header = path.read_bytes()[: path.stat().st_size - array.nbytes]
+    return {"header": header.hex(), "shape": array.shape[1:], "images": digests}
+
+
+def _encode(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    picture.save(file, "WEBP", lossless=True, quality=75, method=4)
+    return file.getvalue()
+
+
+def _extract_records(archive: ZipFile, folder: Path) -> dict[str, Records]:
+    """Extract the records of a zip; return them by run."""
+    runs: dict[str, None] = {}
+    for name in archive.namelist():
+        run, marker, path = name.partition(f"/{LOCAL}/")
+        if marker:
+            if not is_inside(run) or not is_inside(path):
+                raise ValueError(f"{printable(name)} lies outside of a run")
+            _extract(archive, name, LARGEST, folder / name)
+            runs[run] = None
+    return {run: read_records(folder / run / LOCAL) for run in runs}
+
+
+def _extract_files(archive: ZipFile, run: str, records: Records, folder: Path) -> list[str]:
+    """Extract a run's files, each with its recorded bytes; return their paths."""
+    arrays = json.loads(_read(archive, ARRAYS, LARGEST_LIST))
+    members, paths = set(archive.namelist()), []
+    for path, record in records.items():
+        name = f"{run}/{path}"
+        if name in arrays:
+            _unpack_images(archive, arrays[name], record, folder / name)
+        elif name in members:
+            _extract(archive, name, record.size, folder / name)
+        else:
+            continue
+        if sha256_file(folder / name) != record.sha256:
+            raise ValueError(f"{printable(name)} has other bytes than its record says")
+        paths.append(path)
+    return paths
+
+
+def _unpack_images(
+    archive: ZipFile, array: Mapping[str, Any], record: Record, target: Path
+) -> None:
+    """Write an image set from its header and its images."""
+    header, shape = bytes.fromhex(array["header"]), tuple(array["shape"])
+    images = array["images"]
+    if len(header) + len(images) * math.prod(shape) != record.size:
+        raise ValueError(f"{printable(record.path)} has another size than its record says")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        file.write(header)
+        for digest in images:
+            pixels = _decode(archive, digest, (shape[1], shape[0]))
+            file.write(np.ascontiguousarray(pixels[..., : shape[2]]).data)
+
+
+def _decode(archive: ZipFile, digest: str, size: tuple[int, int]) -> np.ndarray:
+    """Return an image, uint8 (H,W,3), whose width and height are these."""
+    try:
+        with Image.open(archive.open(f"images/{digest}.webp"), formats=["WEBP"]) as picture:
+            if picture.size == size:
+                return np.asarray(picture.convert("RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image {digest} cannot be read") from error
+    raise ValueError(f"image {digest} has another size")
+
+
+def _extract(archive: ZipFile, name: str, most: int, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(_read(archive, name, most))
+
+
+def _read(archive: ZipFile, name: str, most: int) -> bytes:
+    """Read a member of at most so many bytes."""
+    if archive.getinfo(name).file_size > most:
+        raise ValueError(f"{printable(name)} is larger than it may be")
+    return archive.read(name)
+
+
+def _put(source: Path, run: Path, files: Sequence[str], records: Records, say: Say) -> None:
+    """Move files and records into a run directory; what differs there is set aside."""
+    run.mkdir(parents=True, exist_ok=True)
+    source = source.absolute()
+    with chdir(run):
+        others = [path for path in files if sha256_here(path) not in (None, records[path].sha256)]
+        # The record of a file that was left out must not stand for another that was made here.
+        described = [path for path in records if path in files or not Path(path).exists()]
+        with aside(others, say):
+            for path in (*files, *(f"{LOCAL}/{path}.json" for path in described)):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                (source / path).replace(path)
