@@ -105,7 +105,11 @@ def test_a_plateau_ends_a_training_and_a_constant_rate_does_not() -> None:
     own = {"network": network, "batch_size": 2, "gradient_accumulation": 2, "lr": 1e-3}
     settings = DiffusionSettings.model_validate(STUDY.model_dump() | own)
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    table = trainings_table(images, images[:2], variants(settings, 40, 8), seeds=1, seed=0)
-    rates = table.set_index("treatment")["lr"]
+    made = variants(settings, 40, 8) | {"again": variants(settings, 40, 8)[AS_MEANT]}
+    table = trainings_table((images, images[:2]), made, name="a", seeds=1, seed=0)
+    table = table.set_index("treatment")
+    rates = table["lr"]
+    # The same training whatever it is called.
+    assert table.loc["again", "validation_loss"] == table.loc[AS_MEANT, "validation_loss"]
     assert rates[PLATEAU] < 1e-3 == rates[AS_MEANT] == rates[VOID]
     assert table["validation_loss"].gt(0).all() and (table["steps"] == 80).all()

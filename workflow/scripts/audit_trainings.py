@@ -11,12 +11,11 @@ with job(snakemake) as device:
     images, validation = load_images(files.images), load_images(files.validation)
     settings = DiffusionSettings.model_validate(params.settings)
     table = trainings_table(
-        images,
-        validation,
+        (images, validation),
         variants(settings, params.trainings["epochs"], len(images)),
+        name=params.cls,
         seeds=params.trainings["seeds"],
         seed=params.stamp["seed"],
         device=device,
     )
-    table.insert(0, "class", params.cls)
     write_table(table, snakemake.output[0], params.stamp)

@@ -1,6 +1,8 @@
 """What the study's way of training a DDPM costs: the same training with one thing changed."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import pandas as pd
 from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training import train_ddpm
+
+log = logging.getLogger(__name__)
 
 AS_MEANT = "gradients added up, constant rate"
 VOID = "gradients of one part in each step"
@@ -48,54 +52,52 @@ def variants(settings: DiffusionSettings, epochs: int, images: int) -> dict[str,
 
 
 def trainings_table(
-    images: np.ndarray,
-    validation: np.ndarray,
+    sets: tuple[np.ndarray, np.ndarray],
     trainings: Mapping[str, DiffusionSettings],
     *,
+    name: str,
     seeds: int,
     seed: int,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train each variant from several seeds and return how it ended.
 
+    Variants of one seed begin with the same weights, and are validated with the same times and
+    noise.
+
     Args:
-        images: uint8 (N,H,W,C), those of one class.
-        validation: uint8 (M,H,W,C), unseen ones.
-        trainings: settings by name.
+        sets: images of one class to learn from, and unseen ones, both uint8 (N,H,W,C).
+        trainings: settings by treatment.
+        name: of the class.
         seeds: trainings of each.
 
     Returns:
-        One row per variant and repetition: `treatment`, `repetition`, `images_per_step`, `steps`,
-        `loss` (mean of the last epoch) and `validation_loss`, both mean squared errors of the
-        prediction, `lr` at the end, `n_real` and `n_validation` images.
+        One row per treatment and repetition: `class`, `treatment`, `repetition`,
+        `images_per_step`, `steps`, `loss` (mean of the last epoch) and `validation_loss`, both
+        mean squared errors of the prediction, `lr` at the end, `n_real` and `n_validation` images.
     """
-    rows = _rows(images, validation, trainings, seeds, seed, device)
-    return pd.DataFrame(rows).assign(n_real=len(images), n_validation=len(validation))
-
-
-def _rows(
-    images: np.ndarray,
-    validation: np.ndarray,
-    trainings: Mapping[str, DiffusionSettings],
-    seeds: int,
-    seed: int,
-    device: str,
-) -> Iterator[dict[str, Any]]:
-    for repetition in range(seeds):
-        for name, settings in trainings.items():
-            trained = train_ddpm(
-                images,
-                settings,
-                seed=seed + repetition,
-                name=name,
-                validation=validation,
-                runtime=setup_runtime(device, settings.precision),
-            )
-            last = trained.history.iloc[-1]
-            yield {
-                "treatment": name,
+    images, validation = sets
+    rows = []
+    for repetition, treatment in product(range(seeds), trainings):
+        log.info("%s", treatment)
+        settings = trainings[treatment]
+        trained = train_ddpm(
+            images,
+            settings,
+            seed=seed + repetition,
+            name=name,
+            validation=validation,
+            runtime=setup_runtime(device, settings.precision),
+        )
+        last = trained.history.iloc[-1]
+        rows.append(
+            {
+                "class": name,
+                "treatment": treatment,
                 "repetition": repetition,
                 "images_per_step": settings.batch_size * settings.gradient_accumulation,
                 "steps": int(last["step"]),
                 **{key: last[key] for key in ("loss", "validation_loss", "lr")},
             }
+        )
+    return pd.DataFrame(rows).assign(n_real=len(images), n_validation=len(validation))

@@ -74,8 +74,11 @@ def archives_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the raw files that a run's images come from, by path."""
     from meddiff.workflow.provenance.store import read_record
 
-    for records in RECORDS:
-        record = folder / records / "data/images/index.csv.json"
-        if record.is_file():
-            return dict(read_record(record).inputs)
-    return {}
+    files: dict[str, str] = {}
+    for table in ("data/images/index.csv", "data/segmentation/index.csv"):
+        record = next((r for r in (folder / f"{place}/{table}.json" for place in RECORDS)
+                       if r.is_file()), None)  # fmt: skip
+        if record:
+            inputs = read_record(record).inputs
+            files |= {path: sha for path, sha in inputs.items() if path.startswith("data/raw/")}
+    return files

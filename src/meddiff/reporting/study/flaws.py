@@ -11,7 +11,7 @@ from meddiff.reporting.reported import ReportedResult
 from meddiff.reporting.study.runs import Run, first_with
 from meddiff.reporting.study.text import ends, markdown, number, title
 
-COLUMNS = ["measured", "printed", "as the study did", "without it", "images", "run", "command"]
+COLUMNS = ["measured", "printed", "as the study did", "without it", "images"]
 PARTS = 8
 """Parts of a batch in the study, by which it divided its training loss once too often."""
 HALF_SAMPLES = 200
@@ -55,20 +55,21 @@ def flaw_parts(sources: Sources) -> list[str]:
     parts = []
     for place, flaw in enumerate(FLAWS, 1):
         run, table = first_with(sources.runs, flaw.path)
-        origin = {"run": _origin(run, table), "command": f"`{run.command(flaw.path)}`"}
+        origin = f"{_origin(run, table)}: `{run.command(flaw.path)}`"
         if table is None and flaw.needs_table:
-            lines = [origin | {"measured": "not run"}]
+            rows: list[Row] = [{"measured": "not run"}]
         else:
             read = pd.DataFrame() if table is None else table
-            lines = [origin | dict(row) for row in flaw.rows(read, run, sources)]
-        parts += [f"### {place}. {flaw.name}", flaw.did, markdown(lines, COLUMNS)]
+            rows = list(flaw.rows(read, run, sources))
+        parts += [f"### {place}. {flaw.name}", flaw.did, markdown(rows, COLUMNS), origin]
     return parts
 
 
 def _origin(run: Run, table: pd.DataFrame | None) -> str:
+    """Return the run, with the data and the scale that its table states."""
     if table is None or "scale" not in table:
         return run.name
-    return f"{run.name} ({table['data'].iloc[0]}, {table['scale'].iloc[0]})"
+    return f"{run.name} (data {table['data'].iloc[0]}, scale {table['scale'].iloc[0]})"
 
 
 def _row(measured: str, printed: object, texts: Iterable[str], images: object) -> Row:

@@ -6,7 +6,8 @@ import pandas as pd
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fid": "FID", "kid": "KID", "unet": "U-Net",
           "skinlesnet": "SkinLesNet", "resnet50": "ResNet50", "hog_svm": "HOG and SVM",
-          "radimagenet": "RadImageNet", "black_background": "black background", "f1": "F1",
+          "ddpm": "DDPM", "radimagenet": "RadImageNet", "f1": "F1",
+          "black_background": "black background",
           "all": "", "hand": ""}  # fmt: skip
 """Names of cells that are not written as they stand."""
 
