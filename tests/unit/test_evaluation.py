@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from meddiff.cli import main
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
+from meddiff.data.registry import read_registry
 from meddiff.evaluation.evaluate import Evaluation, evaluate
 from meddiff.evaluation.image_sets import read_image_set
 from meddiff.extractors.skinlesnet import SkinLesNet
@@ -319,32 +321,37 @@ def test_a_folder_whose_name_is_no_utf_8(folders, tmp_path, encoding, monkeypatc
     assert path.encode("utf-8").startswith(os.fsencode(tmp_path))
 
 
-def test_images_are_reduced_to_the_size_of_the_extractors_file(folders, tmp_path, capsys) -> None:
+def test_each_net_gets_images_of_its_own_size(folders, tmp_path, capsys) -> None:
     files = {}
     for size in (16, 32):
         files[size] = str(tmp_path / f"net{size}.safetensors")
         about = {"extractor": "skinlesnet", "classes": 2, "size": size}
         save_checkpoint(files[size], SkinLesNet(2, size).state_dict(), about)
     arguments = ["evaluate", *map(str, folders), "--n-resamples", "8", "--extractor", files[32]]
-    assert main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pixels"] == [32, 32, 3]
+    assert main([*arguments, "--extractor", files[16], "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    sizes = {name: entry["size"] for name, entry in output["extractors"].items()}
+    assert sizes == {"skinlesnet": 32, files[16]: 16}
+    assert output["pixels"] == [48, 48, 3], "SSIM at the size of the files"
+    [own] = [r for r in output["scores"] if (r["metric"], r["extractor"]) == ("fid", "skinlesnet")]
+    assert main([*arguments, "--size", "32", "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert asked["pixels"] == [32, 32, 3]
+    [same] = [row for row in asked["scores"] if row["metric"] == "fid"]
+    assert own["value"] == pytest.approx(same["value"], rel=1e-9)
     assert main([*arguments, "--size", "64"]) == 1
     assert "--size 32" in capsys.readouterr().err
-    assert main([*arguments, "--extractor", files[16]]) == 1
-    error = capsys.readouterr().err
-    assert "16 px" in error and "32 px" in error
 
 
 def test_weights_that_cannot_be_had_name_no_configuration(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-
-    def offline(*_: object, **__: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setattr("meddiff.data.download.transfer.BACKOFF_SECONDS", 0.01)
+    for file, row in list(read_registry().items()):
+        nowhere = replace(row, address=f"http://127.0.0.1:9/{file}")
+        monkeypatch.setitem(read_registry(), file, nowhere)
     images = tmp_path / "images.npy"
     np.save(images, spots(9, 0))
-    assert main(["evaluate", str(images), str(images)]) == 1
+    assert main(["evaluate", str(images), str(images), "--extractor", "inception"]) == 1
     error = capsys.readouterr().err
     assert "extractors." not in error
     assert "--extractor" in error and str(tmp_path / "checkpoints") in error

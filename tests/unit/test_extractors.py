@@ -464,19 +464,28 @@ def test_a_hub_folder_that_is_read_only_serves_what_it_holds(weight_server):
     assert hub_files() == {NETS.file}
 
 
+def nowhere(name, weight_server, monkeypatch) -> dict[str, str]:
+    """Mirrors of a net's weights that have none, as if no package with weights were installed."""
+    monkeypatch.setattr("meddiff.extractors.fetching.find_spec", lambda name: None)
+    server = weight_server[2]
+    return {
+        address_of(f"weights/{which.file}", {}): f"{server.url}/models/{which.file}"
+        for which in WEIGHTS[name].sources
+    }
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_net_comes_through_the_same_downloads(name, weight_server, monkeypatch):
     """No library of a net may fetch by itself, past digests and records."""
     for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
         pytest.importorskip(package)
-    _, _, server = weight_server
-    which = WEIGHTS[name]
-    asked = f"/models/{which.file}"
+    mirrors = nowhere(name, weight_server, monkeypatch)
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
-    with pytest.raises(MeddiffError, match=rf"{which.file}.*extractors\.published"):
-        mirrors = {address_of(f"weights/{which.file}", {}): server.url + asked}
+    files = [which.file for which in WEIGHTS[name].sources]
+    with pytest.raises(MeddiffError, match=rf"{'.*'.join(files)}.*extractors\.published"):
         pretrained_weights(name, "required", mirrors)
-    assert len(server.requests_of(asked)) == 1
+    _, _, server = weight_server
+    assert [len(server.requests_of(f"/models/{file}")) for file in files] == [1] * len(files)
 
 
 def keras_resnet50(weights, batch):
@@ -541,9 +550,7 @@ def test_without_published_weights_random_ones_are_always_the_same(
         pytest.importorskip(package)
     if name in ENCODERS:
         monkeypatch.setattr(module_of(name), "MODEL", ENCODERS[name])
-    _, _, server = weight_server
-    which = WEIGHTS[name]
-    mirrors = {address_of(f"weights/{which.file}", {}): f"{server.url}/models/{which.file}"}
+    mirrors = nowhere(name, weight_server, monkeypatch)
     (first, metadata), (second, _) = (pretrained_weights(name, "auto", mirrors) for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     save_checkpoint(tmp_path / "x.safetensors", first, metadata)
@@ -651,7 +658,7 @@ def test_each_name_of_the_settings_is_a_module_with_a_net(name):
 def test_published_extractors_are_registered_throughout():
     """One name in the settings of extractors reaches the configuration and the downloads."""
     assert ExtractorsSettings(published=list(PUBLISHED)).published == list(PUBLISHED)
-    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'dinov2' or 'clip'"):
+    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'dinov2', 'clip' or 'effi"):
         ExtractorsSettings(published=["vgg"])
     with pytest.raises(ValueError, match="twice"):
         ExtractorsSettings(published=["clip", "clip"])

@@ -12,10 +12,17 @@ from meddiff.core.console import printable, say
 from meddiff.core.errors import MeddiffError
 
 if TYPE_CHECKING:
-    from meddiff.data.image_sets import ImageSet
+    from meddiff.data.image_sets import ImageSet, Listing
+    from meddiff.evaluation.own_size import Framing
     from meddiff.extractors.extractor import Extractor
+    from meddiff.extractors.settings import InceptionResize
 
 log = logging.getLogger(__name__)
+
+SMALL = 64
+"""Px at which images are searched for copies, where no size is requested."""
+RESIZE: "InceptionResize" = "clean-fid"
+"""How inception's input comes about by default, from centre squares."""
 
 DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
@@ -38,17 +45,26 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--extractor": {
         "action": "append",
         "metavar": "NAME|FILE",
-        "help": "inception (the default), radimagenet, dinov2, clip, or a checkpoint such as "
+        "help": "inception (the default), radimagenet, dinov2, clip, efficientnet_lite0, "
+        "timm:MODEL, hf-hub:OWNER/NAME, local-dir:FOLDER, or a checkpoint such as "
         "models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
     },
     "--size": {
         "type": int,
         "metavar": "PX",
-        "help": "side that files are reduced to (what the extractor's file asks for, else 64); 32 "
-        "or more for MS-SSIM",
+        "help": "reduce files to this side first; else each extractor takes the originals at its "
+        "own size",
+    },
+    "--resize": {
+        "choices": ["clean-fid", "pytorch-fid", "torch-fidelity"],
+        "help": "take whole images, not their centre squares, and bring them to inception's 299 px "
+        "as this program does, so that its FID is comparable",
     },
     "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
-    "--pairs": {"type": int, "default": 500, "help": "images per set whose pairs SSIM takes (500)"},
+    "--pairs": {
+        "type": int,
+        "help": "images per set whose pairs SSIM takes (500 of 64 px, fewer larger ones)",
+    },
     "--n-resamples": {
         "type": int,
         "default": 200,
@@ -64,23 +80,36 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.evaluate import evaluate
+    from meddiff.evaluation.own_size import PAIRED, Framing, Measured, measure
     from meddiff.evaluation.text import as_text
 
     paths = _check(options)
     device = choose_device(options.device)
-    extractors = _load_extractors(options.extractor or ["inception"])
-    sets = _read(paths, options, _size(options.size, extractors))
+    extractors = _load_extractors(options.extractor, options.resize or RESIZE)
+    _check_size(options.size, extractors)
+    listings = _list(paths, options)
+    framing = Framing(options.crop, whole=options.resize is not None, windows={})
+    sets = _read(listings, paths, options.size or _small(listings), framing)
+    own: Measured = {"features": {}, "pairs": {}}
+    if options.size is None:
+        small = {name: each.images for name, each in sets.items()}
+        own = measure(
+            listings, small, extractors, framing, most=options.pairs, seed=options.seed,
+            device=device,
+        )  # fmt: skip
     evaluation = evaluate(
         sets["real"],
         sets["synthetic"],
         extractors,
         unseen=sets.get("unseen"),
-        ssim_images=options.pairs,
+        ssim_images=options.pairs or PAIRED,
         n_resamples=options.n_resamples,
         seed=options.seed,
         device=device,
+        **own,
     )
-    about = _describe(paths, sets, options.seed, extractors)
+    shown = own["pairs"].get("real", sets["real"].images)
+    about = _describe(paths, sets, options, extractors) | {"pixels": list(shown.shape[1:])}
     if options.json:
         say(json.dumps(about | evaluation.to_dict(), indent=1))
     else:
@@ -88,13 +117,11 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _read(
-    paths: Mapping[str, Path], options: argparse.Namespace, size: int
-) -> dict[str, "ImageSet"]:
-    """Read the image sets by name, real ones with their groups, and classes that all have."""
-    from meddiff.data.grouping import grouped_by_name, groups_by
+def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "Listing"]:
+    """List the image sets by name, real ones with their groups."""
+    from meddiff.data.grouping import groups_by
     from meddiff.data.image_sets import list_images
-    from meddiff.evaluation.image_sets import MIN_IMAGES, with_same_channels, with_same_classes
+    from meddiff.evaluation.image_sets import MIN_IMAGES
 
     listings = {name: list_images(path) for name, path in paths.items()}
     for name, listing in listings.items():
@@ -105,10 +132,19 @@ def _read(
         if options.groups and name != "synthetic":
             rows = listing.rows.assign(group=groups_by(listing.rows, options.groups, paths[name]))
             listings[name] = replace(listing, rows=rows)
-    windows: dict[str, tuple[float, float]] = {}
+    return listings
+
+
+def _read(
+    listings: Mapping[str, "Listing"], paths: Mapping[str, Path], size: int, framing: "Framing"
+) -> dict[str, "ImageSet"]:
+    """Read the image sets by name, reduced to one size, with classes that all have."""
+    from meddiff.data.grouping import grouped_by_name
+    from meddiff.evaluation.image_sets import with_same_channels, with_same_classes
+
     pixels = with_same_channels(
         {
-            name: listing.pixels(crop=options.crop, size=size, windows=windows)
+            name: listing.pixels(crop=framing.crop, size=size, windows=framing.windows)
             for name, listing in listings.items()
         }
     )
@@ -120,6 +156,14 @@ def _read(
         if ungrouped and (warning := grouped_by_name(each.ids, each.labels, paths[name])):
             log.warning(warning)
     return sets
+
+
+def _small(listings: Mapping[str, "Listing"]) -> int:
+    """Return the side in px at which copies are searched for: that of an array, if one is given."""
+    from meddiff.core.arrays import load_images
+
+    arrays = [each.path for each in listings.values() if each.path.suffix == ".npy"]
+    return load_images(arrays[0]).shape[1] if arrays else SMALL
 
 
 def _check(options: argparse.Namespace) -> dict[str, Path]:
@@ -135,14 +179,19 @@ def _check(options: argparse.Namespace) -> dict[str, Path]:
     return paths
 
 
-def _load_extractors(names: Sequence[str]) -> dict[str, "Extractor"]:
+def _load_extractors(
+    names: Sequence[str] | None, resize: "InceptionResize"
+) -> dict[str, "Extractor"]:
     """Load extractors by name; two of one name keep what they were called by."""
-    from meddiff.extractors.pretrained import load_extractor
+    from meddiff.extractors.pretrained import load_default_extractor, load_extractor
 
+    if not names:
+        extractor = load_default_extractor(resize=resize)
+        return {extractor.name: extractor}
     extractors: dict[str, Extractor] = {}
     for name in names:
         if name != "none":
-            extractor = load_extractor(name)
+            extractor = load_extractor(name, resize=resize)
             extractors[name if extractor.name in extractors else extractor.name] = extractor
     return extractors
 
@@ -150,7 +199,7 @@ def _load_extractors(names: Sequence[str]) -> dict[str, "Extractor"]:
 def _describe(
     paths: Mapping[str, Path],
     sets: Mapping[str, "ImageSet"],
-    seed: int,
+    options: argparse.Namespace,
     extractors: Mapping[str, "Extractor"],
 ) -> dict[str, Any]:
     """Describe what the scores are of."""
@@ -159,22 +208,23 @@ def _describe(
             name: {"path": printable(str(paths[name]), "utf-8"), "n_images": len(images)}
             for name, images in sets.items()
         },
-        "pixels": list(sets["real"].images.shape[1:]),
-        "seed": seed,
-        "extractors": {name: {"weights": e.weights, "digest": e.digest}
-                       for name, e in extractors.items()},
-    }  # fmt: skip
+        "seed": options.seed,
+        "extractors": {
+            name: {
+                "weights": each.weights,
+                "digest": each.digest,
+                "size": options.size or each.side or each.reduced_size,
+                "caution": each.caution,
+            }
+            for name, each in extractors.items()
+        },
+    }
 
 
-def _size(requested: int | None, extractors: Mapping[str, "Extractor"]) -> int:
-    """Return the side of images in px: as requested, or as an extractor needs it."""
-    sizes = {each.size: name for name, each in extractors.items() if each.size is not None}
-    for size, name in sizes.items():
-        if requested not in (None, size):
-            raise MeddiffError(f"{name} takes images of {size} px only: give --size {size}")
-    if len(sizes) > 1:
-        listed = ", ".join(f"{name} {size} px" for size, name in sizes.items())
-        raise MeddiffError(
-            f"extractors take images of different sizes ({listed}): name one per run"
-        )
-    return requested or next(iter(sizes), 64)
+def _check_size(requested: int | None, extractors: Mapping[str, "Extractor"]) -> None:
+    """Check that every extractor takes images of the size requested, if any."""
+    for name, each in extractors.items():
+        if each.size is not None and requested not in (None, each.size):
+            raise MeddiffError(
+                f"{name} takes images of {each.size} px only: give --size {each.size}, or no --size"
+            )

@@ -1,5 +1,6 @@
 """Image sets of users: their rows first (ids, labels, groups), then pixels of any size."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,12 @@ from numpy.typing import NDArray
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.preprocessing.files import Oddities, Preprocessing, preprocess_files
+from meddiff.data.preprocessing.files import (
+    Oddities,
+    Preprocessing,
+    original_files,
+    preprocess_files,
+)
 from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
 from meddiff.data.readers.members import Group, map_groups
@@ -108,6 +114,51 @@ class Listing:
         except MissingWindowError:
             windows |= choose_windows_of_files(self._locations(), windows)
             return self._preprocessed(how, windows)
+
+    def originals(
+        self,
+        places: Sequence[int] | None = None,
+        *,
+        crop: int | None,
+        whole: bool = False,
+        windows: dict[str, Window] | None = None,
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield (place of its row, image at its own size, uint8 (h,w,C)), in the order of reading.
+
+        A few images are in memory at a time.
+
+        Args:
+            places: of the rows that are read, else all.
+            crop: side of the centred square in px of each file, or None for the largest.
+            whole: leave images as they are where there is no `crop`.
+            windows: as of `pixels`.
+
+        Raises:
+            MeddiffError: as `pixels`.
+        """
+        chosen = range(len(self.rows)) if places is None else places
+        if self.path.suffix == ".npy":
+            images = load_images(self.path)
+            yield from ((place, images[place]) for place in chosen)
+            return
+        locations, windows = self._locations(), {} if windows is None else windows
+        wanted = [locations[place] for place in chosen]
+
+        def decode(group: Group) -> list[NDArray[np.uint8]]:
+            files = [(data, "{1} in {0}".format(*wanted[place])) for place, data in group]
+            chosen_first = {**windows, **self.windows}
+            return list(original_files(files, crop=crop, whole=whole, windows=chosen_first))
+
+        def read(group: Group) -> list[tuple[int, NDArray[np.uint8]]]:
+            try:
+                images = decode(group)
+            except MissingWindowError:
+                windows.update(choose_windows_of_files(locations, windows))
+                images = decode(group)
+            return [(chosen[place], each) for (place, _), each in zip(group, images, strict=True)]
+
+        for images_of_group in map_groups(read, wanted):
+            yield from images_of_group
 
     def image_set(self, images: NDArray[np.uint8]) -> ImageSet:
         """Return images of these rows with the rows' ids, labels and groups."""

@@ -91,7 +91,8 @@ def evaluate(
         seed: fixes what is chosen at random.
         device: torch device of the extractors.
         features: by extractor and set (real, synthetic, noise), where they are at hand: (n,d).
-        pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM of all classes.
+        pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM: the first k in the
+            order of `places_by_contents`.
 
     Raises:
         MeddiffError: a set has fewer than 2 images, the sets differ in size, channels or classes,
@@ -110,7 +111,8 @@ def evaluate(
             own = scorer.features(net, features.get(name, {}))
             rows += scorer.feature_rows(name, net, own)
         rows += scorer.similarity_rows(pairs, ssim_images)
-    reasons = {metric: too_small(metric, min(arrays["real"].shape[1:3])) for metric in PAIRS}
+    side = min(pairs.get("real", arrays["real"]).shape[1:3])
+    reasons = {metric: too_small(metric, side) for metric in PAIRS}
     left_out = {metric: reason for metric, reason in reasons.items() if reason}
     return Evaluation(
         pd.DataFrame(rows).reindex(columns=COLUMNS), left_out | compared.left_out, copies

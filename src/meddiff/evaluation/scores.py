@@ -131,16 +131,16 @@ class Scorer:
         """Yield means over pairs within each set: above that of real images, variety is lacking.
 
         Args:
-            pairs: other images of a set for the rows of all.
+            pairs: the first images of a set at another size, to take in place of its own.
             most: images of a set that are taken, and of all classes together for their rows.
         """
         for part, places in self.compared.parts.items():
             count = most if part == ALL else max(2, most // (len(self.compared.parts) - 1))
             for image_set, chosen in places.items():
-                images = self.compared.sets[image_set].images[chosen[:count]]
-                groups = self.compared.groups(image_set, part)
-                if part == ALL and image_set in pairs:
-                    images, groups = pairs[image_set][:count], None
+                images = pairs.get(image_set, self.compared.sets[image_set].images)
+                # Places are in order: the first ones are among those at hand.
+                count = min(count, int(np.searchsorted(chosen, len(images))))
+                images, groups = images[chosen[:count]], self.compared.groups(image_set, part)
                 for metric, values in self._pairs(images):
                     mean = mean_of_pairs(
                         values, self.n_resamples, self.seed, groups and groups[:count]

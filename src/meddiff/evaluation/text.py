@@ -15,17 +15,20 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
     """Return scores and notes as text, under a line that says of what.
 
     Args:
-        about: `sets` (by name, their `path` and `n_images`), `pixels` (height, width, channels),
-            `seed`, and `extractors` (by name, their `weights`).
+        about: `sets` (by name, their `path` and `n_images`), `pixels` (height, width, channels) of
+            the images that SSIM compares, `seed`, and `extractors` (by name, their `weights`, the
+            `size` in px of the images that they get, and a `caution` or none).
     """
     sets = ", ".join(
         f"{entry['n_images']} {name} ({entry['path']})" for name, entry in about["sets"].items()
     )
     height, width, _ = about["pixels"]
     scores = evaluation.scores
-    lines = [f"{sets}; {width}x{height} px, seed {about['seed']}; [95 % interval]", ""]
+    lines = [f"{sets}; SSIM at {width}x{height} px; seed {about['seed']}; [95 % interval]", ""]
     lines += [_cells(scores).to_string(index=False), ""]
-    lines += [f"{name}: {entry['weights']}" for name, entry in about["extractors"].items()]
+    for name, entry in about["extractors"].items():
+        lines.append(f"{name}: images of {entry['size']} px; {entry['weights']}")
+        lines += [f"{name}: {entry['caution']}"] if entry["caution"] else []
     lines += evaluation.left_out.values()
     noted = scores.dropna(subset=["note"])
     lines += [

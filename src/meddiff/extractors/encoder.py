@@ -1,6 +1,7 @@
 """Image encoders of timm, with the preprocessing that it states for their weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import timm
 import torch
@@ -10,23 +11,41 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
+Convert = Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]
+"""From weights as their authors publish them to timm's, for a net."""
+
 
 class Encoder(nn.Module):
-    """A vision transformer; features are what it gives for a whole image.
+    """A net of timm; features are what it gives for a whole image.
 
     Args:
         model: timm's name of net and weights.
-        weights: as timm or who trained them publishes them; None leaves random ones.
+        weights: as timm or who trained them publishes them; None leaves random ones, or what timm
+            reads where `pretrained` is among the options.
         block: images that it sees at once.
+        convert: makes `weights` those of the net.
+        headless: take the classifier away once weights are read, every one of which must be there.
+        options: further ones of timm's `create_model`.
     """
 
-    def __init__(self, model: str, weights: Mapping[str, Tensor] | None, block: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        weights: Mapping[str, Tensor] | None,
+        block: int,
+        convert: Convert = checkpoint_filter_fn,
+        headless: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__()
         self.block = block
-        self.trunk = timm.create_model(model, pretrained=False)
+        self.trunk = timm.create_model(model, **{"pretrained": False, **options})
         if weights is not None:
-            self.trunk.load_state_dict(checkpoint_filter_fn(dict(weights), self.trunk))
-        self.dimension = self.trunk.num_classes or self.trunk.num_features
+            self.trunk.load_state_dict(convert(dict(weights), self.trunk))
+        if headless:
+            self.trunk.reset_classifier(0)
+        hidden = getattr(self.trunk, "head_hidden_size", self.trunk.num_features)
+        self.dimension = self.trunk.num_classes or hidden
         stated = resolve_model_data_config(self.trunk)
         self.side = stated["input_size"][-1]
         self.mean, self.std = stated["mean"], stated["std"]

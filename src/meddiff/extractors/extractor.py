@@ -4,12 +4,15 @@ The net is a module of torch with
 
 - `transform`, from uint8 (N,H,W,1 or 3) to the net's input;
 - `features`, from that to (N, dimension), and `dimension`;
+- `side`, if its `transform` takes images of any size to that side in px;
+- `trained_size`, if it does not, but learnt from images of that side;
 - `block`, if its batches are smaller than `BLOCK`;
 - `classify`, if it is a classifier: from features to logits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,13 @@ from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import sha256_file
-from meddiff.extractors.registry import METRICS_OF, PUBLISHED, module_of
+from meddiff.extractors.registry import CAUTIONS, METRICS_OF, PUBLISHED, module_of
 from meddiff.extractors.supervised import predict
 
 BLOCK = 64
 """Batch size; the last bits of features depend on it."""
+USUAL_SIZE = 64
+"""Side in px that images are reduced to for a net that states none."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,24 @@ class Extractor:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that are defined for this net alone, e.g. `cmmd` of CLIP."""
-        return METRICS_OF.get(self.name, ())
+        metrics = METRICS_OF.get(self.name, ())
+        unclassified = getattr(self.network, "classify", None) is None
+        return tuple(each for each in metrics if each != "inception_score" or not unclassified)
+
+    @property
+    def caution(self) -> str:
+        """What is to be known before the numbers of this net are believed, if anything."""
+        return CAUTIONS.get(self.name, "")
+
+    @property
+    def side(self) -> int | None:
+        """Px that the net itself brings images of any size to; None if it does not."""
+        return getattr(self.network, "side", None)
+
+    @property
+    def reduced_size(self) -> int:
+        """Px that files have to be reduced to for a net without `side`."""
+        return self.size or int(getattr(self.network, "trained_size", USUAL_SIZE))
 
     def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return float32 (N, dimension) of uint8 images (N,H,W,3), or grey ones (N,H,W,1).
@@ -84,6 +106,21 @@ class Extractor:
             )
         network: Any = self.network
         return self._apply(network.features, network.transform, images, device)
+
+    def features_of_each(
+        self, images: Iterable[np.ndarray], *, device: str = "cpu"
+    ) -> Iterator[np.ndarray]:
+        """Yield the features, float32 (dimension,), of uint8 images (h,w,1 or 3) of any sizes.
+
+        Only a block of images is in memory at a time. Each of a net with `side`, or of its `size`.
+        """
+        network: Any = self.network
+        remaining = iter(images)
+        while block := list(islice(remaining, getattr(network, "block", BLOCK))):
+            prepared = [network.transform(torch.from_numpy(each[None])) for each in block]
+            yield from self._apply(
+                network.features, nn.Identity(), torch.cat(prepared).numpy(), device
+            )
 
     def logits(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return float32 (N, classes) of features (N, dimension).

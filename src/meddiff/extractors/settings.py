@@ -8,8 +8,10 @@ from meddiff.core.settings import DurationSettings, Settings
 
 TrainedName = Literal["unet", "skinlesnet", "resnet50"]
 """Nets that rules of the workflow train; each is a module of this package."""
-PublishedName = Literal["inception", "radimagenet", "dinov2", "clip"]
+PublishedName = Literal["inception", "radimagenet", "dinov2", "clip", "efficientnet_lite0"]
 """Nets with published weights, which `extractors.published` may name; each is a module, too."""
+InceptionResize = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
+"""How images become the 299 px that InceptionV3 takes: as that program does it."""
 WeightsPolicy = Literal["required", "auto", "none"]
 """Published weights: a run stops without them, takes them if they are available, or never does."""
 
@@ -62,8 +64,9 @@ class ExtractorsSettings(Settings):
     resnet50: ResNet50Settings = ResNet50Settings()
     published: list[PublishedName] = []
     """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
-    Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD).
-    Weights come from `files`, torch's hub folder or their publisher."""
+    Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD),
+    `efficientnet_lite0` (of ImageNet, in a package). Weights come from `files`, an installed
+    package, torch's hub folder or their publisher."""
     weights: Literal["required", "auto"] = "required"
     """Of the `published` nets: a run stops without them, or takes random ones (`auto`), which
     tables note."""

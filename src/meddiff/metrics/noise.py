@@ -1,5 +1,7 @@
 """Images without structure: the far end of the scale that distances are read on."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from meddiff.core.randomness import stream
@@ -11,20 +13,31 @@ _BLOCK_VALUES = 2**22
 
 def noise_like(images: Images, count: int, *, seed: int, name: str) -> Images:
     """Return uint8 noise, normal with the mean and variance of each channel of (N,H,W,C)."""
-    shape = images.shape[1:]
-    block = max(1, _BLOCK_VALUES // int(np.prod(shape)))
-    mean, deviation = _moments(images, block)
-    source = stream(seed, "noise images", name)
-    noise = np.empty((count, *shape), np.uint8)
-    for start in range(0, count, block):
-        part = noise[start : start + block]
-        part[:] = source.normal(mean, deviation, part.shape).round().clip(0, 255)
+    noise = np.empty((count, *images.shape[1:]), np.uint8)
+    start = 0
+    for part in noise_blocks(images, count, images.shape[1:3], seed=seed, name=name):
+        noise[start : start + len(part)] = part
+        start += len(part)
     return noise
 
 
-def _moments(images: Images, block: int) -> tuple[np.ndarray, np.ndarray]:
+def noise_blocks(
+    images: Images, count: int, sides: tuple[int, ...], *, seed: int, name: str
+) -> Iterator[Images]:
+    """Yield that noise, of another height and width if so wanted, in blocks (k,h,w,C)."""
+    shape = (*sides, images.shape[-1])
+    block = max(1, _BLOCK_VALUES // int(np.prod(shape)))
+    mean, deviation = _moments(images)
+    source = stream(seed, "noise images", name)
+    for start in range(0, count, block):
+        values = source.normal(mean, deviation, (min(block, count - start), *shape))
+        yield values.round().clip(0, 255).astype(np.uint8)
+
+
+def _moments(images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each channel, (C,), from exact sums of integers."""
     n = images[..., 0].size
+    block = max(1, _BLOCK_VALUES // int(np.prod(images.shape[1:])))
     sums, squares = (np.zeros(images.shape[-1], np.int64) for _ in range(2))
     for start in range(0, len(images), block):
         values = images[start : start + block].astype(np.int64)

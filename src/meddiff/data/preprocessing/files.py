@@ -126,6 +126,34 @@ def preprocess_files(
     return np.stack(images) if images else np.empty(shape, np.uint8)
 
 
+def original_files(
+    files: Iterable[tuple[bytes, str]],
+    *,
+    crop: int | None,
+    whole: bool = False,
+    windows: Windows = NO_WINDOWS,
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield images at their own size, upright: uint8, (height, width, 3), one in memory at a time.
+
+    Args:
+        files: each file's bytes, and how errors name it.
+        crop: side of the centred square in px, or None for the largest.
+        whole: leave images as they are where there is no `crop`.
+        windows: window of each type of pixels in the set, for images of more than 8 bits.
+
+    Raises:
+        MissingWindowError: an image has more than 8 bits and no window.
+        MeddiffError: the bytes are not a whole image, or the image is smaller than the crop.
+    """
+    for data, name in files:
+        image = decode_stored(data, name, windows=windows)
+        pixels = _upright(image.pixels, image.orientation)
+        if not (whole and crop is None):
+            with _prefix_errors(name):
+                pixels = cut(pixels, centre_crop(pixels.shape[0], pixels.shape[1], crop))
+        yield pixels
+
+
 def preprocess_masks(
     files: Iterable[tuple[bytes, str]], *, crop: int | None, size: int
 ) -> NDArray[np.uint8]:

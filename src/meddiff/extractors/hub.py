@@ -1,0 +1,95 @@
+"""Any model of timm as an extractor, by name: its weights come through the one downloader.
+
+Names are timm's own: `timm:<model>` of its registry, `hf-hub:<owner>/<name>[@revision]` of the
+Hugging Face Hub, `local-dir:<folder>` with the two files that the hub would have.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import hub
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.files import sha256_file
+from meddiff.extractors.extractor import Extractor
+from meddiff.extractors.fetching import fetch_recorded
+
+PREFIXES = ("timm:", "hf-hub:", "local-dir:")
+WEIGHTS_FILE = "model.safetensors"
+"""The one format that is read: it holds numbers and no code."""
+CONFIG_FILE = "config.json"
+PUBLISHER = "https://huggingface.co"
+BLOCK = 8
+"""Images that a net sees at once; it may be a large one."""
+
+
+def is_hub_name(name: str) -> bool:
+    """Return whether a name is one of timm's."""
+    return name.startswith(PREFIXES)
+
+
+def load_hub_extractor(name: str) -> Extractor:
+    """Return a model of timm; features are what it gives before a classifier, (N, dimension).
+
+    Preprocessing is what its configuration states: side, interpolation, mean and deviation. The
+    SHA-256 of the first fetch is recorded and must hold ever after.
+
+    Raises:
+        MeddiffError: there is no such model, it cannot be fetched, has no weights as safetensors,
+            or timm cannot build it.
+    """
+    try:
+        # Here, so that a missing package is one line.
+        from meddiff.extractors.encoder import Encoder
+    except ModuleNotFoundError as error:
+        raise MeddiffError(
+            f"{name} needs the package {error.name}, which is not installed: run "
+            "pip install -e '.[encoders]'"
+        ) from error
+    prefix, _, model = name.partition(":")
+    options: dict[str, Any] = {"pretrained": True, "headless": True}
+    if prefix == "timm":
+        weights = _fetch(_published_at(model), WEIGHTS_FILE)
+        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+    else:
+        folder = Path(model) if prefix == "local-dir" else _fetch(model, CONFIG_FILE).parent
+        weights = folder / WEIGHTS_FILE if prefix == "local-dir" else _fetch(model, WEIGHTS_FILE)
+        for file in (folder / CONFIG_FILE, weights):
+            if not file.is_file():
+                raise MeddiffError(f"there is no {file}: name a folder with both files of a model")
+        model = f"local-dir:{folder}"
+    try:
+        network = Encoder(model, None, BLOCK, **options)
+    # timm raises what it likes for the configuration or the weights of something else.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise MeddiffError(f"timm cannot build {name} ({reason}): name another model") from error
+    digest = sha256_file(weights)
+    line = f"{name} ({weights.name}, SHA-256 {digest[:16]})"
+    return Extractor(name, network.eval(), None, digest, line)
+
+
+def _published_at(model: str) -> str:
+    """Return the repository of a model of timm's registry."""
+    from timm.models import get_pretrained_cfg
+
+    try:
+        stated = get_pretrained_cfg(model)
+    except RuntimeError:
+        stated = None
+    if stated is None or not stated.hf_hub_id:
+        raise MeddiffError(
+            f"timm has no published weights of {model}: name one that timm.list_pretrained() lists"
+        )
+    return str(stated.hf_hub_id)
+
+
+def _fetch(repository: str, file: str) -> Path:
+    """Return a file of a repository on the hub, in torch's hub folder."""
+    owner_and_name, _, revision = repository.partition("@")
+    folder = Path(hub.get_dir(), "checkpoints", "timm", repository.replace("/", "--"))
+    publisher = os.environ.get("HF_ENDPOINT", PUBLISHER).rstrip("/")
+    address = f"{publisher}/{owner_and_name}/resolve/{revision or 'main'}/{file}"
+    fetch_recorded(address, folder / file)
+    return folder / file
