@@ -104,7 +104,24 @@ def test_an_image_of_several_sets_and_runs_is_carried_once(run) -> None:
     images = np.load(RUN / "data/images/train/benign.npy")
     add("data/images/test/benign.npy", lambda file: save_array(images[::-1], file))
     with zipfile.ZipFile(packed()) as archive:
-        assert sum(name.startswith("images/") for name in archive.namelist()) == 6 + 4 + 3
+        arrays = json.loads(archive.read(ARRAYS))
+        places = {name: arrays[f"{RUN}/data/images/{name}/benign.npy"]["images"]
+                  for name in ("train", "test")}  # fmt: skip
+        assert places["train"] == places["test"][::-1] and len(set(places["test"])) == 6
+        names = [name for name in archive.namelist() if name.startswith("images/")]
+        strips = [Image.open(archive.open(name)).size for name in names]
+    assert sorted(strips) == [(16, 16 * 6), (16, 16 * (4 + 3))]
+
+
+def test_more_images_than_a_picture_holds_are_several_strips(run, monkeypatch) -> None:
+    """A WebP has at most 16,383 px: 15 images of 1,024."""
+    images = np.zeros((17, 1024, 2, 3), np.uint8)
+    images += np.arange(17, dtype=np.uint8)[:, None, None, None]
+    add("data/images/train/tall.npy", lambda file: save_array(images, file))
+    carried = packed()
+    elsewhere(run, monkeypatch)
+    unpack(carried, silent)
+    assert np.array_equal(np.load(RUN / "data/images/train/tall.npy"), images)
 
 
 def test_what_was_made_here_is_set_aside_and_keeps_its_record_where_it_stays(run, monkeypatch):
@@ -164,6 +181,14 @@ def swapped_images(name: str, content: bytes) -> tuple[str, bytes]:
     return name, content
 
 
+def beyond(name: str, content: bytes) -> tuple[str, bytes]:
+    if name == ARRAYS:
+        arrays = json.loads(content)
+        arrays[f"{RUN}/data/images/train/benign.npy"]["images"][0] = 99
+        content = json.dumps(arrays).encode()
+    return name, content
+
+
 def outside(name: str, content: bytes) -> tuple[str, bytes]:
     return name.replace(f"{RUN}/{LOCAL}/results", f"../up/{LOCAL}/results"), content
 
@@ -172,8 +197,9 @@ FAULTS: dict[str, Edit] = {
     "another byte": lambda name, c: (name, c.replace(b"0.5", b"0.6") if name == TABLE else c),
     "a longer file": lambda name, c: (name, c + b"x" * 99 if name == TABLE else c),
     "images in another order": swapped_images,
+    "an image beyond the strip": beyond,
     "no list of images": lambda name, c: (name.replace(ARRAYS, "other.json"), c),
-    "a lacking image": lambda name, c: (re.sub(r"^images/[0-7]", "images/x", name), c),
+    "a lacking strip": lambda name, c: (re.sub(r"^images/16x16x3", "images/x", name), c),
     "a path that leads out": outside,
     "a file that is no picture": lambda name, c: (name, b"x" if name.endswith(".webp") else c),
 }

@@ -1,20 +1,22 @@
 """Carry runs in one file to a machine that has neither their raw archives nor DVC.
 
-A zip holds every image once, as lossless WebP, the other files of the runs, and all records. What
-is unpacked has the recorded bytes, so that Snakemake goes on from it.
+A zip holds every image once, in strips of lossless WebP, the other files of the runs, and all
+records. What is unpacked has the recorded bytes, so that Snakemake goes on from it.
 """
 
 import hashlib
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
+from functools import lru_cache, partial
 from lzma import LZMAError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import ZIP_LZMA, BadZipFile, ZipFile
+from zipfile import ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from PIL import Image
@@ -32,6 +34,12 @@ CARRIED = ("data/images/", "data/segmentation/", "models/", "predictions/", "met
 """Folders whose files travel: not raw archives, nor features, which are large and soon made."""
 IMAGE_SETS = ("data/images/", "data/segmentation/")
 ARRAYS = "arrays.json"
+SKIPPED = ("data/images/index.csv", "data/images/split.csv", "data/segmentation/index.csv")
+"""Tables of all images, which only image sets are made from."""
+LONGEST = 16383
+"""Largest side of a WebP in px."""
+STRIPS_KEPT = 128
+"""Decoded strips in memory."""
 LARGEST_LIST = 2**26
 """Bytes of the largest list of images that is read."""
 
@@ -51,29 +59,31 @@ def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
         MeddiffError: a run has no records, or a file has other bytes than were recorded.
     """
     arrays: dict[str, dict[str, Any]] = {}
-    images: set[str] = set()
     with (
         atomic_write(target) as temporary,
         ZipFile(temporary, "w", ZIP_LZMA) as archive,
     ):
+        strips = _Strips(archive)
         for run in runs:
             if not (records := read_records(run / LOCAL)):
                 raise MeddiffError(f"{run} holds no files of a run: make its image sets first")
             for path, record in records.items():
                 own = f"{LOCAL}/{path}.json"
                 archive.write(run / own, f"{run}/{own}")
-                if not path.startswith(CARRIED) or not (run / path).is_file():
+                wanted = path.startswith(CARRIED) and path not in SKIPPED
+                if not wanted or not (run / path).is_file():
                     continue
                 _check_recorded(run, record)
                 if path.startswith(IMAGE_SETS) and path.endswith(".npy"):
-                    arrays[f"{run}/{path}"] = _pack_images(run / path, archive, images)
+                    arrays[f"{run}/{path}"] = _pack_images(run / path, strips)
                 elif record.size <= largest:
                     archive.write(run / path, f"{run}/{path}")
                 else:
                     say(f"left out: {run}/{path}, {record.size / 1e6:.0f} MB")
+        strips.flush()
         archive.writestr(ARRAYS, json.dumps(arrays))
     megabytes = target.stat().st_size / 1e6
-    say(f"{target}: {megabytes:.1f} MB, {len(images)} images, {len(arrays)} image sets")
+    say(f"{target}: {megabytes:.1f} MB, {len(strips.places)} images, {len(arrays)} image sets")
 
 
 def unpack(source: Path, say: Say) -> None:
@@ -102,25 +112,60 @@ def _check_recorded(run: Path, record: Record) -> None:
             raise MeddiffError(f"{run}/{record.path} has other bytes than were recorded")
 
 
-def _pack_images(path: Path, archive: ZipFile, images: set[str]) -> dict[str, Any]:
-    """Add the images that are not in the zip yet; return an array's header and its images."""
+def _strip_name(shape: Sequence[int], number: int) -> str:
+    return f"images/{'x'.join(map(str, shape))}-{number}.webp"
+
+
+def _strip_length(shape: Sequence[int]) -> int:
+    """Return how many images stand in a strip, one above the other."""
+    return max(1, LONGEST // shape[0])
+
+
+class _Strips:
+    """Images of each shape, every one once, on their way into a zip.
+
+    Attributes:
+        places: number of an image among those of its shape, by digest of both.
+    """
+
+    def __init__(self, archive: ZipFile) -> None:
+        self.places: dict[bytes, int] = {}
+        self._archive = archive
+        self._counts: Counter[tuple[int, ...]] = Counter()
+        self._waiting: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def add(self, image: np.ndarray) -> int:
+        """Return an image's number; write a strip when it is full."""
+        shape = image.shape
+        key = hashlib.sha256(repr(shape).encode() + image.tobytes()).digest()
+        if key not in self.places:
+            self.places[key] = self._counts[shape]
+            self._counts[shape] += 1
+            self._waiting.setdefault(shape, []).append(image)
+            if len(self._waiting[shape]) == _strip_length(shape):
+                self._write(shape)
+        return self.places[key]
+
+    def flush(self) -> None:
+        """Write the strips that are not full."""
+        for shape in list(self._waiting):
+            self._write(shape)
+
+    def _write(self, shape: tuple[int, ...]) -> None:
+        strip = np.concatenate(self._waiting.pop(shape))
+        picture = Image.fromarray(np.broadcast_to(strip, (*strip.shape[:2], 3)))
+        file = io.BytesIO()
+        picture.save(file, "WEBP", lossless=True, quality=75, method=4)
+        number = (self._counts[shape] - 1) // _strip_length(shape)
+        self._archive.writestr(_strip_name(shape, number), file.getvalue(), ZIP_STORED)
+
+
+def _pack_images(path: Path, strips: _Strips) -> dict[str, Any]:
+    """Return an array's header, and the numbers of its images."""
     array = load_images(path)
-    digests = []
-    for image in array:
-        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-        if digest not in images:
-            images.add(digest)
-            archive.writestr(f"images/{digest}.webp", _encode(image), compress_type=0)
-        digests.append(digest)
     header = path.read_bytes()[: path.stat().st_size - array.nbytes]
-    return {"header": header.hex(), "shape": array.shape[1:], "images": digests}
-
-
-def _encode(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-    picture.save(file, "WEBP", lossless=True, quality=75, method=4)
-    return file.getvalue()
+    numbers = [strips.add(image) for image in array]
+    return {"header": header.hex(), "shape": array.shape[1:], "images": numbers}
 
 
 def _extract_records(archive: ZipFile, folder: Path) -> dict[str, Records]:
@@ -139,11 +184,12 @@ def _extract_records(archive: ZipFile, folder: Path) -> dict[str, Records]:
 def _extract_files(archive: ZipFile, run: str, records: Records, folder: Path) -> list[str]:
     """Extract a run's files, each with its recorded bytes; return their paths."""
     arrays = json.loads(_read(archive, ARRAYS, LARGEST_LIST))
+    strip = lru_cache(STRIPS_KEPT)(partial(_decode, archive))
     members, paths = set(archive.namelist()), []
     for path, record in records.items():
         name = f"{run}/{path}"
         if name in arrays:
-            _unpack_images(archive, arrays[name], record, folder / name)
+            _unpack_images(strip, arrays[name], record, folder / name)
         elif name in members:
             _extract(archive, name, record.size, folder / name)
         else:
@@ -155,30 +201,32 @@ def _extract_files(archive: ZipFile, run: str, records: Records, folder: Path) -
 
 
 def _unpack_images(
-    archive: ZipFile, array: Mapping[str, Any], record: Record, target: Path
+    strip: Callable[[str], np.ndarray], array: Mapping[str, Any], record: Record, target: Path
 ) -> None:
     """Write an image set from its header and its images."""
-    header, shape = bytes.fromhex(array["header"]), tuple(array["shape"])
+    header, shape = bytes.fromhex(array["header"]), tuple(map(int, array["shape"]))
     images = array["images"]
-    if len(header) + len(images) * math.prod(shape) != record.size:
+    if len(shape) != 3 or len(header) + len(images) * math.prod(shape) != record.size:
         raise ValueError(f"{printable(record.path)} has another size than its record says")
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         file.write(header)
-        for digest in images:
-            pixels = _decode(archive, digest, (shape[1], shape[0]))
-            file.write(np.ascontiguousarray(pixels[..., : shape[2]]).data)
+        for image in images:
+            number, place = divmod(int(image), _strip_length(shape))
+            rows = slice(place * shape[0], (place + 1) * shape[0])
+            pixels = strip(_strip_name(shape, number))[rows, : shape[1], : shape[2]]
+            if pixels.shape != shape:
+                raise ValueError(f"{printable(record.path)} lacks an image")
+            file.write(np.ascontiguousarray(pixels).data)
 
 
-def _decode(archive: ZipFile, digest: str, size: tuple[int, int]) -> np.ndarray:
-    """Return an image, uint8 (H,W,3), whose width and height are these."""
+def _decode(archive: ZipFile, name: str) -> np.ndarray:
+    """Return a strip, uint8 (n*H,W,3)."""
     try:
-        with Image.open(archive.open(f"images/{digest}.webp"), formats=["WEBP"]) as picture:
-            if picture.size == size:
-                return np.asarray(picture.convert("RGB"))
+        with Image.open(archive.open(name), formats=["WEBP"]) as picture:
+            return np.asarray(picture.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"image {digest} cannot be read") from error
-    raise ValueError(f"image {digest} has another size")
+        raise ValueError(f"{printable(name)} is no picture") from error
 
 
 def _extract(archive: ZipFile, name: str, most: int, target: Path) -> None:
