@@ -71,6 +71,7 @@ TABLES_study-2018 := results/table_5_1.csv results/table_5_3.csv
 study-gpu: export PYTHONPATH := src:$(PYTHONPATH)
 study-gpu: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.snakemake/compiled
 study-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
+	$(GPU_PYTHON) tests/gpu/packages.py study
 	$(if $(IMAGES),$(GPU_PYTHON) -m meddiff.cli unpack $(IMAGES))
 	$(MAKE) --jobs --output-sync=line $(STUDY:%=study-gpu-%)
 	$(GPU_PYTHON) -m meddiff.cli study
