@@ -1,10 +1,11 @@
-"""Time DDPMs on one GPU against MONAI's tutorial loop and DiffusionInferer: one table, one JSON.
+"""Time what computes on one GPU against MONAI's loops and metrics: tables, and one JSON.
 
-    python benchmarks/gpu.py [--quick] [--only compiled] [--json gpu.json]
+    python benchmarks/gpu.py [--quick] [--tables pairs] [--only compiled] [--json gpu.json]
 
-Both sides have the study's net, 64 px, on the same card in one run; every repeat runs all in turn,
-and ratios are medians of the repeats' own. MONAI's side is as in `benchmarks/diffusion.py`. Starts
-are processes of their own that import, compile and take a step: cold without any compiled kernels,
+Both sides have the same nets and images, 64 px, on the same card in one run; every repeat runs all
+in turn, and ratios are medians of the repeats' own. MONAI's side of DDPMs is as in
+`benchmarks/diffusion.py`; the classifier's other side is a plain loop of PyTorch. Starts are
+processes of their own that import, compile and take a step: cold without any compiled kernels,
 warm with those of the cold one.
 """
 
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -32,12 +33,19 @@ from diffusion import (
     settings_of,
     tutorial_steps,
 )
+from monai.metrics import SSIMMetric
 
 from meddiff.core.devices import limit_threads
+from meddiff.extractors.resnet50 import build_head
+from meddiff.extractors.settings import TrainingSettings
+from meddiff.extractors.skinlesnet import SkinLesNet
+from meddiff.extractors.supervised import Examples, Objective, fit
+from meddiff.metrics import ms_ssim_between, ssim_between
 
 STARTED = perf_counter()
 SIZE, CARD = 64, "cuda"
 MATRIX = 8192
+UNITS = {"training": "images", "sampling": "image-steps", "classifiers": "images", "pairs": "pairs"}
 FAILED: list[str] = []
 
 
@@ -101,6 +109,65 @@ def sampling(quick: bool) -> dict[str, tuple[Contender, int, int]]:
     if not quick:
         rows["ours fp32 block 512"] = ours(20, "fp32", 512)
     return rows
+
+
+def classifier() -> dict[str, tuple[Contender, int, int]]:
+    """Return trainings of SkinLesNet, and of ResNet50's head, as for one arm of the CAS."""
+    steps, batch, device = 400, 32, torch.device(CARD)
+    images = torch.from_numpy(images_of(2048))
+    features = torch.rand(2048, 2048)
+    labels = torch.arange(2048) % 2
+    kinds = {
+        "SkinLesNet": (lambda: SkinLesNet(2, SIZE), SkinLesNet.transform, images),
+        "ResNet50's head": (lambda: build_head(2), torch.nn.Identity(), features),
+    }
+
+    def plain(build: Callable, transform: Callable, inputs: torch.Tensor) -> Contender:
+        def run() -> None:
+            network, own, targets = build().to(device), inputs.to(device), labels.to(device)
+            optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+            for _ in range(steps):
+                members = torch.randint(len(own), (batch,), device=device)
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(
+                    network(transform(own[members])), targets[members]
+                )
+                loss.backward()
+                optimizer.step()
+                loss.item()
+
+        return run
+
+    def ours(build: Callable, transform: Callable, inputs: torch.Tensor) -> Contender:
+        objective = Objective(transform, torch.nn.functional.cross_entropy)
+        settings = TrainingSettings(steps=steps, batch_size=batch)
+        examples = Examples(inputs, labels)
+        return lambda: fit(build(), objective, examples, settings, seed=0, name="x", device=CARD)
+
+    return {
+        f"{side} {name}": (make(*kind), steps * batch, 1)
+        for name, kind in kinds.items()
+        for side, make in (("plain", plain), ("ours", ours))
+    }
+
+
+def pairs() -> dict[str, tuple[Contender, int, int]]:
+    """Return SSIM and MS-SSIM between two sets; the unit is a pair."""
+    few, many = images_of(48), images_of(1182)
+    one, other = (
+        torch.from_numpy(few).permute(0, 3, 1, 2).float().div(255).to(CARD)[index]
+        for index in torch.cartesian_prod(torch.arange(48), torch.arange(48)).T
+    )
+    metric = SSIMMetric(spatial_dims=2)
+    both = {"SSIM": ssim_between, "MS-SSIM": ms_ssim_between}
+    return {"MONAI SSIM": (lambda: metric(one, other), len(one), 5)} | {
+        f"ours {name} pairs": (
+            lambda measure=measure: measure(many, many, device=CARD),
+            len(many) ** 2,
+            1,
+        )
+        for name, measure in both.items()
+    }
 
 
 def compare(
@@ -195,6 +262,7 @@ def take_first(what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time DDPMs on one GPU against MONAI's loops.")
     parser.add_argument("--quick", action="store_true", help="fewer contenders and repeats")
+    parser.add_argument("--tables", nargs="+", choices=UNITS, default=list(UNITS))
     parser.add_argument("--only", default="", help="contenders whose names match")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--cache", help="a folder of compiled kernels, for starts that are warm")
@@ -208,21 +276,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = options.cache or folder
         names = ["warm"] if options.cache else ["cold", "warm"]
-        starts = {} if options.quick else {name: first_step(cache) for name in names}
+        quick = options.quick or "training" not in options.tables
+        starts = {} if quick else {name: first_step(cache) for name in names}
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         matrix = matrix_rate()
-        tables = {
-            "training": compare(
-                "training, images",
-                training(images_of(2048), options.quick),
-                repeats,
-                options.only,
-            ),
-            "sampling": compare(
-                "sampling, image-steps", sampling(options.quick), repeats, options.only
-            ),
+        contenders = {
+            "training": lambda: training(images_of(2048), options.quick),
+            "sampling": lambda: sampling(options.quick),
+            "classifiers": classifier,
+            "pairs": pairs,
         }
-    fastest = max(row["per_second"] for row in tables["training"].values())
+        tables = {
+            name: compare(f"{name}, {UNITS[name]}", contenders[name](), repeats, options.only)
+            for name in options.tables
+        }
+    fastest = max((row["per_second"] for row in tables.get("training", {}).values()), default=0.0)
     summary = {
         "card": torch.cuda.get_device_name(),
         "torch": torch.__version__,

@@ -3,7 +3,8 @@
 Within `device(kind)` tensors sent to that kind are `Away`. They say that they are there; an
 operation that mixes them with tensors left behind raises, as torch does on a real device, and so
 does an array of one. On "cuda" so does what a CUDA graph cannot hold, from the second call on of a
-function that is captured. Layers are counted, by where they were computed.
+function that is captured. Layers, and products of pairs, are counted, by where they were
+computed.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ READS = {Tensor.item, Tensor.tolist, Tensor.__bool__, Tensor.__float__, Tensor._
 """What waits for the device, or has a shape that only values tell."""
 
 
-LAYERS = {torch.conv2d, torch.nn.functional.linear}
+LAYERS = {torch.conv2d, torch.nn.functional.linear, torch.baddbmm}
 
 
 class Away(Tensor):
@@ -70,7 +71,7 @@ class Device(TorchFunctionMode):
         kind: "cuda", or "mps".
 
     Attributes:
-        layers: how many were computed there (True) and on the CPU (False).
+        layers: how many layers were computed there (True) and on the CPU (False).
     """
 
     _present: "list[Device]" = []

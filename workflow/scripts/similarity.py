@@ -6,12 +6,12 @@ from meddiff.core.arrays import load_by_class
 from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
 from meddiff.evaluation.similarity import similarity_rows
-from meddiff.metrics.similarity import PAIRS, SUBSETS, pairs_of
+from meddiff.metrics.similarity import PAIRS, SUBSETS, options_of, pairs_of
 from meddiff.workflow.jobs import job
 
 params, image_set = snakemake.params, snakemake.wildcards.images
 settings = params.settings
-with job(snakemake):
+with job(snakemake) as device:
     parts = []
     for name, every in load_by_class(snakemake.input, params.classes).items():
         for subset in settings["ssim_on"]:
@@ -20,9 +20,8 @@ with job(snakemake):
             for metric in PAIRS:
                 n_pairs = len(images) * (len(images) - 1) // 2
                 with Progress(n_pairs, f"{metric} {image_set} {name}", "pair") as progress:
-                    pairs[metric] = pairs_of(
-                        metric, images, settings.get(metric, {}), progress=progress.reach
-                    )
+                    options = options_of(metric, settings, device)
+                    pairs[metric] = pairs_of(metric, images, options, progress=progress.reach)
             rows = similarity_rows(
                 name,
                 image_set,
@@ -32,6 +31,7 @@ with job(snakemake):
                 n_resamples=settings["n_resamples"],
                 seed=params.seed,
                 subset=subset,
+                device=device,
             )
             parts.append(rows)
     write_csv(pd.concat(parts), snakemake.output[0])

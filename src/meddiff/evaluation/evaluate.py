@@ -89,7 +89,7 @@ def evaluate(
             classes together take as many again.
         n_resamples: random half-samples behind an interval.
         seed: fixes what is chosen at random.
-        device: torch device of the extractors.
+        device: torch device of the extractors and of pairs of images.
         features: by extractor and set (real, synthetic, noise), where they are at hand: (n,d).
         pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM: the first k in the
             order of `places_by_contents`.

@@ -16,7 +16,14 @@ from meddiff.metrics.distances import distances_among
 from meddiff.metrics.images import Images
 from meddiff.metrics.inception import inception_interval
 from meddiff.metrics.noise import noise_like
-from meddiff.metrics.similarity import PAIRS, SCALES, mean_of_pairs, pairs_of, window_of
+from meddiff.metrics.similarity import (
+    PAIRS,
+    SCALES,
+    mean_of_pairs,
+    options_of,
+    pairs_of,
+    window_of,
+)
 
 ENDS = ("", "_ci_low", "_ci_high")
 SCORE = [f"{name}{end}" for name in ("matched", "score") for end in ENDS]
@@ -60,7 +67,7 @@ class Scorer:
         compared: the sets.
         n_resamples: random half-samples behind an interval.
         seed: fixes what is chosen at random.
-        device: torch device of the extractors.
+        device: torch device of the extractors and of pairs of images.
         progress: is advanced as often as `steps_of` says.
     """
 
@@ -152,8 +159,9 @@ class Scorer:
         """Yield the values of all pairs by metric, where images are not too small."""
         for metric in PAIRS:
             self.progress.advance()
-            window = {"kernel_size": window_of(metric, min(images.shape[1:3]))}
-            values = pairs_of(metric, images, window if metric in SCALES else {})
+            size = min(images.shape[1:3])
+            windows = {name: {"kernel_size": window_of(name, size)} for name in SCALES}
+            values = pairs_of(metric, images, options_of(metric, windows, self.device))
             if len(values):
                 yield metric, values
 

@@ -10,7 +10,12 @@ import pandas as pd
 from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
 from meddiff.metrics.images import Subset, places_by_contents
 from meddiff.metrics.intervals import Estimate, without_interval
-from meddiff.metrics.similarity import mean_of_pairs, mean_similarity, too_small
+from meddiff.metrics.similarity import (
+    arithmetic_note,
+    mean_of_pairs,
+    mean_similarity,
+    too_small,
+)
 
 Progress = Callable[[int], None]
 
@@ -25,6 +30,7 @@ def similarity_rows(
     n_resamples: int,
     seed: int,
     subset: Subset = "all",
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """Return mean and standard deviation over all pairs of one image set.
 
@@ -33,6 +39,7 @@ def similarity_rows(
             whose row has a `note` in place of a value.
         size: their shorter side in px.
         subset: which images of the set these are; an empty cell stands for all.
+        device: where pairs were measured.
     """
     return pd.DataFrame(
         {
@@ -44,7 +51,7 @@ def similarity_rows(
             **_over_pairs(values, n_resamples, seed),
             **counts(image_set, count, 0),
             "dimension": pd.NA,
-            "note": too_small(metric, size),
+            "note": too_small(metric, size) or arithmetic_note(metric, device),
         }
         for metric, values in pairs.items()
     )

@@ -60,6 +60,22 @@ def too_small(metric: str, size: int) -> str:
     return f"{metric}: images of {size} px are too small, it needs {minimum} px"
 
 
+def options_of(metric: str, settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Return how a metric is computed: by its settings, and on a device if it has a window.
+
+    Args:
+        settings: of every metric that has any, by name.
+        device: torch device.
+    """
+    where = {"device": device} if metric in SCALES else {}
+    return {**settings.get(metric, {}), **where}
+
+
+def arithmetic_note(metric: str, device: str) -> str:
+    """Say in which arithmetic a metric is not computed in float64; nothing where it is."""
+    return "pairs in float32, on a GPU" if metric in SCALES and device != "cpu" else ""
+
+
 def pairs_of(
     metric: str, images: Images, window: Mapping[str, Any], *, progress: Progress | None = None
 ) -> np.ndarray:

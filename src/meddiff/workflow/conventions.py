@@ -9,6 +9,8 @@ from snakemake.io import report
 
 UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
+PAIRS = {"similarity.py", "similarity_matrix.py"}
+"""Scripts without nets that compute on a GPU where there is one."""
 OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
 """Folders of the run directory that only rules write to."""
@@ -16,12 +18,12 @@ FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs"
 """Folders of the run directory that a run writes to."""
 
 
-def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:
+def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -> None:
     """Give a rule of Snakemake what it does not set itself.
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameter
     `code` is the digest of its script. A rule that asks for a GPU computes with nets, and with as
-    many threads as these.
+    many threads as these; pairs of images are measured on one of `gpus`, if there is any.
     """
     if not rule.script:
         return
@@ -37,7 +39,9 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int) -> None:
     script = PurePath(rule.script).name
     if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
         rule.set_params(code=lambda wildcards: digest(script))
-    if "gpu" in rule.resources and rule.resources["_cores"].value == 1:
+    if gpus and script in PAIRS:
+        rule.resources["gpu"] = 1
+    elif "gpu" in rule.resources and rule.resources["_cores"].value == 1:
         rule.resources["_cores"] = threads
 
 
