@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+import tifffile
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from meddiff.cli import main
@@ -19,8 +21,10 @@ from meddiff.core.files import write_csv
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing
 from meddiff.data.preprocessing.packing import pack_images
-from meddiff.data.readers import depth
+from meddiff.data.readers import depth, frames
+from meddiff.data.readers.decode import decode_grey
 from meddiff.data.readers.depth import apply_window
+from meddiff.data.readers.frames import Frame, Tones, encoding_of, to_bytes, tones_of
 from meddiff.data.readers.windows import choose_window, window_texts, windows_of
 from meddiff.data.sources.tables import COLUMNS
 from meddiff.evaluation.image_sets import read_image_set
@@ -352,3 +356,75 @@ def test_strays_never_widen_a_window(bits: int, fill: float, strays: float, seed
     if count and bits < 15:
         levels.ravel()[chance.permutation(levels.size)[:count]] = 65535
     assert choose_window(levels, whole=True) == (0, top)
+
+
+def as_tiff(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("low", [0.0, -300.0])
+def test_a_window_of_the_user_goes_before_that_of_the_type(dtype: type, low: float) -> None:
+    values = np.arange(4096).reshape(64, 64).astype(dtype)
+    data = as_tiff(values) if dtype != np.int32 else as_frame(values)
+    windows = {"all": (low, 3000.0), "uint16": (0.0, 1.0), "int32": (0.0, 1.0)}
+    expected = np.floor((values.astype(float) - low) * 256 / (3000 - low)).clip(0, 255)
+    np.testing.assert_array_equal(decode_grey(data, "x", windows), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_percentiles_are_those_of_each_file(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    for scale in (100, 40_000):
+        values = (scale * rng.random((64, 64))).astype(dtype)
+        low, high = np.percentile(values, [2, 97])
+        expected = np.floor((values.astype(float) - low) * 256 / (high - low)).clip(0, 255)
+        greys = decode_grey(as_tiff(values), "x", {"percentiles": (2, 97)})
+        np.testing.assert_allclose(greys, expected, atol=1 if dtype == np.uint16 else 0)
+    flat = decode_grey(as_tiff(np.full((8, 8), 7, dtype)), "x", {"percentiles": (2, 97)})
+    assert len(np.unique(flat)) == 1
+
+
+def test_a_window_of_the_user_leaves_8_bits_alone() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for windows in ({"all": (0.0, 10.0)}, {"percentiles": (40.0, 60.0)}):
+        np.testing.assert_array_equal(decode_grey(as_tiff(values), "x", windows), values)
+
+
+@settings(max_examples=60)
+@given(
+    levels=arrays(
+        st.sampled_from(["?", "u1", "i1", "<u2", ">u2", "<i2", "<i4", "<u4", "<f4", ">f4", "<f8"]),
+        st.tuples(st.integers(1, 6), st.integers(1, 6)),
+        elements={"allow_nan": False, "min_value": 0, "max_value": 100},
+    ),
+    inverted=st.booleans(),
+)
+def test_a_frame_is_read_back_as_it_was(levels: np.ndarray, inverted: bool) -> None:
+    """Levels of any type, by a curve of three points."""
+    curve = ((0.0, 50.0, 100.0), (0.0, 200.0, 255.0))
+    data = to_bytes(Frame(levels, "test", Tones(curve, inverted)))
+    with Image.open(io.BytesIO(data)) as image:
+        assert tones_of(image) == Tones(curve, inverted) and encoding_of(image) == "test"
+    greys = decode_grey(data, "x")
+    if levels.dtype.itemsize == 1 and levels.dtype.kind != "i":
+        expected = 255 * levels if levels.dtype == bool else levels
+    else:
+        expected = np.rint(np.interp(levels, *curve))
+        expected = 255 - expected if inverted else expected
+    np.testing.assert_array_equal(greys, expected.astype(np.uint8))
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"curve": 3}', '{"curve": [[1], [2]]}'])
+def test_tags_of_others_are_no_tones(content: str) -> None:
+    file = io.BytesIO()
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(levels).save(file, "TIFF", tiffinfo={frames.TAG: content})
+    greys = decode_grey(file.getvalue(), "x", {"uint16": (0.0, 255.0)})
+    np.testing.assert_array_equal(greys, levels)
+
+
+def as_frame(values: np.ndarray) -> bytes:
+    return to_bytes(Frame(values, "test"))

@@ -1,5 +1,6 @@
 """Your own images without a table, with spreadsheets and with HAM10000's table."""
 
+import json
 import logging
 import sys
 import zipfile
@@ -11,19 +12,25 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
+from scipy.ndimage import zoom
 
 from conftest import ROOT
 from hospital import dicom, saved
+from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
+from meddiff.data.duplicates.search import find_duplicates
 from meddiff.data.image_sets import list_images
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing
 from meddiff.data.preprocessing.packing import pack_images
+from meddiff.data.readers import pseudonyms
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources import tables
 from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.tables import read_strings
+from meddiff.data.splitting.split import split_leak_free
 
 HAM = ROOT.parent / "shared/real/ham10000/metadata.csv"
 KAGGLE = ROOT.parent / "shared/real/kaggle/2018.zip"
@@ -246,3 +253,93 @@ def test_index_and_packed_sets_of_hospital_files(tmp_path: Path, window: Any) ->
     assert index["encoding"].tolist()[:4:3] == ["DICOM MONOCHROME2 Explicit VR Little Endian",
                                                 "PNG I;16"]  # fmt: skip
     assert index["patient"].nunique() == 2 and "p0" not in (tmp_path / "index.csv").read_text()
+
+
+class TestEvaluate:
+    """`meddiff evaluate` of what people bring, from files to the printed scores."""
+
+    def scores(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+        common = ["--extractor", "none", "--size", "32", "--json"]
+        assert main(["evaluate", *map(str, arguments), *common]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    @pytest.fixture
+    def levels(self) -> np.ndarray:
+        """Smooth images of 12 bits, (20,32,32)."""
+        coarse = np.random.default_rng(0).random((20, 5, 5))
+        return np.array([np.rint(4095 * zoom(one, 6.4, order=1)) for one in coarse]).astype(
+            np.int16
+        )
+
+    def test_formats_of_the_same_images_have_the_same_scores(
+        self, tmp_path: Path, levels: np.ndarray, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        window = ("--window", 0, 4095)
+        for number, image in enumerate(levels):
+            for folder in ("dcm", "nii", "png", "tif", "fake"):
+                (tmp_path / folder).mkdir(exist_ok=True)
+            name = f"{number:02}"
+            file = dicom(image, WindowCenter=9, WindowWidth=3, PatientID=name)
+            saved(tmp_path / f"dcm/{name}.dcm", file)
+            volume = nibabel.Nifti1Image(image.T[..., None], np.diag([-1, -1, 1, 1]))
+            volume.to_filename(tmp_path / f"nii/{name}.nii.gz")
+            Image.fromarray(image.astype(np.uint16)).save(tmp_path / f"png/{name}.png")
+            tifffile.imwrite(tmp_path / f"tif/{name}.tif", image.astype(np.float32))
+            fake = Image.fromarray((image[::-1] // 16).astype(np.uint8))
+            fake.save(tmp_path / f"fake/{name}.png")
+        np.savez(tmp_path / "real.npz", levels)
+        expected = self.scores(capsys, tmp_path / "png", tmp_path / "fake", *window)["scores"]
+        assert expected[0]["value"] is not None
+        for name in ("dcm", "nii", "tif", "real.npz"):
+            result = self.scores(capsys, tmp_path / name, tmp_path / "fake", *window)
+            assert result["scores"] == expected, name
+
+    def test_a_table_and_slices(
+        self, tmp_path: Path, levels: np.ndarray, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        volume = nibabel.Nifti1Image(levels.T, np.diag([-1, -1, 1, 1]))
+        volume.to_filename(tmp_path / "v.nii.gz")
+        spreadsheet(tmp_path / "t.xlsx", [["image_id", "dx"], ["v", "mel"]])
+        np.savez(tmp_path / "fake.npz", levels[:9])
+        result = self.scores(capsys, tmp_path / "t.xlsx", tmp_path / "fake.npz", "--slices", 2)
+        assert result["sets"]["real"]["n_images"] == 10
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            (["--slices", "0"], "--slices"),
+            (["--slices", "all"], "--slices"),
+            (["--window", "5", "5"], "window"),
+            (["--percentiles", "-1", "99"], "--percentiles"),
+            (["--window", "0", "1", "--percentiles", "1", "99"], "either window or percentiles"),
+        ],
+    )
+    def test_wrong_choices(
+        self, tmp_path: Path, option: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["evaluate", str(tmp_path), str(tmp_path), "--extractor", "none", *option]) == 1
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("error: ") and message in line
+
+
+def test_the_key_of_digests_moves_no_image_to_another_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(48):
+        pixels = rng.integers(0, 255, (16, 16), np.uint8)
+        file = dicom(pixels, PatientID=f"patient {number // 2}")
+        saved(tmp_path / f"i/{'ab'[number % 4 // 2]}/{number:02}.dcm", file)
+    splits = []
+    for key in ("the first key of the tests", "the second key of the tests"):
+        monkeypatch.setenv(pseudonyms.VARIABLE, key)
+        index = build_index(records(tmp_path / "i", "a", "b"))
+        index = index.join(find_duplicates(index).images)
+        index["split"] = split_leak_free(
+            index, fractions={"train": 0.7, "validation": 0.15, "test": 0.15}, seed=3
+        )
+        assert index["group"].nunique() == 24
+        assert (index.groupby("patient")["split"].nunique() == 1).all()
+        splits.append(index)
+    assert not {*splits[0]["patient"]} & {*splits[1]["patient"]}
+    pd.testing.assert_frame_equal(*(each.drop(columns="patient") for each in splits))

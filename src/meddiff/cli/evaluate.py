@@ -28,7 +28,11 @@ DESCRIPTION = """Are these synthetic images like these real ones? FID and KID be
 against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
 
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
-    "real": {"type": Path, "help": "folder, zip, tar or .npy of real images"},
+    "real": {
+        "type": Path,
+        "help": "real images: a folder, zip or tar, a table (.csv, .xlsx) beside its images, or "
+        "one file of images (.npz, .npy, DICOM, NIfTI)",
+    },
     "synthetic": {"type": Path, "help": "the same of synthetic ones"},
     "--unseen": {
         "type": Path,
@@ -60,6 +64,29 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "help": "take whole images, not their centre squares, and bring them to inception's 299 px "
         "as this program does, so that its FID is comparable",
     },
+    "--window": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("LOW", "HIGH"),
+        "help": "levels that become black and white in images of more than 8 bits (what files say, "
+        "else one window for all); Hounsfield units for CT",
+    },
+    "--percentiles": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("LOW", "HIGH"),
+        "help": "such levels as percentiles of each file, e.g. 1 99",
+    },
+    "--slices": {
+        "default": "middle",
+        "metavar": "middle|K",
+        "help": "of volumes and films: the middle slice or frame, or every K-th (middle)",
+    },
+    "--plane": {
+        "default": "axial",
+        "choices": ["axial", "coronal", "sagittal"],
+        "help": "of a NIfTI volume's slices (axial)",
+    },
     "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
     "--pairs": {
         "type": int,
@@ -74,6 +101,9 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--device": {"default": "auto", "choices": ["auto", "cpu", "cuda", "mps"]},
     "--json": {"action": "store_true", "help": "print everything as JSON"},
 }
+
+CHOICES = ("window", "percentiles", "slices", "plane")
+"""Options on files that leave a choice, as `meddiff.data.readers.settings.Reading` names them."""
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:
@@ -121,9 +151,11 @@ def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "
     """List the image sets by name, real ones with their groups."""
     from meddiff.data.grouping import groups_by
     from meddiff.data.image_sets import list_images
+    from meddiff.data.readers.settings import choose
     from meddiff.evaluation.image_sets import MIN_IMAGES
 
-    listings = {name: list_images(path) for name, path in paths.items()}
+    reading = choose(**{name: getattr(options, name) for name in CHOICES})
+    listings = {name: list_images(path, reading) for name, path in paths.items()}
     for name, listing in listings.items():
         if len(listing.rows) < MIN_IMAGES:
             raise MeddiffError(

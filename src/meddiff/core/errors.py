@@ -1,12 +1,22 @@
 """The error for faults that a user can mend, and how errors list names."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 AFFECTS_RESULTS = False
 
 
 class MeddiffError(Exception):
     """Bad input or a bad environment: one line with what is wrong, where, and what to do."""
+
+
+E = TypeVar("E", bound=MeddiffError)
+
+
+def detached(error: E) -> E:
+    """Return an error to keep: without its frames, whose variables would keep a file's pixels."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def first_names(names: Sequence[str], limit: int = 5) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
-from meddiff.core.errors import MeddiffError, first_names, listing_error
+from meddiff.core.errors import MeddiffError, detached, first_names, listing_error
 from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.readers.depth import NO_WINDOWS, MissingWindowError, Windows
 from meddiff.data.readers.frames import encoding_of
@@ -78,7 +78,7 @@ def build_index(
             try:
                 return position, _describe(data, decode(data, names[position], windows))
             except MeddiffError as error:
-                return position, error
+                return position, detached(error)
 
         return map_members(describe, [locations[position] for position in positions], workers)
 

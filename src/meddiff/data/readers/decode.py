@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from simplejpeg import decode_jpeg
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, detached
 from meddiff.data.readers.depth import (
     NO_WINDOWS,
     MissingWindowError,
@@ -91,7 +91,7 @@ def find_missing_window(data: bytes, name: str) -> MissingWindowError | None:
             try:
                 to_eight_bits(image, data, deep, NO_WINDOWS, name)
             except MissingWindowError as error:
-                return error
+                return detached(error)
         return None
 
     return _readable(data, name, read)

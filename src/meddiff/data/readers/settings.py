@@ -1,10 +1,11 @@
 """Settings of files that leave a choice."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
+from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Settings, Text, number_or
 
 Percentage = Annotated[float, Field(ge=0, le=100)]
@@ -50,3 +51,16 @@ class Reading(Settings):
         """Window of all images of more than 8 bits, as `meddiff.data.readers.depth` takes it."""
         chosen = {"all": self.window, "percentiles": self.percentiles}
         return {name: ends for name, ends in chosen.items() if ends}
+
+
+def choose(**choices: Any) -> Reading:
+    """Return choices of `meddiff evaluate`; a MeddiffError names the option at fault."""
+    try:
+        return Reading.model_validate(choices)
+    except ValidationError as error:
+        faults = [
+            f"--{'-'.join(map(str, fault['loc'][:1]))} ".replace("-- ", "")
+            + fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        ]
+        raise MeddiffError("; ".join(faults)) from None
