@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,6 +64,8 @@ def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]
         "stream": lambda stream: nullcontext(),
         "graph": lambda graph, **options: log.body,
         "CUDAGraph": Graph,
+        "get_rng_state": lambda device: torch.get_rng_state(),
+        "set_rng_state": lambda state, device: torch.set_rng_state(state),
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     graphs._side_stream.cache_clear()
@@ -85,6 +88,36 @@ def test_nothing_binds_gradients_to_the_stream_before_a_capture(
 
     graphs.Graphed(body, lambda: [weight])._capture((torch.ones(2),))
     assert alive == [False] * (graphs.WARM_UP + 1)
+
+
+def test_a_captured_step_begins_where_an_eager_one_does(capture_on_cpu: SimpleNamespace) -> None:
+    """Weights, moments, batch norm's statistics, dropout: as if the warm-up had not been."""
+    ends = []
+    for captured in (False, True):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(
+            torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5)
+        )
+        optimizer = graphs.capturable_optimizer(torch.optim.Adam, network, 0.1)
+        body = partial(step_once, network, optimizer)
+        if captured:
+            state = partial(graphs.changed_by_step, network, optimizer)
+            graphs.Graphed(body, state)._capture((torch.ones(8, 4),))
+        else:
+            body(torch.ones(8, 4))
+        ends.append([*graphs.changed_by_step(network, optimizer), torch.get_rng_state()])
+    for eager, replayed in zip(*ends, strict=True):
+        assert torch.equal(eager, replayed)
+
+
+def step_once(
+    network: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: torch.Tensor
+) -> torch.Tensor:
+    optimizer.zero_grad(set_to_none=True)
+    loss = (network(inputs) - 1).square().mean()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
 
 
 def test_a_failed_capture_says_why_and_leaves_the_stream(
@@ -137,6 +170,7 @@ def test_noise_of_an_image_is_normal_and_its_own() -> None:
     keys = torch.tensor([5, 2**40, 2**62])
     first, second = (philox_normal(keys, torch.tensor(number), shape) for number in (0, 1))
     assert torch.equal(philox_normal(keys[1:2], torch.tensor(0), shape)[0], first[1])
+    assert torch.equal(philox_normal(keys, torch.arange(2), shape), torch.stack([first, second]))
     samples = torch.cat([first, second]).flatten(1).double()
     assert samples.mean(1).abs().max() < 0.08 and (samples.std(1) - 1).abs().max() < 0.06
     assert (samples.abs() > 1.96).double().mean() == pytest.approx(0.05, abs=0.005)

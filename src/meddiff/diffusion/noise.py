@@ -41,16 +41,16 @@ def philox_normal(keys: Tensor, draw: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     Args:
         keys: int64 (N,), the key of each image, not negative.
-        draw: int64 (), number of the draw.
+        draw: int64 (), number of the draw, or (D,) of several.
         shape: (C, H, W) of an image.
 
     Returns:
-        float32 (N,C,H,W).
+        float32 (N,C,H,W), or (D,N,C,H,W).
     """
     size = math.prod(shape)
     index = torch.arange(-(-size // 4), device=keys.device).reshape(1, -1)
     zero = torch.zeros_like(index)
-    counter = (index, zero + draw, zero, zero)
+    counter = (index, zero + draw.reshape(*draw.shape, 1, 1), zero, zero)
     words = philox(counter, (keys.reshape(-1, 1) & MASK, keys.reshape(-1, 1) >> 32))
     # Uniform in (0, 1]: no logarithm of zero.
     first, second, third, fourth = (word.float() * 2.0**-32 + 2.0**-33 for word in words)
@@ -58,7 +58,8 @@ def philox_normal(keys: Tensor, draw: Tensor, shape: tuple[int, ...]) -> Tensor:
     for radius, angle in ((first, second), (third, fourth)):
         length, turn = (-2 * radius.log()).sqrt(), 2 * math.pi * angle
         normal += [length * turn.cos(), length * turn.sin()]
-    return torch.stack(normal, dim=-1).reshape(len(keys), -1)[:, :size].reshape(-1, *shape)
+    leading = (*draw.shape, len(keys))
+    return torch.stack(normal, dim=-1).reshape(*leading, -1)[..., :size].reshape(*leading, *shape)
 
 
 def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, ...]:

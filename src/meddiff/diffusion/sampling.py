@@ -6,6 +6,7 @@ how many images a net sees at once changes its rounding.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,10 @@ log = logging.getLogger(__name__)
 LACKS_MEMORY = (
     "set compute.device to cpu, or give the class a DDPM with fewer diffusion.network.channels"
 )
+
+
+DRAWN = 2**22
+"""Normal numbers that a GPU draws at once: for few images, those of many steps."""
 
 
 @dataclass(frozen=True)
@@ -292,13 +297,15 @@ def noise_source(
 
 
 def _device_draw(model: Ddpm, keys: Tensor) -> Draw:
-    number = torch.zeros((), dtype=torch.int64, device=keys.device)
-    normal = model.normal()
+    together = max(1, DRAWN // (len(keys) * math.prod(model.shape)))
+    numbers = torch.arange(together, device=keys.device)
+    normal, drawn = model.normal(), deque[Tensor]()
 
     def draw() -> Tensor:
-        noise = normal(keys, number).clone()
-        number.add_(1)
-        return noise
+        if not drawn:
+            drawn.extend(normal(keys, numbers).clone().unbind())
+            numbers.add_(together)
+        return drawn.popleft()
 
     return draw
 
