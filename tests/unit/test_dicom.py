@@ -1,9 +1,11 @@
 """DICOM files written by pydicom: levels, windows, patients, faults."""
 
+import gzip
 import io
 import logging
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +149,7 @@ class TestDicom:
             ("MR_truncated", r"x\.dcm .*Explicit VR Little Endian"),
             ("image_dfl", r"x\.dcm .*deflated"),
             ("badVR", r"x\.dcm .*header"),
-            ("no_meta", r"x\.dcm .*header"),
+            ("no_meta", r"x\.dcm .*no DICOM file"),
             ("rtplan", r"no images .*x\.dcm"),
         ],
     )
@@ -185,6 +187,34 @@ class TestDicom:
             "sub/x.IMA",
         ]
         assert (read(tmp_path, size=8) == 7).all()
+
+    def test_a_compressed_tar_is_read_front_to_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each step back would read it from its start again."""
+        for number in range(30):
+            pixels = np.full((8, 8), number, np.uint8)
+            saved(tmp_path / f"x/IM{(7 * number) % 30:02}", dicom(pixels))
+        with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
+            file.add(tmp_path / "x", "x")
+        rewinds = []
+        plain = gzip._GzipReader._rewind
+        monkeypatch.setattr(gzip._GzipReader, "_rewind", lambda own: rewinds.append(plain(own)))
+        images = read(tmp_path / "x.tar.gz", size=8)
+        assert [images[7 * number % 30, 0, 0] for number in range(30)] == list(range(30))
+        assert len(rewinds) < 10
+
+    def test_a_picture_by_its_name_says_what_it_is(self, tmp_path: Path) -> None:
+        saved(tmp_path / "x.png", dicom(np.zeros((8, 8), np.uint8)))
+        with pytest.raises(MeddiffError, match=r"x\.png .*name it \.dcm"):
+            read(tmp_path)
+
+    def test_pixels_without_their_decoder(self, tmp_path: Path) -> None:
+        data = Path(get_testdata_file("MR_small_jpeg_ls_lossless.dcm")).read_bytes()
+        data = data.replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.4.94")  # JPIP
+        (tmp_path / "x.dcm").write_bytes(data)
+        with pytest.raises(MeddiffError, match=r"x\.dcm .*JPIP.*pip install"):
+            read(tmp_path)
 
 
 class TestPatients:

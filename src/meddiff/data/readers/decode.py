@@ -21,6 +21,7 @@ from meddiff.data.readers.depth import (
     to_eight_bits,
     type_of,
 )
+from meddiff.data.readers.dicom import is_dicom
 from meddiff.data.readers.frames import LARGEST
 
 # Images of this size raise an error here.
@@ -246,6 +247,8 @@ def _check_size(width: int, height: int) -> None:
 def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "the file is empty"
+    if is_dicom(data):
+        return "it is a DICOM file: name it .dcm"
     if isinstance(error, Image.UnidentifiedImageError):
         return f"its format is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):

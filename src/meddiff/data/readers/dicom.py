@@ -187,9 +187,20 @@ def _readable(name: str, part: str) -> Iterator[None]:
     except MeddiffError:
         raise
     except Exception as error:
-        if "no pixel data" in str(error):
-            raise MeddiffError(f"{name} is a DICOM file without pixels: {REMEDY}") from None
         # Not `from error`, whose text may quote an element.
-        raise MeddiffError(
-            f"{name} is not a readable DICOM file (its {part}: {type(error).__name__}): {REMEDY}"
-        ) from None
+        raise MeddiffError(f"{name} {_fault(error, part)}") from None
+
+
+def _fault(error: Exception, part: str) -> str:
+    """Say what is wrong with a file and what to do, in words that are never the file's."""
+    kind = type(error).__name__
+    if kind == "InvalidDicomError":
+        return f"is no DICOM file by its content: {REMEDY}"
+    if "no pixel data" in str(error):
+        return f"is a DICOM file without pixels: {REMEDY}"
+    if isinstance(error, RuntimeError | NotImplementedError):
+        return (
+            f"is a DICOM file whose {part} cannot be decoded: pip install 'meddiff[dicom]' for all "
+            "decoders; if they are there, replace the file or save it uncompressed"
+        )
+    return f"is a damaged DICOM file (its {part}: {kind}): {REMEDY}"

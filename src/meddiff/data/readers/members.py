@@ -3,18 +3,19 @@
 A member is a file's name, or `<file>#<key>` for an image of a file that holds several.
 """
 
+import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pandas as pd
 
 from meddiff.core.errors import listing_error
 from meddiff.core.progress import Progress
-from meddiff.data.readers.archive import Archive, open_archive
+from meddiff.data.readers.archive import Archive, is_one_file, open_archive
 from meddiff.data.readers.dicom import START
 from meddiff.data.readers.formats import Reader, may_be_dicom, read_frames, reader_of
 from meddiff.data.readers.settings import Reading
@@ -42,17 +43,18 @@ def list_members(path: str | Path, names: Sequence[str], reading: Reading) -> pd
         MeddiffError: a file is damaged, has no images, or is read by an extra that is missing.
     """
     rows: dict[str, list[tuple[str, str, str | None, str | None]]] = {}
-    with open_archive(path) as archive:
-        readers = {name: found for name in names if (found := _reader(archive, name)) is not None}
-        with Progress(len(readers), f"list {path}", "file") as progress:
-            for name in archive.in_order(readers):
-                with archive.open(name) as file:
-                    entries = readers[name].entries(file, f"{name} in {path}", reading)
-                rows[name] = [
-                    (_member(name, e.key), name, e.label, name if e.group == "" else e.group)
-                    for e in entries
-                ]
-                progress.advance()
+    unlike = [name for name in names if reader_of(name) is not None or may_be_dicom(name)]
+    with open_archive(path) as archive, Progress(len(unlike), f"list {path}", "file") as progress:
+        for name in archive.in_order(unlike):
+            reader, file = _opened(archive, name)
+            with file:
+                if reader is not None:
+                    entries = reader.entries(file, _where(archive, name), reading)
+                    rows[name] = [
+                        (_member(name, e.key), name, e.label, name if e.group == "" else e.group)
+                        for e in entries
+                    ]
+            progress.advance()
     if empty := sorted(name for name, images in rows.items() if not images):
         raise listing_error(
             f"{path}: {len(empty)} files have no images (DICOM reports and plans have none)",
@@ -144,16 +146,28 @@ def _images(archive: Archive, members: Collection[str]) -> Iterator[tuple[str, b
         name, _, key = (member, "", "") if member in archive else member.rpartition("#")
         keys.setdefault(name or member, []).append(key)
     for name in archive.in_order(keys):
-        if (reader := _reader(archive, name)) is None:
+        if reader_of(name) is None and not may_be_dicom(name):
             yield name, archive.read(name)
             continue
-        with archive.open(name) as file:
-            where = f"{name} in {archive.path}"
-            for key, data in read_frames(reader, file, where, keys[name]):
+        reader, file = _opened(archive, name)
+        with file:
+            if reader is None:
+                yield name, file.read()
+                continue
+            for key, data in read_frames(reader, file, _where(archive, name), keys[name]):
                 yield _member(name, key), data
 
 
-def _reader(archive: Archive, name: str) -> Reader | None:
-    """Return the reader of a file by its name, else by its content where the name says nothing."""
-    start = archive.start(name, START) if may_be_dicom(name) else b""
-    return reader_of(name, start)
+def _opened(archive: Archive, name: str) -> tuple[Reader | None, BinaryIO]:
+    """Open a file with its reader: by its name, or by its content where that says nothing.
+
+    Read once and front to back, since going back in a compressed tar reads it from its start.
+    """
+    if (reader := reader_of(name)) is not None:
+        return reader, archive.open(name)
+    data = archive.read(name)
+    return reader_of(name, data[:START]), io.BytesIO(data)
+
+
+def _where(archive: Archive, name: str) -> str:
+    return str(archive.path) if is_one_file(archive.path) else f"{name} in {archive.path}"

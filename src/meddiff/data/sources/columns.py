@@ -4,6 +4,7 @@ import logging
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.data.settings import FolderSettings
 
 log = logging.getLogger(__name__)
@@ -39,5 +40,11 @@ def with_usual_columns(
     }
     if "id_column" not in chosen and "file_column" in chosen:
         chosen["id_column"] = chosen["file_column"]
+    if "id_column" not in chosen:
+        raise MeddiffError(
+            f"{where} has no column that names images ({', '.join(USUAL['id_column'])}); its "
+            f"columns are {', '.join(metadata.columns)}: rename one, or name it in "
+            "data.folder.id_column"
+        )
     log.info("%s: %s", where, ", ".join(f"{key} {name}" for key, name in chosen.items()))
     return settings.model_copy(update=chosen)
