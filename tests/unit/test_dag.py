@@ -21,7 +21,8 @@ rule a:
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("Snakefile").write_text(SNAKEFILE)
+    Path("workflow").mkdir()
+    Path("workflow/Snakefile").write_text(SNAKEFILE)
     Path("runs/mine").mkdir(parents=True)
     return tmp_path
 
@@ -69,7 +70,7 @@ def test_a_malformed_value_is_one_error():
 
 
 def test_a_bug_of_a_rule_keeps_its_traceback_and_names_the_version():
-    Path("Snakefile").write_text("1 / 0")
+    Path("workflow/Snakefile").write_text("1 / 0")
     with pytest.raises(ZeroDivisionError) as caught, open_plan([]):
         pass
     assert version("snakemake") in "".join(caught.value.__notes__)

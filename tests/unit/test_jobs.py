@@ -227,3 +227,17 @@ def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     with pytest.raises(MeddiffError, match=r"cannot write to results/: .*read-only"):
         check_run([], {})
+
+
+def test_a_script_from_a_repository_may_start_processes(tmp_path):
+    """Snakemake gives it the name that it has there, which is no file here."""
+    first = "__file__ = 'git+file:///published/meddiff/workflow/scripts/x.py@v1'\n"
+    code = (
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "    from multiprocessing import get_context\n"
+        "    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:\n"
+        "        Path('made.csv').write_text(str(pool.submit(abs, -7).result()))\n"
+    )
+    done = run(code, tmp_path, first=first)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made.csv").read_text() == "7"

@@ -370,7 +370,7 @@ def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_n
     workflow = SimpleNamespace(dag=dag, dag_settings=SimpleNamespace(targets=["train.npy"]))
 
     def check() -> None:
-        check_jobs(workflow, load_config({}), tmp_path, {}, rebuild=False)
+        check_jobs(workflow, load_config({}), tmp_path, {}, {"pack"}, rebuild=False)
 
     (tmp_path / "train.npy").write_bytes(b"half")
     with pytest.raises(MeddiffError, match=r"train\.npy"):

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from snakemake.io import IOFile
@@ -21,10 +22,11 @@ from meddiff.workflow.provenance.store import (
     read_records,
     write_record,
 )
-from meddiff.workflow.sharing.sync import keep_metadata, sync_metadata
+from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded, sync_metadata
 
 METADATA, INCOMPLETE = Path(".snakemake/metadata"), Path(".snakemake/incomplete")
 ENDED = 1_700_000_000.25
+OURS = [SimpleNamespace(is_producer=lambda path: True)]
 
 
 @pytest.fixture(autouse=True)
@@ -385,7 +387,7 @@ def test_shared_bytes_that_took_the_place_of_own_ones_are_adopted():
 @pytest.mark.parametrize("path", ["models/a.bin", "results/x/y.csv", "data/images/train/b.npy"])
 def test_a_stranger_is_never_taken_for_a_result(path):
     write(path, "from somewhere")
-    sync_metadata()
+    plan_unrecorded(OURS)
     assert is_void(path)
     assert "not made by this workflow here" in read_metadata(path)["params"][0]
 
@@ -395,8 +397,15 @@ def test_a_stranger_is_never_taken_for_a_result(path):
 )
 def test_what_people_put_there_is_no_stranger(path):
     write(path, "mine")
-    sync_metadata()
+    plan_unrecorded(OURS)
     assert read_metadata(path) is None
+
+
+def test_what_rules_of_another_workflow_make_is_theirs():
+    write("results/theirs.txt", "made")
+    write("results/ours.csv", "from somewhere")
+    plan_unrecorded([SimpleNamespace(is_producer=lambda path: path.endswith(".csv"))])
+    assert read_metadata("results/theirs.txt") is None and is_void("results/ours.csv")
 
 
 def test_a_stranger_loses_what_snakemake_remembered_of_it():
@@ -404,6 +413,7 @@ def test_a_stranger_loses_what_snakemake_remembered_of_it():
     make_here("models/a.bin", "weights")
     (LOCAL / "models/a.bin.json").unlink()
     sync_metadata()
+    plan_unrecorded(OURS)
     assert is_void("models/a.bin")
 
 
@@ -412,7 +422,7 @@ def test_a_name_that_is_no_text_does_not_end_the_workflow():
         write(os.fsdecode(b"models/\xe4.bin"), "x")
     except OSError:
         pytest.skip("this file system has Unicode names only")
-    sync_metadata()
+    plan_unrecorded(OURS)
 
 
 def mark_incomplete(path: str) -> None:
@@ -502,8 +512,10 @@ def test_a_second_look_changes_nothing():
     make_here("features/a.npy", "features", "models/a.bin")
     write("cas/stranger.csv", "x")
     sync_metadata()
+    plan_unrecorded(OURS)
     before = snapshot()
     sync_metadata()
+    plan_unrecorded(OURS)
     assert snapshot() == before
 
 

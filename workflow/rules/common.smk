@@ -1,9 +1,7 @@
 # Configuration, names and input functions that every phase shares; checks before any job.
 
 import os
-from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 from meddiff.cas.registry import HOG_SVM
@@ -13,17 +11,18 @@ from meddiff.core.errors import MeddiffError
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives
-from meddiff.workflow.conventions import complete, matrices, one_of, picture, result, shown, table
+from meddiff.workflow.conventions import complete, matrices, one_of, picture, project_root
+from meddiff.workflow.conventions import result, shown, table
 from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, stamp
 from meddiff.workflow.parameters import imported_ddpms
 from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, table_notes
-from meddiff.workflow.provenance.fingerprint import fingerprint
+from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 from meddiff.reporting.reported import read_reported
-from meddiff.workflow.session import begin, check_jobs
-from meddiff.workflow.sharing.sync import keep_metadata
+from meddiff.workflow.session import begin, check_jobs, keep_hooks
+from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded
 from meddiff.workflow.targets import final_outputs
 
-ROOT = Path(workflow.basedir)
+ROOT = project_root(workflow.main_snakefile)
 RUN = Path.cwd()
 # Snakemake plans in the main process only, not in those of single jobs.
 MAIN = workflow.exec_mode == ExecMode.DEFAULT
@@ -35,7 +34,7 @@ try:
     # No part of the configuration: allows a run to make again what is shared.
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
-    SHARED = begin(ROOT, RUN, cfg) if MAIN else {}
+    SHARED = begin(workflow, ROOT, RUN, cfg) if MAIN else {}
     FOLDER = folder_params(cfg, ROOT)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
@@ -55,7 +54,6 @@ EXTRACTORS = TRAINED + PUBLISHED
 # The study trained its DDPMs on all images and compared with them; leak_free keeps test images out.
 STUDY = cfg.protocol == "as_published"
 DDPM_SETS = cfg.ddpm_sets
-REFERENCE_SETS = cfg.reference_sets
 
 SAMPLER = cfg.sampling.model_dump(exclude={"images", "shards"})
 # Processes of a job whose results do not depend on their number; `--cores` limits them.
@@ -65,7 +63,8 @@ STAMP = stamp(cfg)
 SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}  # audit: both
-PRINTED = [row.model_dump() for row in read_reported(ROOT / "config/published.yaml")]
+PUBLISHED_NUMBERS = workflow.source_path("../../config/published.yaml")
+PRINTED = [row.model_dump() for row in read_reported(PUBLISHED_NUMBERS)]
 COMPARED = sorted({row["table"] for row in PRINTED})
 
 
@@ -81,13 +80,13 @@ wildcard_constraints:
 
 def code(script):
     """Digest of a script and the library modules it uses: editing them reruns its jobs."""
-    return fingerprint(ROOT / "workflow/scripts" / script)
+    return fingerprint(workflow.source_path(f"../scripts/{script}"))
 
 
 def extractor_code(script, name):
     """Digest of a script, and of the one extractor that it builds where the name is that of one."""
-    extractor = ROOT / f"src/meddiff/extractors/{name}.py"
-    return [code(script), *([code(extractor)] if extractor.is_file() else [])]
+    extractor = PACKAGE / f"extractors/{name}.py"
+    return [code(script), *([fingerprint(extractor)] if extractor.is_file() else [])]
 
 
 def extractor_checkpoint(wildcards):
@@ -133,7 +132,7 @@ def compared(sets):
 
 onstart:
     try:
-        check_jobs(workflow, cfg, ROOT, SHARED, rebuild=REBUILD)
+        check_jobs(workflow, cfg, ROOT, SHARED, OWN, rebuild=REBUILD)
     except MeddiffError as error:
         raise WorkflowError(str(error))
 

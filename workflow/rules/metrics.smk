@@ -2,7 +2,7 @@
 
 # Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
 SCORED = [*cfg.synthetic_sets, "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
-SCORED_SETS = [*SCORED, *REFERENCE_SETS]
+SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
@@ -11,7 +11,7 @@ MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
 rule noise:
     """Draw noise with each class's channel means and variances: the ceiling of every FID."""
     input:
-        image_sets(compared(REFERENCE_SETS), CLASSES),
+        image_sets(compared(cfg.reference_sets), CLASSES),
     output:
         expand("data/images/noise/{cls}.npy", cls=CLASSES),
     params:
@@ -50,7 +50,7 @@ if MATRIX_ONLY:
 rule distances:
     """Compare the features of every image set and class with those of real images."""
     input:
-        reference=features(REFERENCE_SETS),
+        reference=features(cfg.reference_sets),
         scored=features(SCORED),
         checkpoint=extractor_checkpoint,
     output:
@@ -89,7 +89,7 @@ rule table_5_2:
     output:
         **result("table_5_2", "5.2", "quality of the synthetic images"),
     params:
-        reference="+".join(REFERENCE_SETS),
+        reference="+".join(cfg.reference_sets),
         notes=table_notes(cfg),
         stamp=STAMP,
     script:

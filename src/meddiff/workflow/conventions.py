@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from snakemake.io import report
@@ -16,6 +16,18 @@ OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
 """Folders of the run directory that only rules write to."""
 FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs")
 """Folders of the run directory that a run writes to."""
+
+
+def project_root(snakefile: str) -> Path:
+    """Return where the paths of the configuration start: the folder of Snakemake's main Snakefile.
+
+    In Snakemake's own layout, `workflow/Snakefile`, it is the folder above. A Snakefile that is
+    fetched from elsewhere has none: then it is the working directory.
+    """
+    if not Path(snakefile).is_file():
+        return Path.cwd()
+    folder = Path(snakefile).resolve().parent
+    return folder.parent if folder.name == "workflow" else folder
 
 
 def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -> None:

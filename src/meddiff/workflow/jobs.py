@@ -35,6 +35,9 @@ def job(snakemake: Any) -> Iterator[str]:
     """
     _log_to(Path(snakemake.log[0]))
     leave_out_optional()
+    main = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or sys.executable).is_file():
+        del main.__file__  # fetched from a repository: worker processes would look for it here
     clock = time.monotonic()
     # Where a job runs is no parameter of its rule: a collaborator's other machine retrains nothing.
     compute = ComputeSettings.model_validate(snakemake.config.get("compute", {}))

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ from meddiff.workflow.provenance.record import Records
 from meddiff.workflow.provenance.store import read_effective
 from meddiff.workflow.sharing.dag import plan_of
 from meddiff.workflow.sharing.metadata import MetadataStore
-from meddiff.workflow.sharing.options import check_options, is_dry, options_of_this_run
+from meddiff.workflow.sharing.options import (
+    check_backend,
+    check_module,
+    check_options,
+    is_dry,
+    options_of_this_run,
+)
 from meddiff.workflow.sharing.plan import Plan
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
 from meddiff.workflow.sharing.sync import sync_metadata
 
 
-def begin(root: Path, run: Path, cfg: Config) -> Records:
+def begin(workflow: Any, root: Path, run: Path, cfg: Config) -> Records:
     """Prepare planning; return the shared records."""
+    check_backend(workflow.workflow_settings)
+    check_module(workflow.modifier)
     for key, names in cfg.absent_classes.items():
         logger.warning(f"{key}: {', '.join(names)} ignored, not in data.classes {cfg.data.classes}")
     if options := options_of_this_run(root):
@@ -36,20 +45,52 @@ def begin(root: Path, run: Path, cfg: Config) -> Records:
     return sync_metadata()
 
 
-def check_jobs(workflow: Any, cfg: Config, root: Path, shared: Records, *, rebuild: bool) -> None:
-    """Check the planned jobs before the first of them starts."""
+def keep_hooks(workflow: Any, names: Mapping[str, Any]) -> None:
+    """Have Snakemake call the hooks of this workflow where it is a module, too.
+
+    Snakemake leaves that to the workflow that uses the module. One that has hooks of its own below
+    the module replaces these, and calls them itself (`meddiff.onstart()`).
+
+    Args:
+        names: what the Snakefile defines.
+    """
+    if workflow.modifier.is_main_snakefile():
+        return
+    for name in ("onstart", "onsuccess", "onerror"):
+        setattr(workflow, f"_{name}", partial(_both, getattr(workflow, f"_{name}"), names[name]))
+
+
+def _both(outer: Callable[[Any], None], own: Callable[[], None], log: Any) -> None:
+    own()
+    outer(log)
+
+
+def check_jobs(
+    workflow: Any,
+    cfg: Config,
+    root: Path,
+    shared: Records,
+    rules: Collection[str],
+    *,
+    rebuild: bool,
+) -> None:
+    """Check the planned jobs of these rules before the first of all jobs starts."""
     if not rebuild:
-        _check_rebuild(plan_of(workflow.dag, root), shared, workflow.dag_settings.targets)
+        plan = plan_of(workflow.dag, root)
+        _check_rebuild(plan, rules, shared, workflow.dag_settings.targets)
     outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
     files = downloads_among(outputs)
     local = {file for file in files if find_local(file, cfg.data.archives, root)}
     check_run(files, cfg.data.mirrors, local)
 
 
-def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> None:
+def _check_rebuild(
+    plan: Plan, rules: Collection[str], shared: Records, targets: Collection[str]
+) -> None:
     """Raise if jobs would overwrite a file of another origin, or make again what is shared."""
     records, metadata = read_effective(), MetadataStore()
-    outputs = [path for step in plan.planned for path in step.outputs]
+    planned = [step for step in plan.planned if step.rule in rules]
+    outputs = [path for step in planned for path in step.outputs]
     here = [path for path in outputs if Path(path).is_file() and path not in records]
     # A job that was killed leaves incomplete files without records.
     if unrecorded := [path for path in here if not metadata.is_incomplete(path)]:
@@ -57,7 +98,7 @@ def _check_rebuild(plan: Plan, shared: Records, targets: Collection[str]) -> Non
             "not made by this workflow here, and about to be overwritten: "
             f"{first_names(unrecorded)}; move them away"
         )
-    again = [path for step in plan.planned if plan.is_shared(step, shared) for path in step.outputs]
+    again = [path for step in planned if plan.is_shared(step, shared) for path in step.outputs]
     if again:
         required = plan.required_files(plan.targets, shared)
         missing = [path for path in required if sha256_here(path) != shared[path].sha256]

@@ -10,6 +10,7 @@ import yaml
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
+from meddiff.workflow.conventions import project_root
 from meddiff.workflow.provenance.recording import plain_params
 from meddiff.workflow.sharing.options import check_options, parse_options
 from meddiff.workflow.sharing.plan import Plan, Step
@@ -73,7 +74,7 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
             files = [target for target in args.targets if not workflow.is_rule(target)]
             targets = files if len(files) == len(args.targets) else []
             overlays = bool(args.configfile or args.config)
-            root = Path(workflow.basedir)
+            root = project_root(workflow.main_snakefile)
             plan = plan_of(workflow.dag, root, targets, workflow.config, overlays)
             check_lock()
         yield plan
@@ -92,7 +93,7 @@ def check_lock() -> None:
 def in_run_directory(arguments: Sequence[str]) -> Iterator[tuple[Path, Path, list[str]]]:
     """Enter the run directory of a command line; yield the project's root, it, and the targets."""
     args = _options_of_run(arguments)
-    root = Path(args.snakefile).resolve().parent if args.snakefile else Path.cwd()
+    root = project_root(args.snakefile) if args.snakefile else Path.cwd()
     with contextlib.chdir(args.directory or "."):
         yield root, Path.cwd(), list(args.targets)
 

@@ -23,15 +23,42 @@ DRY_OPTIONS = ("dryrun", "dag", "rulegraph", "filegraph", "summary", "detailed_s
 
 def check_options(args: Any) -> None:
     """Raise if an option of Snakemake goes past the records: results could be stale or lost."""
+    check_backend(args)
     if refused := list(_refused(args)):
         raise MeddiffError("\n".join(refused))
     changed = args.configfile or any(not each.startswith("rebuild=") for each in args.config or ())
-    if changed and not args.directory and Path("Snakefile").is_file():
+    if changed and not args.directory and Path("workflow/Snakefile").is_file():
         from snakemake.logging import logger
 
         logger.warning(
             "another configuration in the project's root: its results would replace those of "
             "config/config.yaml; give it a run of its own with --directory runs/<name>"
+        )
+
+
+def check_backend(settings: Any) -> None:
+    """Raise where Snakemake keeps its metadata elsewhere than records go, however it was started.
+
+    Args:
+        settings: Snakemake's options or its settings of a workflow.
+    """
+    if settings.persistence_backend.item_to_choice() != "file":
+        raise MeddiffError(
+            "--persistence-backend db is not for this workflow: its records (docs/sharing.md) go "
+            "with Snakemake's files alone, and all would be trained again; leave the option out"
+        )
+
+
+def check_module(modifier: Any) -> None:
+    """Raise where the workflow is a module whose files another workflow has moved.
+
+    Args:
+        modifier: Snakemake's settings of the module.
+    """
+    if modifier.modify_path("data/images") != "data/images":
+        raise MeddiffError(
+            "module meddiff: its files cannot have a `prefix`, since records and tables name them; "
+            "leave it out, and run in a folder of its own with --directory"
         )
 
 
@@ -70,11 +97,6 @@ def is_dry(args: Any) -> bool:
 
 
 def _refused(args: Any) -> Iterator[str]:
-    if args.persistence_backend.item_to_choice() != "file":
-        yield (
-            "--persistence-backend db is not for this workflow: its records (docs/sharing.md) go "
-            "with Snakemake's files alone; leave the option out"
-        )
     if args.drop_metadata:
         yield "--drop-metadata would have every job run again the next time: leave it out"
     if args.ignore_incomplete:

@@ -7,8 +7,9 @@ and metadata of its record, and a file without a record is planned.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from meddiff.core.errors import MeddiffError
 from meddiff.workflow.conventions import OUTPUT_FOLDERS
@@ -41,10 +42,19 @@ def sync_metadata() -> dict[str, Record]:
     if edited:
         raise MeddiffError(_edited_message(edited, shared))
     _sync_recorded(metadata)
-    for path in _unrecorded_files(shared | local):
-        if not metadata.is_incomplete(path):
-            metadata.force_rerun(path, "not made by this workflow here")
     return shared
+
+
+def plan_unrecorded(rules: Collection[Any]) -> None:
+    """Let Snakemake plan each file without a record that one of these rules of it makes.
+
+    Files of other rules are left alone: the workflow may be part of somebody else's.
+    """
+    metadata = MetadataStore()
+    for path in _unrecorded_files(read_records(SHARED).keys() | read_records(LOCAL).keys()):
+        made_here = any(rule.is_producer(path) for rule in rules)
+        if made_here and not metadata.is_incomplete(path):
+            metadata.force_rerun(path, "not made by this workflow here")
 
 
 def keep_metadata() -> None:
@@ -128,7 +138,7 @@ def _differs(file: str, record: Record) -> bool:
     return sha256_here(file) not in (None, record.inputs[file])
 
 
-def _unrecorded_files(records: Records) -> Iterator[str]:
+def _unrecorded_files(records: Collection[str]) -> Iterator[str]:
     for folder in OUTPUT_FOLDERS:
         for file in Path(folder).rglob("*"):
             path = file.as_posix()
