@@ -189,28 +189,34 @@ torch.save(network.state_dict(), "x.pt")
 """
 
 
-def starts(folder: Path) -> dict[str, Contender]:
-    """Return a training of one step as a process of its own, ours and the peer's."""
-    np.save(folder / "images.npy", np.zeros((16, 32, 32, 3), np.uint8))
+def one_step(
+    folder: Path, settings: DiffusionSettings, compute: Mapping[str, object], device: str
+) -> list[str]:
+    """Return the arguments of a Python that takes one step of a training, in this folder."""
+    side = next(size for size, net in NETS.items() if net["channels"] == settings.network.channels)
+    group = settings.batch_size * settings.gradient_accumulation
+    np.save(folder / "images.npy", np.zeros((group, side, side, 3), np.uint8))
     job = DdpmJob(
         name="x",
         images=["images.npy"],
         validation=None,
-        settings=settings_of(32).model_dump() | {"steps": 1},
+        settings=settings.model_dump() | {"steps": 1},
         seed=0,
         code="",
-        compute={},
-        device="cpu",
+        compute=dict(compute),
+        device=device,
         checkpoint="x.safetensors",
         history="x.csv",
         previews="x_previews.npy",
         speed="x_speed.csv",
         board="board",
     )
-    commands = {
-        PEER: ["-c", FIRST_STEP],
-        "meddiff": ["-m", "meddiff.diffusion.launch", json.dumps(asdict(job))],
-    }
+    return ["-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
+
+
+def starts(folder: Path) -> dict[str, Contender]:
+    """Return a training of one step as a process of its own, ours and the peer's."""
+    commands = {PEER: ["-c", FIRST_STEP], "meddiff": one_step(folder, settings_of(32), {}, "cpu")}
 
     def starting(command: list[str]) -> Contender:
         def start() -> None:
