@@ -11,6 +11,9 @@ UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
+LAST = {"cas_arms.py", "cas_doses.py", "audit_halves.py", "audit_trainings.py",
+        "denoising_figure.py", "segmentation_examples.py"}  # fmt: skip
+"""Scripts that a GPU runs when no others wait for it, since little follows from them."""
 OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
 """Folders of the run directory that only rules write to."""
@@ -35,7 +38,8 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameter
     `code` is the digest of its script. A rule that asks for a GPU computes with nets, and with as
-    many threads as these; pairs of images are measured on one of `gpus`, if there is any.
+    many threads as these; pairs of images are measured on one of `gpus`, if there is any. There,
+    what many jobs wait for goes first, so that the CPU's work is done beside a GPU's.
     """
     if not rule.script:
         return
@@ -55,6 +59,8 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -
         rule.resources["gpu"] = 1
     elif "gpu" in rule.resources and rule.resources["_cores"].value == 1:
         rule.resources["_cores"] = threads
+    if gpus and "gpu" in rule.resources and script not in LAST:
+        rule.priority += 1
 
 
 def one_of(names: Iterable[str]) -> str:
