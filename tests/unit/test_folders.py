@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from meddiff.data.image_sets import list_images
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing
 from meddiff.data.preprocessing.packing import pack_images
-from meddiff.data.readers import pseudonyms
+from meddiff.data.readers import formats, pseudonyms
+from meddiff.data.readers.frames import Entry, Frame
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources import tables
 from meddiff.data.sources.folder import read_folder
@@ -143,6 +145,21 @@ class TestTables:
         with pytest.raises(MeddiffError, match=r"t\.xlsx .*pip install 'meddiff\[xlsx\]'"):
             read_strings(path, "t.xlsx")
 
+    def test_evaluate_needs_no_class_and_takes_patients(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "i/a.png", "b.png")
+        (tmp_path / "t.csv").write_text("file,patient_id,site\ni/a.png,p,1\nb.png,q,2\n")
+        rows = list_images(tmp_path / "t.csv").rows
+        assert rows["member"].tolist() == ["i/a.png", "b.png"] and rows["label"].isna().all()
+        assert rows["group"].tolist() == ["p", "q"] and rows["site"].tolist() == ["1", "2"]
+        (tmp_path / "t.csv").write_text("ID,label,Patient\na,x,p\nb,y,q\n")
+        rows = list_images(tmp_path / "t.csv").rows
+        assert rows["label"].tolist() == ["x", "y"] and rows["group"].tolist() == ["p", "q"]
+
+    def test_a_table_that_names_no_images(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("name,age\nx,3\n")
+        with pytest.raises(MeddiffError, match=r"t\.csv .*name, age"):
+            list_images(tmp_path / "t.csv")
+
     def test_rows_of_files_with_several_images(self, tmp_path: Path) -> None:
         """A table of volumes and DICOM files: an id is a file, however many images it has."""
         for name in ("s1", "s2"):
@@ -218,6 +235,29 @@ def test_a_column_that_is_misspelt_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(MeddiffError, match=r"no column 'lable'"):
         records(tmp_path / "i", "mel", table=str(tmp_path / "t.csv"), id_column="image_id",
                 label_column="lable")  # fmt: skip
+
+
+def test_a_new_format_is_a_row_of_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/architecture.md says: two functions, and everything reads the files."""
+
+    class Raw:
+        def entries(self, file: Any, name: str, reading: Any) -> list[Entry]:
+            return [Entry(str(n), label="ab"[n % 2], group="") for n in range(file.read(1)[0])]
+
+        def frames(self, file: Any, name: str, keys: list[str]) -> Iterator[tuple[str, Frame]]:
+            images = np.frombuffer(file.read()[1:], np.uint8).reshape(-1, 4, 4)
+            yield from ((key, Frame(images[int(key)], "raw")) for key in keys)
+
+    monkeypatch.setattr(formats, "READERS", {**formats.READERS, ".raw": Raw()})
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
+    (tmp_path / "x.raw").write_bytes(b"\5" + images.tobytes())
+    for place in (tmp_path, tmp_path / "x.raw"):
+        np.testing.assert_array_equal(list_images(place).pixels(crop=None, size=4)[..., 0], images)
+    index = build_index(records(tmp_path, "a", "b"))
+    assert index["label"].tolist() == [*"ababa"] and (index["patient"] == "x.raw").all()
+    assert index["encoding"].tolist() == ["raw"] * 5 and index["id"][3] == "x#3"
 
 
 @pytest.mark.parametrize("window", [None, (-100, 300), "percentiles"])

@@ -20,17 +20,19 @@ USUAL = {
 
 
 def with_usual_columns(
-    settings: FolderSettings, metadata: pd.DataFrame, where: str
+    settings: FolderSettings, metadata: pd.DataFrame, where: str, *, always: bool
 ) -> FolderSettings:
     """Return settings with the usual columns of a table that has not those of the settings.
 
-    Only where no column is set: a misspelt name is an error, and a table that fits is read as it
-    was.
+    Only where no column is set, since a misspelt name is an error.
+
+    Args:
+        always: even if the table has the columns `id` and `label`.
     """
     plain = FolderSettings()
     if any(getattr(settings, key) != getattr(plain, key) for key in USUAL):
         return settings
-    if {settings.id_column, settings.label_column} <= set(metadata):
+    if not always and {settings.id_column, settings.label_column} <= set(metadata):
         return settings
     lower = {str(name).lower(): str(name) for name in reversed(list(metadata))}
     chosen = {

@@ -128,8 +128,8 @@ def _by_table(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the records of a table's rows, and the files without a row."""
     metadata = read_strings(csv, csv)
-    settings = with_usual_columns(settings, metadata, csv)
-    _check_metadata(metadata, csv, settings)
+    settings = with_usual_columns(settings, metadata, csv, always=labels is None)
+    _check_metadata(metadata, csv, settings, labels is not None)
     keys = metadata[settings.id_column]
     matches = _match_images(metadata, settings, csv, folder, names)
     label = metadata.get(settings.label_column)
@@ -159,16 +159,18 @@ def _by_table(
 def _expanded(table: pd.DataFrame, folder: str, settings: FolderSettings) -> pd.DataFrame:
     """Replace rows of files with several images by a row of each; add patients of the files."""
     listed = list_members(folder, sorted(table["member"].dropna().unique()), settings)
-    patients = pd.Series(_patients(listed, settings), dtype="string")
-    listed = pd.DataFrame(
-        {"file": listed["file"], "part": listed["member"], "key": _keys(listed), "of": patients}
-    )
-    rows = table.merge(listed, how="left", left_on="member", right_on="file")
-    ids = rows["id"] + rows["key"].fillna("")
-    rows = rows.assign(
-        id=ids, image=ids, member=rows["part"], patient=rows["patient"].fillna(rows["of"])
-    )
-    return rows[list(table)]
+    listed = listed.assign(patient=_patients(listed, settings), key=_keys(listed))
+    places = listed.groupby("file").indices
+    parts = [places.get(member, [-1]) for member in table["member"].fillna("")]
+    rows = table.loc[table.index.repeat(list(map(len, parts)))].reset_index(drop=True)
+    # The last row stands for the images of rows without a file.
+    found = pd.concat([listed, pd.DataFrame([{"key": ""}])]).iloc[
+        [n for each in parts for n in each]
+    ]
+    found = found.astype("string").reset_index(drop=True)
+    ids = rows["id"] + found["key"]
+    patient = rows["patient"].fillna(found["patient"])
+    return rows.assign(id=ids, image=ids, member=found["member"], patient=patient)
 
 
 def _keys(listed: pd.DataFrame) -> pd.Series:
@@ -215,10 +217,12 @@ def _check_paths(paths: Mapping[str, str]) -> None:
             )
 
 
-def _check_metadata(metadata: pd.DataFrame, csv: str, settings: FolderSettings) -> None:
+def _check_metadata(
+    metadata: pd.DataFrame, csv: str, settings: FolderSettings, labelled: bool
+) -> None:
     others = (
-        *(settings.label_column, settings.diagnosis_column, settings.patient_column),
-        *(settings.lesion_column, settings.file_column),
+        *(settings.diagnosis_column, settings.patient_column, settings.lesion_column),
+        *(settings.file_column, settings.label_column if labelled else None),
     )
     check_metadata(metadata, settings.id_column, [column for column in others if column], csv)
 
