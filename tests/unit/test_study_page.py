@@ -80,6 +80,14 @@ class TestCells:
         assert line(page, "benign, real, SSIM")[2].endswith("first)")
         assert line(page, "benign, synthetic, FID, U-Net")[2].endswith("second)")
 
+    def test_the_command_is_that_of_the_scale_which_the_table_states(self, tmp_path) -> None:
+        made = run_with(tmp_path, "one", results__table_5_2=[SIMILARITY])
+        run = Run("one", made.folder, options={"small": "--configfile small.yaml --"})
+        assert (
+            "`snakemake --profile profiles/one --configfile small.yaml -- results/table_5_2.csv`"
+            in page_of(run)
+        )
+
     def test_every_printed_number_has_its_line(self) -> None:
         page = page_of(Run("one", Path("absent")))
         numbers = sum(len(set(row.values) - {"std"}) for row in PRINTED)

@@ -28,12 +28,14 @@ class PageSettings(Settings):
     """`config/page.yaml`: runs of lesions and of hands by column of the page; text and pictures.
 
     Of several runs in a column the first that has a number fills the cell. Flaws are measured in
-    the runs of lesions, and in those of `flaws`.
+    the runs of lesions, and in those of `flaws`. `options` are what a command takes besides its
+    profile, by the scale that the table states.
     """
 
     lesions: dict[str, list[str]] = Field(min_length=1)
     hands: dict[str, list[str]] = Field(min_length=1)
     flaws: list[str] = []
+    options: dict[str, str] = {}
     introduction: str = ""
     pictures: list[Picture] = []
     closing: str = ""
@@ -56,11 +58,13 @@ class Run:
         name: of both.
         folder: the run directory, which may be absent.
         archives: SHA-256 of the raw files that its images come from, by path.
+        options: of the commands, by the scale of a table.
     """
 
     name: str
     folder: Path
     archives: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     _tables: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     def table(self, path: str) -> pd.DataFrame | None:
@@ -71,8 +75,16 @@ class Run:
         return self._tables[path]
 
     def command(self, path: str) -> str:
-        """Return the command that makes a file of the run."""
-        return f"snakemake --profile profiles/{self.name} {path}"
+        """Return the command that makes a file of the run, or made the one that is here."""
+        # Parts of tables state no scale: that of Table 5.1, which is made of them.
+        tables = (self.table(name) for name in (path, "results/table_5_1.csv"))
+        stated = (
+            table["scale"].iloc[0]
+            for table in tables
+            if table is not None and "scale" in table and len(table)
+        )
+        options = self.options.get(next(stated, ""), "")
+        return " ".join(["snakemake", f"--profile profiles/{self.name}", *options.split(), path])
 
 
 def first_with(runs: Sequence[Run], path: str) -> tuple[Run, pd.DataFrame | None]:
