@@ -105,10 +105,13 @@ def test_run_again_it_has_nothing_to_do(away) -> None:
 
 
 def test_shared_tables_are_restored_and_proven_down_to_the_archives(home, away, tmp_path) -> None:
+    """What came home from the GPU is shared there, where its archives are."""
     target = "runs/study-2018/results/table_5_2.csv"
-    away.meddiff("share", target)
-    away.commit("Share")
-    third = away.clone(tmp_path / "third")
+    away.meddiff("pack", "results.zip", *(f"runs/{name}" for name in RUNS), "--largest", "1000")
+    home.meddiff("unpack", away.root / "results.zip")
+    home.meddiff("share", target)
+    home.commit("Share")
+    third = home.clone(tmp_path / "third")
     third.meddiff("restore", target)
     assert (third.root / target).read_bytes() == (away.root / target).read_bytes()
     (third.root / "docs/study.md").unlink()

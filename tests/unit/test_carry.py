@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     add("results/table_5_1.csv", lambda file: file.write_text("accuracy\n0.5\n"))
     add("models/large.safetensors", lambda file: file.write_bytes(rng.bytes(50_000)))
     add("data/raw/published/2018.zip", lambda file: file.write_bytes(b"archive"))
-    add("features/unet/train/benign.npy", lambda file: save_array(np.zeros((2, 2)), file))
+    add("features/unet/train/benign.npy", lambda file: save_array(np.zeros((99, 99)), file))
     return tmp_path
 
 

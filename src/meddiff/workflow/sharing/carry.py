@@ -29,9 +29,7 @@ from meddiff.workflow.provenance.record import Record, Records
 from meddiff.workflow.provenance.store import LARGEST, LOCAL, is_inside, printable, read_records
 from meddiff.workflow.sharing.restore import aside
 
-CARRIED = ("data/images/", "data/segmentation/", "models/", "predictions/", "metrics/", "cas/",
-           "results/")  # fmt: skip
-"""Folders whose files travel: not raw archives, nor features, which are large and soon made."""
+RAW = "data/raw/"
 IMAGE_SETS = ("data/images/", "data/segmentation/")
 ARRAYS = "arrays.json"
 SKIPPED = ("data/images/index.csv", "data/images/split.csv", "data/segmentation/index.csv")
@@ -70,8 +68,8 @@ def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
             for path, record in records.items():
                 own = f"{LOCAL}/{path}.json"
                 archive.write(run / own, f"{run}/{own}")
-                wanted = path.startswith(CARRIED) and path not in SKIPPED
-                if not wanted or not (run / path).is_file():
+                left = path.startswith(RAW) or path in SKIPPED
+                if left or not (run / path).is_file():
                     continue
                 _check_recorded(run, record)
                 if path.startswith(IMAGE_SETS) and path.endswith(".npy"):
