@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from meddiff.core.batches import Batch, batches, count_steps
-from meddiff.core.devices import compile_network, share_parameters
 from meddiff.core.errors import MeddiffError
 from meddiff.core.graphs import Graphed
 from meddiff.core.randomness import stream_seed
@@ -81,7 +80,7 @@ class DdpmTrainer:
     ) -> None:
         self.name, self._class = f"ddpm {name}", name
         self._settings, self._seed, self._runtime = settings, seed, runtime
-        self._device, self._compiled = runtime.fabric.device, compiled
+        self._device = runtime.fabric.device
         torch.manual_seed(stream_seed(seed, "weights", self.name))
         network = build_network(images.shape[-1], **settings.network.model_dump())
         schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
@@ -270,12 +269,9 @@ class DdpmTrainer:
 
     @cached_property
     def _previews(self) -> Callable[[], np.ndarray]:
-        network = self._model.sampled
-        if self._compiled and self._device.type == "cuda":
-            network = share_parameters(network)
-            compile_network(network, self._device.type)
+        # Not compiled: for one image that would take longer than it saves in a whole training.
         return previewer(
-            network,
+            self._model.sampled,
             self._model.schedule,
             self._images.shape,
             self._settings.preview,
