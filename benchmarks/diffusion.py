@@ -6,9 +6,10 @@
 Both sides have the same net, images, optimiser and effective batch. The peer is the loop of
 MONAI's tutorials in float32: DiffusionInferer draws times and noise and calls the net, gradients
 add up over `gradient_accumulation` batches; it samples with DiffusionInferer and DDIMScheduler at
-as many steps as ours. Ours is a step of `meddiff.diffusion.trainer` with all that belongs to it
-(order, streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile` are what
-a user can choose. A start is a new process that imports, builds the net, takes one step and ends.
+as many steps as ours. Ours is a step of `meddiff.diffusion.training.trainer` with all that belongs
+to it (order, streams of noise, rates), and `sample`; `diffusion.precision` and `compute.compile`
+are what a user can choose. A start is a new process that imports, builds the net, takes one step
+and ends.
 
 Every repeat runs all contenders in turn, so that a busy machine slows all alike; ratios are medians
 of the repeats' own. One untimed run each comes first, and tells what compiling takes.
@@ -32,13 +33,14 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import mse_loss
 
 from meddiff.core.devices import arithmetic, compile_network
-from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.launch import DdpmJob
 from meddiff.diffusion.model import build_network, build_schedule
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
-from meddiff.diffusion.sampling import Ddpm, sample
+from meddiff.diffusion.sampling.ddpm import Ddpm
+from meddiff.diffusion.sampling.sample import sample
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
-from meddiff.diffusion.trainer import FLUSH_EVERY, DdpmTrainer
+from meddiff.diffusion.training.distributed import setup_runtime
+from meddiff.diffusion.training.trainer import FLUSH_EVERY, DdpmTrainer
 
 NETS = {
     32: {"channels": [16, 32, 64], "attention": [False, False, True], "head_channels": 64},

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from meddiff.core.arrays import load_images
-from meddiff.diffusion.sampling import load_ddpm, sample_images
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.settings import SamplerSettings
 from meddiff.extractors.extractor import read_extractor
 from meddiff.metrics import fid_interval, kid_interval

@@ -10,7 +10,7 @@ from meddiff.core.lazy import lazy_names
 if TYPE_CHECKING:
     from meddiff import metrics
     from meddiff.core.errors import MeddiffError
-    from meddiff.diffusion.generate import generate
+    from meddiff.diffusion.sampling.generate import generate
     from meddiff.evaluation.duplicates import find_duplicates
     from meddiff.evaluation.evaluate import Evaluation, evaluate
     from meddiff.evaluation.image_sets import read_image_set
@@ -36,7 +36,7 @@ __getattr__ = lazy_names(
         "MeddiffError": "meddiff.core.errors",
         "evaluate": "meddiff.evaluation.evaluate",
         "find_duplicates": "meddiff.evaluation.duplicates",
-        "generate": "meddiff.diffusion.generate",
+        "generate": "meddiff.diffusion.sampling.generate",
         "load_extractor": "meddiff.extractors.pretrained",
         "metrics": "meddiff.metrics",
         "read_image_set": "meddiff.evaluation.image_sets",

@@ -13,16 +13,18 @@ import torch
 
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.graphs import Graphed
-from meddiff.diffusion import sampling, steps, trainer
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
-from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.noise import philox, philox_normal
-from meddiff.diffusion.objective import draw_times_and_noise
-from meddiff.diffusion.sampling import load_ddpm, sample_images
+from meddiff.diffusion.sampling import ddpm, sample
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.noise import philox, philox_normal
+from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
-from meddiff.diffusion.trainer import TrainedDdpm
-from meddiff.diffusion.training import train_ddpm
+from meddiff.diffusion.training import steps, trainer
+from meddiff.diffusion.training.distributed import setup_runtime
+from meddiff.diffusion.training.loop import train_ddpm
+from meddiff.diffusion.training.objective import draw_times_and_noise
+from meddiff.diffusion.training.trainer import TrainedDdpm
 
 pytestmark = pytest.mark.gpu
 
@@ -79,7 +81,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function after which nothing is captured."""
 
     def stop() -> None:
-        for module in (steps, trainer, sampling):
+        for module in (steps, trainer, ddpm):
             monkeypatch.setattr(module, "Graphed", partial(Graphed, enabled=False))
 
     return stop
@@ -172,9 +174,9 @@ def test_samples_are_those_of_the_cpu(
     """The same noise for both: each draws its own otherwise."""
 
     def keyed(model: object, members: list, key: tuple, device: torch.device) -> Callable:
-        return sampling._device_draw(model, torch.arange(model.block).to(device))
+        return sample._device_draw(model, torch.arange(model.block).to(device))
 
-    monkeypatch.setattr(sampling, "noise_source", keyed)
+    monkeypatch.setattr(sample, "noise_source", keyed)
     values = {"sampler": sampler, "steps": 5, "eta": 0.5}
     drawn = []
     for device, arithmetic in (("cuda", precision), ("cpu", "fp32")):

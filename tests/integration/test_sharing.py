@@ -232,7 +232,7 @@ LINE = ("\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
 CODE = {
     "a comment in the configuration": ("config/config.yaml", "scale:", "# ours\nscale:", []),
     "a comment in a script": ("workflow/scripts/sample.py", "with job", "# ours\nwith job", []),
-    "a docstring": ("src/meddiff/diffusion/training.py", '"""', '"""More. ', []),
+    "a docstring": ("src/meddiff/diffusion/training/loop.py", '"""', '"""More. ', []),
     "a module that only reports": (
         "src/meddiff/core/progress.py", "import", "import sys\nimport", [],
     ),
@@ -245,7 +245,7 @@ CODE = {
         ["metrics/similarity/*", "results/matrices/*ssim.csv"],
     ),
     "the sampler's module": (
-        "src/meddiff/diffusion/sampling.py", *LINE,
+        "src/meddiff/diffusion/sampling/sample.py", *LINE,
         ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png"],
     ),
     "a rule's parameter": (

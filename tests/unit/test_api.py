@@ -11,7 +11,8 @@ import meddiff
 from conftest import ROOT
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.sampling import load_ddpm, sample_images
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
 from meddiff.extractors.skinlesnet import SkinLesNet
 

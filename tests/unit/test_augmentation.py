@@ -12,8 +12,10 @@ from torchvision.transforms.v2 import functional as reference
 
 from meddiff.core.batches import batches
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion import augmentation, steps
-from meddiff.diffusion.augmentation import (
+from meddiff.diffusion.pixels import to_model_range, to_unit_range
+from meddiff.diffusion.settings import AugmentationName, AugmentationSettings, DiffusionSettings
+from meddiff.diffusion.training import augmentation, steps
+from meddiff.diffusion.training.augmentation import (
     PRESETS,
     Changes,
     adjust_brightness,
@@ -23,9 +25,7 @@ from meddiff.diffusion.augmentation import (
     augment,
     draw_changes,
 )
-from meddiff.diffusion.pixels import to_model_range, to_unit_range
-from meddiff.diffusion.settings import AugmentationName, AugmentationSettings, DiffusionSettings
-from meddiff.diffusion.training import train_ddpm
+from meddiff.diffusion.training.loop import train_ddpm
 from meddiff.workflow.config import load_config
 from meddiff.workflow.config_files import manual
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
+from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 
 
 def row(epoch: int, **changes: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meddiff.diffusion.checks import count_faults, faults_table
+from meddiff.diffusion.sampling.checks import count_faults, faults_table
 
 
 def lesions(n: int, seed: int) -> np.ndarray:

@@ -20,10 +20,10 @@ from conftest import ROOT
 from meddiff.cas.settings import CasSettings
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
-from meddiff.diffusion import generate as generate_module
-from meddiff.diffusion import sampling
-from meddiff.diffusion.generate import generate
 from meddiff.diffusion.model import build_network
+from meddiff.diffusion.sampling import ddpm
+from meddiff.diffusion.sampling import generate as generate_module
+from meddiff.diffusion.sampling.generate import generate
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
 from meddiff.extractors import resnet50
 from meddiff.extractors.extractor import Extractor
@@ -242,7 +242,7 @@ class Alone:
 def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool, int]]:
     """Return a function that runs a script on a device and counts layers there and on the CPU."""
     monkeypatch.chdir(run)
-    monkeypatch.setattr(sampling, "block_of", lambda *_: 4)
+    monkeypatch.setattr(ddpm, "block_of", lambda *_: 4)
     monkeypatch.setattr(lightning_fabric, "Fabric", Alone)
     monkeypatch.setattr(jobs, "record_outputs", lambda *_: None)
     monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: None)
@@ -353,7 +353,7 @@ def test_features_of_published_nets(name: str) -> None:
 
 def test_images_of_a_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate_module, "choose_device", lambda wanted: wanted)
-    monkeypatch.setattr(sampling, "block_of", lambda *_: 4)
+    monkeypatch.setattr(ddpm, "block_of", lambda *_: 4)
     settings = SamplerSettings(steps=2)
     with away.device("cuda"):
         images = generate(run / "ddpm.safetensors", 3, sampler=settings, device="cuda")

@@ -8,21 +8,22 @@ import pytest
 import torch
 
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.history import preview_epochs
 from meddiff.diffusion.model import (
     build_network,
     build_schedule,
 )
-from meddiff.diffusion.objective import (
+from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
+from meddiff.diffusion.sampling.ddpm import Ddpm
+from meddiff.diffusion.sampling.sample import sample
+from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training.history import preview_epochs
+from meddiff.diffusion.training.loop import train_ddpm
+from meddiff.diffusion.training.objective import (
     denoising_loss,
     draw_times_and_noise,
     largest_loss,
     min_snr_weights,
 )
-from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
-from meddiff.diffusion.sampling import Ddpm, sample
-from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.training import train_ddpm
 from nets import TINY
 
 LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
@@ -187,7 +188,7 @@ def test_no_batch_of_an_untrained_net_looks_exploded(prediction, min_snr):
 @pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_stops_at_once(images, monkeypatch, loss):
     monkeypatch.setattr(
-        "meddiff.diffusion.steps.denoising_loss",
+        "meddiff.diffusion.training.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + loss,
     )
     with pytest.raises(MeddiffError, match=rf"ddpm x: .*{loss}.* 1/4 "):
@@ -201,7 +202,7 @@ def test_changes_are_drawn_once_for_training_and_validation_images(images, monke
         seen.append(clean.detach().clone())
         return 0 * next(network.parameters()).sum()
 
-    monkeypatch.setattr("meddiff.diffusion.steps.denoising_loss", noting)
+    monkeypatch.setattr("meddiff.diffusion.training.steps.denoising_loss", noting)
     settings = {"steps": 6, "batch_size": 8, "augmentation": "hand", "validation_every": 3}
 
     def epochs(**changes):
@@ -224,7 +225,7 @@ def test_an_exploding_loss_stops(images, monkeypatch):
     """Finite, but far above that of the untrained net."""
     losses = chain(repeat(1.0, 30), repeat(11.0))
     monkeypatch.setattr(
-        "meddiff.diffusion.steps.denoising_loss",
+        "meddiff.diffusion.training.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + next(losses),
     )
     with pytest.raises(MeddiffError, match=r"11 .*31/50 .*diffusion\.lr"):
@@ -259,7 +260,7 @@ def test_previews_and_watchers_change_no_weight(images):
 
 def test_too_little_memory_names_the_settings(images, monkeypatch):
     monkeypatch.setattr(
-        "meddiff.diffusion.steps.denoising_loss", lambda *_, **__: torch.empty(2**50)
+        "meddiff.diffusion.training.steps.denoising_loss", lambda *_, **__: torch.empty(2**50)
     )
     with pytest.raises(MeddiffError, match=r"diffusion\.batch_size"):
         train_ddpm(images, tiny(), seed=0, name="x")
@@ -308,7 +309,7 @@ def test_learning_rate_follows_its_schedule(images, schedule, expected):
 
 def test_plateau_halves_the_rate_when_the_loss_stalls(images, monkeypatch):
     monkeypatch.setattr(
-        "meddiff.diffusion.steps.denoising_loss",
+        "meddiff.diffusion.training.steps.denoising_loss",
         lambda network, *_, **__: 0 * next(network.parameters()).sum() + 1,
     )
     settings = tiny(steps=6, batch_size=8, lr_schedule="plateau")

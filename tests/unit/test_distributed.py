@@ -16,9 +16,9 @@ import pytest
 from meddiff.core.arrays import load_array, save_array
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.launch import DdpmJob, discard_checkpoint, launch
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training.distributed import setup_runtime
 from nets import TINY
 
 

@@ -45,7 +45,7 @@ def test_no_two_purposes_of_the_phantom_draw_the_same_numbers(drawn, tmp_path):
 
 
 GENERATORS = {"default_rng", "RandomState", "Generator", "manual_seed", "SeedSequence", "PCG64"}
-GIVEN = {"diffusion/objective.py"}
+GIVEN = {"diffusion/training/objective.py"}
 """Draws from a seed that is given to it."""
 SEED = "random_state"
 """scikit-learn's name; a torch `generator` is judged where it is made."""

@@ -15,8 +15,8 @@ from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile, TrainState
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.trainer import TrainedDdpm
-from meddiff.diffusion.training import train_ddpm
+from meddiff.diffusion.training.loop import train_ddpm
+from meddiff.diffusion.training.trainer import TrainedDdpm
 from nets import TINY
 
 KEY = {"the settings": "1"}
@@ -125,7 +125,7 @@ def attempt(path: Path, result: Path, settings: DiffusionSettings) -> None:
 def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
     """SIGKILL, whatever the process is doing: also while it saves."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["meddiff.diffusion.training"])
+    context.set_forkserver_preload(["meddiff.diffusion.training.loop"])
     path, result = tmp_path / "x.safetensors", tmp_path / "result.pt"
     chance, kills, seen = random.Random(0), 0, []
     settings = settings_of(steps=40 * most, validation_every=4)
@@ -176,7 +176,7 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
         train_safely(settings_of(), path, callbacks=(EndsAfter(2),))
     good = path.read_bytes()
     monkeypatch.setattr(
-        "meddiff.diffusion.steps.denoising_loss",
+        "meddiff.diffusion.training.steps.denoising_loss",
         lambda network, *_, **__: next(network.parameters()).sum() * float("nan"),
     )
     with pytest.raises(MeddiffError, match=r"nan .*x\.last_good\.safetensors"):

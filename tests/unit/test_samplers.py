@@ -14,8 +14,8 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from meddiff.diffusion.model import build_schedule
-from meddiff.diffusion.samplers import ddim, ddpm, dpm_solver, respaced_times
-from meddiff.diffusion.sampling import clean_estimator
+from meddiff.diffusion.sampling.ddpm import clean_estimator
+from meddiff.diffusion.sampling.samplers import ddim, ddpm, dpm_solver, respaced_times
 
 LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
 BARS = build_schedule(**LINEAR, prediction="epsilon").alphas_cumprod.double().tolist()

@@ -13,12 +13,13 @@ from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ComputeSettings
-from meddiff.diffusion import drawing, sampling
-from meddiff.diffusion.drawing import draw_shard
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.sampling import block_of, denoising_strip, load_ddpm, sample_images
+from meddiff.diffusion.sampling import ddpm, drawing, sample
+from meddiff.diffusion.sampling.ddpm import block_of, load_ddpm
+from meddiff.diffusion.sampling.drawing import draw_shard
+from meddiff.diffusion.sampling.sample import denoising_strip, sample_images
+from meddiff.diffusion.sampling.shards import gather_shards, shard_members
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
-from meddiff.diffusion.shards import gather_shards, shard_members
 
 WIDE = {
     "channels": [16, 32, 64],
@@ -101,7 +102,7 @@ def test_shards_of_different_devices_fit_together(checkpoint, tmp_path, monkeypa
     settings = SamplingSettings(images=100, shards=4)
     options = {"seed": 3, "name": "x", "code": "1", "state": tmp_path / "x.state.safetensors"}
     for shard, block in enumerate((32, 512, 2, 512)):
-        monkeypatch.setattr(sampling, "block_of", lambda side, device, block=block: block)
+        monkeypatch.setattr(ddpm, "block_of", lambda side, device, block=block: block)
         assert len(draw_shard(checkpoint, settings, ComputeSettings(), shard=shard, **options))
     assert drawn == list(range(100))
 
@@ -156,10 +157,10 @@ class Ends(Exception):
 
 def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     """Ended after every block in turn, and again: the images are those of one run."""
-    monkeypatch.setattr(sampling, "block_of", lambda side, device: 2)
+    monkeypatch.setattr(ddpm, "block_of", lambda side, device: 2)
     whole = draw(checkpoint)
     state, steps = tmp_path / "x.state.safetensors", []
-    real = sampling.trajectory
+    real = sample.trajectory
 
     def trajectory(model, settings, members, **options):
         if len(steps) % 2:
@@ -168,7 +169,7 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
         steps.append(len(members))
         return real(model, settings, members, **options)
 
-    monkeypatch.setattr(sampling, "trajectory", trajectory)
+    monkeypatch.setattr(sample, "trajectory", trajectory)
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
     compute = ComputeSettings(checkpoint_minutes=0)
     settings = SamplingSettings(images=7, sampler="ddim", steps=6, spacing="even")
@@ -180,16 +181,16 @@ def test_sampling_goes_on_where_it_ended(checkpoint, tmp_path, monkeypatch):
     assert sum(steps) == 7, "an image was drawn twice"
     with pytest.raises(Ends):
         draw_shard(checkpoint, settings, compute, **options | {"code": "2"})
-    monkeypatch.setattr(sampling, "trajectory", real)
+    monkeypatch.setattr(sample, "trajectory", real)
     other = draw_shard(checkpoint, settings, compute, **options | {"seed": 4})
     assert not np.array_equal(other, whole), "another seed went on from this one's images"
 
 
 def test_sampling_starts_over_on_another_device(checkpoint, tmp_path, monkeypatch):
     """A GPU's noise is of another kind, and the images of one class must not mix the two."""
-    monkeypatch.setattr(sampling, "block_of", lambda side, device: 2)
+    monkeypatch.setattr(ddpm, "block_of", lambda side, device: 2)
     monkeypatch.setattr(drawing, "load_ddpm", lambda path, device, **options: load_ddpm(path))
-    real, drawn = sampling.trajectory, []
+    real, drawn = sample.trajectory, []
 
     def trajectory(model, settings, members, **options):
         if len(drawn) == 2:
@@ -198,7 +199,7 @@ def test_sampling_starts_over_on_another_device(checkpoint, tmp_path, monkeypatc
         drawn.extend(members)
         return real(model, settings, members, **options)
 
-    monkeypatch.setattr(sampling, "trajectory", trajectory)
+    monkeypatch.setattr(sample, "trajectory", trajectory)
     state = tmp_path / "x.state.safetensors"
     options = {"seed": 3, "name": "x", "code": "1", "state": state}
     compute, settings = ComputeSettings(checkpoint_minutes=0), SamplingSettings(images=4, steps=2)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from meddiff.core import graphs
-from meddiff.diffusion import trainer
 from meddiff.diffusion.model import Doubled, build_network, double_by_repeating
-from meddiff.diffusion.noise import philox, philox_normal
+from meddiff.diffusion.sampling.noise import philox, philox_normal
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.steps import GraphStep
-from meddiff.diffusion.training import train_ddpm
+from meddiff.diffusion.training import trainer
+from meddiff.diffusion.training.loop import train_ddpm
+from meddiff.diffusion.training.steps import GraphStep
 from nets import TINY
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)

@@ -1,8 +1,8 @@
 """Change the images of a set at random as those that a DDPM learns from."""
 
 from meddiff.core.arrays import load_images, save_array
-from meddiff.diffusion.augmentation import augment_once, resolve_augmentation
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training.augmentation import augment_once, resolve_augmentation
 from meddiff.workflow.jobs import job
 
 params = snakemake.params

@@ -2,7 +2,7 @@
 
 from meddiff.core.arrays import load_by_class
 from meddiff.core.tables import write_table
-from meddiff.diffusion.checks import faults_table
+from meddiff.diffusion.sampling.checks import faults_table
 from meddiff.workflow.jobs import job
 
 files, params = snakemake.input, snakemake.params

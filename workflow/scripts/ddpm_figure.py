@@ -2,7 +2,7 @@
 
 from meddiff.core.arrays import load_array
 from meddiff.core.tables import read_csv
-from meddiff.diffusion.history import preview_epochs
+from meddiff.diffusion.training.history import preview_epochs
 from meddiff.reporting.figures.curves import save_figure, training_curves
 from meddiff.reporting.figures.grids import save_picture, stages
 from meddiff.workflow.jobs import job

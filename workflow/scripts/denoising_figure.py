@@ -1,6 +1,7 @@
 """Show how the first samples of one class come out of noise."""
 
-from meddiff.diffusion.sampling import denoising_strip, load_ddpm
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.sample import denoising_strip
 from meddiff.diffusion.settings import SamplerSettings
 from meddiff.reporting.figures.grids import save_picture, stages
 from meddiff.workflow.jobs import job

@@ -1,7 +1,7 @@
 """Put the shards of a class's synthetic images together."""
 
 from meddiff.core.arrays import save_array
-from meddiff.diffusion.shards import gather_shards
+from meddiff.diffusion.sampling.shards import gather_shards
 from meddiff.workflow.jobs import job
 
 with job(snakemake):

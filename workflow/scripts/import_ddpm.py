@@ -6,9 +6,9 @@ import pandas as pd
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.files import write_csv
-from meddiff.diffusion.history import COLUMNS
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training.history import COLUMNS
 from meddiff.workflow.jobs import job
 
 files, settings = snakemake.output, snakemake.params.settings

@@ -5,7 +5,7 @@ from pathlib import Path
 from meddiff.core.arrays import save_array
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
-from meddiff.diffusion.drawing import draw_shard
+from meddiff.diffusion.sampling.drawing import draw_shard
 from meddiff.diffusion.settings import SamplingSettings
 from meddiff.workflow.jobs import job
 

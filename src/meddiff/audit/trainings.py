@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.training import train_ddpm
+from meddiff.diffusion.training.distributed import setup_runtime
+from meddiff.diffusion.training.loop import train_ddpm
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from meddiff.cas.settings import ArmName
 from meddiff.core.arrays import balanced
 from meddiff.core.randomness import stream
-from meddiff.diffusion.augmentation import PRESETS, augment_once
+from meddiff.diffusion.training.augmentation import PRESETS, augment_once
 
 CHANGES = PRESETS["isic2016"]
 """Of the arm `augmented`: flips, turns, zoom, brightness, contrast and hue."""

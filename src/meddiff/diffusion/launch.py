@@ -29,11 +29,11 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
-from meddiff.diffusion.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
-from meddiff.diffusion.distributed import setup_runtime
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.training import Callback, train_ddpm
+from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
+from meddiff.diffusion.training.distributed import setup_runtime
+from meddiff.diffusion.training.loop import Callback, train_ddpm
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,12 @@ def run_worker(job: DdpmJob) -> None:
 
 
 def _run_workers(job: DdpmJob, compute: ComputeSettings) -> None:
-    command = [*_torchrun(compute), "-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
+    command = [
+        *_torchrun(compute),
+        "-m",
+        "meddiff.diffusion.launch",
+        json.dumps(asdict(job)),
+    ]
     log.info("%d processes on %d machines", compute.processes, compute.nodes)
     process = subprocess.Popen(
         command,

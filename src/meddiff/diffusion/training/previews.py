@@ -10,7 +10,8 @@ import numpy as np
 from torch import nn
 
 from meddiff.diffusion.model import Schedule
-from meddiff.diffusion.sampling import Ddpm, sample
+from meddiff.diffusion.sampling.ddpm import Ddpm
+from meddiff.diffusion.sampling.sample import sample
 from meddiff.diffusion.settings import PreviewSettings
 
 AFFECTS_RESULTS = False

@@ -13,10 +13,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meddiff.core.devices import HALF, compile_network, share_parameters
 from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
-from meddiff.diffusion.distributed import Runtime
 from meddiff.diffusion.model import Schedule, double_by_repeating
-from meddiff.diffusion.objective import denoising_loss, min_snr_weights
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.training.distributed import Runtime
+from meddiff.diffusion.training.objective import denoising_loss, min_snr_weights
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ import numpy as np
 from meddiff.core.files import sha256_file
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
-from meddiff.diffusion.sampling import load_ddpm, sample_images
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.sample import sample_images
+from meddiff.diffusion.sampling.shards import shard_members
 from meddiff.diffusion.settings import SamplingSettings
-from meddiff.diffusion.shards import shard_members
 
 
 def draw_shard(

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from meddiff.core.checkpoints import load_metadata
 from meddiff.core.devices import choose_device
-from meddiff.diffusion.sampling import load_ddpm, sample_images
+from meddiff.diffusion.sampling.ddpm import load_ddpm
+from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.settings import SamplerSettings
 
 

@@ -17,15 +17,15 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.graphs import Graphed
 from meddiff.core.randomness import stream_seed
 from meddiff.diffusion.checkpointing import TrainState
-from meddiff.diffusion.distributed import Runtime
-from meddiff.diffusion.history import COLUMNS, History
-from meddiff.diffusion.images import load_training_images
 from meddiff.diffusion.model import build_network, build_schedule
-from meddiff.diffusion.objective import draw_times_and_noise, largest_loss
-from meddiff.diffusion.previews import previewer
-from meddiff.diffusion.rates import LearningRate
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.steps import build_model, build_step, shares
+from meddiff.diffusion.training.distributed import Runtime
+from meddiff.diffusion.training.history import COLUMNS, History
+from meddiff.diffusion.training.images import load_training_images
+from meddiff.diffusion.training.objective import draw_times_and_noise, largest_loss
+from meddiff.diffusion.training.previews import previewer
+from meddiff.diffusion.training.rates import LearningRate
+from meddiff.diffusion.training.steps import build_model, build_step, shares
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class PendingLoss:
 
 
 class DdpmTrainer:
-    """One training, step by step; arguments as for `meddiff.diffusion.training.train_ddpm`."""
+    """One training, step by step; arguments as for `meddiff.diffusion.training.loop.train_ddpm`."""
 
     def __init__(
         self,

@@ -13,11 +13,11 @@ from meddiff.core.batches import Batch
 from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.diffusion.callbacks import Callback
 from meddiff.diffusion.checkpointing import Checkpointer
-from meddiff.diffusion.distributed import Runtime, setup_runtime
 from meddiff.diffusion.settings import DiffusionSettings
-from meddiff.diffusion.trainer import DdpmTrainer, Diverged, TrainedDdpm
+from meddiff.diffusion.training.callbacks import Callback
+from meddiff.diffusion.training.distributed import Runtime, setup_runtime
+from meddiff.diffusion.training.trainer import DdpmTrainer, Diverged, TrainedDdpm
 
 log = logging.getLogger(__name__)
 

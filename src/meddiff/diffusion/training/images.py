@@ -8,9 +8,9 @@ from torch import Tensor
 
 from meddiff.core.batches import Batch
 from meddiff.core.devices import to_device
-from meddiff.diffusion.augmentation import augment, augment_once, resolve_augmentation
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings
+from meddiff.diffusion.training.augmentation import augment, augment_once, resolve_augmentation
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""A trained DDPM, read from its checkpoint, and what it says of noisy images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
+from meddiff.core.devices import arithmetic, compile_network
+from meddiff.core.errors import MeddiffError
+from meddiff.core.file_errors import remedy
+from meddiff.core.graphs import Graphed
+from meddiff.core.settings import Precision
+from meddiff.diffusion.model import Schedule, build_network, build_schedule
+from meddiff.diffusion.sampling.noise import philox_normal
+from meddiff.diffusion.sampling.samplers import Denoise
+from meddiff.diffusion.sampling.shards import PIXELS, cpu_block
+from meddiff.diffusion.settings import DiffusionSettings
+
+
+@dataclass(frozen=True)
+class Ddpm:
+    """A trained net and what it takes to draw from it.
+
+    Attributes:
+        network: the denoising net.
+        schedule: its forward process.
+        shape: (C, H, W) of an image.
+        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
+        block: images that the net sees at once, always.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    shape: tuple[int, int, int]
+    pixel_range: Sequence[int]
+    block: int
+    _graphs: dict[str, Graphed] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def predict(self, precision: Precision) -> Graphed:
+        """Return the net as a function of noisy images (N,C,H,W) and times (N,)."""
+        if precision not in self._graphs:
+            forward = partial(predict, self.network, precision)
+            self._graphs[precision] = Graphed(forward)
+        return self._graphs[precision]
+
+    def normal(self) -> Graphed:
+        """Return `philox_normal` of images of this size."""
+        if "normal" not in self._graphs:
+            self._graphs["normal"] = Graphed(partial(philox_normal, shape=self.shape))
+        return self._graphs["normal"]
+
+
+def block_of(side: int, device: str = "cpu") -> int:
+    """Return how many images of side x side px a net sees at once.
+
+    32 on a CPU and 512 on a GPU, fewer above 64 px. It follows from the size of the images and the
+    kind of device alone, for it decides on their last bits.
+    """
+    if device == "cuda":
+        return max(1, min(512, 16 * PIXELS // side**2))
+    return cpu_block(side)
+
+
+def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = False) -> Ddpm:
+    """Read a DDPM as `train_ddpm`'s script writes it.
+
+    Args:
+        checkpoint: the file.
+        device: torch device.
+        compiled: compile the net.
+
+    Raises:
+        MeddiffError: the file is truncated, or no checkpoint of a DDPM.
+    """
+    weights, about = load_checkpoint(checkpoint)
+    try:
+        trained = DiffusionSettings.model_validate(about["settings"])
+        network = build_network(about["channels"], **trained.network.model_dump())
+        network.load_state_dict(weights)
+        shape = (about["channels"], about["size"], about["size"])
+    except (KeyError, ValueError, RuntimeError) as error:
+        message = " ".join(str(error).split())[:300]
+        raise MeddiffError(
+            f"{checkpoint} holds no DDPM ({message}): {remedy(checkpoint, NAME_ANOTHER)}"
+        ) from error
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    if compiled:
+        compile_network(network, device)
+    schedule = build_schedule(**trained.schedule.model_dump(exclude={"pixel_range"}))
+    return Ddpm(
+        network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"], device)
+    )
+
+
+def predict(network: nn.Module, precision: Precision, noisy: Tensor, times: Tensor) -> Tensor:
+    """Return a net's output in float32, calculated in a precision.
+
+    Args:
+        network: the denoising net.
+        precision: arithmetic of the net.
+        noisy: float (N,C,H,W).
+        times: int (N,).
+    """
+    with arithmetic(noisy.device.type, precision):
+        output: Tensor = network(
+            noisy.contiguous(memory_format=torch.channels_last), timesteps=times
+        )
+    return output.float()
+
+
+def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule) -> Denoise:
+    """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
+
+    Args:
+        predict: the net's output for noisy images (N,C,H,W) and times (N,), float32.
+        schedule: its forward process.
+    """
+    bars = schedule.alphas_cumprod.cpu().double()
+
+    def denoise(noisy: Tensor, time: int) -> Tensor:
+        signal, noise = bars[time].sqrt().item(), (1 - bars[time]).sqrt().item()
+        times = torch.full((len(noisy),), time, device=noisy.device)
+        output = predict(noisy, times)
+        if schedule.prediction_type == "v_prediction":
+            output = signal * noisy - noise * output
+        elif schedule.prediction_type == "epsilon":
+            output = (noisy - noise * output) / signal
+        # Clipping would hide what is infinite.
+        return torch.where(output.isfinite(), output.clamp(-1, 1), torch.nan)
+
+    return denoise

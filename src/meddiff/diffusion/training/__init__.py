@@ -1,0 +1,1 @@
+"""Training of a DDPM: the loop, what a step does, and how it resumes."""
