@@ -25,8 +25,9 @@ from meddiff.diffusion.sampling import ddpm
 from meddiff.diffusion.sampling import generate as generate_module
 from meddiff.diffusion.sampling.generate import generate
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
+from meddiff.evaluation.evaluate import evaluate
 from meddiff.extractors import resnet50
-from meddiff.extractors.extractor import Extractor
+from meddiff.extractors.extractor import Extractor, read_extractor
 from meddiff.extractors.registry import module_of
 from meddiff.extractors.settings import SkinLesNetSettings, TrainingSettings, UNetSettings
 from meddiff.extractors.supervised import Examples, Objective, fit
@@ -358,6 +359,22 @@ def test_images_of_a_checkpoint(run: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with away.device("cuda"):
         images = generate(run / "ddpm.safetensors", 3, sampler=settings, device="cuda")
     assert images.shape == (3, SIDE, SIDE, 3)
+
+
+def test_scores_of_image_sets(run: Path) -> None:
+    def scores(kind: str) -> pd.DataFrame:
+        extractors = {"unet": read_extractor(run / "unet.safetensors")}
+        sets = (drawn(12, SIDE, SIDE, 3), 255 - drawn(12, SIDE, SIDE, 3))
+        return evaluate(*sets, extractors, n_resamples=4, device=kind).scores
+
+    with away.device("cuda") as device:
+        ours = scores("cuda")
+    assert device.layers[True] > device.layers[False] == 0
+    expected = scores("cpu")
+    np.testing.assert_allclose(ours["value"], expected["value"], rtol=1e-4, atol=1e-5)
+    assert set(ours["note"].dropna()) - set(expected["note"].dropna()) == {
+        "pairs in float32, on a GPU"
+    }
 
 
 def test_tensors_of_two_devices_do_not_meet() -> None:

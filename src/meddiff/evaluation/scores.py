@@ -19,6 +19,7 @@ from meddiff.metrics.noise import noise_like
 from meddiff.metrics.similarity import (
     PAIRS,
     SCALES,
+    arithmetic_note,
     mean_of_pairs,
     options_of,
     pairs_of,
@@ -152,8 +153,10 @@ class Scorer:
                     mean = mean_of_pairs(
                         values, self.n_resamples, self.seed, groups and groups[:count]
                     )
+                    note = arithmetic_note(metric, self.device)
                     yield {"metric": f"{metric} within {image_set}", "class": part,
-                           **interval(mean), f"n_{image_set}": len(images)}  # fmt: skip
+                           **interval(mean), f"n_{image_set}": len(images),
+                           **({"note": note} if note else {})}  # fmt: skip
 
     def _pairs(self, images: Images) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the values of all pairs by metric, where images are not too small."""
