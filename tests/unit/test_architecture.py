@@ -1,6 +1,8 @@
 """The floors of docs/architecture.md: imports point downwards only."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,19 +24,25 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 def imports(path: Path) -> set[str]:
     """Modules of the package that a file imports, wherever the import stands."""
+    names = imported_names(path.read_text())
+    return {module for name in names if (module := module_of(name))}
+
+
+def imported_names(code: str) -> set[str]:
+    """Dotted names that a program imports."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("meddiff"):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names if alias.name.startswith("meddiff.")}
-    return {module for name in names if (module := module_of(name))}
+            names |= {alias.name for alias in node.names}
+    return names
 
 
 def module_of(name: str) -> str | None:
     """Return the module that holds a dotted name, relative to the package."""
-    parts = name.split(".")[1:]
-    while parts:
+    package, *parts = name.split(".")
+    while parts and package == "meddiff":
         path = PACKAGE.joinpath(*parts)
         if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
             return ".".join(parts)
@@ -60,6 +68,28 @@ def test_imports_point_downwards(module):
     for other in GRAPH[module]:
         name = other.split(".")[0]
         assert name == package or FLOOR_OF[name] < FLOOR_OF[package], (module, other)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=str)
+def test_scripts_use_the_library_and_no_other_script(script):
+    others = {path.stem for path in script.parent.glob("*.py")} - {script.stem}
+    names = {name.split(".")[0] for name in imported_names(script.read_text())}
+    assert not names & others
+    assert not any(name.startswith("meddiff.cli") for name in imported_names(script.read_text()))
+
+
+@pytest.mark.parametrize("rules", sorted((ROOT / "workflow/rules").glob("*.smk")), ids=str)
+def test_rules_import_nothing_that_computes(rules):
+    lines = [
+        line for line in rules.read_text().splitlines() if line.startswith(("from ", "import "))
+    ]
+    names = imported_names("\n".join(lines))
+    assert not any(name.startswith(("meddiff.cli", "meddiff.workflow.jobs")) for name in names)
+    program = "\n".join([*lines, "import sys", "print('torch' in sys.modules)"])
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def test_no_circle():

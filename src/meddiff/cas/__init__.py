@@ -1,0 +1,1 @@
+"""Classification accuracy score: train on synthetic images, test on real ones."""

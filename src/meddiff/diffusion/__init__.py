@@ -1,0 +1,1 @@
+"""The denoising diffusion probabilistic model (DDPM): network, training, sampling."""

@@ -1,0 +1,1 @@
+"""Nets whose features are compared, trained here or published."""

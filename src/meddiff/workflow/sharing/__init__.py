@@ -1,0 +1,1 @@
+"""Share, restore and verify what a run made, through DVC."""
