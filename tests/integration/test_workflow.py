@@ -226,6 +226,10 @@ def test_real_images_alone(smoke_run, snakemake, tmp_path):
     )
     assert set(ours.index.get_level_values("arm")) == {"real", "shuffled"}
     assert ours["value"].equals(all_arms.loc[ours.index, "value"])
+    overlay.write_text("metrics: {ssim_images: 5}\n")
+    snakemake(tmp_path, "metrics/similarity/real.csv", configs=[SMOKE, overlay])
+    similar = pd.read_csv(tmp_path / "metrics/similarity/real.csv")
+    assert (similar["n_real"] == 5).all()
 
 
 def assert_same_bytes(one: Path, other: Path, names: list[str]) -> None:
