@@ -1,9 +1,11 @@
 """Extractors: dimensions of the study, preprocessing, training, and features that never vary."""
 
+import gc
 import hashlib
 import pickle
 import sys
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -740,3 +742,20 @@ def test_what_is_no_extractor_is_told(tmp_path):
         read_extractor(tmp_path / "x.safetensors")
     with pytest.raises(MeddiffError, match="there is no extractor vgg: name one of unet, "):
         module_of("vgg")
+
+
+def test_a_trainings_memory_is_free_when_it_ends() -> None:
+    """Without waiting for the collector of cycles: a GPU's graphs hold much of it."""
+    network = SkinLesNet(2, 16)
+    inputs = torch.zeros(4, 16, 16, 3, dtype=torch.uint8)
+    training = Examples(inputs, torch.tensor([0, 1, 0, 1]))
+    objective = Objective(SkinLesNet.transform, torch.nn.functional.cross_entropy)
+    gc.collect()
+    gc.disable()
+    try:
+        fit(network, objective, training, TrainingSettings(steps=2), seed=0, name="x")
+        freed = weakref.ref(network)
+        del network
+        assert freed() is None
+    finally:
+        gc.enable()

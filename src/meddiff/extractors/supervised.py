@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -102,7 +103,7 @@ def fit(
     if precision == "bf16":
         # Twice as fast there; float32 gains nothing from it.
         network.to(memory_format=torch.channels_last)
-    step = _Step(network, objective, training, settings.lr, device=device, precision=precision)
+    step = _stepper(network, objective, training, settings.lr, device=device, precision=precision)
     steps = count_steps(settings, len(training), settings.batch_size)
     torch.manual_seed(stream_seed(seed, "dropout", name))
     network.train()
@@ -121,40 +122,39 @@ def fit(
     return pd.DataFrame(record.rows)
 
 
-class _Step:
-    """Takes optimiser steps with Adam; on CUDA each is one replayed graph.
+def _stepper(
+    network: nn.Module,
+    objective: Objective,
+    training: Examples,
+    lr: float,
+    *,
+    device: str,
+    precision: Precision,
+) -> Callable[[np.ndarray, float], Tensor]:
+    """Return what takes a step with Adam, from places of examples and a rate to the loss ().
 
-    The examples stay on the device, and a step takes the places of its own.
+    The examples stay on the device; on CUDA each step is one replayed graph.
     """
+    inputs, targets = training.inputs.to(device), training.targets.to(device)
+    optimizer = capturable_optimizer(torch.optim.Adam, network, lr)
 
-    def __init__(
-        self,
-        network: nn.Module,
-        objective: Objective,
-        training: Examples,
-        lr: float,
-        *,
-        device: str,
-        precision: Precision,
-    ) -> None:
-        self._network, self._objective, self._precision = network, objective, precision
-        self._inputs, self._targets = training.inputs.to(device), training.targets.to(device)
-        self._optimizer = capturable_optimizer(torch.optim.Adam, network, lr)
-        self._run = Graphed(self._body, lambda: changed_by_step(network, self._optimizer))
-
-    def __call__(self, members: np.ndarray, lr: float) -> Tensor:
-        """Take a step; return its loss ()."""
-        set_rate(self._optimizer, lr)
-        return self._run(to_device(torch.from_numpy(members), self._inputs.device)).clone()
-
-    def _body(self, members: Tensor) -> Tensor:
-        self._optimizer.zero_grad(set_to_none=True)
-        with arithmetic(members.device.type, self._precision):
-            outputs = self._network(self._objective.transform(self._inputs[members]))
-        loss = self._objective.loss(outputs.float(), self._targets[members])
+    def body(members: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with arithmetic(members.device.type, precision):
+            outputs = network(objective.transform(inputs[members]))
+        loss = objective.loss(outputs.float(), targets[members])
         loss.backward()
-        self._optimizer.step()
+        optimizer.step()
         return loss.detach()
+
+    # No object holds itself here: a graph's memory is free as soon as its training ends.
+    run = Graphed(body, partial(changed_by_step, network, optimizer))
+
+    def step(members: np.ndarray, lr: float) -> Tensor:
+        set_rate(optimizer, lr)
+        return run(to_device(torch.from_numpy(members), inputs.device)).clone()
+
+    return step
 
 
 class _Record:
