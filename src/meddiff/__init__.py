@@ -9,17 +9,21 @@ from meddiff.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddiff import metrics
+    from meddiff.assessment.evaluate import Evaluation, evaluate
+    from meddiff.cas.settings import CasSettings
     from meddiff.core.errors import MeddiffError
+    from meddiff.data.image_sets import ImageSet
     from meddiff.diffusion.sampling.generate import generate
     from meddiff.evaluation.duplicates import find_duplicates
-    from meddiff.evaluation.evaluate import Evaluation, evaluate
     from meddiff.evaluation.image_sets import read_image_set
     from meddiff.extractors.pretrained import load_extractor
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CasSettings",
     "Evaluation",
+    "ImageSet",
     "MeddiffError",
     "evaluate",
     "find_duplicates",
@@ -32,9 +36,11 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Evaluation": "meddiff.evaluation.evaluate",
+        "CasSettings": "meddiff.cas.settings",
+        "Evaluation": "meddiff.assessment.evaluate",
+        "ImageSet": "meddiff.data.image_sets",
         "MeddiffError": "meddiff.core.errors",
-        "evaluate": "meddiff.evaluation.evaluate",
+        "evaluate": "meddiff.assessment.evaluate",
         "find_duplicates": "meddiff.evaluation.duplicates",
         "generate": "meddiff.diffusion.sampling.generate",
         "load_extractor": "meddiff.extractors.pretrained",

@@ -15,7 +15,7 @@ FLOORS = [
     {"data", "diffusion", "metrics"},
     {"audit", "evaluation", "extractors", "reporting"},
     {"cas"},
-    {"workflow"},
+    {"assessment", "workflow"},
     {"cli"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -23,6 +23,13 @@ def test_neighbours_are_those_of_all_distances(block, grouped, monkeypatch) -> N
     # Alaa et al. 2022: not authentic is what lies closer to a real image than any other real one.
     authentic = apart.min(1) > own.min(1)[apart.argmin(1)]
     assert np.array_equal(result.authentic, authentic) and 0 < authentic.mean() < 1
+    members = np.arange(60) if groups is None else groups
+    for row in range(60):
+        # As a synthetic image beside the real ones of other groups.
+        others = members != members[row]
+        alone = find_neighbours(real[others], real[row : row + 1].repeat(2, 0),
+                                groups=members[others])  # fmt: skip
+        assert alone.authentic[0] == result.authentic_real[row]
     assert np.array_equal(result.nearest_to_real, apart.argmin(0))
     np.testing.assert_allclose(result.distances_to_real, apart.min(0))
     expected = prdc(real, synthetic)

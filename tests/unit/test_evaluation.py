@@ -15,6 +15,7 @@ from PIL import Image
 from meddiff.cli import main
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
+from meddiff.data.image_sets import ImageSet
 from meddiff.data.registry import read_registry
 from meddiff.evaluation.evaluate import Evaluation, evaluate
 from meddiff.evaluation.image_sets import read_image_set
@@ -83,7 +84,20 @@ def test_copies_are_reported() -> None:
         assert copied.memorisation.verdict == "copies"
         assert copied.memorisation.identical == 40
         assert copied.memorisation.nearest.tolist() == list(range(40))
-    assert evaluate(training, spots(40, 2), {}, n_resamples=20).memorisation is None
+
+
+def test_copies_are_reported_beside_other_real_images_alone() -> None:
+    """Without unseen images: each real one beside those of other groups."""
+    real = spots(60, 0)
+    assert evaluate(real, spots(40, 2), {}, n_resamples=20).memorisation.verdict == "no copies"
+    copied = evaluate(real, real[:25, :, ::-1], {}, n_resamples=20).memorisation
+    assert (copied.verdict, copied.identical) == ("copies", 25)
+    twice = np.concatenate([real, real ^ 1])
+    blind = evaluate(twice, spots(40, 2), {}, n_resamples=20)
+    assert blind.memorisation is None and "--groups" in blind.left_out["copies"]
+    groups = tuple(f"p{n % 60}" for n in range(120))
+    aware = evaluate(ImageSet(twice, groups=groups), real[:25, :, ::-1], {}, n_resamples=20)
+    assert (aware.memorisation.verdict, aware.memorisation.identical) == ("copies", 25)
 
 
 def encoded(image: np.ndarray) -> np.ndarray:
@@ -184,7 +198,7 @@ def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "14 real" in text and "9 synthetic" in text and "32x32 px" in text
-    assert "ssim within synthetic" in text and "give --unseen" in text and "NaN" not in text
+    assert "ssim within synthetic" in text and "--unseen" in text and "NaN" not in text
     assert main([*arguments, "--unseen", str(folders[0].parent / "unseen"), "--json"]) == 0
     output = json.loads(capsys.readouterr().out)
     assert output["sets"]["synthetic"]["n_images"] == 9 and output["seed"] == 0
@@ -267,7 +281,7 @@ def shares(features: np.ndarray) -> np.ndarray:
 def test_every_number_of_images_has_an_interval() -> None:
     result = evaluate(spots(40, 0), spots(40, 1), SHARES, n_resamples=40)  # fmt: skip
     for row in result.to_dict()["scores"]:
-        if row["metric"] == "fid_infinity":
+        if row["metric"] in ("fid_infinity", "authpct"):
             continue
         for name in ("value", "floor", "ceiling", "matched", "score"):
             if row.get(name) is not None:

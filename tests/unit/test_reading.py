@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from conftest import ROOT
 from meddiff.cas.tables import arms_table, count_shared, read_runs, reliability_table, score_arms
-from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
+from meddiff.cas.verdict import Evidence, verdict_table
+from meddiff.cas.verdict_text import verdict_text
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table

@@ -248,7 +248,8 @@ from meddiff.cas.registry import build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
-from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
+from meddiff.cas.verdict import Evidence, verdict_table
+from meddiff.cas.verdict_text import verdict_text
 
 chance, labels = np.random.default_rng(0), np.arange(80) % 2
 images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, None]).astype("u1")

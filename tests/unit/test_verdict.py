@@ -11,8 +11,8 @@ from meddiff.cas.verdict import (
     addition_outcome,
     replacement_outcome,
     verdict_table,
-    verdict_text,
 )
+from meddiff.cas.verdict_text import verdict_text
 from meddiff.metrics.intervals import Estimate
 from meddiff.reporting.pages import page
 

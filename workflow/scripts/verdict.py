@@ -2,7 +2,8 @@
 
 from meddiff.cas.scoring import TEST
 from meddiff.cas.tables import count_shared, read_runs, score_arms
-from meddiff.cas.verdict import Evidence, verdict_table, verdict_text
+from meddiff.cas.verdict import Evidence, verdict_table
+from meddiff.cas.verdict_text import verdict_text
 from meddiff.core.files import write_text
 from meddiff.core.tables import read_csv, write_table
 from meddiff.reporting.pages import page

@@ -3,15 +3,18 @@
 import argparse
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddiff.cli.evaluate_options import CHOICES, check
 from meddiff.core.console import printable, say
 from meddiff.core.errors import MeddiffError
 
 if TYPE_CHECKING:
+    from meddiff.cas.settings import CasSettings
     from meddiff.data.image_sets import ImageSet, Listing
     from meddiff.evaluation.own_size import Framing
     from meddiff.extractors.extractor import Extractor
@@ -24,96 +27,16 @@ SMALL = 64
 RESIZE: "InceptionResize" = "clean-fid"
 """How inception's input comes about by default, from centre squares."""
 
-DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
-against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
-
-ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
-    "real": {
-        "type": Path,
-        "help": "real images: a folder, zip or tar, a table (.csv, .xlsx) beside its images, or "
-        "one file of images (.npz, .npy, DICOM, NIfTI)",
-    },
-    "synthetic": {"type": Path, "help": "the same of synthetic ones"},
-    "--unseen": {
-        "type": Path,
-        "metavar": "IMAGES",
-        "help": "real images that the generator has not learnt from, where it has from REAL: "
-        "detects copies",
-    },
-    "--groups": {
-        "metavar": "COLUMN|REGEX",
-        "help": "what names the patient, lesion or volume of a real image, where several are of "
-        "one: a column of its table, or a regular expression on its path, whose first bracket it "
-        "is, e.g. '(P[0-9]+)'",
-    },
-    "--extractor": {
-        "action": "append",
-        "metavar": "NAME|FILE",
-        "help": "inception (the default), radimagenet, dinov2, clip, efficientnet_lite0, "
-        "timm:MODEL, hf-hub:OWNER/NAME, local-dir:FOLDER, or a checkpoint such as "
-        "models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
-    },
-    "--size": {
-        "type": int,
-        "metavar": "PX",
-        "help": "reduce files to this side first; else each extractor takes the originals at its "
-        "own size",
-    },
-    "--resize": {
-        "choices": ["clean-fid", "pytorch-fid", "torch-fidelity"],
-        "help": "take whole images, not their centre squares, and bring them to inception's 299 px "
-        "as this program does, so that its FID is comparable",
-    },
-    "--window": {
-        "type": float,
-        "nargs": 2,
-        "metavar": ("LOW", "HIGH"),
-        "help": "levels that become black and white in images of more than 8 bits (what files say, "
-        "else one window for all); Hounsfield units for CT",
-    },
-    "--percentiles": {
-        "type": float,
-        "nargs": 2,
-        "metavar": ("LOW", "HIGH"),
-        "help": "such levels as percentiles of each file, e.g. 1 99",
-    },
-    "--slices": {
-        "default": "middle",
-        "metavar": "middle|K",
-        "help": "of volumes and films: the middle slice or frame, or every K-th (middle)",
-    },
-    "--plane": {
-        "default": "axial",
-        "choices": ["axial", "coronal", "sagittal"],
-        "help": "of a NIfTI volume's slices (axial)",
-    },
-    "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
-    "--pairs": {
-        "type": int,
-        "help": "images per set whose pairs SSIM takes (500 of 64 px, fewer larger ones)",
-    },
-    "--n-resamples": {
-        "type": int,
-        "default": 200,
-        "help": "half-samples behind each interval (200)",
-    },
-    "--seed": {"type": int, "default": 0},
-    "--device": {"default": "auto", "choices": ["auto", "cpu", "cuda", "mps"]},
-    "--json": {"action": "store_true", "help": "print everything as JSON"},
-}
-
-CHOICES = ("window", "percentiles", "slices", "plane")
-"""Options on files that leave a choice, as `meddiff.data.readers.settings.Reading` names them."""
-
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
+    from meddiff.assessment.evaluate import evaluate
+    from meddiff.assessment.text import as_answer
     from meddiff.core.devices import choose_device
-    from meddiff.evaluation.evaluate import evaluate
     from meddiff.evaluation.own_size import PAIRED, Framing, Measured, measure
     from meddiff.evaluation.text import as_text
 
-    paths = _check(options)
+    paths = check(options)
     device = choose_device(options.device)
     extractors = _load_extractors(options.extractor, options.resize or RESIZE)
     _check_size(options.size, extractors)
@@ -132,6 +55,8 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
         sets["synthetic"],
         extractors,
         unseen=sets.get("unseen"),
+        train=_trainings(options),
+        threads=os.cpu_count() or 1,
         ssim_images=options.pairs or PAIRED,
         n_resamples=options.n_resamples,
         seed=options.seed,
@@ -143,8 +68,19 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     if options.json:
         say(json.dumps(about | evaluation.to_dict(), indent=1))
     else:
+        say(as_answer(evaluation))
         say(as_text(about, evaluation))
     return 0
+
+
+def _trainings(options: argparse.Namespace) -> "CasSettings | bool":
+    """Return the settings of the trainings, or that there are none."""
+    from meddiff.assessment.training import QUICK
+
+    if not options.train:
+        return False
+    changes = {"n_repeats": options.repeats, "non_inferiority_margin": options.margin}
+    return QUICK.model_copy(update=changes)
 
 
 def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "Listing"]:
@@ -196,19 +132,6 @@ def _small(listings: Mapping[str, "Listing"]) -> int:
 
     arrays = [each.path for each in listings.values() if each.path.suffix == ".npy"]
     return load_images(arrays[0]).shape[1] if arrays else SMALL
-
-
-def _check(options: argparse.Namespace) -> dict[str, Path]:
-    """Check the arguments; return the paths of the image sets by name."""
-    paths = {"real": options.real, "synthetic": options.synthetic, "unseen": options.unseen}
-    paths = {name: path for name, path in paths.items() if path is not None}
-    if missing := [str(path) for path in paths.values() if not path.exists()]:
-        raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
-    for name, least in {"size": 2, "crop": 1, "pairs": 4, "n_resamples": 4, "seed": 0}.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
-    return paths
 
 
 def _load_extractors(

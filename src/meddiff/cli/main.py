@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from meddiff.cli import evaluate, results, study
+from meddiff.cli import evaluate, evaluate_options, results, study
 from meddiff.core.console import run_command
 from meddiff.core.errors import MeddiffError
 
@@ -28,9 +28,9 @@ COMMANDS = {
     "evaluate": Command(
         evaluate.run,
         "score synthetic images against real ones",
-        evaluate.ARGUMENTS,
+        evaluate_options.ARGUMENTS,
         takes_targets=False,
-        description=evaluate.DESCRIPTION,
+        description=evaluate_options.DESCRIPTION,
     ),
     "show": Command(
         results.show, "print a table as a person reads it", results.SHOW, takes_targets=False

@@ -1,6 +1,6 @@
 """Two sets of images scored against each other, of any origin: `meddiff evaluate`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.evaluation.compared import AnyImages, Compared, as_image_set, check_sets
+from meddiff.evaluation.images import authenticity_rows, image_rows
 from meddiff.evaluation.rows import memorisation_row
 from meddiff.evaluation.scores import (
     COLUMNS,
@@ -17,7 +19,8 @@ from meddiff.evaluation.scores import (
     Scorer,
     steps_of,
 )
-from meddiff.metrics.copies import Memorisation, find_copies
+from meddiff.metrics.copies import Memorisation, find_copies, flat
+from meddiff.metrics.groups import count_groups, number_groups
 from meddiff.metrics.images import Images
 from meddiff.metrics.similarity import PAIRS, too_small
 
@@ -34,12 +37,17 @@ class Evaluation:
             against the rest, over random halves. `score` is where between floor (1) and ceiling (0)
             `matched` lies. All have the ends of a 95 % interval; what a metric has not is missing.
         left_out: by metric or class, why it has no row.
-        memorisation: how close synthetic images come to real ones; None without unseen images.
+        memorisation: how close synthetic images come to real ones, beside unseen images; without
+            such, beside how close real images come to those of other groups. None where most real
+            images have their like in another group.
+        images: one row per image, see `meddiff.evaluation.images`; by the features of the first
+            extractor, or by pixels if there is none.
     """
 
     scores: pd.DataFrame
     left_out: Mapping[str, str]
     memorisation: Memorisation | None
+    images: pd.DataFrame
 
     def table(self) -> pd.DataFrame:
         """Return the scores without columns that are empty throughout."""
@@ -47,14 +55,20 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, for JSON."""
-        rows = self.scores.astype(object)
         copies = self.memorisation
         return {
-            "scores": rows.where(rows.notna(), None).to_dict("records"),
+            "scores": records(self.scores),
             "left_out": dict(self.left_out),
             "memorisation": copies
             and {**memorisation_row(copies), "nearest": copies.nearest.tolist()},
         }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as plain data, None where a cell is empty."""
+    rows = table.astype(object)
+    plain: list[Any] = rows.where(rows.notna(), None).to_dict("records")
+    return plain
 
 
 def evaluate(
@@ -73,9 +87,9 @@ def evaluate(
     """Return every score of synthetic images beside real ones.
 
     FID, KID, precision, recall, density and coverage per extractor, SSIM and MS-SSIM within each
-    set, and copies where there are unseen images. Sets with labels also have all of it per class,
+    set, and copies. Sets with labels also have all of it per class,
     and CAFD, the mean of the classes' FIDs. docs/metrics.md says what each is. The order of images
-    changes nothing but that of `memorisation.nearest`.
+    changes nothing but that of `memorisation.nearest` and `images`.
 
     Args:
         real: uint8 (n,h,w,C), what the synthetic images are to be like; C is 1 or 3. Of an
@@ -84,7 +98,7 @@ def evaluate(
         synthetic: uint8 (m,h,w,C).
         extractors: by name, nets whose features are compared; none for SSIM and copies alone.
         unseen: real images, uint8 (k,h,w,C), that the generator was not trained on, where it was on
-            `real`: without them nothing can be said of copies.
+            `real`: synthetic ones that come closer to `real` than they do are copies.
         ssim_images: images of each set whose pairs SSIM and MS-SSIM take, chosen at random; all
             classes together take as many again.
         n_resamples: random half-samples behind an interval.
@@ -102,18 +116,43 @@ def evaluate(
     others = {} if unseen is None else {"unseen": as_image_set(unseen).images}
     arrays = {**{key: each.images for key, each in sets.items()}, **others}
     check_sets(arrays, ssim_images=ssim_images, n_resamples=n_resamples)
-    copies = None if unseen is None else find_copies(*arrays.values())
+    copies, left_out = _copies(arrays, sets["real"].groups)
     compared = Compared.of(**sets, seed=seed)
     rows: list[dict[str, Any]] = []
+    images = None
     with Progress(steps_of(extractors, compared), "evaluate", "part") as progress:
         scorer = Scorer(compared, n_resamples, seed, device, progress)
         for name, net in extractors.items():
             own = scorer.features(net, features.get(name, {}))
             rows += scorer.feature_rows(name, net, own)
+            near = image_rows(compared, own, copies)
+            rows += authenticity_rows(name, own["real"].shape[1], compared, near)
+            images = near if images is None else images
         rows += scorer.similarity_rows(pairs, ssim_images)
+    if images is None:
+        pixels = {key: flat(each.images) for key, each in compared.sets.items()}
+        images = image_rows(compared, pixels, copies)
     side = min(pairs.get("real", arrays["real"]).shape[1:3])
     reasons = {metric: too_small(metric, side) for metric in PAIRS}
-    left_out = {metric: reason for metric, reason in reasons.items() if reason}
+    left_out |= {metric: reason for metric, reason in reasons.items() if reason}
     return Evaluation(
-        pd.DataFrame(rows).reindex(columns=COLUMNS), left_out | compared.left_out, copies
+        pd.DataFrame(rows).reindex(columns=COLUMNS), left_out | compared.left_out, copies, images
     )
+
+
+def _copies(
+    arrays: Mapping[str, Images], groups: Sequence[str] | None
+) -> tuple[Memorisation | None, dict[str, str]]:
+    """Search copies beside unseen images, or beside real ones of other groups; or say why not."""
+    if "unseen" in arrays:
+        return find_copies(*arrays.values()), {}
+    numbers = number_groups(groups)
+    if count_groups(numbers, len(arrays["real"])) < 2:
+        return None, {"copies": "copies: not searched for, since all real images are of one group"}
+    try:
+        return find_copies(arrays["real"], arrays["synthetic"], None, groups=numbers), {}
+    except MeddiffError:
+        return None, {
+            "copies": "copies: not searched for, since most real images have their like among the "
+            "others: give --unseen, or --groups if they are of one patient"
+        }

@@ -19,31 +19,29 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
             the images that SSIM compares, `seed`, and `extractors` (by name, their `weights`, the
             `size` in px of the images that they get, and a `caution` or none).
     """
-    sets = ", ".join(
+    shown = ", ".join(
         f"{entry['n_images']} {name} ({entry['path']})" for name, entry in about["sets"].items()
     )
     height, width, _ = about["pixels"]
     scores = evaluation.scores
-    lines = [f"{sets}; SSIM at {width}x{height} px; seed {about['seed']}; [95 % interval]", ""]
+    lines = [f"{shown}; SSIM at {width}x{height} px; seed {about['seed']}; [95 % interval]", ""]
     lines += [_cells(scores).to_string(index=False), ""]
     for name, entry in about["extractors"].items():
         lines.append(f"{name}: images of {entry['size']} px; {entry['weights']}")
         lines += [f"{name}: {entry['caution']}"] if entry["caution"] else []
     lines += evaluation.left_out.values()
     noted = scores.dropna(subset=["note"])
-    lines += [
-        " ".join(
-            [row["metric"], row["extractor"], *([] if row["class"] == ALL else [row["class"]])]
-        )
-        + f": {row['note']}"
-        for row in noted.to_dict("records")
-    ]
+    for row in noted.to_dict("records"):
+        part = "" if row["class"] == ALL else f" of {row['class']}"
+        lines.append(f"{row['metric']}{part} {row['extractor']}: {row['note']}")
     if (scores[["n_real", "n_synthetic"]].min(axis=1) <= scores["dimension"]).any():
         lines.append(
             "fewer images than dimensions: FID is mostly bias, and less of it for images that vary "
             "less; look at KID, recall and coverage"
         )
-    return "\n".join([*lines, *_copies(evaluation, about["sets"]["synthetic"]["n_images"])])
+    sets = about["sets"]
+    lines += _copies(evaluation, sets["synthetic"]["n_images"], "unseen" in sets)
+    return "\n".join(lines)
 
 
 def _cells(scores: pd.DataFrame) -> pd.DataFrame:
@@ -65,22 +63,22 @@ def _cells(scores: pd.DataFrame) -> pd.DataFrame:
     return table.fillna("").loc[:, lambda cells: (cells != "").any()]
 
 
-def _copies(evaluation: Evaluation, count: int) -> list[str]:
+def _copies(evaluation: Evaluation, count: int, has_unseen: bool) -> list[str]:
     """Return the lines on copies among `count` synthetic images."""
     if evaluation.memorisation is None:
-        return ["copies of training images: not searched for, give --unseen"]
+        return []
+    others = "unseen images" if has_unseen else "real images of other groups"
     row = memorisation_row(evaluation.memorisation)
     lines = [
         f"{row['verdict']}: {row['suspects']} of {count} synthetic images are closer to a training "
-        f"image than the unseen ones (p {row['suspects_p']:.2g}), {row['identical']} much closer; "
-        f"in the median {row['synthetic']:.3g} grey levels (RMSE), unseen images "
-        f"{row['unseen']:.3g}"
+        f"image than {others} (p {row['suspects_p']:.2g}), {row['identical']} much closer; "
+        f"in the median {row['synthetic']:.3g} grey levels (RMSE), {others} {row['unseen']:.3g}"
     ]
+    if not has_unseen:
+        lines.append("beside images of --unseen, which the generator never saw, copies show better")
     if row["duplicates"]:
-        lines.append(
-            "unseen images that are training images, or nearly so, left out of this: "
-            f"{row['duplicates']}"
-        )
+        which = "unseen images that are training" if has_unseen else "real images that are other"
+        lines.append(f"{which} images, or nearly so, left out of this: {row['duplicates']}")
     return lines
 
 

@@ -23,6 +23,8 @@ class Neighbours:
         distances: its distance, float64 (m,).
         authentic: whether that is farther than the real image's own nearest real one, of another
             group where there are groups, bool (m,).
+        authentic_real: the same of every real image beside those of other groups, bool (n,): what
+            unseen images reach.
         inside: whether a synthetic image lies within reach of a real one, as for precision, (m,).
         nearest_to_real: place of a real image's nearest synthetic one, int (n,).
         distances_to_real: its distance, float64 (n,).
@@ -32,6 +34,7 @@ class Neighbours:
     nearest: npt.NDArray[np.intp]
     distances: Array
     authentic: npt.NDArray[np.bool_]
+    authentic_real: npt.NDArray[np.bool_]
     inside: npt.NDArray[np.bool_]
     nearest_to_real: npt.NDArray[np.intp]
     distances_to_real: Array
@@ -60,14 +63,14 @@ def find_neighbours(
     a, b = centred(
         *checked_pair("authenticity", real, synthetic, names=("real", "synthetic"), at_least=2)
     )
-    own = np.full(len(a), np.inf)
+    members = np.arange(len(a)) if groups is None else groups
+    nearest_own, own = np.zeros(len(a), np.intp), np.empty(len(a))
     reach = np.empty(len(a))
     for rows, distances in _blocks(a, a):
         reach[rows] = reach_of(distances, a[rows], min(neighbours, len(a) - 1))
-        same = np.arange(len(a)) == rows[:, None]
-        if groups is not None:
-            same |= groups == groups[rows][:, None]
-        own[rows] = np.where(same, np.inf, distances).min(axis=1)
+        distances[members[rows][:, None] == members] = np.inf
+        nearest_own[rows], own[rows] = distances.argmin(axis=1), distances.min(axis=1)
+    authentic_real = own > _own_without(a, members, nearest_own)
     nearest, apart = np.empty(len(b), np.intp), np.empty(len(b))
     inside = np.empty(len(b), bool)
     nearest_to_real, to_real = np.zeros(len(a), np.intp), np.full(len(a), np.inf)
@@ -81,8 +84,27 @@ def find_neighbours(
         nearest_to_real[nearer] = rows[distances.argmin(axis=0)[nearer]]
         to_real[nearer] = closest[nearer]
     return Neighbours(
-        nearest, apart, apart > own[nearest], inside, nearest_to_real, to_real, to_real <= reach
+        nearest,
+        apart,
+        apart > own[nearest],
+        authentic_real,
+        inside,
+        nearest_to_real,
+        to_real,
+        to_real <= reach,
     )
+
+
+def _own_without(
+    features: Array, members: npt.NDArray[np.intp], nearest: npt.NDArray[np.intp]
+) -> Array:
+    """Return the distance of each image's nearest one to its own, if the image's group were not."""
+    own = np.empty(len(features))
+    for rows, distances in _blocks(features[nearest], features):
+        for group in (members[rows], members[nearest[rows]]):
+            distances[group[:, None] == members] = np.inf
+        own[rows] = distances.min(axis=1)
+    return own
 
 
 def _blocks(a: Array, b: Array) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, centred, checked_pair
+from meddiff.metrics.groups import Groups, largest_group
 from meddiff.metrics.images import Images
 
 COPY = 1 / 3
@@ -32,6 +33,7 @@ class Memorisation:
             their surroundings, too (`Nearest.near`).
         nearest: for every synthetic image the place of its nearest training image, int (m,).
         distances: that distance, float64 (m,).
+        copied: which synthetic images are counted as `identical`, bool (m,).
     """
 
     synthetic: float
@@ -44,6 +46,7 @@ class Memorisation:
     identical: int
     nearest: npt.NDArray[np.intp]
     distances: Array
+    copied: npt.NDArray[np.bool_]
 
     @property
     def verdict(self) -> str:
@@ -80,7 +83,9 @@ def memorisation(
     return judge_copies(synthetic_nearest, nearest_training(training, [unseen], name="unseen"))
 
 
-def find_copies(training: Images, synthetic: Images, unseen: Images) -> Memorisation:
+def find_copies(
+    training: Images, synthetic: Images, unseen: Images | None, *, groups: Groups = None
+) -> Memorisation:
     """Compare nearest training images by the RMSE of pixels, in grey levels.
 
     Every image is compared turned and mirrored as well, since a net trained on augmented
@@ -88,14 +93,40 @@ def find_copies(training: Images, synthetic: Images, unseen: Images) -> Memorisa
 
     Args:
         training: uint8 (n,H,W,C), images that the generator was trained on.
-        unseen: uint8 (k,H,W,C), real images that it was not trained on.
+        unseen: uint8 (k,H,W,C), real images that it was not trained on. None: each training image
+            stands for one, beside the training images of other groups.
+        groups: number of each training image's group, (n,), for that.
+
+    Raises:
+        MeddiffError: as `memorisation`.
     """
-    pixels = _flat(training)
-    nearest = (
-        nearest_training(pixels, map(_flat, _orientations(images)), name=name)
-        for images, name in ((synthetic, "synthetic"), (unseen, "unseen"))
-    )
-    return judge_copies(*nearest)
+    pixels = flat(training)
+    of_synthetic = nearest_training(pixels, map(flat, _orientations(synthetic)))
+    if unseen is None:
+        return judge_copies(of_synthetic, nearest_others(training, groups=groups))
+    views = map(flat, _orientations(unseen))
+    return judge_copies(of_synthetic, nearest_training(pixels, views, name="unseen"))
+
+
+def nearest_others(images: Images, *, groups: Groups = None) -> "Nearest":
+    """Return what is nearest to each of n images among the others, by pixels as `find_copies`.
+
+    Args:
+        images: uint8 (n,H,W,C).
+        groups: number of each image's group, (n,), two or more: then among images of other groups.
+    """
+    own = np.arange(len(images)) if groups is None else groups
+    return nearest_training(flat(images), map(flat, _orientations(images)), own=own)
+
+
+def close_pairs(nearest: "Nearest") -> npt.NDArray[np.intp]:
+    """Return pairs (k, 2) of an image and its nearest one that show the same, or nearly so.
+
+    They are near (`Nearest.near`), and closer than a third of the distance of the closest of the
+    others.
+    """
+    rows = nearest.distances.argsort(kind="stable")[: _duplicates(nearest)]
+    return np.stack([rows, nearest.places[rows]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -123,20 +154,29 @@ class Nearest:
 
 
 def nearest_training(
-    training: npt.ArrayLike, views: Iterable[npt.ArrayLike], *, name: str = "synthetic"
+    training: npt.ArrayLike,
+    views: Iterable[npt.ArrayLike],
+    *,
+    name: str = "synthetic",
+    own: Groups = None,
 ) -> Nearest:
     """Return what is nearest to each of m images among `training` (n, d).
 
     Args:
         views: the images as features (m, d), once or more, e.g. turned: the view counts that comes
             nearest to a training image.
+        own: where the images are those of training, the number of each one's group, two or more:
+            only images of other groups count.
     """
     names = ("training", name)
     pairs = (
         checked_pair("memorisation", training, view, names=names, at_least=1) for view in views
     )
-    neighbours = [_nearest(*centred(*pair)) for pair in pairs]
+    more = 0 if own is None else largest_group(own)
+    neighbours = [_nearest(*centred(*pair), AROUND + more) for pair in pairs]
     places, distances = (np.concatenate(parts, axis=1) for parts in zip(*neighbours, strict=True))
+    if own is not None:
+        distances[own[places] == own[:, None]] = np.inf
     around = np.empty(len(places))
     for row, (place, apart) in enumerate(zip(places, distances, strict=True)):
         # Each training image by its best view.
@@ -171,6 +211,7 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     limit = baseline[rank - 1]
     suspects = int((distances < limit).sum())
     # At most rank - 1 of the images in front of the limit, suspects among them, are unseen.
+    copied = synthetic.near & (distances < limit * COPY)
     chance = hypergeom(len(distances) + len(baseline), len(baseline), suspects + rank - 1)
     return Memorisation(
         synthetic=float(np.median(distances)),
@@ -180,9 +221,10 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
         p_value=float(test.pvalue),
         suspects=suspects,
         suspects_p=float(chance.cdf(rank - 1)),
-        identical=int((synthetic.near & (distances < limit * COPY)).sum()),
+        identical=int(copied.sum()),
         nearest=synthetic.places,
         distances=distances,
+        copied=copied,
     )
 
 
@@ -195,12 +237,12 @@ def _duplicates(unseen: Nearest) -> int:
     return int(gaps[-1]) + 1 if len(gaps) else 0
 
 
-def _nearest(training: Array, images: Array) -> tuple[npt.NDArray[np.intp], Array]:
-    """Return for every image the places of the nearest training images, and distances."""
+def _nearest(training: Array, images: Array, count: int) -> tuple[npt.NDArray[np.intp], Array]:
+    """Return for every image the places of so many nearest training images, and distances."""
     from sklearn.neighbors import NearestNeighbors
     from sklearn.utils import gen_batches
 
-    search = NearestNeighbors(n_neighbors=min(AROUND, len(training)), algorithm="brute").fit(
+    search = NearestNeighbors(n_neighbors=min(count, len(training)), algorithm="brute").fit(
         training
     )
     places = search.kneighbors(images, return_distance=False)
@@ -221,7 +263,7 @@ def _orientations(images: Images) -> Iterator[Images]:
         yield turned[:, :, ::-1]
 
 
-def _flat(images: Images) -> Array:
+def flat(images: Images) -> Array:
     """Return features (n, h w c) whose Euclidean distance is the RMSE of pixels."""
     pixels = images.reshape(len(images), -1)
     return pixels / pixels.shape[1] ** 0.5

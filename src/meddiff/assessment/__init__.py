@@ -1,0 +1,1 @@
+"""Anybody's image sets assessed: scores, trained classifiers, the answer, a report."""

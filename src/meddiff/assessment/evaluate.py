@@ -1,0 +1,135 @@
+"""Anybody's images in, the answer out: `meddiff.evaluate`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from meddiff.assessment.findings import Finding, findings
+from meddiff.assessment.training import QUICK, Training, train_classifiers
+from meddiff.cas.settings import CasSettings
+from meddiff.core.errors import MeddiffError
+from meddiff.evaluation import evaluate as scores
+from meddiff.evaluation.compared import AnyImages, as_image_set
+from meddiff.evaluation.evaluate import records
+from meddiff.evaluation.scores import FeatureExtractor
+from meddiff.metrics.images import Images
+
+
+@dataclass(frozen=True)
+class Evaluation(scores.Evaluation):
+    """What `meddiff.evaluate` returns: scores, and
+
+    Attributes:
+        training: what classifiers say; None unless they were asked for.
+        findings: the answer first, then problems, what is right, and doubts, in sentences.
+    """
+
+    training: Training | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def answer(self) -> str:
+        """The answer, in one sentence."""
+        return self.findings[0].text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but `images` as plain data, for JSON."""
+        training = self.training
+        return {
+            **super().to_dict(),
+            "findings": [{"kind": each.kind, "text": each.text} for each in self.findings],
+            "training": training
+            and {
+                "images": {name: dict(counts) for name, counts in training.images.items()},
+                "scores": records(training.scores),
+                "verdict": records(training.verdict),
+                "recognised": records(training.recognised),
+            },
+        }
+
+    def number(self, name: str) -> float:
+        """Return one number by name, the least of all extractors: what a check can ask for.
+
+        Args:
+            name: `score`, of FID and KID; `accuracy`, of the leading classifier trained on
+                synthetic images; or a metric, its value.
+
+        Raises:
+            MeddiffError: there is no such number here.
+        """
+        rows = self.scores[self.scores["class"] == "all"]
+        if name == "score":
+            values = rows.loc[rows["metric"].isin(["fid", "kid"]), "score"]
+        elif name == "accuracy" and self.training is not None:
+            verdict = self.training.verdict
+            values = verdict.loc[verdict["metric"] == "accuracy", "value"].head(1)
+        else:
+            values = rows.loc[rows["metric"] == name, "value"]
+        if values.isna().all():
+            listed = ["score", "accuracy", *rows["metric"].unique()]
+            raise MeddiffError(f"there is no number {name} here: name one of {', '.join(listed)}")
+        return float(values.astype(float).min())
+
+
+def evaluate(
+    real: AnyImages,
+    synthetic: AnyImages,
+    extractors: Mapping[str, FeatureExtractor] = MappingProxyType({}),
+    *,
+    unseen: AnyImages | None = None,
+    train: bool | CasSettings = False,
+    ssim_images: int = 500,
+    n_resamples: int = 200,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "cpu",
+    features: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
+    pairs: Mapping[str, Images] = MappingProxyType({}),
+) -> Evaluation:
+    """Return every score of synthetic images beside real ones, and what follows from them.
+
+    Args:
+        real: uint8 (n,h,w,C), C is 1 or 3, or a `meddiff.ImageSet`, which has classes and groups,
+            too: what the synthetic images are to be like.
+        synthetic: the same of synthetic images.
+        extractors: by name, nets whose features are compared; none for SSIM and copies alone.
+        unseen: real images that the generator was not trained on, where it was on `real`: what
+            copies are told by, and classifiers are tested on.
+        train: whether to train classifiers on every arm of docs/cas.md, or with which settings.
+        threads: fits at a time, of HOG and SVM.
+
+    Other arguments, and what is refused, are those of `meddiff.evaluation.evaluate.evaluate`, and
+    of `meddiff.assessment.training.train_classifiers`.
+    """
+    sets = as_image_set(real), as_image_set(synthetic)
+    others = None if unseen is None else as_image_set(unseen)
+    training = None
+    if train:
+        training = train_classifiers(
+            *sets,
+            unseen=others,
+            settings=train if isinstance(train, CasSettings) else QUICK,
+            n_resamples=n_resamples,
+            seed=seed,
+            threads=threads,
+            device=device,
+        )
+    scored = scores.evaluate(
+        *sets,
+        extractors,
+        unseen=others,
+        ssim_images=ssim_images,
+        n_resamples=n_resamples,
+        seed=seed,
+        device=device,
+        features=features,
+        pairs=pairs,
+    )
+    return Evaluation(
+        **{field.name: getattr(scored, field.name) for field in fields(scored)},
+        training=training,
+        findings=tuple(findings(scored, *sets, training)),
+    )

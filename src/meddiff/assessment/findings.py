@@ -1,0 +1,193 @@
+"""What is wrong with synthetic images, or right, in sentences with their numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from meddiff.assessment.training import Training
+from meddiff.cas.scoring import ACCURACY
+from meddiff.cas.verdict import EXCLUDED
+from meddiff.data.image_sets import ImageSet
+from meddiff.evaluation.compared import ALL
+from meddiff.evaluation.evaluate import Evaluation
+from meddiff.metrics.sharpness import sharpness
+
+Kind = Literal["answer", "problem", "good", "doubt"]
+NEAR, FAR = 0.9, 0.5
+"""Scores from which images are as near as real ones, and below which they are nearer to noise."""
+LOST = 0.1
+"""Part of precision or coverage that unseen real images reach and synthetic ones do not."""
+SHARPER = 1.5
+"""Ratio of details in the median from which images count as noisy; below its inverse, blurred."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence on synthetic images.
+
+    Attributes:
+        kind: the answer; a problem; something that is as it should be; a doubt about the answer.
+        text: the sentence.
+    """
+
+    kind: Kind
+    text: str
+
+
+def findings(
+    evaluation: Evaluation, real: ImageSet, synthetic: ImageSet, training: Training | None
+) -> list[Finding]:
+    """Return the answer first, then problems, what is right, and doubts."""
+    found = [
+        *_copies(evaluation),
+        *_classes(evaluation, training),
+        *_scores(evaluation),
+        *_sharpness(real, synthetic),
+        *_support(evaluation),
+    ]
+    problems = [finding for finding in found if finding.kind == "problem"]
+    answer = _untrained(problems) if training is None else _trained(training, problems)
+    order = ("answer", "problem", "good", "doubt")
+    return sorted([answer, *found], key=lambda finding: order.index(finding.kind))
+
+
+def _trained(training: Training, problems: list[Finding]) -> Finding:
+    """Return the answer of the classifier that is best on validation images."""
+    rows = training.verdict[
+        (training.verdict["question"] == "replace") & (training.verdict["metric"] == ACCURACY[0])
+    ]
+    row = rows.iloc[0]
+    if row["outcome"] == EXCLUDED:
+        return Finding("answer", f"No answer: {row['note']}.")
+    accuracies = (
+        f"a classifier trained on them has an accuracy of {row['value']:.3f} on real images, one "
+        f"trained on real ones {row['baseline_value']:.3f} (difference {row['difference']:+.3f} "
+        f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}])"
+    )
+    text = {
+        "non-inferior": "The synthetic images can replace real ones as training images",
+        "inferior": "The synthetic images cannot replace real ones as training images",
+        "worse": "The synthetic images are worse than real ones as training images",
+    }.get(row["outcome"], "Whether synthetic images can replace real ones is not shown")
+    but = ", with the problems below" if problems and row["outcome"] == "non-inferior" else ""
+    return Finding("answer", f"{text}{but}: {accuracies}.")
+
+
+def _untrained(problems: list[Finding]) -> Finding:
+    count = len(problems)
+    if count:
+        found = "one problem" if count == 1 else f"{count} problems"
+        return Finding("answer", f"The synthetic images differ from the real ones: {found}.")
+    return Finding(
+        "answer", "No difference from real images was found; --train says what they teach."
+    )
+
+
+def _copies(evaluation: Evaluation) -> Iterator[Finding]:
+    copies = evaluation.memorisation
+    if copies is None:
+        reason = evaluation.left_out.get("copies", "copies: not searched for")
+        yield Finding("doubt", f"{reason.capitalize()}.")
+        return
+    count = len(copies.distances)
+    if copies.verdict == "copies":
+        yield Finding(
+            "problem",
+            f"{copies.identical} of {count} synthetic images are copies of real ones, or nearly: "
+            "they show patients, and add nothing to the images that they copy.",
+        )
+    elif copies.verdict == "no copies":
+        yield Finding("good", "No synthetic image is a copy of a real one, as far as pixels tell.")
+    else:
+        yield Finding(
+            "doubt",
+            f"Synthetic images are closer to real ones than other real images are (in the median "
+            f"{copies.synthetic:.3g} instead of {copies.unseen:.3g} grey levels): changed copies, "
+            "or images without details. Look at the closest pairs.",
+        )
+
+
+def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Finding]:
+    """Yield classes whose images are taken for others, by classifiers or by distances."""
+    if training is not None:
+        lead = training.verdict["classifier"].iloc[0]
+        shares = training.recognised[training.recognised["classifier"] == lead]
+        for name, rows in shares.groupby("class", sort=False):
+            top = rows.loc[rows["share"].idxmax()]
+            if top["predicted"] != name and top["share"] > 0.5:
+                yield Finding(
+                    "problem",
+                    f"{top['share']:.0%} of the synthetic images of {name} are taken for "
+                    f"{top['predicted']} by a classifier trained on real images: labels are "
+                    "exchanged, or the classes are not told apart.",
+                )
+    scores = evaluation.scores[evaluation.scores["metric"] == "kid"]
+    for _, rows in scores.groupby("extractor", sort=False):
+        by_class = rows.set_index("class")["score"].dropna()
+        if ALL not in by_class:
+            continue
+        poor = by_class.drop(ALL)[by_class.drop(ALL) < by_class[ALL] - LOST]
+        if len(poor):
+            listed = ", ".join(f"{name} {value:.2f}" for name, value in poor.items())
+            yield Finding(
+                "problem",
+                f"Images of a class are farther from real ones of it ({listed}, KID of "
+                f"{rows['extractor'].iloc[0]}) than all are from all ({by_class[ALL]:.2f}): labels "
+                "are exchanged, or a class is less well drawn.",
+            )
+
+
+def _scores(evaluation: Evaluation) -> Iterator[Finding]:
+    rows = evaluation.scores[evaluation.scores["class"] == ALL].dropna(subset=["score"])
+    for row in rows.to_dict("records"):
+        if row["metric"] != "kid":
+            continue
+        score = _with_interval(row, "score")
+        where = f"KID of {row['extractor']}: {score}, where 1 is unseen real images, 0 noise"
+        if row["score_ci_high"] < FAR:
+            yield Finding("problem", f"They are nearer to noise than to real images ({where}).")
+        elif row["score_ci_high"] < NEAR:
+            yield Finding("problem", f"They are not as near as unseen real images ({where}).")
+        elif row["score"] >= NEAR:
+            yield Finding("good", f"They are as near to real images as unseen ones ({where}).")
+
+
+def _support(evaluation: Evaluation) -> Iterator[Finding]:
+    rows = evaluation.scores[evaluation.scores["class"] == ALL]
+    words = {
+        "precision": "synthetic images lie where real images do: the others are unreal",
+        "coverage": "real images have a synthetic one near them: variety is lacking",
+    }
+    for row in rows[rows["metric"].isin(words)].to_dict("records"):
+        metric, extractor = row["metric"], row["extractor"]
+        if pd.isna(row["floor"]):
+            continue
+        text = f"{row['value']:.0%} of the {words[metric]} ({metric} of {extractor}; unseen real "
+        if row["ci_high"] < row["floor"] - LOST:
+            yield Finding("problem", f"Only {text}images reach {row['floor']:.0%}).")
+
+
+def _sharpness(real: ImageSet, synthetic: ImageSet) -> Iterator[Finding]:
+    """Yield whether images have more or less detail than real ones, beyond chance."""
+    from scipy.stats import mannwhitneyu
+
+    ours, theirs = sharpness(synthetic.images), sharpness(real.images)
+    if not theirs.any():
+        return
+    ratio = float((np.median(ours) / max(np.median(theirs), 1e-9)) ** 0.5)
+    if 1 / SHARPER < ratio < SHARPER or mannwhitneyu(ours, theirs).pvalue > 1e-3:
+        return
+    what = "blurred: details have" if ratio < 1 else "noisy, or sharpened: details have"
+    yield Finding(
+        "problem",
+        f"They look {what} {ratio:.2g} times the contrast of those of real images (root of the "
+        "median variance of the Laplacian).",
+    )
+
+
+def _with_interval(row: dict[Any, Any], name: str) -> str:
+    low, high = row[f"{name}_ci_low"], row[f"{name}_ci_high"]
+    return f"{row[name]:.2f} [{low:.2f}, {high:.2f}]"

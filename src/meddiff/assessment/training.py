@@ -1,0 +1,247 @@
+"""Classifiers trained on synthetic images and tested on real ones, of image sets from anywhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from meddiff.assessment.splitting import RealSplit, split_real
+from meddiff.cas.arms import Pool, build_pool
+from meddiff.cas.base import Classifier, FittedClassifier, TrainingSet
+from meddiff.cas.experiment import HeldOut, run_arms
+from meddiff.cas.registry import HOG_SVM, build_classifier
+from meddiff.cas.settings import CasSettings
+from meddiff.cas.tables import arms_table, score_arms
+from meddiff.cas.verdict import Evidence, Wording, verdict_table
+from meddiff.cas.verdict_text import verdict_text
+from meddiff.core.arrays import balanced, stack
+from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import Progress
+from meddiff.data.image_sets import ImageSet
+from meddiff.evaluation.compared import classes_of
+from meddiff.metrics.images import places_by_contents
+
+SYNTHETIC = "synthetic"
+"""Set of predictions that are of synthetic images."""
+QUICK = CasSettings(n_repeats=3)
+"""What takes a few minutes on two cores."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What classifiers say of synthetic images.
+
+    Attributes:
+        scores: one row per classifier, arm and score, as Table 5.3.
+        verdict: outcome of every question, as `results/verdict.csv`; the leading classifier first.
+        text: the verdict in words, Markdown.
+        recognised: share of each class's synthetic images that classifiers trained on real images
+            take for each class, of all trainings: classifier, class, predicted, share. Shmelkov et
+            al., "How good is my GAN?" (ECCV 2018): GAN-test is the share of the own class.
+        images: number of real images by part (train, validation, test) and class.
+    """
+
+    scores: pd.DataFrame
+    verdict: pd.DataFrame
+    text: str
+    recognised: pd.DataFrame
+    images: Mapping[str, Mapping[str, int]]
+
+
+def train_classifiers(
+    real: ImageSet,
+    synthetic: ImageSet,
+    *,
+    unseen: ImageSet | None = None,
+    settings: CasSettings = QUICK,
+    n_resamples: int = 200,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Training:
+    """Train classifiers on every arm and judge what synthetic images are good for.
+
+    The experiment of docs/cas.md, on real images that are split by group before.
+
+    Args:
+        real: images with labels, and groups where several are of one patient.
+        synthetic: images with labels of the same names.
+        unseen: real images with labels that the generator has not learnt from.
+        settings: of the experiment; HOG and SVM are always among the classifiers.
+        n_resamples: random half-samples of the test images behind an interval.
+        threads: fits at a time, of HOG and SVM.
+
+    Raises:
+        MeddiffError: there are no labels, or other ones, or too few images of a class.
+    """
+    sets = {"real": real, "synthetic": synthetic} | ({} if unseen is None else {"unseen": unseen})
+    classes = classes_of(sets)
+    if not classes:
+        raise MeddiffError(
+            "classifiers need two classes or more in every set: make a folder per class, of the "
+            "same names in REAL and SYNTHETIC (and UNSEEN)"
+        )
+    split = split_real(real, unseen, seed=seed)
+    synthetic = synthetic.take(places_by_contents(synthetic.images, seed))
+    pool = _pool(split.train, synthetic, classes, settings, seed)
+    held_out = {
+        "test": _held_out(split.test, classes),
+        "validation": _held_out(split.validation, classes),
+        SYNTHETIC: _held_out(synthetic, classes),
+    }
+    predictions = _predict(pool, held_out, classes, settings, seed, threads, device)
+    of_synthetic = predictions["set"] == SYNTHETIC
+    scored = score_arms(
+        predictions[~of_synthetic].assign(source_file=""),
+        classes,
+        specificity=settings.specificity,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    evidence = _evidence(split, held_out["test"], unseen is not None, settings, seed)
+    table = verdict_table(scored, evidence)
+    return Training(
+        arms_table(scored).drop(columns="source_file"),
+        table,
+        verdict_text(table, scored, evidence),
+        _recognised(predictions[of_synthetic]),
+        _counts(split, classes),
+    )
+
+
+def _pool(
+    train: ImageSet,
+    synthetic: ImageSet,
+    classes: Sequence[str],
+    settings: CasSettings,
+    seed: int,
+) -> Pool:
+    groups = np.array(train.groups)
+    labels = np.array(train.labels)
+    return build_pool(
+        _by_class(train, classes),
+        [groups[labels == name] for name in classes],
+        _by_class(synthetic, classes),
+        augmented="augmented" in settings.arms,
+        seed=seed,
+    )
+
+
+def _by_class(images: ImageSet, classes: Sequence[str]) -> list[np.ndarray]:
+    labels = np.array(images.labels)
+    return [images.images[labels == name] for name in classes]
+
+
+def _held_out(images: ImageSet, classes: Sequence[str]) -> HeldOut:
+    """Return as many images of each class."""
+    labels, places = np.array(images.labels), np.arange(len(images))
+    chosen = balanced([places[labels == name] for name in classes])
+    ids = [str(place) for part in chosen for place in part]
+    groups = images.groups or tuple(map(str, places))
+    stacked, numbers = stack([images.images[part] for part in chosen])
+    return HeldOut(stacked, numbers, ids, [groups[place] for part in chosen for place in part])
+
+
+def _predict(
+    pool: Pool,
+    held_out: Mapping[str, HeldOut],
+    classes: Sequence[str],
+    settings: CasSettings,
+    seed: int,
+    threads: int,
+    device: str,
+) -> pd.DataFrame:
+    """Return the predictions of every classifier, arm and training."""
+    names = [*settings.classifiers, HOG_SVM]
+    trainings = len(names) * len(settings.arms) * settings.n_repeats
+    tables = []
+    with Progress(trainings, "train classifiers", "training") as progress:
+        for name in names:
+            classifier = build_classifier(
+                name,
+                len(classes),
+                pool.images.shape[1],
+                settings,
+                threads=threads,
+                device=device,
+            )
+            table = run_arms(
+                _Counted(classifier, progress),
+                pool,
+                held_out,
+                classes,
+                settings,
+                equal_steps=True,
+                repetitions=settings.n_repeats,
+                seed=seed,
+            )
+            tables.append(table.assign(classifier=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A classifier whose trainings are counted."""
+
+    classifier: Classifier
+    progress: Progress
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        return self.classifier.transform(images)
+
+    def fit(self, training: TrainingSet) -> FittedClassifier:
+        fitted = self.classifier.fit(training)
+        self.progress.advance()
+        return fitted
+
+
+def _recognised(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return what classifiers trained on real images take synthetic ones for."""
+    of_real = predictions[predictions["arm"] == "real"]
+    counts = of_real.groupby(["classifier", "label", "predicted"], sort=False).size()
+    shares = counts / counts.groupby(level=["classifier", "label"]).transform("sum")
+    return shares.rename("share").reset_index().rename(columns={"label": "class"})
+
+
+def _counts(split: RealSplit, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {
+        name: {label: (each.labels or ()).count(label) for label in classes}
+        for name, each in parts.items()
+    }
+
+
+def _evidence(
+    split: RealSplit, test: HeldOut, has_unseen: bool, settings: CasSettings, seed: int
+) -> Evidence:
+    names = split.test.labels or ()
+    learnt = [*(split.train.groups or ()), *(split.validation.groups or ())]
+    per_class = len(test.labels) // len(set(names))
+    if has_unseen:
+        doubt = "The test images are those of --unseen, from which the generator has not learnt."
+        if split.shared:
+            doubt += f" {split.shared} of them were left out: they share a group with REAL's."
+    else:
+        doubt = (
+            "The test images are part of REAL. **If the generator has learnt from REAL, it has "
+            "seen them:** give real images that it has not seen as --unseen."
+        )
+    if split.duplicates:
+        doubt += f" {split.duplicates} real images were left out as duplicates of others."
+    return Evidence(
+        stamp={"data": "REAL", "seed": seed},
+        margin=settings.non_inferiority_margin,
+        test_images=dict.fromkeys(sorted(set(names)), per_class),
+        test_groups=len(set(test.groups)),
+        shared=int(np.isin(np.array(test.groups), learnt).sum()),
+        wording=Wording(
+            learners="a classifier",
+            generators="one set of synthetic images",
+            margin="`--margin`",
+            repeats="`--repeats`",
+            encoding="files that are encoded otherwise, borders, rulers",
+            scores="the table of arms",
+            doubts=[doubt],
+        ),
+    )

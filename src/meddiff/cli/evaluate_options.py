@@ -1,0 +1,121 @@
+"""The options of `meddiff evaluate`."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meddiff.core.errors import MeddiffError
+
+DESCRIPTION = """Are these synthetic images like these real ones? FID and KID between a floor (real
+against real) and a ceiling (noise), precision and recall, variety, copies of training images."""
+
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "real": {
+        "type": Path,
+        "help": "real images: a folder, zip or tar, a table (.csv, .xlsx) beside its images, or "
+        "one file of images (.npz, .npy, DICOM, NIfTI)",
+    },
+    "synthetic": {"type": Path, "help": "the same of synthetic ones"},
+    "--unseen": {
+        "type": Path,
+        "metavar": "IMAGES",
+        "help": "real images that the generator has not learnt from, where it has from REAL: "
+        "detects copies",
+    },
+    "--groups": {
+        "metavar": "COLUMN|REGEX",
+        "help": "what names the patient, lesion or volume of a real image, where several are of "
+        "one: a column of its table, or a regular expression on its path, whose first bracket it "
+        "is, e.g. '(P[0-9]+)'",
+    },
+    "--train": {
+        "action": "store_true",
+        "help": "train classifiers on synthetic, on real and on both, and test them on real images "
+        "that share no group with those: can they replace real ones? REAL and SYNTHETIC have a "
+        "folder per class",
+    },
+    "--repeats": {
+        "type": int,
+        "default": 3,
+        "help": "trainings per classifier and training set (3)",
+    },
+    "--margin": {
+        "type": float,
+        "default": 0.05,
+        "help": "loss of accuracy that does not matter (0.05)",
+    },
+    "--extractor": {
+        "action": "append",
+        "metavar": "NAME|FILE",
+        "help": "inception (the default), radimagenet, dinov2, clip, efficientnet_lite0, "
+        "timm:MODEL, hf-hub:OWNER/NAME, local-dir:FOLDER, or a checkpoint such as "
+        "models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
+    },
+    "--size": {
+        "type": int,
+        "metavar": "PX",
+        "help": "reduce files to this side first; else each extractor takes the originals at its "
+        "own size",
+    },
+    "--resize": {
+        "choices": ["clean-fid", "pytorch-fid", "torch-fidelity"],
+        "help": "take whole images, not their centre squares, and bring them to inception's 299 px "
+        "as this program does, so that its FID is comparable",
+    },
+    "--window": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("LOW", "HIGH"),
+        "help": "levels that become black and white in images of more than 8 bits (what files say, "
+        "else one window for all); Hounsfield units for CT",
+    },
+    "--percentiles": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("LOW", "HIGH"),
+        "help": "such levels as percentiles of each file, e.g. 1 99",
+    },
+    "--slices": {
+        "default": "middle",
+        "metavar": "middle|K",
+        "help": "of volumes and films: the middle slice or frame, or every K-th (middle)",
+    },
+    "--plane": {
+        "default": "axial",
+        "choices": ["axial", "coronal", "sagittal"],
+        "help": "of a NIfTI volume's slices (axial)",
+    },
+    "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
+    "--pairs": {
+        "type": int,
+        "help": "images per set whose pairs SSIM takes (500 of 64 px, fewer larger ones)",
+    },
+    "--n-resamples": {
+        "type": int,
+        "default": 200,
+        "help": "half-samples behind each interval (200)",
+    },
+    "--seed": {"type": int, "default": 0},
+    "--device": {"default": "auto", "choices": ["auto", "cpu", "cuda", "mps"]},
+    "--json": {"action": "store_true", "help": "print everything as JSON"},
+}
+
+CHOICES = ("window", "percentiles", "slices", "plane")
+"""Options on files that leave a choice, as `meddiff.data.readers.settings.Reading` names them."""
+
+
+def check(options: argparse.Namespace) -> dict[str, Path]:
+    """Check the arguments; return the paths of the image sets by name."""
+    paths = {"real": options.real, "synthetic": options.synthetic, "unseen": options.unseen}
+    paths = {name: path for name, path in paths.items() if path is not None}
+    if missing := [str(path) for path in paths.values() if not path.exists()]:
+        raise MeddiffError(f"there is no {' and no '.join(missing)}: name folders of images")
+    for name, least in {"size": 2, "crop": 1, "pairs": 4, "n_resamples": 4, "repeats": 1,
+                        "seed": 0}.items():  # fmt: skip
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
+    if not 0 < options.margin < 1:
+        raise MeddiffError(f"--margin is {options.margin}: it must be above 0 and below 1")
+    return paths

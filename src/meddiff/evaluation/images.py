@@ -1,0 +1,98 @@
+"""One row per image: the nearest image of the other set, and what follows from it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from meddiff.evaluation.compared import ALL, Compared
+from meddiff.metrics.authenticity import find_neighbours
+from meddiff.metrics.copies import Memorisation
+from meddiff.metrics.groups import number_groups
+
+COLUMNS = ["image_set", "image", "class", "nearest", "distance", "authentic", "inside",
+           "nearest_by_pixels", "distance_of_pixels", "copy"]  # fmt: skip
+NEIGHBOURS = 5
+
+
+def image_rows(
+    compared: Compared, features: Mapping[str, np.ndarray], memorisation: Memorisation | None
+) -> pd.DataFrame:
+    """Return one row per image, synthetic ones first, each set in the order that it was given in.
+
+    Args:
+        compared: the sets.
+        features: (n,d) of real and synthetic images in the order of `compared`.
+        memorisation: of the synthetic images in the order that they were given in.
+
+    Returns:
+        `image_set`, `image` (its id, or its number), `class`; `nearest`, the nearest image of the
+        other set by the features, and its `distance`; `inside`: of a synthetic image, whether it
+        lies within reach of a real one (as for precision), of a real one, whether a synthetic image
+        lies within its reach (as for coverage); `authentic` (`meddiff.metrics.authenticity`), of
+        a real one beside the real ones of other groups. Of synthetic images alone:
+        `nearest_by_pixels` with `distance_of_pixels` (RMSE in
+        grey levels, turned and mirrored), and `copy`.
+    """
+    order = compared.orders
+    real, synthetic = compared.sets["real"], compared.sets["synthetic"]
+    near = find_neighbours(
+        features["real"],
+        features["synthetic"],
+        groups=number_groups(real.groups),
+        neighbours=min(NEIGHBOURS, len(real) - 1),
+    )
+    names = {
+        key: np.array(each.ids or order[key].astype(str)) for key, each in compared.sets.items()
+    }
+    rows = pd.DataFrame(
+        {
+            "image_set": "synthetic",
+            "image": names["synthetic"],
+            "class": synthetic.labels,
+            "nearest": names["real"][near.nearest],
+            "distance": near.distances,
+            "authentic": near.authentic,
+            "inside": near.inside,
+        }
+    ).iloc[order["synthetic"].argsort()]
+    if memorisation is not None:
+        stored = names["real"][order["real"].argsort()]
+        rows["nearest_by_pixels"] = stored[memorisation.nearest]
+        rows["distance_of_pixels"] = memorisation.distances
+        rows["copy"] = memorisation.copied
+    of_real = pd.DataFrame(
+        {
+            "image_set": "real",
+            "image": names["real"],
+            "class": real.labels,
+            "nearest": names["synthetic"][near.nearest_to_real],
+            "distance": near.distances_to_real,
+            "authentic": near.authentic_real,
+            "inside": near.covered,
+        }
+    ).iloc[order["real"].argsort()]
+    parts = [part.reindex(columns=COLUMNS).astype(object) for part in (rows, of_real)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def authenticity_rows(
+    name: str, dimension: int, compared: Compared, near: pd.DataFrame
+) -> list[dict[str, object]]:
+    """Return rows of AuthPct, the share of authentic synthetic images, of all and per class.
+
+    Alaa et al. 2022. The floor is the same of real images: in the plane 0.38, and some 0.5 in many
+    dimensions, where no image is a copy.
+    """
+    rows = []
+    for part in compared.parts:
+        of_part = near if part == ALL else near[near["class"] == part]
+        shares = {
+            key: of_set["authentic"].to_numpy(bool) for key, of_set in of_part.groupby("image_set")
+        }
+        rows.append(
+            {"metric": "authpct", "class": part, "extractor": name, "dimension": dimension,
+             "value": float(shares["synthetic"].mean()), "floor": float(shares["real"].mean()),
+             "n_synthetic": len(shares["synthetic"]), "n_real": len(shares["real"])}
+        )  # fmt: skip
+    return rows
