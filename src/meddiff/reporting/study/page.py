@@ -72,9 +72,10 @@ def _tables(run: Run) -> dict[str, pd.DataFrame]:
 
 def _run_line(run: Run) -> dict[str, str]:
     tables = _tables(run)
-    line = {"run": run.name, "tables": ", ".join(tables) or "none yet"}
-    if tables:
-        first = next(iter(tables.values())).iloc[0]
+    line = {"run": run.name, "tables": ", ".join(sorted(tables)) or "none yet"}
+    stamped = [*tables.values(), run.table("results/audit/trainings.csv")]
+    if (table := next((each for each in stamped if each is not None), None)) is not None:
+        first = table.iloc[0]
         line |= {key: str(first[key]) for key in ("data", "scale", "protocol", "seed")}
     return line
 
@@ -96,8 +97,10 @@ def _near_duplicates(runs: Sequence[Run]) -> list[str]:
     lines = [
         {"image": row["first"], "shows the same as": row["second"]} for _, row in pairs.iterrows()
     ]
-    heading = f"{len(lines)} pairs of images show one photograph and stand in no publisher's list "
-    heading += f"({run.name}: `{run.command(path)}`)."
+    heading = (
+        f"Pairs of images that show one photograph and stand in no publisher's list: {len(lines)} "
+        f"({run.name}: `{run.command(path)}`)."
+    )
     found = [markdown(lines, ["image", "shows the same as"])] if lines else []
     return ["## Near duplicates", heading, *found]
 
