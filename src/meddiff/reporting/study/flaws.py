@@ -114,7 +114,8 @@ def _labels(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
         for policy in ("melanoma", "malignant")
     }
     texts = map(number, counts.values())
-    yield _row("malignant images with a diagnosis", None, texts, table["n_images"].sum())
+    diagnosed = table.loc[table["malignant_by_melanoma"].notna(), "n_images"].sum()
+    yield _row("malignant images, of those with a diagnosis", None, texts, diagnosed)
 
 
 def _leaks(net: str) -> Callable[[pd.DataFrame, Run, Sources], Iterator[Row]]:
