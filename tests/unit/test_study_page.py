@@ -97,7 +97,7 @@ class TestCells:
 
 
 TRAININGS = [
-    {"treatment": treatment, "repetition": seed, "images_per_step": step, "steps": 840,
+    STAMP | {"treatment": treatment, "repetition": seed, "images_per_step": step, "steps": 840,
      "loss": 0.05, "validation_loss": loss + seed / 1000, "lr": lr, "n_real": 530,
      "n_validation": 66}
     for seed in (0, 1)
