@@ -1,11 +1,14 @@
 """What every rule gets beside what it says."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from meddiff.workflow.conventions import LAST, PAIRS, complete
+from conftest import ROOT
+from meddiff.workflow import conventions
+from meddiff.workflow.conventions import LAST, PAIRS, complete, cuda_in_sight
 
 
 class Rule:
@@ -26,36 +29,44 @@ class Rule:
         self.params |= params
 
 
-def completed(script: str, gpus: int, priority: int = 0, **resources: int) -> Rule:
+def completed(script: str, device: str, priority: int = 0, **resources: int) -> Rule:
     rule = Rule(script, priority, **resources)
-    complete(rule, lambda script: "", 2, gpus)
+    complete(rule, lambda script: "", 2, device)
     return rule
 
 
 def test_what_many_jobs_wait_for_goes_first_on_a_gpu() -> None:
     order = [
-        completed("train_ddpm.py", 1, priority=1, gpu=1),
-        completed("features.py", 1, gpu=1),
-        completed("cas_arms.py", 1, gpu=1),
+        completed("train_ddpm.py", "cuda", priority=1, gpu=1),
+        completed("features.py", "cuda", gpu=1),
+        completed("cas_arms.py", "cuda", gpu=1),
     ]
     assert [rule.priority for rule in order] == [2, 1, 0]
-    assert completed("distances.py", 1).priority == 0
-    assert completed("features.py", 0, gpu=0).priority == 0
+    assert completed("distances.py", "cuda").priority == 0
+    assert completed("features.py", "cpu", gpu=0).priority == 0
 
 
 @pytest.mark.parametrize("script", sorted(PAIRS))
 def test_pairs_ask_for_a_gpu_where_there_is_one(script: str) -> None:
-    assert completed(script, 2).resources["gpu"] == 1
-    assert "gpu" not in completed(script, 0).resources
+    assert completed(script, "cuda").resources["gpu"] == 1
+    assert "gpu" not in completed(script, "cpu").resources
+
+
+def test_a_gpu_is_in_sight_where_its_driver_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conventions, "DRIVERS", [str(tmp_path / "driver")])
+    assert not cuda_in_sight("auto")
+    assert "gpu" not in completed("similarity.py", "auto").resources
+    (tmp_path / "driver").touch()
+    assert cuda_in_sight("auto")
 
 
 def test_nets_have_their_threads_and_pairs_on_the_cpu_one() -> None:
-    assert completed("features.py", 0, gpu=0).resources["_cores"] == 2
-    assert completed("similarity.py", 0).resources["_cores"].value == 1
+    assert completed("features.py", "cpu", gpu=0).resources["_cores"] == 2
+    assert completed("similarity.py", "cpu").resources["_cores"].value == 1
 
 
 def test_scripts_named_are_there() -> None:
-    from conftest import ROOT
-
     for script in PAIRS | LAST:
         assert (ROOT / "workflow/scripts" / script).is_file()

@@ -1,5 +1,6 @@
 """What rules share: a log, a benchmark, a digest of the code, and outputs for the report."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
@@ -11,6 +12,8 @@ UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What is there with a GPU that torch calls cuda: NVIDIA's, AMD's, and either under Windows."""
 LAST = {"cas_arms.py", "cas_doses.py", "audit_halves.py", "audit_trainings.py",
         "denoising_figure.py", "segmentation_examples.py"}  # fmt: skip
 """Scripts that a GPU runs when no others wait for it, since little follows from them."""
@@ -33,13 +36,13 @@ def project_root(snakefile: str) -> Path:
     return folder.parent if folder.name == "workflow" else folder
 
 
-def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -> None:
+def complete(rule: Any, digest: Callable[[str], str], threads: int, device: str) -> None:
     """Give a rule of Snakemake what it does not set itself.
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameter
     `code` is the digest of its script. A rule that asks for a GPU computes with nets, and with as
-    many threads as these; pairs of images are measured on one of `gpus`, if there is any. There,
-    what many jobs wait for goes first, so that the CPU's work is done beside a GPU's.
+    many threads as these. Where a GPU is in sight pairs of images are measured on it, and what many
+    jobs wait for goes first, so that the CPU's work is done beside the GPU's.
     """
     if not rule.script:
         return
@@ -55,12 +58,18 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int, gpus: int) -
     script = PurePath(rule.script).name
     if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
         rule.set_params(code=lambda wildcards: digest(script))
-    if gpus and script in PAIRS:
+    on_cuda = cuda_in_sight(device)
+    if on_cuda and script in PAIRS:
         rule.resources["gpu"] = 1
     elif "gpu" in rule.resources and rule.resources["_cores"].value == 1:
         rule.resources["_cores"] = threads
-    if gpus and "gpu" in rule.resources and script not in LAST:
+    if on_cuda and "gpu" in rule.resources and script not in LAST:
         rule.priority += 1
+
+
+def cuda_in_sight(device: str) -> bool:
+    """Return whether `compute.device` is a GPU of CUDA, without the seconds that torch takes."""
+    return device == "cuda" or (device == "auto" and any(map(os.path.exists, DRIVERS)))
 
 
 def one_of(names: Iterable[str]) -> str:
