@@ -216,6 +216,13 @@ class TestDicom:
         with pytest.raises(MeddiffError, match=r"x\.dcm .*JPIP.*pip install"):
             read(tmp_path)
 
+    def test_unknown_kinds_of_pixels(self, tmp_path: Path) -> None:
+        file = dicom(np.zeros((8, 8, 3), np.uint8), PhotometricInterpretation="HSV DOE")
+        saved(tmp_path / "x.dcm", file)
+        with pytest.raises(MeddiffError, match=r"x\.dcm") as error:
+            read(tmp_path)
+        assert "DOE" not in str(error.value)
+
 
 class TestPatients:
     def test_the_group_is_a_keyed_digest(

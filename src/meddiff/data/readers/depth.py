@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.readers.frames import Tones, tones_of
+from meddiff.data.readers.frames import Curve, Tones, tones_of
 
 # OpenCV prints a line for files that raise an error here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -104,7 +104,7 @@ def to_eight_bits(
     elif PERCENTILES in windows:
         greys = _windowed(values, _own_window(values, opacity, windows, tones), whole=whole)
     elif tones.curve:
-        greys = np.rint(np.interp(values, *tones.curve)).astype(np.uint8)
+        greys = _curved(values, tones.curve)
     elif type in windows:
         greys = _windowed(values, windows[type], whole=whole)
     else:
@@ -119,6 +119,15 @@ def _windowed(values: NDArray, window: Window, *, whole: bool) -> NDArray[np.uin
     if values.dtype == np.uint16:
         return apply_window(np.arange(2**16), window, whole=whole)[values]
     return apply_window(values, window, whole=whole)
+
+
+def _curved(values: NDArray, curve: Curve) -> NDArray[np.uint8]:
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f" or int(high) - int(low) >= 2**16:
+        return np.rint(np.interp(values, *curve)).astype(np.uint8)
+    # Few whole levels: a table of them is several times as fast.
+    greys = np.rint(np.interp(np.arange(low, int(high) + 1), *curve)).astype(np.uint8)
+    return greys[values - low]
 
 
 def _own_window(

@@ -23,6 +23,9 @@ START = 132
 META_BYTES = 4096
 """Start of a file that has its transfer syntax."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422",
+               "YBR_ICT", "YBR_RCT")  # fmt: skip
+"""Kinds of pixels that are read."""
 SIGMOID_POINTS = 1025
 REMEDY = "replace the file, or move it out of the data"
 
@@ -58,17 +61,21 @@ def frames(file: BinaryIO, name: str, keys: Sequence[str]) -> Iterator[tuple[str
         header = _header(file, name)
         numbers = {int(key or 0): key for key in keys}
         check_pixels(int(header.get("Rows") or 0), int(header.get("Columns") or 0), name)
-    with _readable(name, f"pixels ({_syntax(header)})"):
-        from pydicom.pixels import iter_pixels
+    from pydicom.pixels import iter_pixels
 
-        file.seek(0)
-        wanted = sorted(numbers)
-        for number, stored in zip(wanted, iter_pixels(file, indices=wanted), strict=True):
-            yield numbers[number], _frame(stored, header, number)
+    file.seek(0)
+    wanted = sorted(numbers)
+    pixels = iter_pixels(file, indices=wanted)
+    for number in wanted:
+        with _readable(name, f"pixels ({_syntax(header)})"):
+            frame = _frame(next(pixels), header, number)
+        yield numbers[number], frame
 
 
 def _frame(stored: NDArray[Any], header: Any, number: int) -> Frame:
     photometric = str(header.PhotometricInterpretation)
+    if photometric not in PHOTOMETRIC:
+        raise NotImplementedError
     encoding = f"DICOM {photometric} {_syntax(header)}"
     if photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
