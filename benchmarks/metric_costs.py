@@ -193,7 +193,7 @@ def products_of_a_pair(between: Callable[..., np.ndarray]) -> float:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Numbers that SSIM of a pair moves and computes beside its products (`_Measure.ssim`)."""
+    """Numbers that SSIM of a pair moves and computes beside its products (`Measure.ssim`)."""
 
     pixels: int
     between: int

@@ -22,7 +22,7 @@ from meddiff.metrics import (
     ms_ssim_pairs,
     ssim_between,
     ssim_pairs,
-    structural,
+    structural_cpu,
 )
 from meddiff.metrics.settings import SsimSettings
 
@@ -191,8 +191,8 @@ def test_blocks_and_chunks_change_nothing(
     images, others = smooth_images(11, 32, 32, 3), smooth_images(6, 32, 32, 3, seed=1)
     whole, across = pairs(images, **options), between(images, others, **options)
     image_bytes = images[0].size * 8
-    monkeypatch.setattr(structural, "_BLOCK_BYTES", images_a_block * 4 * image_bytes)
-    monkeypatch.setattr(structural, "_CHUNK_BYTES", images_a_chunk * image_bytes)
+    monkeypatch.setattr(structural_cpu, "_BLOCK_BYTES", images_a_block * 4 * image_bytes)
+    monkeypatch.setattr(structural_cpu, "_CHUNK_BYTES", images_a_chunk * image_bytes)
     np.testing.assert_array_equal(pairs(images, **options), whole)
     np.testing.assert_array_equal(between(images, others, **options), across)
 

@@ -7,37 +7,20 @@ values follow MONAI's `SSIMMetric` and `MultiScaleSSIMMetric` in float64: a Gaus
 the positions where it fits wholly, the mean over channels and positions, and negative contrast
 (or, on the last scale, negative SSIM) raised to zero before the scales are multiplied.
 
-Every image's own mean and variance are blurred once; a pair costs one more blurred product. A blur
-is a product with a banded matrix on either side, in tiles that skip most of the band's zeros.
-Images are spread over as many threads as BLAS has, each with one thread of BLAS. Values depend on
-the two images alone, to the last bit, not on their neighbours, on block sizes or on threads.
+`structural_cpu` measures pairs in float64, `structural_gpu` in float32.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from numbers import Integral
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.linalg import toeplitz
-from scipy.special import softmax
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from meddiff.core.errors import MeddiffError
+from meddiff.metrics import structural_cpu
 from meddiff.metrics.features import Array
 from meddiff.metrics.images import SMALLEST_WINDOW, Images, check_same_shape, checked
+from meddiff.metrics.structural_cpu import Measure
 
 Progress = Callable[[int], None]
-
-# Window positions in one matrix product, at least: more multiply zeros, fewer leave BLAS idle.
-_TILE = 18
-# The right-hand images of one step should stay in a core's second-level cache.
-_CHUNK_BYTES = 2**20
-# Moments of one block of images: two blocks are in memory at once.
-_BLOCK_BYTES = 2**26
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -71,7 +54,7 @@ def ssim_pairs(
         MeddiffError: another dtype or shape, fewer than two images, images smaller than the window,
             or settings out of range.
     """
-    measure = _Measure(kernel_size, sigma, k1, k2)
+    measure = Measure(kernel_size, sigma, k1, k2)
     return _pairs(measure, images, progress, device)
 
 
@@ -100,7 +83,7 @@ def ms_ssim_pairs(
         k2: stability constant of the contrast.
         progress: called now and then with the number of pairs done.
     """
-    measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    measure = Measure(kernel_size, sigma, k1, k2, tuple(weights))
     return _pairs(measure, images, progress, device)
 
 
@@ -120,7 +103,7 @@ def ssim_between(
     Arguments and errors are those of `ssim_pairs`; one image per set is enough, and the images of
     both sets must have the same shape.
     """
-    measure = _Measure(kernel_size, sigma, k1, k2)
+    measure = Measure(kernel_size, sigma, k1, k2)
     return _between(measure, images_a, images_b, progress, device)
 
 
@@ -141,153 +124,11 @@ def ms_ssim_between(
     Arguments and errors are those of `ms_ssim_pairs`; one image per set is enough, and the images
     of both sets must have the same shape.
     """
-    measure = _Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    measure = Measure(kernel_size, sigma, k1, k2, tuple(weights))
     return _between(measure, images_a, images_b, progress, device)
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """What SSIM needs of n images x on one scale, all of (n, rows, channels, columns).
-
-    Images are multiplied by sqrt(2), so that the product of two is already the formula's 2xy, and
-    `power` and `variance` are halved in turn and carry half a stability constant each.
-    """
-
-    images: Array
-    mean: Array
-    power: Array
-    variance: Array
-
-    def __getitem__(self, index: int | slice) -> "_Moments":
-        return _Moments(
-            self.images[index], self.mean[index], self.power[index], self.variance[index]
-        )
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """SSIM, or MS-SSIM if there are weights, with its settings."""
-
-    kernel_size: int
-    sigma: float
-    k1: float
-    k2: float
-    weights: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.kernel_size, Integral) or self.kernel_size < SMALLEST_WINDOW:
-            raise MeddiffError(
-                f"{self}: kernel_size must be a whole number, {SMALLEST_WINDOW} or more"
-            )
-        if not all(0 < value < np.inf for value in (self.sigma, self.k1, self.k2)):
-            raise MeddiffError(f"{self}: sigma, k1 and k2 must be above 0 and finite")
-        if self.weights is not None and not all(w >= 0 for w in self.weights or (-1,)):
-            raise MeddiffError(f"{self}: weights must be one number >= 0 per scale")
-
-    def __str__(self) -> str:
-        if self.weights is None:
-            return f"SSIM (kernel_size {self.kernel_size})"
-        return f"MS-SSIM (kernel_size {self.kernel_size}, {len(self.weights)} scales)"
-
-    @property
-    def scales(self) -> int:
-        return 1 if self.weights is None else len(self.weights)
-
-    def pyramid(self, images: Images) -> list[_Moments]:
-        """Moments of uint8 images (n, h, w, c) on every scale, finest first."""
-        level: Array = np.ascontiguousarray(images.transpose(0, 1, 3, 2)) * np.float64(2**0.5 / 255)
-        levels = [self.moments(level)]
-        while len(levels) < self.scales:
-            level = _halved(level)
-            levels.append(self.moments(level))
-        return levels
-
-    def moments(self, images: Array) -> _Moments:
-        mean = self.blurred(images)
-        power = mean * mean
-        variance = self.blurred(images * images) - power
-        return _Moments(images, mean, (power + self.k1**2) / 2, (variance + self.k2**2) / 2)
-
-    def blurred(self, images: Array) -> Array:
-        """Correlate (n, h, c, w) with the window in both directions, where it fits wholly."""
-        n, h, c, w = images.shape
-        height, width = h - self.kernel_size + 1, w - self.kernel_size + 1
-        # One product per image, never one over the whole stack: the order in which BLAS sums
-        # depends on the operands' shapes.
-        rows, columns = images.reshape(n, h, c * w), np.empty((n, height, c * w))
-        for out, source, window in _tiles(height, self.kernel_size, self.sigma):
-            np.matmul(window, rows[:, source], out=columns[:, out])
-        columns, blurred = columns.reshape(n, -1, w), np.empty((n, height * c, width))
-        for out, source, window in _tiles(width, self.kernel_size, self.sigma):
-            np.matmul(columns[:, :, source], window.T, out=blurred[:, :, out])
-        return blurred.reshape(n, height, c, width)
-
-    def scores(self, one: list[_Moments], many: list[_Moments]) -> Array:
-        """Values of one image with each of many."""
-        *finer, last = zip(one, many, strict=True)
-        if self.weights is None:
-            return self.ssim(*last)
-        factors = [*(self.contrast(*level) for level in finer), self.ssim(*last)]
-        powers = [np.maximum(f, 0) ** w for f, w in zip(factors, self.weights, strict=True)]
-        return np.prod(powers, axis=0)
-
-    def contrast(self, one: _Moments, many: _Moments) -> Array:
-        return _image_means(self._contrast_map(one, many, one.mean * many.mean))
-
-    def ssim(self, one: _Moments, many: _Moments) -> Array:
-        luminance = one.mean * many.mean
-        ssim = self._contrast_map(one, many, luminance)
-        luminance += self.k1**2
-        ssim *= luminance
-        ssim /= np.add(one.power, many.power, out=luminance)
-        return _image_means(ssim)
-
-    def _contrast_map(self, one: _Moments, many: _Moments, mean_product: Array) -> Array:
-        contrast = self.blurred(one.images * many.images)
-        contrast -= mean_product
-        contrast += self.k2**2
-        contrast /= one.variance + many.variance
-        return contrast
-
-
-def _image_means(maps: Array) -> Array:
-    return maps.reshape(len(maps), -1).mean(axis=1)
-
-
-def _halved(images: Array) -> Array:
-    """Average pooling by two of (n, h, c, w); an odd last row or column is dropped."""
-    n, h, c, w = images.shape
-    even = images[:, : h // 2 * 2, :, : w // 2 * 2]
-    return even.reshape(n, h // 2, 2, c, w // 2, 2).mean(axis=(2, 5))
-
-
-@lru_cache(maxsize=64)
-def _tiles(positions: int, taps: int, sigma: float) -> list[tuple[slice, slice, Array]]:
-    """Cover the window's positions: (positions, pixels under them, banded matrix) per tile.
-
-    Tiles are of one size, the last one shifted back to it, so that one matrix serves all.
-    """
-    tile = -(-positions // max(1, positions // max(_TILE, taps)))
-    window = _banded(tile, taps, sigma)
-    starts = (min(start, positions - tile) for start in range(0, positions, tile))
-    return [(slice(p, p + tile), slice(p, p + tile + taps - 1), window) for p in starts]
-
-
-def _banded(positions: int, taps: int, sigma: float) -> Array:
-    """Return (positions, positions + taps - 1): row p has the Gaussian window from column p on.
-
-    A window of even size is centred between two pixels.
-    """
-    window, zeros = _window(taps, sigma), np.zeros(positions - 1)
-    return toeplitz(np.append(window[0], zeros), np.append(window, zeros))
-
-
-def _window(taps: int, sigma: float) -> Array:
-    window: Array = softmax(-(((np.arange(taps) - (taps - 1) / 2) / sigma) ** 2) / 2)
-    return window
-
-
-def _pairs(measure: _Measure, images: Images, progress: Progress | None, device: str) -> Array:
+def _pairs(measure: Measure, images: Images, progress: Progress | None, device: str) -> Array:
     images = _checked(measure, "images", images, at_least=2)
     n = len(images)
     runs = _runs_on(device, measure, images, images, upper=True)
@@ -296,7 +137,7 @@ def _pairs(measure: _Measure, images: Images, progress: Progress | None, device:
 
 
 def _between(
-    measure: _Measure, a: Images, b: Images, progress: Progress | None, device: str
+    measure: Measure, a: Images, b: Images, progress: Progress | None, device: str
 ) -> Array:
     a = _checked(measure, "images_a", a, at_least=1)
     b = _checked(measure, "images_b", b, at_least=1)
@@ -323,80 +164,31 @@ def _collected(
 
 
 def _runs_on(
-    device: str, measure: _Measure, a: Images, b: Images, *, upper: bool
+    device: str, measure: Measure, a: Images, b: Images, *, upper: bool
 ) -> Iterator[tuple[int, int, Array]]:
     if device == "cpu":
-        return _runs(measure, a, b, upper=upper)
+        return structural_cpu.runs(measure, a, b, upper=upper)
     # Imports torch, which the CPU does without.
-    from meddiff.metrics.structural_gpu import Window, runs
+    from meddiff.metrics import structural_gpu
 
-    taps = _window(measure.kernel_size, measure.sigma)
-    window = Window(taps, measure.k1**2, measure.k2**2, measure.weights)
+    taps = structural_cpu.window_taps(measure.kernel_size, measure.sigma)
+    window = structural_gpu.Window(taps, measure.k1**2, measure.k2**2, measure.weights)
 
     def exact(i: int, places: Sequence[int]) -> Array:
         one, many = measure.pyramid(a[i : i + 1]), measure.pyramid(b[places])
-        return measure.scores(_at(one, 0), many)
+        return measure.scores(structural_cpu.at(one, 0), many)
 
-    return runs(window, a, b, exact, upper=upper, device=device)
-
-
-def _runs(
-    measure: _Measure, a: Images, b: Images, *, upper: bool
-) -> Iterator[tuple[int, int, Array]]:
-    """Yield (i, j, values of a[i] with b[j], b[j + 1], ...), for j > i alone if `upper`."""
-    block = max(1, _BLOCK_BYTES // (_float_bytes(a[0]) * len(fields(_Moments))))
-    blas = (pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-    threads = max(blas, default=1)
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for rows in _split(range(len(a)), block):
-            left = measure.pyramid(a[rows.start : rows.stop])
-            for columns in _split(range(rows.start if upper else 0, len(b)), block):
-                diagonal = upper and columns == rows
-                right = left if diagonal else measure.pyramid(b[columns.start : columns.stop])
-
-                def scores(
-                    part: tuple[int, slice], left: list = left, right: list = right
-                ) -> Array:
-                    return measure.scores(_at(left, part[0]), _at(right, part[1]))
-
-                parts = list(_parts(rows, columns, _float_bytes(left[0].images[0]), upper))
-                for (row, members), values in zip(parts, pool.map(scores, parts), strict=True):
-                    yield rows.start + row, columns.start + members.start, values
+    return structural_gpu.runs(window, a, b, exact, upper=upper, device=device)
 
 
-def _parts(
-    rows: range, columns: range, image_bytes: int, upper: bool
-) -> Iterator[tuple[int, slice]]:
-    """Yield a row of the left block and the right-hand images of one step, by their places."""
-    chunk = max(1, _CHUNK_BYTES // image_bytes)
-    for group in _split(columns, chunk):
-        for i in rows:
-            first = max(group.start, i + 1) if upper else group.start
-            if first < group.stop:
-                members = slice(first - columns.start, group.stop - columns.start)
-                yield i - rows.start, members
-
-
-def _at(levels: list[_Moments], index: int | slice) -> list[_Moments]:
-    return [level[index] for level in levels]
-
-
-def _float_bytes(image: npt.NDArray[Any]) -> int:
-    return image.size * np.dtype(np.float64).itemsize
-
-
-def _split(indices: range, size: int) -> Iterator[range]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))
-
-
-def _checked(measure: _Measure, name: str, images: Images, *, at_least: int) -> Images:
+def _checked(measure: Measure, name: str, images: Images, *, at_least: int) -> Images:
     """Return images as (n, h, w, c)."""
     images = checked(measure, name, images, at_least=at_least)
     _check_window_fits(measure, *images.shape[1:3])
     return images
 
 
-def _check_window_fits(measure: _Measure, height: int, width: int) -> None:
+def _check_window_fits(measure: Measure, height: int, width: int) -> None:
     shrink = 2 ** (measure.scales - 1)
     coarsest = min(height, width) // shrink
     if coarsest >= measure.kernel_size:
