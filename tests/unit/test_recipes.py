@@ -120,6 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("recipes")
     for name in ("src", "workflow", "config", "profiles"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "Snakefile", root / "Snakefile")
     package = root / "src/meddiff"
     # A classifier.
     (package / "cas/nearest.py").write_text(CLASSIFIER)
