@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from meddiff.assessment.evaluate import Evaluation, evaluate
     from meddiff.cas.settings import CasSettings
     from meddiff.core.errors import MeddiffError
-    from meddiff.data.image_sets import ImageSet
+    from meddiff.data.image_sets import ImageSet, list_images
     from meddiff.diffusion.sampling.generate import generate
     from meddiff.evaluation.duplicates import find_duplicates
     from meddiff.evaluation.image_sets import read_image_set
@@ -28,6 +28,7 @@ __all__ = [
     "evaluate",
     "find_duplicates",
     "generate",
+    "list_images",
     "load_extractor",
     "metrics",
     "read_image_set",
@@ -43,6 +44,7 @@ __getattr__ = lazy_names(
         "evaluate": "meddiff.assessment.evaluate",
         "find_duplicates": "meddiff.evaluation.duplicates",
         "generate": "meddiff.diffusion.sampling.generate",
+        "list_images": "meddiff.data.image_sets",
         "load_extractor": "meddiff.extractors.pretrained",
         "metrics": "meddiff.metrics",
         "read_image_set": "meddiff.evaluation.image_sets",

@@ -347,10 +347,10 @@ class TestEvaluate:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            (["--slices", "0"], "--slices"),
-            (["--slices", "all"], "--slices"),
+            (["--slices", "0"], "slices"),
+            (["--slices", "all"], "slices"),
             (["--window", "5", "5"], "window"),
-            (["--percentiles", "-1", "99"], "--percentiles"),
+            (["--percentiles", "-1", "99"], "percentiles"),
             (["--window", "0", "1", "--percentiles", "1", "99"], "either window or percentiles"),
         ],
     )

@@ -87,11 +87,10 @@ def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "
     """List the image sets by name, real ones with their groups."""
     from meddiff.data.grouping import groups_by
     from meddiff.data.image_sets import list_images
-    from meddiff.data.readers.settings import choose
     from meddiff.evaluation.image_sets import MIN_IMAGES
 
-    reading = choose(**{name: getattr(options, name) for name in CHOICES})
-    listings = {name: list_images(path, reading) for name, path in paths.items()}
+    choices = {name: getattr(options, name) for name in CHOICES}
+    listings = {name: list_images(path, **choices) for name, path in paths.items()}
     for name, listing in listings.items():
         if len(listing.rows) < MIN_IMAGES:
             raise MeddiffError(

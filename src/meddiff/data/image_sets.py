@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +21,13 @@ from meddiff.data.preprocessing.files import (
 from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
 from meddiff.data.readers.members import Group, map_groups
-from meddiff.data.readers.settings import Reading
+from meddiff.data.readers.settings import Reading, choose
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import LISTED
 from meddiff.data.sources.folder import read_records
 
 TABLES = (".csv", ".tsv", ".tab", ".xlsx")
 """Suffixes of tables that name images beside them."""
-PLAIN = Reading()
 
 
 @dataclass(frozen=True)
@@ -196,19 +196,21 @@ class Listing:
         return images
 
 
-def list_images(path: str | Path, reading: Reading = PLAIN) -> Listing:
+def list_images(path: str | Path, reading: Reading | None = None, **choices: Any) -> Listing:
     """List the images of a path, in the order of their names, or of the rows of a table.
 
     Args:
         path: a folder, a zip, a tar, an .npy, one file of many images (DICOM, NIfTI, .npz), or a
             table (.csv, .tsv, .xlsx) beside its images, whose columns have their usual names
             (`meddiff.data.sources.columns`); HAM10000's folder is read by its table.
-        reading: choices for volumes, windows and patients.
+        reading: choices for windows, volumes and patients.
+        choices: the same one by one: `window`, `percentiles`, `slices`, `plane`, `patient_pattern`
+            of `meddiff.data.readers.settings.Reading`.
 
     Raises:
-        MeddiffError: there is no such path, or it cannot be listed.
+        MeddiffError: there is no such path, it cannot be listed, or a choice is unknown.
     """
-    path = Path(path)
+    path, reading = Path(path), choose(**choices) if reading is None else reading
     if path.suffix == ".npy":
         members = [f"{path.name}#{row}" for row in range(len(load_images(path)))]
         rows = pd.DataFrame({"id": members, "label": pd.NA, "group": pd.NA, "archive": str(path),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +24,23 @@ def read_image_set(
     crop: int | None,
     size: int,
     windows: dict[str, Window] | None = None,
+    **choices: Any,
 ) -> np.ndarray:
     """Return the images of a path, uint8 (n,s,s,C), in the order of `list_images`.
 
     Args:
-        path: what to read; folders with all that is below them.
+        path: what to read, see `list_images`; folders with all that is below them.
         crop: side of the centred square in px of each file, or None for the largest.
         size: side of the result in px; an .npy is taken as it is.
         windows: of images of more than 8 bits, by type of pixels: those of sets that were read
             before apply here, too, and those of this set are added.
+        choices: as of `list_images`.
 
     Raises:
         MeddiffError: there are fewer than 8 images, one cannot be read, those of more than 8
             bits have another range than the windows, or memory is too small for the size.
     """
-    listing = list_images(path)
+    listing = list_images(path, **choices)
     if len(listing.rows) < MIN_IMAGES:
         raise MeddiffError(
             f"{path} has {len(listing.rows)} images: scores need at least {MIN_IMAGES}"

@@ -54,12 +54,12 @@ class Reading(Settings):
 
 
 def choose(**choices: Any) -> Reading:
-    """Return choices of `meddiff evaluate`; a MeddiffError names the option at fault."""
+    """Return choices as Python or a command passes them; a MeddiffError names the one at fault."""
     try:
         return Reading.model_validate(choices)
     except ValidationError as error:
         faults = [
-            f"--{'-'.join(map(str, fault['loc'][:1]))} ".replace("-- ", "")
+            "".join(f"{key}: " for key in fault["loc"][:1])
             + fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         ]
