@@ -8,6 +8,7 @@ from typing import TextIO
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
+from meddiff.core.imports import missing_extra
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -27,14 +28,22 @@ def run_command(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         _print("interrupted: finished files are kept", sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if not (absent := missing_extra(error)):
+            raise
+        return _fail(absent)
     except (MeddiffError, PermissionError) as error:
-        for line in str(permission_error(error) or error).splitlines():
-            _print(f"error: {line}", sys.stderr)
-        return 1
+        return _fail(permission_error(error) or error)
     finally:
         # Python would complain at exit about output of argparse and libraries to a closed pipe.
         for stream in (sys.stdout, sys.stderr):
             _print("", stream, end="")
+
+
+def _fail(error: Exception) -> int:
+    for line in str(error).splitlines():
+        _print(f"error: {line}", sys.stderr)
+    return 1
 
 
 def printable(text: str, encoding: str) -> str:

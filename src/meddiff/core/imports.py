@@ -1,4 +1,4 @@
-"""Imports of libraries that import many others, of which nothing here is used.
+"""Imports of libraries that may be absent, or import many others of which nothing here is used.
 
 MONAI imports all of itself and whatever it may use somewhere; Lightning imports torchmetrics where
 it is installed. That takes a job several seconds.
@@ -8,13 +8,33 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from meddiff.core.errors import MeddiffError
+
 AFFECTS_RESULTS = False
 
 OPTIONAL = ("torchvision", "torchmetrics", "matplotlib", "skimage", "sklearn", "scipy",
             "scipy.signal", "scipy.ndimage", "scipy.stats", "cv2", "boto3")  # fmt: skip
 """What MONAI and Lightning import if it is there, and do without for all that is used of them."""
 
+EXTRAS = {
+    **dict.fromkeys(("kaggle", "kagglesdk", "lightning_fabric", "markdown_it", "matplotlib",
+                     "monai", "snakemake", "snakemake_interface_common", "yaml"), "workflow"),
+    "dvc": "share",
+}  # fmt: skip
+"""Modules that `pip install meddiff` leaves out, and the extra that brings them."""
+
 _alone = False
+
+
+def missing_extra(error: ModuleNotFoundError) -> MeddiffError | None:
+    """Return an error that says which extra to install; None for a module that none brings."""
+    extra = EXTRAS.get((error.name or "").split(".")[0])
+    if extra is None:
+        return None
+    return MeddiffError(
+        f"this needs the package {error.name}, which is not installed: pip install "
+        f"'meddiff[{extra}]' (what is installed does for `meddiff evaluate`)"
+    )
 
 
 def leave_out_optional() -> None:

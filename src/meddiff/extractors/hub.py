@@ -45,7 +45,7 @@ def load_hub_extractor(name: str) -> Extractor:
     except ModuleNotFoundError as error:
         raise MeddiffError(
             f"{name} needs the package {error.name}, which is not installed: run "
-            "pip install -e '.[encoders]'"
+            "pip install 'meddiff[encoders]'"
         ) from error
     prefix, _, model = name.partition(":")
     options: dict[str, Any] = {"pretrained": True, "headless": True}

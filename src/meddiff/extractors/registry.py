@@ -40,5 +40,5 @@ def module_of(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise MeddiffError(
             f"the extractor {name} needs the package {error.name}, which is not installed: run "
-            f"pip install -e '.[encoders]', or do without {name}"
+            f"pip install 'meddiff[encoders]', or do without {name}"
         ) from error
