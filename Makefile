@@ -85,7 +85,7 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/python tests/lint_workflow.py
+	$(BIN)/snakemake --lint
 
 format: env
 	$(BIN)/ruff check --fix .

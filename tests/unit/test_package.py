@@ -111,6 +111,8 @@ def command(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedPr
 def test_the_version_is_the_same_everywhere():
     """It stands in meddiff/__init__.py; pip and the wheel read it there."""
     assert "version" in PROJECT["dynamic"]
+    environment = (ROOT / "workflow/envs/meddiff.yaml").read_text()
+    assert f"- meddiff[workflow] =={meddiff.__version__}\n" in environment
     citation = (ROOT / "CITATION.cff").read_text()
     assert re.search(r"^version: (.*)$", citation, re.M)[1] == meddiff.__version__
     assert re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == (

@@ -8,6 +8,8 @@ from typing import Any
 
 from snakemake.io import report
 
+ENVIRONMENT = "../envs/meddiff.yaml"
+"""The conda environment of all rules, from the folder of their file."""
 UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
@@ -51,6 +53,7 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int, device: str)
     place = "-".join(f"{{{name}}}" for name in wildcards)
     stem = f"logs/{rule.name}/{place}" if place else f"logs/{rule.name}"
     rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
+    rule.conda_env = rule.conda_env or ENVIRONMENT
     if not rule.log:
         rule.set_log(f"{stem}.log")
     if not rule.benchmark:

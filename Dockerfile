@@ -1,0 +1,27 @@
+# docker build --build-arg DEVICE=cuda --tag meddiff .    (cpu without the argument)
+# docker run --rm --read-only --tmpfs /tmp --user "$(id -u):$(id -g)" --volume "$PWD/mine:/mine" meddiff \
+#     snakemake --cores 2 --directory /mine results/table_5_2.csv
+FROM python:3.12-slim-bookworm
+
+# Of Debian git alone, for records and DVC, whose version matters to no result.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/*
+
+# Nothing is written but to the run directory and /tmp: any user id, and a root that is read-only. Snakemake asks for the
+# name of the user, which an id from outside has not; who it is stands in the author that git is given (GIT_AUTHOR_NAME, …).
+ENV HOME=/tmp \
+    LOGNAME=unknown \
+    XDG_CACHE_HOME=/tmp/cache \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONDONTWRITEBYTECODE=1
+
+ARG DEVICE=cpu
+WORKDIR /opt/meddiff
+COPY . .
+RUN containers/install.sh "$DEVICE" && chmod -R a+rX .
+
+CMD ["meddiff", "--help"]
