@@ -10,6 +10,7 @@ from meddiff.core.lazy import lazy_names
 if TYPE_CHECKING:
     from meddiff import metrics
     from meddiff.assessment.evaluate import Evaluation, evaluate
+    from meddiff.assessment.report import write_report
     from meddiff.cas.settings import CasSettings
     from meddiff.core.errors import MeddiffError
     from meddiff.data.image_sets import ImageSet, list_images
@@ -32,6 +33,7 @@ __all__ = [
     "load_extractor",
     "metrics",
     "read_image_set",
+    "write_report",
 ]
 
 __getattr__ = lazy_names(
@@ -48,5 +50,6 @@ __getattr__ = lazy_names(
         "load_extractor": "meddiff.extractors.pretrained",
         "metrics": "meddiff.metrics",
         "read_image_set": "meddiff.evaluation.image_sets",
+        "write_report": "meddiff.assessment.report",
     },
 )

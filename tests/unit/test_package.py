@@ -124,7 +124,7 @@ def test_the_wheel_has_every_module_and_table(site):
     ours = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src/meddiff").rglob("*")
-        if path.suffix in (".py", ".csv", ".typed")
+        if path.suffix in (".py", ".csv", ".typed", ".j2")
     }
     theirs = {path.relative_to(site).as_posix() for path in (site / "meddiff").rglob("*.*")}
     assert ours == {name for name in theirs if "__pycache__" not in name}
@@ -144,9 +144,10 @@ def test_evaluate_runs_alone(site, tmp_path):
     assert "synthetic" in command(site, tmp_path, "evaluate", "--help").stdout
     done = command(
         site, tmp_path, "evaluate", "real", "synthetic", "--unseen", "unseen",
-        "--extractor", "net.safetensors", "--n-resamples", "4",
+        "--extractor", "net.safetensors", "--n-resamples", "4", "--report", "report.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "Seven criteria" in (tmp_path / "report.html").read_text()
     assert "ssim within synthetic" in done.stdout and "no copies" in done.stdout
     assert re.search(r"^ *fid skinlesnet +\d", done.stdout, re.M), done.stdout
 

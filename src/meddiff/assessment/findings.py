@@ -49,7 +49,8 @@ def findings(
         *_support(evaluation),
     ]
     problems = [finding for finding in found if finding.kind == "problem"]
-    answer = _untrained(problems) if training is None else _trained(training, problems)
+    by_features = bool((evaluation.scores["metric"] == "kid").any())
+    answer = _untrained(problems, by_features) if training is None else _trained(training, problems)
     order = ("answer", "problem", "good", "doubt")
     return sorted([answer, *found], key=lambda finding: order.index(finding.kind))
 
@@ -67,6 +68,7 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
         f"trained on real ones {row['baseline_value']:.3f} (difference {row['difference']:+.3f} "
         f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}])"
     )
+    # The page shows what stands before the colon in large letters.
     text = {
         "non-inferior": "The synthetic images can replace real ones as training images",
         "inferior": "The synthetic images cannot replace real ones as training images",
@@ -76,11 +78,13 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
     return Finding("answer", f"{text}{but}: {accuracies}.")
 
 
-def _untrained(problems: list[Finding]) -> Finding:
+def _untrained(problems: list[Finding], by_features: bool) -> Finding:
     count = len(problems)
     if count:
         found = "one problem" if count == 1 else f"{count} problems"
         return Finding("answer", f"The synthetic images differ from the real ones: {found}.")
+    if not by_features:
+        return Finding("answer", "Compared with real images by pixels alone: name an --extractor.")
     return Finding(
         "answer", "No difference from real images was found; --train says what they teach."
     )

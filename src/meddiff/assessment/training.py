@@ -219,13 +219,13 @@ def _evidence(
     learnt = [*(split.train.groups or ()), *(split.validation.groups or ())]
     per_class = len(test.labels) // len(set(names))
     if has_unseen:
-        doubt = "The test images are those of --unseen, from which the generator has not learnt."
+        doubt = "The test images are those of `--unseen`, from which the generator has not learnt."
         if split.shared:
             doubt += f" {split.shared} of them were left out: they share a group with REAL's."
     else:
         doubt = (
             "The test images are part of REAL. **If the generator has learnt from REAL, it has "
-            "seen them:** give real images that it has not seen as --unseen."
+            "seen them:** give real images that it has not seen as `--unseen`."
         )
     if split.duplicates:
         doubt += f" {split.duplicates} real images were left out as duplicates of others."
@@ -241,7 +241,7 @@ def _evidence(
             margin="`--margin`",
             repeats="`--repeats`",
             encoding="files that are encoded otherwise, borders, rulers",
-            scores="the table of arms",
+            scores="`--json`, `--report`",
             doubts=[doubt],
         ),
     )

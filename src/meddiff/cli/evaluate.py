@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meddiff.cli.evaluate_options import CHOICES, check
+from meddiff.cli.evaluate_options import CHOICES, check, limits
 from meddiff.core.console import printable, say
 from meddiff.core.errors import MeddiffError
+from meddiff.core.files import write_csv
 
 if TYPE_CHECKING:
+    from meddiff.assessment.evaluate import Evaluation
     from meddiff.cas.settings import CasSettings
     from meddiff.data.image_sets import ImageSet, Listing
     from meddiff.evaluation.own_size import Framing
@@ -70,6 +72,35 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     else:
         say(as_answer(evaluation))
         say(as_text(about, evaluation))
+    return _hand_over(evaluation, sets, about, options)
+
+
+def _hand_over(
+    evaluation: "Evaluation",
+    sets: Mapping[str, "ImageSet"],
+    about: Mapping[str, Any],
+    options: argparse.Namespace,
+) -> int:
+    """Write the files that were asked for.
+
+    Raises:
+        MeddiffError: a number is too low.
+    """
+    if options.csv is not None:
+        write_csv(evaluation.images, options.csv)
+    if options.report is not None:
+        from meddiff.assessment.report import settings_of, write_report
+
+        settings = settings_of(about, vars(options))
+        write_report(options.report, evaluation, sets["real"], sets["synthetic"], settings)
+    numbers = {name: evaluation.number(name) for name in limits(options.fail_below)}
+    low = [
+        f"{name} is {numbers[name]:.4g}, below {least:g}"
+        for name, least in limits(options.fail_below).items()
+        if not numbers[name] >= least
+    ]
+    if low:
+        raise MeddiffError("; ".join(low))
     return 0
 
 

@@ -1,7 +1,7 @@
 """The options of `meddiff evaluate`."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,25 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     },
     "--seed": {"type": int, "default": 0},
     "--device": {"default": "auto", "choices": ["auto", "cpu", "cuda", "mps"]},
+    "--report": {
+        "type": Path,
+        "metavar": "FILE.html",
+        "help": "write a page that needs no other file: the answer, numbers as bars, images side "
+        "by side, and those to look at",
+    },
+    "--csv": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "write a row per image: the nearest image of the other set, whether it is "
+        "authentic, whether it lies within reach",
+    },
+    "--fail-below": {
+        "action": "append",
+        "default": [],
+        "metavar": "NAME=VALUE",
+        "help": "exit with 1 if a number is lower: score (the least of FID's and KID's), accuracy "
+        "(of --train), or a metric such as precision; may be repeated",
+    },
     "--json": {"action": "store_true", "help": "print everything as JSON"},
 }
 
@@ -116,6 +135,26 @@ def check(options: argparse.Namespace) -> dict[str, Path]:
         value = getattr(options, name)
         if value is not None and value < least:
             raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
+    limits(options.fail_below)
+    for path in (options.report, options.csv):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise MeddiffError(
+                f"{path}: there is no folder {path.parent}: make it, or name another"
+            )
     if not 0 < options.margin < 1:
         raise MeddiffError(f"--margin is {options.margin}: it must be above 0 and below 1")
     return paths
+
+
+def limits(texts: Sequence[str]) -> dict[str, float]:
+    """Return the smallest value of each number, from NAME=VALUE."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise MeddiffError(
+                f"--fail-below {text}: give a name and a number, as in score=0.8"
+            ) from error
+    return found

@@ -25,7 +25,7 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
     height, width, _ = about["pixels"]
     scores = evaluation.scores
     lines = [f"{shown}; SSIM at {width}x{height} px; seed {about['seed']}; [95 % interval]", ""]
-    lines += [_cells(scores).to_string(index=False), ""]
+    lines += [cells(scores).to_string(index=False), ""]
     for name, entry in about["extractors"].items():
         lines.append(f"{name}: images of {entry['size']} px; {entry['weights']}")
         lines += [f"{name}: {entry['caution']}"] if entry["caution"] else []
@@ -44,7 +44,7 @@ def as_text(about: Mapping[str, Any], evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _cells(scores: pd.DataFrame) -> pd.DataFrame:
+def cells(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the table's cells as text, without empty columns."""
     table = (
         scores[["class", "metric", "extractor"]]
@@ -60,7 +60,7 @@ def _cells(scores: pd.DataFrame) -> pd.DataFrame:
     )
     if (table["class"] == ALL).all():
         table = table.drop(columns="class")
-    return table.fillna("").loc[:, lambda cells: (cells != "").any()]
+    return table.fillna("").loc[:, lambda table: (table != "").any()]
 
 
 def _copies(evaluation: Evaluation, count: int, has_unseen: bool) -> list[str]:

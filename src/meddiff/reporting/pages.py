@@ -15,13 +15,18 @@ code { background: #f3f3f3; padding: 0 0.2rem; }
 """
 
 
+def as_html(markdown: str) -> str:
+    """Return Markdown as HTML; HTML within the text is shown as text."""
+    html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    return html
+
+
 def page(markdown: str) -> str:
     """Return an HTML page titled as its first heading; HTML within the text is shown as text."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     title = next((line[2:] for line in markdown.splitlines() if line.startswith("# ")), "")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"{reader.render(markdown)}</body>\n</html>\n"
+        f"{as_html(markdown)}</body>\n</html>\n"
     )

@@ -1,0 +1,87 @@
+"""The seven criteria of a scorecard for synthetic medical data, and what can be said of each."""
+
+import pandas as pd
+
+from meddiff.assessment.evaluate import Evaluation
+from meddiff.evaluation.compared import ALL
+
+AFFECTS_RESULTS = False
+
+
+def criteria(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """Return name, what is said, and what is not, of each criterion of Zamzmi et al. 2025."""
+    return [
+        (
+            "Congruence",
+            _all(evaluation, "kid", "score", "KID's score (1: as near as unseen real images)"),
+            "likeness of what a physician measures.",
+        ),
+        (
+            "Coverage",
+            f"{_all(evaluation, 'coverage', 'value', 'Coverage')} "
+            f"{_all(evaluation, 'recall', 'value', 'Recall')} {_novelty(evaluation)}",
+            "kinds of patients that REAL itself lacks.",
+        ),
+        (
+            "Constraint",
+            _all(evaluation, "precision", "value", "Precision, images that look like real ones"),
+            "whether anatomy is possible: let physicians look, at the images above first.",
+        ),
+        (
+            "Completeness",
+            "Classes of the images are those of REAL."
+            if (evaluation.scores["class"] != ALL).any()
+            else "The images have no classes here.",
+            "age, sex, scanner, annotations: this program reads none of a synthetic image.",
+        ),
+        (
+            "Comprehension",
+            "",
+            "how the images were made. Ask for the generator, its training images and its "
+            "settings.",
+        ),
+        ("Compliance", _copies(evaluation), "privacy in any legal sense; consent; licences."),
+        ("Consistency", _classes(evaluation), "subgroups other than classes; other hospitals."),
+    ]
+
+
+def _all(evaluation: Evaluation, metric: str, column: str, name: str) -> str:
+    rows = evaluation.scores
+    rows = rows[(rows["metric"] == metric) & (rows["class"] == ALL)].dropna(subset=[column])
+    if rows.empty:
+        return ""
+    prefix = "" if column == "value" else f"{column}_"
+    parts = []
+    for row in rows.to_dict("records"):
+        ends = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
+        interval = "" if pd.isna(ends[0]) else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
+        floor = "" if column == "score" or pd.isna(row["floor"]) else f", real {row['floor']:.2f}"
+        parts.append(f"{row[column]:.2f}{interval} ({row['extractor']}{floor})")
+    return f"{name}: {'; '.join(parts)}."
+
+
+def _novelty(evaluation: Evaluation) -> str:
+    synthetic = evaluation.images[evaluation.images["image_set"] == "synthetic"]
+    share = synthetic["authentic"].astype(float).mean()
+    return f"Novel (authentic): {share:.0%} of the synthetic images."
+
+
+def _copies(evaluation: Evaluation) -> str:
+    copies = evaluation.memorisation
+    if copies is None:
+        return "Copies were not searched for."
+    return (
+        f"Copies of real images: {copies.verdict}; {copies.identical} of {len(copies.distances)} "
+        "nearly equal, as stored, turned or mirrored."
+    )
+
+
+def _classes(evaluation: Evaluation) -> str:
+    rows = evaluation.scores
+    rows = rows[(rows["metric"] == "kid") & ~rows["class"].isin([ALL])].dropna(subset=["score"])
+    if rows.empty:
+        return ""
+    parts = [
+        f"{row['class']} {row['score']:.2f} ({row['extractor']})" for row in rows.to_dict("records")
+    ]
+    return f"KID's score by class: {', '.join(parts)}."

@@ -1,0 +1,236 @@
+"""The page of an evaluation, from its result and the images."""
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meddiff.assessment.criteria import criteria
+from meddiff.assessment.evaluate import Evaluation
+from meddiff.cas.registry import TITLES
+from meddiff.core.files import write_text
+from meddiff.data.image_sets import ImageSet
+from meddiff.evaluation.compared import ALL, AnyImages, as_image_set
+from meddiff.evaluation.text import cells
+from meddiff.metrics.images import places_by_contents
+from meddiff.reporting.evaluation_page import (
+    Bar,
+    Chart,
+    EvaluationPage,
+    Gallery,
+    Picture,
+    Table,
+    picture,
+    render,
+)
+
+AFFECTS_RESULTS = False
+
+SHOWN, LOOKED_AT = 12, 8
+"""Images of a set and class, and pairs or images to look at."""
+BEYOND = 1.25
+"""End of the scale of scores."""
+MOST_CLASSES = 7
+"""Classes whose images are shown."""
+NOT_SHOWN = ("command", "report", "csv", "json", "fail_below")
+"""Options that change no number."""
+PACKAGES = ("meddiff", "numpy", "torch", "torchvision", "scikit-learn", "opencv-python-headless")
+
+
+def write_report(
+    path: str | Path,
+    evaluation: Evaluation,
+    real: AnyImages,
+    synthetic: AnyImages,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one HTML page that needs no other file.
+
+    Args:
+        path: of the page; it is written whole or not at all.
+        evaluation: of these images.
+        real: as `evaluate` took them.
+        synthetic: as `evaluate` took them.
+        settings: what else the reader needs to know, by name.
+    """
+    sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}
+    write_text(render(_page(evaluation, sets, settings or {})), path)
+
+
+def _page(
+    evaluation: Evaluation, sets: Mapping[str, ImageSet], settings: Mapping[str, Any]
+) -> EvaluationPage:
+    training = evaluation.training
+    sides = sets["real"].images.shape[1:3]
+    counts = " and ".join(f"{len(each):,} {name} images" for name, each in sets.items())
+    groups = sets["real"].groups
+    patients = f", of {len(set(groups)):,} patients or lesions" if groups else ""
+    answer, _, because = evaluation.answer.partition(":")
+    return EvaluationPage(
+        answer=answer,
+        because=because.strip().capitalize(),
+        findings=[(each.kind, each.text) for each in evaluation.findings[1:]],
+        compared=f"{counts}{patients}, shown and trained on at {sides[1]} x {sides[0]} px; "
+        "[95 % intervals].",
+        charts=list(_charts(evaluation)),
+        verdict=training.text if training else "",
+        recognised=_recognised(training.recognised) if training else None,
+        galleries=list(_galleries(sets)),
+        looks=list(_looks(evaluation, sets)),
+        criteria=criteria(evaluation),
+        numbers=_numbers(evaluation.scores),
+        settings={**{name: str(value) for name, value in settings.items()}, **_versions()},
+    )
+
+
+def _charts(evaluation: Evaluation) -> Iterator[Chart]:
+    scores = evaluation.scores
+    scored = scores.dropna(subset=["score"])
+    if len(scored):
+        yield Chart(
+            "Score of FID and KID",
+            "Where the distance to real images lies between that of noise (0) and that of as many "
+            "unseen real images (1, the mark).",
+            ("noise", "nearer than unseen real images"),
+            [_bar(row, "score", 1, BEYOND) for row in scored.to_dict("records")],
+        )
+    shares = scores[scores["metric"].isin(["precision", "recall", "coverage", "authpct"])]
+    if len(shares):
+        yield Chart(
+            "Which images have their like",
+            "Precision: synthetic images that lie where real ones do. Recall and coverage: real "
+            "images that synthetic ones reach. AuthPct: synthetic images that are no nearer to a "
+            "real one than real ones are. The mark is what unseen real images reach.",
+            ("0", "1"),
+            [_bar(row, "value", row["floor"]) for row in shares.to_dict("records")],
+        )
+    if evaluation.training is not None:
+        rows = evaluation.training.scores
+        rows = rows[rows["metric"] == "accuracy"]
+        classes = len(evaluation.training.images["test"])
+        yield Chart(
+            "Accuracy on real images by what a classifier was trained on",
+            "Arms: synthetic images alone; as many real ones (matched); real ones; both (mixed); "
+            "real ones with augmented or repeated ones in place of synthetic ones; real ones with "
+            "shuffled labels. The mark is chance.",
+            ("0", "1"),
+            [
+                _bar({**row, "metric": row["arm"], "class": ALL,
+                      "extractor": TITLES[row["classifier"]]}, "value", 1 / classes)
+                for row in rows.to_dict("records")
+            ],
+        )  # fmt: skip
+
+
+def _bar(row: Mapping[Any, Any], column: str, mark: float, most: float = 1) -> Bar:
+    part = "" if row["class"] == ALL else f", {row['class']}"
+    prefix = "" if column == "value" else f"{column}_"
+    low, high = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
+    text = f"{row[column]:.3g}"
+    if pd.notna(low):
+        text += f" [{low:.3g}, {high:.3g}]"
+    return Bar(
+        f"{row['metric']}{part} ({row['extractor']})",
+        text,
+        _place(row[column], most) or 0.0,
+        _place(low, most),
+        _place(high, most),
+        _place(mark, most),
+    )
+
+
+def _place(value: float, most: float) -> float | None:
+    return None if pd.isna(value) else float(np.clip(value / most, 0, 1))
+
+
+def _galleries(sets: Mapping[str, ImageSet]) -> Iterator[Gallery]:
+    both = sets["synthetic"].labels is not None
+    labels: list[str | None] = [*sorted(set(sets["real"].labels or ()))] if both else []
+    for label in labels[:MOST_CLASSES] or [None]:
+        for name, each in sets.items():
+            places = places_by_contents(each.images)
+            if label is not None:
+                places = places[np.array(each.labels)[places] == label]
+            title = f"{name}, {label}" if label is not None else name
+            pictures = [_picture(each, place, name) for place in places[:SHOWN]]
+            yield Gallery(title.capitalize(), pictures)
+
+
+def _picture(images: ImageSet, place: int, name: str, caption: str = "") -> Picture:
+    shown = images.ids[place] if images.ids else f"number {place}"
+    label = f" of class {images.labels[place]}" if images.labels else ""
+    return picture(images.images[place], f"{name} image{label}: {shown}", caption)
+
+
+def _looks(evaluation: Evaluation, sets: Mapping[str, ImageSet]) -> Iterator[Gallery]:
+    """Yield closest pairs, the synthetic images least like real ones, and real ones uncovered."""
+    copies = evaluation.memorisation
+    if copies is not None:
+        pictures = []
+        for place in copies.distances.argsort(kind="stable")[:LOOKED_AT]:
+            apart = f"{copies.distances[place]:.3g} grey levels"
+            if copies.copied[place]:
+                apart += ", a copy"
+            pictures += [
+                _picture(sets["synthetic"], place, "synthetic", "synthetic"),
+                _picture(sets["real"], copies.nearest[place], "nearest real", apart),
+            ]
+        yield Gallery("Closest pairs, by pixels", pictures, paired=True)
+    for name, title in (
+        ("synthetic", "Synthetic images least like real ones"),
+        ("real", "Real images that synthetic ones cover least"),
+    ):
+        rows = evaluation.images[evaluation.images["image_set"] == name].reset_index(drop=True)
+        order = rows["distance"].astype(float).argsort(kind="stable")[::-1][:LOOKED_AT]
+        yield Gallery(
+            title,
+            [
+                _picture(sets[name], place, name, f"{rows['distance'][place]:.3g} to the nearest")
+                for place in order
+            ],
+        )
+
+
+def _recognised(shares: pd.DataFrame) -> Table:
+    classes = list(dict.fromkeys([*shares["class"], *shares["predicted"]]))
+    wide = shares.pivot(index=["classifier", "class"], columns="predicted", values="share")
+    wide = wide.reindex(columns=classes).fillna(0)
+    rows = [
+        [TITLES[classifier], f"synthetic {name}", *(f"{value:.0%}" for value in row)]
+        for (classifier, name), row in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    return Table(["classifier", "images", *(f"taken for {name}" for name in classes)], rows)
+
+
+def _numbers(scores: pd.DataFrame) -> Table:
+    table = cells(scores)
+    return Table(list(table.columns), table.astype(str).to_numpy().tolist())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def settings_of(about: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a reader needs to know of a command: sets, extractors, options that were set."""
+    shown = {name: f"{entry['path']} ({entry['n_images']:,} images)"
+             for name, entry in about["sets"].items()}  # fmt: skip
+    for name, entry in about["extractors"].items():
+        shown[f"extractor {name}"] = f"{entry['weights']}, SHA-256 {entry['digest']}"
+    for name, value in options.items():
+        if name not in ("command", "real", "synthetic", "unseen") and value not in (
+            None,
+            [],
+            False,
+        ):
+            shown[f"--{name.replace('_', '-')}"] = str(value)
+    return shown
