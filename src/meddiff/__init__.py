@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meddiff.diffusion.sampling.generate import generate
     from meddiff.evaluation.duplicates import find_duplicates
     from meddiff.evaluation.image_sets import read_image_set
+    from meddiff.evaluation.monitor import ImageQuality
     from meddiff.extractors.pretrained import load_extractor
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CasSettings",
     "Evaluation",
+    "ImageQuality",
     "ImageSet",
     "MeddiffError",
     "evaluate",
@@ -41,6 +43,7 @@ __getattr__ = lazy_names(
     {
         "CasSettings": "meddiff.cas.settings",
         "Evaluation": "meddiff.assessment.evaluate",
+        "ImageQuality": "meddiff.evaluation.monitor",
         "ImageSet": "meddiff.data.image_sets",
         "MeddiffError": "meddiff.core.errors",
         "evaluate": "meddiff.assessment.evaluate",
