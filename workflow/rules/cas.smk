@@ -11,8 +11,7 @@ CAS = "Training on synthetic images"
 SCORING = {
     "classes": CLASSES,
     "specificity": cfg.cas.specificity,
-    "n_resamples": cfg.metrics.n_resamples,
-    "stamp": STAMP,
+    **RESAMPLED,
 }
 
 

@@ -62,6 +62,7 @@ GPU = 0 if cfg.compute.device == "cpu" else 1
 STAMP = stamp(cfg)
 SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
+RESAMPLED = {"n_resamples": cfg.metrics.n_resamples, "stamp": STAMP}
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}  # audit: both
 PUBLISHED_NUMBERS = workflow.source_path("../../config/published.yaml")
 PRINTED = [row.model_dump() for row in read_reported(PUBLISHED_NUMBERS)]

@@ -75,10 +75,9 @@ rule table_5_1:
     output:
         **result("table_5_1", "5.1", "extractors on test images"),
     params:
-        classes=CLASSES,
+        **STAMPED,
         names=CLASSIFIERS,
         n_resamples=cfg.metrics.n_resamples,
         notes=table_notes(cfg),
-        stamp=STAMP,
     script:
         "../scripts/table_5_1.py"

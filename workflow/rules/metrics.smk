@@ -6,6 +6,7 @@ SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
+AT_ONE_SIZE = {"images": cfg.sampling.images, **RESAMPLED}
 
 
 rule noise:
@@ -15,9 +16,8 @@ rule noise:
     output:
         expand("data/images/noise/{cls}.npy", cls=CLASSES),
     params:
-        classes=CLASSES,
+        **SEEDED,
         images=cfg.sampling.images,
-        seed=cfg.seed,
     script:
         "../scripts/noise.py"
 
@@ -56,11 +56,10 @@ rule distances:
     output:
         "metrics/distances/{extractor}.csv",
     params:
-        classes=CLASSES,
+        **SEEDED,
         # A class's rows follow from its own features alone (meddiff verify).
         per_class=True,
         n_resamples=cfg.metrics.n_resamples,
-        seed=cfg.seed,
     script:
         "../scripts/distances.py"
 
@@ -103,9 +102,7 @@ rule distance_matrix:
     output:
         **dict(zip(DISTANCES, matrices(f"{name}_{{extractor}}" for name in DISTANCES))),
     params:
-        images=cfg.sampling.images,
-        n_resamples=cfg.metrics.n_resamples,
-        stamp=STAMP,
+        **AT_ONE_SIZE,
     script:
         "../scripts/distance_matrix.py"
 
@@ -117,9 +114,7 @@ rule similarity_matrix:
     output:
         **dict(zip(PAIRS, matrices(PAIRS))),
     params:
-        images=cfg.sampling.images,
-        n_resamples=cfg.metrics.n_resamples,
-        stamp=STAMP,
+        **AT_ONE_SIZE,
         settings=cfg.metrics.model_dump(include={*PAIRS}),
     script:
         "../scripts/similarity_matrix.py"
@@ -141,11 +136,17 @@ rule memorisation:
         training=image_sets(DDPM_SETS, CLASSES),
         synthetic=image_sets(["synthetic"], CLASSES),
         unseen=image_sets(["test"], CLASSES),
+        ddpms=expand("models/ddpm/{cls}.safetensors", cls=CLASSES),
+        # Of nets that did not learn from the training images.
+        features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PUBLISHED),
     output:
         table=table("results/memorisation.csv", "memorisation", "copies of training images"),
         figure=picture("memorisation", "synthetic and nearest training images"),
+    resources:
+        gpu=GPU,
     params:
-        **STAMPED,
+        **SEEDED,
+        **RESAMPLED,
     script:
         "../scripts/memorisation.py"
 

@@ -6,6 +6,7 @@ from meddiff.cas.verdict import Evidence, verdict_table
 from meddiff.cas.verdict_text import verdict_text
 from meddiff.core.files import write_text
 from meddiff.core.tables import read_csv, write_table
+from meddiff.evaluation.rows import copies_by_class
 from meddiff.reporting.pages import page
 from meddiff.workflow.jobs import job
 
@@ -13,7 +14,7 @@ files, params = snakemake.input, snakemake.params
 with job(snakemake):
     predictions = read_runs(files.predictions)
     test = predictions[predictions["set"] == TEST].drop_duplicates("id")
-    copies = read_csv(files.copies).set_index("class")["verdict"] if files.copies else {}
+    copies = copies_by_class(read_csv(files.copies)) if files.copies else {}
     scored = score_arms(
         predictions,
         params.classes,
@@ -29,7 +30,7 @@ with job(snakemake):
         imported=params.imported,
         shared=count_shared(test["group"], files.learnt_rows),
         doses=read_csv(files.doses),
-        copies=dict(copies),
+        copies=copies,
     )
     table = verdict_table(scored, evidence)
     text = verdict_text(table, scored, evidence)

@@ -90,6 +90,12 @@ def _untrained(problems: list[Finding], by_features: bool) -> Finding:
     )
 
 
+def _seen_by_features(evaluation: Evaluation) -> list[str]:
+    """Return the extractors in whose features single images are closer than chance allows."""
+    found = evaluation.changed_copies.items()
+    return [name for name, each in found if each.identical or each.suspects_p < 0.01]
+
+
 def _copies(evaluation: Evaluation) -> Iterator[Finding]:
     copies = evaluation.memorisation
     if copies is None:
@@ -102,6 +108,13 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
             "problem",
             f"{copies.identical} of {count} synthetic images are copies of real ones, or nearly: "
             "they show patients, and add nothing to the images that they copy.",
+        )
+    elif copies.verdict == "no copies" and (seen := _seen_by_features(evaluation)):
+        yield Finding(
+            "doubt",
+            f"Pixels find no copies, but by features of {', '.join(seen)} synthetic images are "
+            "closer to real ones than other real images are: they may be cropped, shifted or "
+            "recoloured copies. Look at the closest pairs.",
         )
     elif copies.verdict == "no copies":
         yield Finding("good", "No synthetic image is a copy of a real one, as far as pixels tell.")

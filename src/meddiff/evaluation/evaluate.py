@@ -19,7 +19,7 @@ from meddiff.evaluation.scores import (
     Scorer,
     steps_of,
 )
-from meddiff.metrics.copies import Memorisation, find_copies, flat
+from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies, flat
 from meddiff.metrics.groups import count_groups, number_groups
 from meddiff.metrics.images import Images
 from meddiff.metrics.similarity import PAIRS, too_small
@@ -40,6 +40,7 @@ class Evaluation:
         memorisation: how close synthetic images come to real ones, beside unseen images; without
             such, beside how close real images come to those of other groups. None where most real
             images have their like in another group.
+        changed_copies: the same by the features of each extractor, which see crops and shifts.
         images: one row per image, see `meddiff.evaluation.images`; by the features of the first
             extractor, or by pixels if there is none.
     """
@@ -48,6 +49,7 @@ class Evaluation:
     left_out: Mapping[str, str]
     memorisation: Memorisation | None
     images: pd.DataFrame
+    changed_copies: Mapping[str, Memorisation]
 
     def table(self) -> pd.DataFrame:
         """Return the scores without columns that are empty throughout."""
@@ -61,6 +63,10 @@ class Evaluation:
             "left_out": dict(self.left_out),
             "memorisation": copies
             and {**memorisation_row(copies), "nearest": copies.nearest.tolist()},
+            "changed_copies": {
+                name: {**memorisation_row(each), "nearest": each.nearest.tolist()}
+                for name, each in self.changed_copies.items()
+            },
         }
 
 
@@ -104,7 +110,7 @@ def evaluate(
         n_resamples: random half-samples behind an interval.
         seed: fixes what is chosen at random.
         device: torch device of the extractors and of pairs of images.
-        features: by extractor and set (real, synthetic, noise), where they are at hand: (n,d).
+        features: by extractor and set (real, synthetic, noise, unseen), (n,d), where at hand.
         pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM: the first k in the
             order of `places_by_contents`.
 
@@ -120,6 +126,7 @@ def evaluate(
     compared = Compared.of(**sets, seed=seed)
     rows: list[dict[str, Any]] = []
     images = None
+    changed: dict[str, Memorisation] = {}
     with Progress(steps_of(extractors, compared), "evaluate", "part") as progress:
         scorer = Scorer(compared, n_resamples, seed, device, progress)
         for name, net in extractors.items():
@@ -128,6 +135,11 @@ def evaluate(
             near = image_rows(compared, own, copies)
             rows += authenticity_rows(name, own["real"].shape[1], compared, near)
             images = near if images is None else images
+            if copies is not None:
+                shown = features.get(name, {})
+                if "unseen" in arrays and "unseen" not in shown:
+                    shown = {"unseen": net.features(arrays["unseen"], device=device)}
+                changed |= _changed_copies(name, compared, own, shown.get("unseen"))
         rows += scorer.similarity_rows(pairs, ssim_images)
     if images is None:
         pixels = {key: flat(each.images) for key, each in compared.sets.items()}
@@ -136,8 +148,36 @@ def evaluate(
     reasons = {metric: too_small(metric, side) for metric in PAIRS}
     left_out |= {metric: reason for metric, reason in reasons.items() if reason}
     return Evaluation(
-        pd.DataFrame(rows).reindex(columns=COLUMNS), left_out | compared.left_out, copies, images
+        pd.DataFrame(rows).reindex(columns=COLUMNS),
+        left_out | compared.left_out,
+        copies,
+        images,
+        changed,
     )
+
+
+def _changed_copies(
+    name: str,
+    compared: Compared,
+    features: Mapping[str, np.ndarray],
+    unseen: np.ndarray | None,
+) -> dict[str, Memorisation]:
+    """Search copies in an extractor's features; none where most images have their like."""
+    given = {}
+    for key, order in compared.orders.items():
+        given[key] = np.empty_like(features[key])
+        given[key][order] = features[key]
+    groups = compared.sets["real"].groups
+    numbers = None if groups is None else number_groups(groups)
+    if numbers is not None:
+        placed = np.empty_like(numbers)
+        placed[compared.orders["real"]] = numbers
+        numbers = placed
+    try:
+        found = find_changed_copies(given["real"], given["synthetic"], unseen, groups=numbers)
+    except MeddiffError:
+        return {}
+    return {name: found}
 
 
 def _copies(

@@ -11,6 +11,8 @@ from meddiff.metrics.intervals import Estimate
 
 Set = tuple[str, str]
 """Image set and class."""
+PIXELS = "pixels"
+"""What a search for copies is by, beside an extractor's features."""
 MEMORISATION = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p",
                 "identical", "verdict")  # fmt: skip
 
@@ -64,3 +66,9 @@ def matrix_rows(
 def memorisation_row(result: Memorisation) -> dict[str, Any]:
     """Return the scores by name, and the verdict."""
     return {name: getattr(result, name) for name in MEMORISATION}
+
+
+def copies_by_class(table: pd.DataFrame) -> dict[str, str]:
+    """Return the verdict of the search for copies in pixels by class, of memorisation.csv."""
+    rows = table[table["by"] == PIXELS]
+    return dict(zip(rows["class"], rows["verdict"], strict=True))

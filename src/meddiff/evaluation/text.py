@@ -74,6 +74,11 @@ def _copies(evaluation: Evaluation, count: int, has_unseen: bool) -> list[str]:
         f"image than {others} (p {row['suspects_p']:.2g}), {row['identical']} much closer; "
         f"in the median {row['synthetic']:.3g} grey levels (RMSE), {others} {row['unseen']:.3g}"
     ]
+    for name, copies in evaluation.changed_copies.items():
+        lines.append(
+            f"by features of {name}, which see crops, shifts and colours: {copies.verdict}, "
+            f"{copies.suspects} of {count} closer than {others} (p {copies.suspects_p:.2g})"
+        )
     if not has_unseen:
         lines.append("beside images of --unseen, which the generator never saw, copies show better")
     if row["duplicates"]:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from meddiff.core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from meddiff.metrics.copies import Memorisation, memorisation
+    from meddiff.metrics.copies import Memorisation, find_changed_copies, memorisation
     from meddiff.metrics.frechet import cafd, fid, fid_infinity, fid_interval
     from meddiff.metrics.inception import inception_score
     from meddiff.metrics.intervals import Estimate, pairs_interval
     from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
+    from meddiff.metrics.membership import Membership, membership
     from meddiff.metrics.precision_recall import Prdc, prdc
     from meddiff.metrics.structural import (
         ms_ssim_between,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Estimate",
+    "Membership",
     "Memorisation",
     "Prdc",
     "cafd",
@@ -28,9 +30,11 @@ __all__ = [
     "fid",
     "fid_infinity",
     "fid_interval",
+    "find_changed_copies",
     "inception_score",
     "kid",
     "kid_interval",
+    "membership",
     "memorisation",
     "ms_ssim_between",
     "ms_ssim_pairs",
@@ -41,11 +45,12 @@ __all__ = [
 ]
 
 _DEFINED_IN = {
-    "copies": ("Memorisation", "memorisation"),
+    "copies": ("Memorisation", "find_changed_copies", "memorisation"),
     "frechet": ("cafd", "fid", "fid_infinity", "fid_interval"),
     "inception": ("inception_score",),
     "intervals": ("Estimate", "pairs_interval"),
     "kernel": ("cmmd", "cmmd_interval", "kid", "kid_interval"),
+    "membership": ("Membership", "membership"),
     "precision_recall": ("Prdc", "prdc"),
     "structural": ("ms_ssim_between", "ms_ssim_pairs", "ssim_between", "ssim_pairs"),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddiff.core.errors import MeddiffError
-from meddiff.metrics.features import Array, centred, checked_pair
+from meddiff.metrics.features import Array, centred, checked, checked_pair
 from meddiff.metrics.groups import Groups, largest_group
 from meddiff.metrics.images import Images
 
@@ -127,6 +127,44 @@ def close_pairs(nearest: "Nearest") -> npt.NDArray[np.intp]:
     """
     rows = nearest.distances.argsort(kind="stable")[: _duplicates(nearest)]
     return np.stack([rows, nearest.places[rows]], axis=1)
+
+
+def find_changed_copies(
+    training: npt.ArrayLike,
+    synthetic: npt.ArrayLike,
+    unseen: npt.ArrayLike | None,
+    *,
+    groups: Groups = None,
+) -> Memorisation:
+    """Compare nearest training images by the direction of their features.
+
+    Features of a net, of one that learnt without labels above all, see copies that are cropped,
+    shifted or recoloured; they are blind to some that pixels see, as blurred ones. Such copies are
+    `suspects` rather than `identical`. Distances are those of vectors of length 1, in [0, 2].
+
+    Args:
+        training: features (n, d) of the images that the generator was trained on.
+        synthetic: features (m, d) of its images.
+        unseen: features (k, d) of real images that it was not trained on. None: each training image
+            stands for one, beside the training images of other groups.
+        groups: number of each training image's group, (n,), for that.
+
+    Raises:
+        MeddiffError: as `memorisation`.
+    """
+    rows = _directions("training", training)
+    of_synthetic = nearest_training(rows, [_directions("synthetic", synthetic)])
+    if unseen is None:
+        own = np.arange(len(rows)) if groups is None else groups
+        return judge_copies(of_synthetic, nearest_training(rows, [rows], own=own))
+    baseline = nearest_training(rows, [_directions("unseen", unseen)], name="unseen")
+    return judge_copies(of_synthetic, baseline)
+
+
+def _directions(name: str, features: npt.ArrayLike) -> Array:
+    rows = checked("memorisation", name, features)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""How well a trained DDPM denoises images, which may betray that it was trained on them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meddiff.core.devices import memory_errors
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
+from meddiff.diffusion.pixels import to_model_range, to_unit_range
+from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
+from meddiff.diffusion.sampling.sample import LACKS_MEMORY
+
+LEVELS = (0.05, 0.1, 0.2, 0.4, 0.7)
+"""Times at which images are denoised, as shares of the forward process."""
+DRAWS = 2
+"""Draws of noise at each level."""
+
+
+def denoising_losses(
+    model: Ddpm,
+    images: np.ndarray,
+    *,
+    seed: int,
+    levels: Sequence[float] = LEVELS,
+    draws: int = DRAWS,
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Return the error of each image's denoised estimate, whatever the net predicts.
+
+    As a threshold on the loss sees it (Matsumoto, Miura and Yanai, "Membership inference attacks
+    against diffusion models", 2023), up to a factor per level. All images get the same noise, so
+    that an image's losses depend on the image, the net and the seed alone.
+
+    Args:
+        model: a trained DDPM.
+        images: uint8 (n,H,W,C), of its size.
+        seed: fixes the noise.
+        levels: in (0, 1).
+        draws: of noise, over which a loss is the mean.
+        progress: is called with each number of images that are done.
+
+    Returns:
+        Mean squared errors of pixels in the net's range, float64 (n, levels).
+
+    Raises:
+        MeddiffError: images are of another size, memory does not suffice, or the net gives values
+            that are not finite.
+    """
+    channels, height, width = model.shape
+    if images.shape[1:] != (height, width, channels):
+        raise MeddiffError(
+            f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
+            f"{images.shape[1:]}: give it images as it was trained on"
+        )
+    losses = np.empty((len(images), len(levels)))
+    with memory_errors(LACKS_MEMORY), torch.no_grad():
+        for start in range(0, len(images), model.block):
+            block = images[start : start + model.block]
+            losses[start : start + len(block)] = _of_block(model, block, levels, draws, seed)
+            progress(len(block))
+    if not np.isfinite(losses).all():
+        raise MeddiffError("the DDPM gives values that are not finite: train it anew")
+    return losses
+
+
+def _of_block(
+    model: Ddpm, images: np.ndarray, levels: Sequence[float], draws: int, seed: int
+) -> np.ndarray:
+    """Return the losses of no more images than the net sees at once."""
+    denoise = clean_estimator(model.predict("fp32"), model.schedule)
+    device = next(model.network.parameters()).device
+    # Always as many: how many images a net sees at once changes its rounding.
+    padded = np.zeros((model.block, *images.shape[1:]), np.uint8)
+    padded[: len(images)] = images
+    clean = to_model_range(to_unit_range(torch.from_numpy(padded)), model.pixel_range).to(device)
+    bars = model.schedule.alphas_cumprod.cpu().double()
+    losses = np.zeros((len(images), len(levels)))
+    for place, level in enumerate(levels):
+        time = round(level * (len(bars) - 1))
+        for draw in range(draws):
+            noise = _noise(model, seed, time, draw).to(device)
+            noisy = bars[time].sqrt().item() * clean + (1 - bars[time]).sqrt().item() * noise
+            errors = (denoise(noisy, time) - clean).square().mean((1, 2, 3))
+            losses[:, place] += errors[: len(images)].cpu().numpy() / draws
+    return losses
+
+
+def _noise(model: Ddpm, seed: int, time: int, draw: int) -> Tensor:
+    source = stream(seed, "membership noise", time, draw)
+    return torch.from_numpy(source.standard_normal(model.shape, dtype=np.float32))
