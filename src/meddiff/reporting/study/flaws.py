@@ -81,7 +81,7 @@ def _row(measured: str, printed: object, texts: Iterable[str], images: object) -
 def _treated(table: pd.DataFrame, treatment: str, values: pd.Series) -> str:
     """Return the mean of a treatment's seeds, with the smallest and the largest."""
     own = values[table["treatment"] == treatment]
-    return number(own.mean()) + ends(own.min(), own.max())
+    return number(own.mean()) + (ends(own.min(), own.max()) if len(own) > 1 else ", one seed")
 
 
 def _accumulation(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
