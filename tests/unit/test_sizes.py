@@ -108,8 +108,8 @@ def test_large_images_are_compared_in_fewer_pairs(tmp_path):
     pairs = paired_images(
         sets, dict.fromkeys(sets, images[:, ::8, ::8]), SQUARES, most=None, seed=1
     )
-    assert pairs["real"].shape == (40, 512, 512, 3), "32 at least, 62 in the time of 500 of 64 px"
-    assert {each.tobytes() for each in pairs["real"]} == {each.tobytes() for each in images}
+    assert pairs["real"].shape == (24, 512, 512, 3), "24 at least"
+    assert {each.tobytes() for each in pairs["real"]} < {each.tobytes() for each in images}
 
 
 def photograph(height: int, width: int) -> np.ndarray:

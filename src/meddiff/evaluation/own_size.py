@@ -17,7 +17,7 @@ from meddiff.metrics.noise import noise_blocks
 PAIRED = 500
 """Images of 64 px of a set whose pairs SSIM takes; of larger ones fewer, since a pair takes as much
 longer as it has more pixels."""
-LEAST_PAIRED = 32
+LEAST_PAIRED = 24
 PAIRED_SIZE = 64
 
 
@@ -142,7 +142,7 @@ def paired_images(
     `places_by_contents` of `small`.
 
     Args:
-        most: images of a set, or None for as many as take as long as 500 of 64 px, 32 at least.
+        most: images of a set, or None for as many as take as long as 500 of 64 px, 24 at least.
     """
     chosen = {key: places_by_contents(small[key], seed)[: most or PAIRED] for key in listings}
     shapes = {
@@ -152,7 +152,7 @@ def paired_images(
     }
     size = min(map(min, shapes))
     if most is None:
-        most = max(LEAST_PAIRED, min(PAIRED, PAIRED * PAIRED_SIZE // size))
+        most = max(LEAST_PAIRED, min(PAIRED, int(PAIRED * (PAIRED_SIZE / size) ** 1.5)))
     pairs = {}
     for key, places in chosen.items():
         rank = {place: row for row, place in enumerate(places[:most].tolist())}
