@@ -96,5 +96,5 @@ config: env
 	$(BIN)/python -m meddiff.workflow.config_files config
 
 lock:
-	uv pip compile --universal --python-version 3.11 --group dev --extra share --no-annotate \
+	uv pip compile --universal --python-version 3.11 --group dev --extra share --extra slurm --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
