@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from card import card  # noqa: F401
 
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.graphs import Graphed

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from card import card  # noqa: F401
 
 from meddiff.metrics import ms_ssim_between, ms_ssim_pairs, ssim_between, ssim_pairs, structural_gpu
 

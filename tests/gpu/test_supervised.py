@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from card import card  # noqa: F401
 from torch import nn
 
 from meddiff.core.graphs import Graphed
