@@ -98,7 +98,7 @@ FAULTS = {
     "a label missing": (edit_table("im03,a", "im03,"), r"im03.*missing"),
     "a label unknown": (edit_table("im03,a", "im03,zebra"), r"im03.*zebra"),
     "a row without its image": (edit_table("im03,a", "im03,a\nim99,a"), r"im99"),
-    "a column missing": (edit_table("id,label", "id,diagnosis"), r"'label'.*diagnosis"),
+    "a column missing": (edit_table("id,label", "id,zebra"), r"'label'.*zebra"),
 }
 
 

@@ -177,6 +177,9 @@ EDITS = {
             "metrics/distances/radimagenet.csv",
             "results/matrices/*",
             "results/*table_5_2.*",
+            # Copies are searched for in its features, too.
+            "results/memorisation.csv",
+            "results/figures/memorisation.png",
         ],
     ),
     "cas.batch_size": ("cas: {batch_size: 8}", ["cas/doses.csv", "cas/skinlesnet.csv"]),

@@ -14,7 +14,7 @@ from meddiff.workflow.conventions import LAST, PAIRS, complete, cuda_in_sight
 class Rule:
     """What `complete` uses of one of Snakemake's rules."""
 
-    log_modifier = benchmark_modifier = output_modifier = None
+    log_modifier = benchmark_modifier = output_modifier = conda_env = None
 
     def __init__(self, script: str, priority: int = 0, **resources: int) -> None:
         self.name, self.script, self.priority = "x", f"../scripts/{script}", priority

@@ -73,6 +73,8 @@ def make_files() -> None:
     for name in CLASSES:
         save_array(drawn(COUNT, SIDE, SIDE, 3), f"{name}.npy")
         rows.to_csv(f"{name}.csv", index=False)
+    for path in images():
+        save_array(255 - drawn(COUNT, SIDE, SIDE, 3), f"unseen/{path}")
     torch.manual_seed(0)
     network = build_network(3, **TINY)
     settings = DiffusionSettings.model_validate(DDPM).model_dump()
@@ -182,6 +184,19 @@ CASES: dict[str, list[dict[str, Any]]] = {
             "repetitions": 1,
         }
         for name, weights in (("skinlesnet", []), ("resnet50", "resnet50.safetensors"))
+    ],
+    "memorisation": [
+        {
+            "input": {
+                **dict.fromkeys(["training", "synthetic"], images()),
+                "unseen": [f"unseen/{path}" for path in images()],
+                "ddpms": ["ddpm.safetensors"] * 2,
+                "features": [],
+            },
+            "output": {"table": "out.csv", "figure": "out.png"},
+            "n_resamples": 4,
+            "stamp": {"seed": 0},
+        }
     ],
     "similarity": [
         {

@@ -1,7 +1,7 @@
 """Any model of timm as an extractor, by name: its weights come through the one downloader.
 
-Names are timm's own: `timm:<model>` of its registry, `hf-hub:<owner>/<name>[@revision]` of the
-Hugging Face Hub, `local-dir:<folder>` with the two files that the hub would have.
+Names are timm's own: `timm:<model>` of its registry, `hf-hub:<owner>/<name>` of the Hugging Face
+Hub with a revision behind an `@`, `local-dir:<folder>` with the two files that the hub would have.
 """
 
 import os

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from meddiff.core.errors import MeddiffError, listing_error
+from meddiff.core.tables import read_csv
 from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.files import by_stem, check_one_file, is_jpeg, with_masks
 from meddiff.data.sources.tables import join, record_table
@@ -44,7 +45,7 @@ def read_isic2016(
 
 def _divide_by_lists(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return of two tables of the same images those that ISIC 2016's lists name."""
-    official = pd.read_csv(OFFICIAL, dtype="string").set_index("image")["split"]
+    official = read_csv(OFFICIAL).set_index("image")["split"]
     parts = []
     for table in (train, test):
         split = table["split"].iloc[0]
