@@ -158,7 +158,13 @@ EDITS = {
     ),
     "sampling.eta": (
         "sampling: {eta: 0.5}",
-        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png"],
+        [
+            "data/images/synthetic/*",
+            "data/images/more/*",
+            "results/figures/ddpm/*_denoising.png",
+            "results/memorisation.csv",
+            "results/figures/memorisation.png",
+        ],
     ),
     "compute": (
         "compute: {threads: 2, device: auto, processes: 2, compile: true, tensorboard: true}",
@@ -249,7 +255,8 @@ CODE = {
     ),
     "the sampler's module": (
         "src/meddiff/diffusion/sampling/sample.py", *LINE,
-        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png"],
+        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png",
+         "results/memorisation.csv", "results/figures/memorisation.png"],
     ),
     "a rule's parameter": (
         "workflow/rules/metrics.smk", "per_class=True,", "per_class=True, more=1,",
