@@ -16,7 +16,7 @@ rule train_ddpm:
         speed="logs/train_ddpm/{cls}_speed.csv",
     wildcard_constraints:
         cls=one_of(set(CLASSES) - set(IMPORTED)),
-    priority: 1  # the longest jobs first, so that none is left over on one core
+    priority: 2  # the longest jobs first, so that none is left over on one core
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
         runtime="2d",

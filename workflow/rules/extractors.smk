@@ -57,6 +57,7 @@ rule train_classifier:
         predictions="predictions/{extractor}.csv",
     wildcard_constraints:
         extractor=one_of(CLASSIFIERS),
+    priority: 1  # the longest after DDPMs
     resources:
         gpu=GPU,
     params:
