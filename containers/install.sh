@@ -3,9 +3,13 @@
 set -eu
 case "$1" in
 cpu)
-    # PyTorch's own index has the same versions without 4 GB of CUDA.
-    grep -v -E '^(nvidia-|cuda-|triton==)' requirements.txt >/tmp/lock.txt
-    python -m pip install --extra-index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" -r /tmp/lock.txt
+    # An index of PyTorch's builds for CPUs alone has the same versions without 4 GB of CUDA.
+    if [ -n "${PIP_EXTRA_INDEX_URL:-}" ]; then
+        grep -v -E '^(nvidia-|cuda-|triton==)' requirements.txt >/tmp/lock.txt
+    else
+        cp requirements.txt /tmp/lock.txt
+    fi
+    python -m pip install -r /tmp/lock.txt
     rm /tmp/lock.txt
     ;;
 cuda) python -m pip install -r requirements.txt ;; # brings CUDA; the machine has the driver alone

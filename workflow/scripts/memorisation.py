@@ -27,11 +27,11 @@ with job(snakemake) as device:
         )
         sizes = {"n_training": len(training[name]), "n_synthetic": len(synthetic[name]),
                  "n_unseen": len(unseen[name])}  # fmt: skip
-        found = [*copies_rows(copies, load_features(files.features, name), sizes)]
-        found += membership_rows(
+        measured = [*copies_rows(copies, load_features(files.features, name), sizes)]
+        measured += membership_rows(
             load_ddpm(checkpoint, device), training[name], unseen[name],
             n_resamples=params.n_resamples, seed=params.seed, name=name,
         )  # fmt: skip
-        rows += [{"class": name, **row} for row in found]
+        rows += [{"class": name, **row} for row in measured]
     write_table(pd.DataFrame(rows), snakemake.output.table, params.stamp)
     save_picture(titled_sheets(sheets), snakemake.output.figure)

@@ -41,18 +41,18 @@ def findings(
     evaluation: Evaluation, real: ImageSet, synthetic: ImageSet, training: Training | None
 ) -> list[Finding]:
     """Return the answer first, then problems, what is right, and doubts."""
-    found = [
+    findings = [
         *_copies(evaluation),
         *_classes(evaluation, training),
         *_scores(evaluation),
         *_sharpness(real, synthetic),
         *_support(evaluation),
     ]
-    problems = [finding for finding in found if finding.kind == "problem"]
+    problems = [finding for finding in findings if finding.kind == "problem"]
     by_features = bool((evaluation.scores["metric"] == "kid").any())
     answer = _untrained(problems, by_features) if training is None else _trained(training, problems)
     order = ("answer", "problem", "good", "doubt")
-    return sorted([answer, *found], key=lambda finding: order.index(finding.kind))
+    return sorted([answer, *findings], key=lambda finding: order.index(finding.kind))
 
 
 def _trained(training: Training, problems: list[Finding]) -> Finding:
@@ -81,8 +81,8 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
 def _untrained(problems: list[Finding], by_features: bool) -> Finding:
     count = len(problems)
     if count:
-        found = "one problem" if count == 1 else f"{count} problems"
-        return Finding("answer", f"The synthetic images differ from the real ones: {found}.")
+        text = "one problem" if count == 1 else f"{count} problems"
+        return Finding("answer", f"The synthetic images differ from the real ones: {text}.")
     if not by_features:
         return Finding("answer", "Compared with real images by pixels alone: name an --extractor.")
     return Finding(
@@ -92,8 +92,8 @@ def _untrained(problems: list[Finding], by_features: bool) -> Finding:
 
 def _seen_by_features(evaluation: Evaluation) -> list[str]:
     """Return the extractors in whose features single images are closer than chance allows."""
-    found = evaluation.changed_copies.items()
-    return [name for name, each in found if each.identical or each.suspects_p < 0.01]
+    copies = evaluation.changed_copies.items()
+    return [name for name, each in copies if each.identical or each.suspects_p < 0.01]
 
 
 def _copies(evaluation: Evaluation) -> Iterator[Finding]:

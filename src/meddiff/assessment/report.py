@@ -211,13 +211,13 @@ def _numbers(scores: pd.DataFrame) -> Table:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def settings_of(about: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, str]:

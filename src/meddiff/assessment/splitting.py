@@ -67,9 +67,9 @@ def split_real(real: ImageSet, unseen: ImageSet | None, *, seed: int) -> RealSpl
     part = split_leak_free(own, fractions=shares, seed=seed).reindex(table.index)
     shared = 0
     if unseen is not None:
-        known = table["group"].isin(own["group"])
-        shared = int((is_unseen & known).sum())
-        part[is_unseen & ~known & table["duplicate_of"].isna()] = "test"
+        seen = table["group"].isin(own["group"])
+        shared = int((is_unseen & seen).sum())
+        part[is_unseen & ~seen & table["duplicate_of"].isna()] = "test"
     merged = replace(whole.images, groups=tuple(table["group"]))
     parts = {
         name: merged.take(np.flatnonzero((part == name).fillna(False)))

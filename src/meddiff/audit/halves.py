@@ -31,7 +31,7 @@ def halves_table(
         one, other = (rows_by_contents(values)[part] for part in np.array_split(order, 2))
         n = min(most, len(one), len(other))
         for metric in DISTANCES:
-            found = distance_at(metric, one, other, (n, n), n_resamples, seed).estimate()
-            ends = {"value": found.value, "ci_low": found.low, "ci_high": found.high}
+            distance = distance_at(metric, one, other, (n, n), n_resamples, seed).estimate()
+            ends = {"value": distance.value, "ci_low": distance.low, "ci_high": distance.high}
             rows.append({"class": name, "metric": metric, **ends, "n_real": n})
     return pd.DataFrame(rows).assign(dimension=next(iter(features.values())).shape[1])

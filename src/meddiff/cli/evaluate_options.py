@@ -148,13 +148,13 @@ def check(options: argparse.Namespace) -> dict[str, Path]:
 
 def limits(texts: Sequence[str]) -> dict[str, float]:
     """Return the smallest value of each number, from NAME=VALUE."""
-    found = {}
+    smallest = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            found[name] = float(value)
+            smallest[name] = float(value)
         except ValueError as error:
             raise MeddiffError(
                 f"--fail-below {text}: give a name and a number, as in score=0.8"
             ) from error
-    return found
+    return smallest

@@ -163,10 +163,10 @@ def _changed_copies(
     unseen: np.ndarray | None,
 ) -> dict[str, Memorisation]:
     """Search copies in an extractor's features; none where most images have their like."""
-    given = {}
+    ordered = {}
     for key, order in compared.orders.items():
-        given[key] = np.empty_like(features[key])
-        given[key][order] = features[key]
+        ordered[key] = np.empty_like(features[key])
+        ordered[key][order] = features[key]
     groups = compared.sets["real"].groups
     numbers = None if groups is None else number_groups(groups)
     if numbers is not None:
@@ -174,10 +174,10 @@ def _changed_copies(
         placed[compared.orders["real"]] = numbers
         numbers = placed
     try:
-        found = find_changed_copies(given["real"], given["synthetic"], unseen, groups=numbers)
+        copies = find_changed_copies(ordered["real"], ordered["synthetic"], unseen, groups=numbers)
     except MeddiffError:
         return {}
-    return {name: found}
+    return {name: copies}
 
 
 def _copies(

@@ -35,7 +35,7 @@ def entries(file: BinaryIO, name: str, reading: Reading) -> list[Entry]:
     """
     with _readable(name), zipfile.ZipFile(file) as archive:
         members = {member.removesuffix(".npy"): member for member in archive.namelist()}
-        found = []
+        entries = []
         for array in _image_arrays(list(members), name):
             with archive.open(members[array]) as stream:
                 shape, _ = _image_header(stream, f"{array} in {name}")
@@ -45,8 +45,8 @@ def entries(file: BinaryIO, name: str, reading: Reading) -> list[Entry]:
                 with archive.open(members[own]) as stream:
                     labels = _labels(stream, shape[0], f"{own} in {name}")
             for number in range(shape[0]):
-                found.append(Entry(_key(array, number), labels[number] if labels else None))
-    return found
+                entries.append(Entry(_key(array, number), labels[number] if labels else None))
+    return entries
 
 
 def frames(file: BinaryIO, name: str, keys: Sequence[str]) -> Iterator[tuple[str, Frame]]:
@@ -151,7 +151,7 @@ def _readable(name: str) -> Iterator[None]:
         yield
     except MeddiffError:
         raise
-    except (OSError, EOFError, KeyError, ValueError, SyntaxError, RuntimeError, NotImplementedError,
+    except (OSError, EOFError, KeyError, ValueError, SyntaxError, RuntimeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MeddiffError(f"{name} is not a whole .npz file ({reason}): {REMEDY}") from error

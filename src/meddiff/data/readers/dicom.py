@@ -75,7 +75,7 @@ def frames(file: BinaryIO, name: str, keys: Sequence[str]) -> Iterator[tuple[str
 def _frame(stored: NDArray[Any], header: Any, number: int) -> Frame:
     photometric = str(header.PhotometricInterpretation)
     if photometric not in PHOTOMETRIC:
-        raise NotImplementedError
+        raise RuntimeError(photometric)
     encoding = f"DICOM {photometric} {_syntax(header)}"
     if photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
@@ -205,7 +205,7 @@ def _fault(error: Exception, part: str) -> str:
         return f"is no DICOM file by its content: {REMEDY}"
     if "no pixel data" in str(error):
         return f"is a DICOM file without pixels: {REMEDY}"
-    if isinstance(error, RuntimeError | NotImplementedError):
+    if isinstance(error, RuntimeError):
         return (
             f"is a DICOM file whose {part} cannot be decoded: pip install 'meddiff[dicom]' for all "
             "decoders; if they are there, replace the file or save it uncompressed"

@@ -41,8 +41,8 @@ DICOMDIR = "DICOMDIR"
 def reader_of(name: str, start: bytes = b"") -> Reader | None:
     """Return the reader of a file by its name, or of DICOM by how it starts; None for pictures."""
     lower = name.lower()
-    found = next((reader for end, reader in READERS.items() if lower.endswith(end)), None)
-    return cast(Reader, dicom) if found is None and dicom.is_dicom(start) else found
+    reader = next((each for end, each in READERS.items() if lower.endswith(end)), None)
+    return cast(Reader, dicom) if reader is None and dicom.is_dicom(start) else reader
 
 
 def may_be_dicom(name: str) -> bool:

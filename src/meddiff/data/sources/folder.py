@@ -72,8 +72,8 @@ def read_records(
 
 def own_table(folder: str) -> str | None:
     """Return the table that a data set of known layout has in its folder: HAM10000's."""
-    found = sorted(path for path in Path(folder).glob("HAM10000_metadata*") if path.is_file())
-    return str(found[0]) if found else None
+    tables = sorted(path for path in Path(folder).glob("HAM10000_metadata*") if path.is_file())
+    return str(tables[0]) if tables else None
 
 
 def folder_labels(names: Sequence[str]) -> list[str | None]:
@@ -164,13 +164,13 @@ def _expanded(table: pd.DataFrame, folder: str, settings: FolderSettings) -> pd.
     parts = [places.get(member, [-1]) for member in table["member"].fillna("")]
     rows = table.loc[table.index.repeat(list(map(len, parts)))].reset_index(drop=True)
     # The last row stands for the images of rows without a file.
-    found = pd.concat([listed, pd.DataFrame([{"key": ""}])]).iloc[
+    images = pd.concat([listed, pd.DataFrame([{"key": ""}])]).iloc[
         [n for each in parts for n in each]
     ]
-    found = found.astype("string").reset_index(drop=True)
-    ids = rows["id"] + found["key"]
-    patient = rows["patient"].fillna(found["patient"])
-    return rows.assign(id=ids, image=ids, member=found["member"], patient=patient)
+    images = images.astype("string").reset_index(drop=True)
+    ids = rows["id"] + images["key"]
+    patient = rows["patient"].fillna(images["patient"])
+    return rows.assign(id=ids, image=ids, member=images["member"], patient=patient)
 
 
 def _keys(listed: pd.DataFrame) -> pd.Series:
@@ -183,29 +183,29 @@ def _patients(listed: pd.DataFrame, settings: FolderSettings) -> pd.Series:
     """Return the patient on the path, else as the file says."""
     if settings.patient_pattern is None:
         return listed["group"]
-    found = [re.search(settings.patient_pattern, name) for name in listed["file"]]
-    texts = [match and (match.group(1) if match.re.groups else match.group()) for match in found]
+    matches = [re.search(settings.patient_pattern, name) for name in listed["file"]]
+    texts = [match and (match.group(1) if match.re.groups else match.group()) for match in matches]
     return pd.Series(texts, listed.index, dtype="string").fillna(listed["group"])
 
 
 def _labels_on_paths(listed: pd.DataFrame, labels: Mapping[str, str], folder: str) -> list[str]:
     """Return the class of each image, by its file or else by the one folder that names a class."""
-    found = []
+    classes = []
     for name, own in zip(listed["file"], listed["label"], strict=True):
         texts = PurePosixPath(name).parts[:-1] if pd.isna(own) else [own]
-        found.append({labels[text] for text in texts if text in labels})
+        classes.append({labels[text] for text in texts if text in labels})
     only = {*labels.values()}
-    if len(only) == 1 and not any(found):
-        found = [only] * len(found)
-    if wrong := [m for m, names in zip(listed["member"], found, strict=True) if len(names) != 1]:
+    if len(only) == 1 and not any(classes):
+        classes = [only] * len(classes)
+    if wrong := [m for m, names in zip(listed["member"], classes, strict=True) if len(names) != 1]:
         raise listing_error(
-            f"{folder}: {len(wrong)} of {len(found)} images have no class, or several, by their "
+            f"{folder}: {len(wrong)} of {len(classes)} images have no class, or several, by their "
             "folders or files",
             wrong,
             f"name folders {', '.join(sorted(only))}, map their names in data.folder.labels, or "
             "name a table in data.folder.table",
         )
-    return [next(iter(names)) for names in found]
+    return [next(iter(names)) for names in classes]
 
 
 def _check_paths(paths: Mapping[str, str]) -> None:

@@ -48,10 +48,10 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
 def _read_csv(data: bytes) -> pd.DataFrame:
     header = data.split(b"\n", 1)[0]
     separators = {b",": ",", b"\t": "\t", b";": ";"}
-    found = (text for mark, text in separators.items() if mark in header)
+    present = (text for mark, text in separators.items() if mark in header)
     return pd.read_csv(
         io.BytesIO(data),
-        sep=next(found, ","),
+        sep=next(present, ","),
         dtype="string",
         keep_default_na=False,
         na_values=[""],

@@ -89,17 +89,17 @@ def _filled(
         table = run.table(_path(row.table))
         if table is None:
             continue
-        found = comparison([row], [(row.table, run.name, table)]).set_index("column")
-        if number(found.loc[name, "value"]) != "-":
-            return _text(found, name, run, notes), run
+        cells = comparison([row], [(row.table, run.name, table)]).set_index("column")
+        if number(cells.loc[name, "value"]) != "-":
+            return _text(cells, name, run, notes), run
     if needs_gpu(row):
         return f"waits for a GPU: `{GPU}`", None
     return "not run", None
 
 
-def _text(found: pd.DataFrame, name: str, run: Run, notes: dict[str, None]) -> str:
-    cell = found.loc[name]
-    std = found.loc["std", "value"] if name == "value" and "std" in found.index else None
+def _text(cells: pd.DataFrame, name: str, run: Run, notes: dict[str, None]) -> str:
+    cell = cells.loc[name]
+    std = cells.loc["std", "value"] if name == "value" and "std" in cells.index else None
     text = deviating(cell["value"], std) + ends(cell["ci_low"], cell["ci_high"])
     if number(cell["floor"]) != "-":
         text += f"; floor {number(cell['floor'])}, ceiling {number(cell['ceiling'])}"

@@ -158,8 +158,8 @@ def _masks(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
 
 
 def _estimate(scores: pd.DataFrame, name: str) -> str:
-    found: Estimate = mean_intervals(scores, [name], n_resamples=HALF_SAMPLES, seed=0)[name]
-    return number(found.value) + ends(found.low, found.high)
+    estimate: Estimate = mean_intervals(scores, [name], n_resamples=HALF_SAMPLES, seed=0)[name]
+    return number(estimate.value) + ends(estimate.low, estimate.high)
 
 
 def independent_accuracy(precision: float, recall: float) -> float:

@@ -101,8 +101,8 @@ def _near_duplicates(runs: Sequence[Run]) -> list[str]:
         f"Pairs of images that show one photograph and stand in no publisher's list: {len(lines)} "
         f"({run.name}: `{run.command(path)}`)."
     )
-    found = [markdown(lines, ["image", "shows the same as"])] if lines else []
-    return ["## Near duplicates", heading, *found]
+    listed = [markdown(lines, ["image", "shows the same as"])] if lines else []
+    return ["## Near duplicates", heading, *listed]
 
 
 def _restoring(runs: Sequence[Run]) -> str:
