@@ -162,8 +162,6 @@ EDITS = {
             "data/images/synthetic/*",
             "data/images/more/*",
             "results/figures/ddpm/*_denoising.png",
-            "results/memorisation.csv",
-            "results/figures/memorisation.png",
         ],
     ),
     "compute": (
