@@ -31,7 +31,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from meddiff.cas.base import TrainingSet
-from meddiff.cas.registry import build_classifier
+from meddiff.cas.classifiers import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 from meddiff.extractors.skinlesnet import SkinLesNet

@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import ROOT, SMOKE
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
-from meddiff.data.registry import published
+from meddiff.data.registry import registered_files
 
 SPLIT = "data/images/split.csv"
 
@@ -130,7 +130,7 @@ def test_an_archive_without_metadata_is_named(snakemake, tmp_path):
     """A raw folder in the place of the archive, as the published layout but without its table."""
     plan = plan_editions(0, {e: {"benign": 2} for e in ("2018", "2019", "2020")}, 0, 0)
     for edition, rows in plan.groupby("edition"):
-        files = published("isic", edition)
+        files = registered_files("isic", edition)
         tables = {role: tmp_path / "data/raw/published" / file for role, file in files.items()}
         write_challenge_tables(edition, tables, rows)
         raw = tmp_path / f"data/raw/published/kaggle/{edition}.zip"

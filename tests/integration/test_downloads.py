@@ -14,7 +14,7 @@ from fault_server import Break, FaultServer, Status
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
-from meddiff.data.registry import published, read_registry
+from meddiff.data.registry import read_registry, registered_files
 
 ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges"
 FOLDERS = {
@@ -23,7 +23,7 @@ FOLDERS = {
     "2020": "train",
 }
 SECRET = "0123456789abcdef-secret"
-AUDIT = [f"results/audit/{name}.csv" for name in ("duplicates", "labels", "encoding")]
+AUDIT = [f"results/audit/{name}.csv" for name in ("overlap", "labels", "encoding")]
 PLAN = plan_editions(
     7, {edition: {"benign": 24, "malignant": 16} for edition in FOLDERS}, 0.1, 0.05
 )
@@ -43,9 +43,9 @@ def served(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     for edition, name in FOLDERS.items():
         rows = PLAN[PLAN["edition"] == edition]
-        kaggle = folder / address(published("kaggle", edition)["images"])[1:]
+        kaggle = folder / address(registered_files("kaggle", edition)["images"])[1:]
         write_kaggle_edition(kaggle, rows, size=96)
-        files = published("isic", edition)
+        files = registered_files("isic", edition)
         paths = {role: folder / address(file)[1:] for role, file in files.items()}
         write_challenge_tables(edition, paths, rows)
         with zipfile.ZipFile(kaggle) as small, zipfile.ZipFile(paths["images"], "w") as large:
@@ -93,9 +93,9 @@ def run(server, snakemake, tmp_path):
 @pytest.mark.slow
 def test_kaggle_from_end_to_end(server, run):
     """Through the official client, with breaks on the way, down to the audit and an image set."""
-    images = published("kaggle", "2019")["images"]
+    images = registered_files("kaggle", "2019")["images"]
     server.plan(address(images), Break(after=20_000, times=2))
-    server.plan(address(published("isic", "2020")["diagnoses"]), Status(code=503, times=1))
+    server.plan(address(registered_files("isic", "2020")["diagnoses"]), Status(code=503, times=1))
     directory, _ = run("kaggle", *AUDIT, "data/images/train/benign.npy")
     index = pd.read_csv(directory / "data/images/index.csv", dtype="string")
     assert len(index) == len(PLAN) == 120
@@ -112,7 +112,7 @@ def test_kaggle_from_end_to_end(server, run):
 @pytest.mark.slow
 def test_the_archive_from_end_to_end(server, run):
     """The same images in the archive's layout, labelled by the policy of the study's text."""
-    images = published("isic", "2020")["images"]
+    images = registered_files("isic", "2020")["images"]
     size = (server.folder / address(images)[1:]).stat().st_size
     server.plan(address(images), Break(after=size // 3, times=2))
     directory, _ = run("isic", AUDIT[1], "data/images/split.csv", label_policy="malignant")
@@ -125,7 +125,7 @@ def test_the_archive_from_end_to_end(server, run):
 
 
 def test_other_bytes_than_at_first_are_refused(server, run, served):
-    file = published("isic", "2020")["duplicates"]
+    file = registered_files("isic", "2020")["duplicates"]
     target = f"data/raw/published/{file}"
     directory, _ = run("isic", target)
     first = (directory / target).read_bytes()
@@ -144,17 +144,17 @@ def test_other_bytes_than_at_first_are_refused(server, run, served):
 
 def test_another_checksum_than_published_is_refused(server, run, served):
     """The phantom is not the published archive, and a mirror cannot pretend that it is."""
-    file = published("isic", "2016")["train_masks"]
+    file = registered_files("isic", "2016")["train_masks"]
     place = served / address(file)[1:]
     place.parent.mkdir(exist_ok=True)
-    shutil.copy(served / address(published("kaggle", "2018")["images"])[1:], place)
+    shutil.copy(served / address(registered_files("kaggle", "2018")["images"])[1:], place)
     directory, output = run("isic", f"data/raw/published/{file}", check=False)
     assert read_registry()[file].md5 in output and "Traceback" not in output
     assert not (directory / f"data/raw/published/{file}").exists()
 
 
 def test_what_is_missing_is_named(server, run):
-    file = published("isic", "2019")["diagnoses"]
+    file = registered_files("isic", "2019")["diagnoses"]
     server.plan(address(file), Status(code=404))
     _, output = run("isic", f"data/raw/published/{file}", check=False)
     lines = [line for line in output.splitlines() if "error: " in line]

@@ -94,5 +94,5 @@ def test_the_comparison_sets_section_5_1_beside_the_run(hand_run, table):
     ):
         row = found.loc[[cell]].query("column == 'value'")
         here = row[row["run"] == "this run"].iloc[0]
-        assert here["published"] == published and here["scale"] == "smoke"
+        assert here["reported"] == published and here["scale"] == "smoke"
         assert float(here["value"]) == pytest.approx(float(table.loc[key, "value"]), rel=1e-4)

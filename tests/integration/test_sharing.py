@@ -173,8 +173,8 @@ EDITS = {
         ["metrics/similarity/*", "results/matrices/*ssim.csv"],
     ),
     "extractors.unet": ("extractors: {unet: {steps: 5}}", ["models/unet*", "predictions/unet.csv"]),
-    "extractors.published": (
-        "extractors: {published: [radimagenet]}",
+    "extractors.pretrained": (
+        "extractors: {pretrained: [radimagenet]}",
         [
             "models/pretrained/radimagenet.safetensors",
             "features/radimagenet/*",
@@ -302,7 +302,7 @@ def test_a_comparison_shows_every_run_of_the_project(whole):
     finally:
         shutil.rmtree(whole.root / "runs")
     cell = told[told["cell"].eq("malignant, synthetic, fid, unet")].set_index("run")
-    assert cell["published"].astype(float).tolist() == [2350.8118] * 2
+    assert cell["reported"].astype(float).tolist() == [2350.8118] * 2
     assert cell["scale"].to_dict() == {"this run": "smoke", "elsewhere": "elsewhere"}
     expected = mine.query("extractor == 'unet' and metric == 'fid'").set_index(
         ["class", "image_set"]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from meddiff.audit.duplicates import duplicates_table
 from meddiff.audit.encoding import encoding_table, image_statistics
 from meddiff.audit.leakage import leakage_table
+from meddiff.audit.overlap import overlap_table
 from meddiff.audit.settings import EncodingSettings
 from meddiff.data.labels import labels_table
 from meddiff.data.splitting.segmentation import without_test_images
@@ -35,7 +35,7 @@ def index_of(rows: list[dict[str, object]]) -> pd.DataFrame:
 class TestDuplicates:
     def table(self, index: pd.DataFrame, links: list[tuple[str, str, str]] = ()) -> pd.DataFrame:
         pairs = pd.DataFrame(list(links), columns=["first", "second", "kind"])
-        return duplicates_table(index, pairs).set_index(["edition", "other_edition"])
+        return overlap_table(index, pairs).set_index(["edition", "other_edition"])
 
     def test_each_way_is_counted_from_both_sides(self) -> None:
         index = index_of(

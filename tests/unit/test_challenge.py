@@ -13,7 +13,7 @@ from meddiff.data.labels import DIAGNOSES, POLICIES, label_images
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.challenge import diagnoses, write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
-from meddiff.data.registry import by_version, published
+from meddiff.data.registry import by_version, registered_files
 from meddiff.data.sources.accounting import take_usable
 from meddiff.data.sources.challenge import (
     read_challenge,
@@ -230,7 +230,7 @@ class TestPhantom:
         counts = {edition: {"benign": 12, "malignant": 8} for edition in ("2018", "2019", "2020")}
         plan = plan_editions(3, counts, 0.1, 0.2)
         folder = tmp_path_factory.mktemp("raw")
-        files = {e: published("kaggle", e) | published("isic", e) for e in counts}
+        files = {e: registered_files("kaggle", e) | registered_files("isic", e) for e in counts}
         paths = {
             edition: {
                 role: f"{folder}/{file}"

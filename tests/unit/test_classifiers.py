@@ -8,7 +8,7 @@ import torch
 from torchvision.models import resnet50 as published_resnet50
 
 from meddiff.cas.base import TrainingSet
-from meddiff.cas.registry import HOG_SVM, TITLES, build_classifier
+from meddiff.cas.classifiers import HOG_SVM, TITLES, build_classifier
 from meddiff.cas.settings import CasSettings, ClassifierName
 from meddiff.core.errors import MeddiffError
 

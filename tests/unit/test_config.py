@@ -21,7 +21,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Settings
 from meddiff.data.catalogue import SOURCES, SourceName
 from meddiff.data.registry import read_registry
-from meddiff.data.sources.published import READERS
+from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
 from meddiff.workflow.parameters import cas_settings, dose_settings, imported_ddpms
@@ -269,8 +269,8 @@ def test_real_images_are_learnt_from_compared_with_or_unseen(changes, ddpm, refe
 
 
 def test_every_source_is_declared_once_and_read():
-    assert set(SOURCES) == set(get_args(SourceName)) == {*READERS, "folder"}
-    assert {SOURCES[name].archives for name in READERS} <= {
+    assert set(SOURCES) == set(get_args(SourceName)) == {*SOURCE_READERS, "folder"}
+    assert {SOURCES[name].archives for name in SOURCE_READERS} <= {
         entry.source for entry in read_registry().values()
     }
 
@@ -376,7 +376,7 @@ HAND = {
     "diffusion.lr_end": 2e-4,
     "sampling.images": 100,
     "sampling.steps": 1000,
-    "extractors.published": ["radimagenet"],
+    "extractors.pretrained": ["radimagenet"],
     "metrics.ssim_on": ["all", "black_background"],
     "metrics.ssim.kernel_size": 2,
     "metrics.ms_ssim.kernel_size": 2,

@@ -65,12 +65,12 @@ def test_nothing_is_a_copy_where_nothing_is_copied(share, k):
     training, synthetic = of_kinds(1, 100, share), of_kinds(3, 60, share)
     unseen = of_kinds(5, k, share)
     result = find_copies(training, synthetic, unseen)
-    assert (result.duplicates, result.identical) == (0, 0)
+    assert (result.leaked, result.identical) == (0, 0)
     for strange in (np.zeros_like(unseen[:2]), np.full_like(unseen[:1], 255), 255 - unseen[:1]):
         odd = unseen.copy()
         odd[: len(strange)] = strange
         result = find_copies(training, synthetic, odd)
-        assert (result.duplicates, result.identical) == (0, 0)
+        assert (result.leaked, result.identical) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_planted_duplicates_are_counted_and_hide_no_copies(name, share, planted)
     training, unseen = of_kinds(1, 100, share), of_kinds(3, 40, share)
     unseen[:planted] = change(training[-planted:])
     honest = find_copies(training, of_kinds(5, 60, share), unseen)
-    assert (honest.duplicates, honest.identical) == (planted, 0)
+    assert (honest.leaked, honest.identical) == (planted, 0)
     copying = find_copies(training, change(training[-60:]), unseen)
-    assert (copying.duplicates, copying.identical, copying.verdict) == (planted, 60, "copies")
+    assert (copying.leaked, copying.identical, copying.verdict) == (planted, 60, "copies")
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -28,7 +28,7 @@ from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, Sampl
 from meddiff.evaluation.evaluate import evaluate
 from meddiff.extractors import resnet50
 from meddiff.extractors.extractor import Extractor, read_extractor
-from meddiff.extractors.registry import module_of
+from meddiff.extractors.names import module_of
 from meddiff.extractors.settings import SkinLesNetSettings, TrainingSettings, UNetSettings
 from meddiff.extractors.supervised import Examples, Objective, fit
 from meddiff.metrics.settings import MetricsSettings

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from meddiff.core.errors import MeddiffError
 from meddiff.data.duplicates import search as duplicates
 from meddiff.data.duplicates.registration import Likeness, compare, prepare
-from meddiff.data.duplicates.search import Duplicates, find_duplicates, near_pairs
+from meddiff.data.duplicates.search import IndexDuplicates, near_pairs, search_index
 from meddiff.data.index import build_index
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 from meddiff.data.sources.tables import COLUMNS
@@ -167,7 +167,7 @@ class TestRealImages:
             "label": "benign",
         }
         index = build_index(pd.DataFrame(records).astype("string"), workers=2)
-        result = find_duplicates(index, workers=2)
+        result = search_index(index, workers=2)
         assert result.links[["first", "second", "kind"]].to_numpy().tolist() == [
             ["ISIC_0000279", "ISIC_0000280", "bytes"]
         ]
@@ -186,7 +186,7 @@ class TestRealImages:
         files = {f"{name}_copy.bmp": encode(change(real[name]), "BMP") for name in chosen}
         copies = index_of(tmp_path / "x.zip", files, edition="2")
         index = pd.concat([copies, real_index], ignore_index=True)
-        links = find_duplicates(index, workers=2).links
+        links = search_index(index, workers=2).links
         assert (links["second"] == links["first"] + "_copy").all()
         assert (links["kind"] == "near").all()
         assert len(links) >= recall * len(chosen)
@@ -247,7 +247,7 @@ class TestDrawnLesions:
             f"{seed:03d}_copy": jpeg(crop(draw(seed), *[0.01] * 4), 70) for seed in range(0, 150, 5)
         }
         files = {f"{name}.bmp": encode(image, "BMP") for name, image in images.items()}
-        links = find_duplicates(index_of(tmp_path / "x.zip", files), workers=2).links
+        links = search_index(index_of(tmp_path / "x.zip", files), workers=2).links
         assert dict(zip(links["second"], links["first"], strict=True)) == {
             f"{seed:03d}_copy": f"{seed:03d}" for seed in range(0, 150, 5)
         }
@@ -273,12 +273,12 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 class TestReasons:
     @staticmethod
-    def texts(result: Duplicates) -> list[str]:
+    def texts(result: IndexDuplicates) -> list[str]:
         return [" ".join(row) for row in result.links[["first", "second", "kind"]].to_numpy()]
 
     def test_the_strongest_is_named(self, reasons: pd.DataFrame) -> None:
         official = pd.DataFrame({"first": ["H"], "second": ["G"]}, dtype="string")
-        result = find_duplicates(reasons, official=official)
+        result = search_index(reasons, official=official)
         assert self.texts(result) == [
             "a b bytes",
             "a c pixels",
@@ -296,7 +296,7 @@ class TestReasons:
             assert hamming == (bits[first] ^ bits[second]).bit_count()
 
     def test_without_a_list_or_ids_the_pixels_tell(self, reasons: pd.DataFrame) -> None:
-        result = find_duplicates(reasons.drop(columns="image"))
+        result = search_index(reasons.drop(columns="image"))
         assert self.texts(result) == [
             "a b bytes",
             "a c pixels",
@@ -306,7 +306,7 @@ class TestReasons:
         ]
 
     def test_near_ones_are_left_out_if_asked(self, reasons: pd.DataFrame) -> None:
-        outcome = find_duplicates(reasons, near=False)
+        outcome = search_index(reasons, near=False)
         assert self.texts(outcome) == ["a b bytes", "a c pixels", "c i image", "e f image"]
         assert outcome.links[["residual", "correlation"]].isna().all(axis=None)
 
@@ -316,7 +316,7 @@ class TestReasons:
         caplog.set_level(logging.INFO)
         pairs = [("G", "H"), ("G", "X"), ("Y", "X"), (pd.NA, "G"), ("G", "G"), ("H", "G")]
         official = pd.DataFrame(pairs, columns=["first", "second"]).astype("string")
-        result = find_duplicates(reasons, official=official)
+        result = search_index(reasons, official=official)
         assert self.texts(result)[-1] == "g h official"
         assert "3 of 6 official" in caplog.text
         assert (result.links["kind"] == "official").sum() == 1
@@ -324,13 +324,13 @@ class TestReasons:
     def test_an_official_list_may_be_empty(self, reasons: pd.DataFrame) -> None:
         empty = pd.DataFrame({"first": [], "second": []}, dtype="string")
         pd.testing.assert_frame_equal(
-            find_duplicates(reasons, official=empty).links, find_duplicates(reasons).links
+            search_index(reasons, official=empty).links, search_index(reasons).links
         )
 
     def test_equal_images_have_a_link_each(self, tmp_path: Path) -> None:
         """Not one a pair: n images have n - 1 links, by the strongest reasons."""
         files = {f"{n:02d}.png": encode(draw(1), compress_level=n % 3) for n in range(40)}
-        links = find_duplicates(index_of(tmp_path / "x.zip", files)).links
+        links = search_index(index_of(tmp_path / "x.zip", files)).links
         assert set(links["second"]) == {f"{n:02d}" for n in range(1, 40)}
         assert links["kind"].value_counts().to_dict() == {"bytes": 37, "pixels": 2}
 
@@ -351,14 +351,14 @@ class TestFind:
             patient=["P", "P", pd.NA, pd.NA, pd.NA, pd.NA, "Q"],
             lesion=[pd.NA, "L", "L", pd.NA, pd.NA, pd.NA, pd.NA],
         )
-        result = find_duplicates(index).images
+        result = search_index(index).images
         assert result["group"].tolist() == [0, 0, 0, 0, 1, 2, 3]
         assert result["duplicate_of"].tolist() == [pd.NA, pd.NA, pd.NA, "c", *[pd.NA] * 3]
 
     def test_the_first_by_edition_and_id_is_kept(self, tmp_path: Path) -> None:
         drawn = [draw(0), draw(1), draw(0)]
         index = self.index(tmp_path, drawn, edition=["2019", "2018", "2018"])
-        assert find_duplicates(index).images["duplicate_of"].tolist() == ["c", pd.NA, pd.NA]
+        assert search_index(index).images["duplicate_of"].tolist() == ["c", pd.NA, pd.NA]
 
     def test_neither_order_nor_workers_nor_memory_change_anything(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -369,11 +369,11 @@ class TestFind:
             for quality in (50, 75, 90)
         }
         index = index_of(tmp_path / "x.zip", files)
-        result = find_duplicates(index)
+        result = search_index(index)
         assert len(result.links) == 15
         monkeypatch.setattr(duplicates, "MAX_VIEWS", 4)
         shuffled = index.sample(frac=1, random_state=1)
-        again = find_duplicates(shuffled, workers=3)
+        again = search_index(shuffled, workers=3)
         pd.testing.assert_frame_equal(again.links, result.links)
         pd.testing.assert_frame_equal(again.images.loc[index.index], result.images)
 
@@ -383,7 +383,7 @@ class TestFind:
         monkeypatch.setattr(duplicates, "MAX_VIEWS", 2)
         drawn = [draw(0), draw(1), jpeg(draw(1), 80), draw(2), jpeg(draw(2), 80), draw(3)]
         counts: list[int] = []
-        find_duplicates(self.index(tmp_path, drawn), progress=counts.append)
+        search_index(self.index(tmp_path, drawn), progress=counts.append)
         assert sum(counts) == len(drawn) and min(counts) >= 0 and len(counts) > 1
 
     def test_images_without_detail_are_only_equal(self, tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ class TestFind:
         smooth = Image.fromarray(ramp.astype(np.uint8))
         flat = Image.new("RGB", (96, 96), (220, 170, 150))
         index = self.index(tmp_path, [flat, flat, brighten(flat, 0.9), smooth, jpeg(smooth, 60)])
-        links = find_duplicates(index).links
+        links = search_index(index).links
         assert links[["first", "second", "kind"]].to_numpy().tolist() == [["a", "b", "bytes"]]
 
     def test_an_image_that_changed_or_vanished_is_named(self, tmp_path: Path) -> None:
@@ -400,24 +400,24 @@ class TestFind:
         path = tmp_path / "x.zip"
         shutil.move(path, tmp_path / "y.zip")
         with pytest.raises(MeddiffError, match=r"x\.zip"):
-            find_duplicates(index)
+            search_index(index)
         self.index(tmp_path, [draw(0), draw(1)])
         with pytest.raises(MeddiffError, match=r"b\.png in .*x\.zip changed"):
-            find_duplicates(index)
+            search_index(index)
         self.index(tmp_path, [draw(0)])
         with pytest.raises(MeddiffError, match=r"x\.zip .*b\.png"):
-            find_duplicates(index)
+            search_index(index)
 
     def test_archives_are_read_again_only_to_confirm(self, tmp_path: Path) -> None:
         index = self.index(tmp_path, [draw(0), draw(0), draw(1)])
         (tmp_path / "x.zip").unlink()
-        assert find_duplicates(index).links["kind"].tolist() == ["bytes"]
+        assert search_index(index).links["kind"].tolist() == ["bytes"]
 
     def test_copies_of_several_classes_are_named_in_a_warning(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         labels = ["benign", "malignant", "benign"]
-        find_duplicates(self.index(tmp_path, [draw(0), draw(0), draw(1)], label=labels))
+        search_index(self.index(tmp_path, [draw(0), draw(0), draw(1)], label=labels))
         warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert len(warnings) == 1
-        assert warnings[0].startswith("1 photographs") and "audit/duplicates.csv" in warnings[0]
+        assert warnings[0].startswith("1 photographs") and "audit/overlap.csv" in warnings[0]

@@ -121,9 +121,9 @@ def test_copies_are_reported_whatever_duplicates_unseen_images_hold(planted, how
         unseen[place] = changes[how](training[place])
     output = evaluate(training, np.rot90(training[20:45], axes=(1, 2)), {}, unseen=unseen,
                     n_resamples=20).memorisation  # fmt: skip
-    assert (output.verdict, output.identical, output.duplicates) == ("copies", 25, planted)
+    assert (output.verdict, output.identical, output.leaked) == ("copies", 25, planted)
     honest = evaluate(training, spots(40, 2), {}, unseen=unseen, n_resamples=20).memorisation
-    assert honest.verdict == "no copies" and honest.duplicates == planted
+    assert honest.verdict == "no copies" and honest.leaked == planted
 
 
 def test_scores_of_published_nets_alone() -> None:

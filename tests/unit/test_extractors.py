@@ -27,9 +27,9 @@ from meddiff.data.registry import address_of, read_registry
 from meddiff.extractors.classification import predictions, train_classifier
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
+from meddiff.extractors.names import PRETRAINED, TRAINED, module_of
 from meddiff.extractors.pretrained import pretrained_weights
 from meddiff.extractors.radimagenet import RadImageNet
-from meddiff.extractors.registry import PUBLISHED, TRAINED, module_of
 from meddiff.extractors.resnet50 import ResNet50
 from meddiff.extractors.segmentation import (
     lesion_maps,
@@ -344,7 +344,7 @@ def register(monkeypatch, server, file, sha256) -> None:
 
 IMAGENET = WEIGHTS["resnet50"]
 RADIMAGENET = WEIGHTS["radimagenet"]
-NETS = PretrainedWeights("Weights of a net", "net.pth", "leave net out of extractors.published")
+NETS = PretrainedWeights("Weights of a net", "net.pth", "leave net out of extractors.pretrained")
 
 
 def named(file, which=IMAGENET):
@@ -401,7 +401,7 @@ def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
     weights, note, _ = find_weights(RADIMAGENET, "auto", {})
     assert weights is None and "random weights" in note
     assert hub_files() == set()
-    with pytest.raises(MeddiffError, match=r"RadImageNet .*extractors\.published"):
+    with pytest.raises(MeddiffError, match=r"RadImageNet .*extractors\.pretrained"):
         find_weights(RADIMAGENET, "required", {})
 
 
@@ -476,7 +476,7 @@ def nowhere(name, weight_server, monkeypatch) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PRETRAINED)
 def test_every_published_net_comes_through_the_same_downloads(name, weight_server, monkeypatch):
     """No library of a net may fetch by itself, past digests and records."""
     for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
@@ -484,7 +484,7 @@ def test_every_published_net_comes_through_the_same_downloads(name, weight_serve
     mirrors = nowhere(name, weight_server, monkeypatch)
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     files = [which.file for which in WEIGHTS[name].sources]
-    with pytest.raises(MeddiffError, match=rf"{'.*'.join(files)}.*extractors\.published"):
+    with pytest.raises(MeddiffError, match=rf"{'.*'.join(files)}.*extractors\.pretrained"):
         pretrained_weights(name, "required", mirrors)
     _, _, server = weight_server
     assert [len(server.requests_of(f"/models/{file}")) for file in files] == [1] * len(files)
@@ -543,7 +543,7 @@ def test_radimagenet_takes_blue_first():
     assert torch.allclose(found[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PRETRAINED)
 def test_without_published_weights_random_ones_are_always_the_same(
     name, weight_server, tmp_path, monkeypatch
 ):
@@ -564,7 +564,7 @@ def test_without_published_weights_random_ones_are_always_the_same(
 
 def test_files_of_a_net_that_is_not_compared_are_refused():
     with pytest.raises(ValueError, match=r"files\.clip"):
-        ExtractorsSettings(published=["dinov2"], files={"clip": "mine.pth"})
+        ExtractorsSettings(pretrained=["dinov2"], files={"clip": "mine.pth"})
 
 
 @pytest.fixture(scope="module")
@@ -648,7 +648,7 @@ def test_encoders_have_their_papers_size(name, dimension, side):
     assert timm.data.resolve_model_data_config(net)["input_size"] == (3, side, side)
 
 
-@pytest.mark.parametrize("name", [*TRAINED, *PUBLISHED])
+@pytest.mark.parametrize("name", [*TRAINED, *PRETRAINED])
 def test_each_name_of_the_settings_is_a_module_with_a_net(name):
     for package in {"inception": ["torch_fidelity"], "dinov2": ["timm"], "clip": ["timm"]}.get(
         name, []
@@ -657,14 +657,14 @@ def test_each_name_of_the_settings_is_a_module_with_a_net(name):
     assert callable(module_of(name).build)
 
 
-def test_published_extractors_are_registered_throughout():
+def test_reported_extractors_are_registered_throughout():
     """One name in the settings of extractors reaches the configuration and the downloads."""
-    assert ExtractorsSettings(published=list(PUBLISHED)).published == list(PUBLISHED)
+    assert ExtractorsSettings(pretrained=list(PRETRAINED)).pretrained == list(PRETRAINED)
     with pytest.raises(ValueError, match="'inception', 'radimagenet', 'dinov2', 'clip' or 'effi"):
-        ExtractorsSettings(published=["vgg"])
+        ExtractorsSettings(pretrained=["vgg"])
     with pytest.raises(ValueError, match="twice"):
-        ExtractorsSettings(published=["clip", "clip"])
-    for name in PUBLISHED:
+        ExtractorsSettings(pretrained=["clip", "clip"])
+    for name in PRETRAINED:
         assert read_registry()[f"weights/{WEIGHTS[name].file}"].role == "weights"
         assert name in WEIGHTS[name].remedy
 
@@ -691,13 +691,13 @@ def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
         held.write_bytes((served / name).read_bytes()[:1000])
     else:
         torch.save({"weight": torch.zeros(1)}, held)
-    with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.published"):
+    with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.pretrained"):
         find_weights(of_file(name), "required", {})
     assert held.exists()
 
 
 def test_absent_weights_say_what_to_do(weight_server):
-    with pytest.raises(MeddiffError, match=r"404.*net\.pth.*extractors\.published") as caught:
+    with pytest.raises(MeddiffError, match=r"404.*net\.pth.*extractors\.pretrained") as caught:
         find_weights(NETS, "required", {})
     assert "\n" not in str(caught.value)
 

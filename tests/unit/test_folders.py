@@ -21,7 +21,7 @@ from conftest import ROOT
 from hospital import dicom, saved
 from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
-from meddiff.data.duplicates.search import find_duplicates
+from meddiff.data.duplicates.search import search_index
 from meddiff.data.image_sets import list_images
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing
@@ -374,7 +374,7 @@ def test_the_key_of_digests_moves_no_image_to_another_split(
     for key in ("the first key of the tests", "the second key of the tests"):
         monkeypatch.setenv(pseudonyms.VARIABLE, key)
         index = build_index(records(tmp_path / "i", "a", "b"))
-        index = index.join(find_duplicates(index).images)
+        index = index.join(search_index(index).images)
         index["split"] = split_leak_free(
             index, fractions={"train": 0.7, "validation": 0.15, "test": 0.15}, seed=3
         )

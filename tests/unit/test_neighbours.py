@@ -253,7 +253,7 @@ def test_duplicates_among_unseen_images_hide_no_copies(planted, near, k):
     for copied in (training[:60], training[80:140] + features(4, 60, 20, scale=0.1)):
         outcome = memorisation(training, copied, unseen)
         assert (outcome.verdict, outcome.identical) == ("copies", 60)
-        assert outcome.duplicates == planted
+        assert outcome.leaked == planted
     one = np.r_[training[:1], features(3, 199, 20)]
     assert memorisation(training, one, unseen).identical == 1
     assert memorisation(training, features(3, 200, 20), unseen).verdict == "no copies"
@@ -261,9 +261,7 @@ def test_duplicates_among_unseen_images_hide_no_copies(planted, near, k):
 
 def test_duplicates_are_rarely_seen_where_there_are_none():
     counts = [
-        memorisation(
-            features(3 * s, 60, 8), features(0, 9, 8), features(3 * s + 2, 40, 8)
-        ).duplicates
+        memorisation(features(3 * s, 60, 8), features(0, 9, 8), features(3 * s + 2, 40, 8)).leaked
         for s in range(200)
     ]
     assert np.count_nonzero(counts) <= 2
@@ -291,7 +289,7 @@ def test_images_of_a_homogeneous_kind_are_no_copies_of_each_other(share, k):
     training, synthetic = kinds(1, n, 300 - n), kinds(3, m, 200 - m)
     for alike in {0, 1, round(k * share), k - 1, k}:
         outcome = memorisation(training, synthetic, kinds(5, alike, k - alike))
-        assert (outcome.duplicates, outcome.identical) == (0, 0)
+        assert (outcome.leaked, outcome.identical) == (0, 0)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.9])
@@ -305,7 +303,7 @@ def test_duplicates_and_copies_among_two_kinds_are_seen(share, planted):
         near = copied + features(6, 60, 20, scale=0.005)
         assert memorisation(training, copied, unseen).identical == 60
         outcome = memorisation(training, near, unseen)
-        assert (outcome.duplicates, outcome.identical, outcome.verdict) == (planted, 60, "copies")
+        assert (outcome.leaked, outcome.identical, outcome.verdict) == (planted, 60, "copies")
 
 
 @pytest.mark.parametrize("few", [1, 2, 4])
@@ -315,10 +313,10 @@ def test_a_kind_with_few_training_images_is_no_copy(few):
     for images in (training, synthetic, unseen):
         images[:few] += 40
     outcome = memorisation(training, synthetic, unseen)
-    assert (outcome.duplicates, outcome.identical, outcome.verdict) == (0, 0, "no copies")
+    assert (outcome.leaked, outcome.identical, outcome.verdict) == (0, 0, "no copies")
     unseen[few:8] = training[few:8]
     outcome = memorisation(training, np.r_[synthetic, training[-9:]], unseen)
-    assert (outcome.duplicates, outcome.identical) == (8 - few, 9)
+    assert (outcome.leaked, outcome.identical) == (8 - few, 9)
 
 
 @pytest.mark.parametrize("far", [1, 2, 5])
@@ -329,7 +327,7 @@ def test_outliers_make_no_duplicates_of_the_others(far, k, planted):
     unseen[-far:] += np.arange(1, far + 1)[:, None] * 1e3
     unseen[:planted] = training[:planted] + features(5, planted, 20, scale=0.02)
     outcome = memorisation(training, features(3, 100, 20), unseen)
-    assert (outcome.duplicates, outcome.identical) == (planted, 0)
+    assert (outcome.leaked, outcome.identical) == (planted, 0)
 
 
 def test_an_image_several_times_in_training_is_copied_all_the_same():

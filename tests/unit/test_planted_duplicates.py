@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from meddiff.data.duplicates.search import find_duplicates
+from meddiff.data.duplicates.search import search_index
 from meddiff.data.index import build_index
 from meddiff.data.phantom.archives import write_kaggle_edition
 from meddiff.data.phantom.plan import plan_editions
@@ -30,7 +30,7 @@ def planted(request, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_photographs_are_those_of_the_plan(planted):
     plan, index = planted
-    result = find_duplicates(index, workers=2)
+    result = search_index(index, workers=2)
     photograph = result.images["duplicate_of"].fillna(index["id"])
     pairs = pd.DataFrame({"group": photograph.to_numpy(), "true": plan["seed"].to_numpy()})
     assert (pairs.groupby("true")["group"].nunique() == 1).all(), "a planted duplicate is missing"
@@ -40,7 +40,7 @@ def test_photographs_are_those_of_the_plan(planted):
 
 def test_each_pair_says_why(planted):
     plan, index = planted
-    links = find_duplicates(index, workers=2).links
+    links = search_index(index, workers=2).links
     kinds = plan["kind"].to_numpy()[index.set_index("id").index.get_indexer(links["second"])]
     assert (links["kind"].map({"bytes": "exact", "near": "near"}).to_numpy() == kinds).all()
     near = links["kind"] == "near"
@@ -52,7 +52,7 @@ def test_the_official_list_comes_before_the_looks(planted):
     near = plan[plan["kind"] == "near"].iloc[:3]
     listed = pd.DataFrame({"first": near["duplicate_of"], "second": near["isic_id"]})
     strangers = pd.DataFrame({"first": ["X"], "second": ["Y"]})
-    result = find_duplicates(index, official=pd.concat([listed, strangers]), workers=2)
+    result = search_index(index, official=pd.concat([listed, strangers]), workers=2)
     kinds = result.links.set_index("second")["kind"]
     assert (kinds.loc[near.index] == "official").all()
     assert (kinds == "official").sum() == len(near)
@@ -60,7 +60,7 @@ def test_the_official_list_comes_before_the_looks(planted):
 
 def test_rows_in_another_order_are_grouped_alike(planted):
     _, index = planted
-    result = find_duplicates(index, workers=2)
-    again = find_duplicates(index.sample(frac=1, random_state=1), workers=1)
+    result = search_index(index, workers=2)
+    again = search_index(index.sample(frac=1, random_state=1), workers=1)
     pd.testing.assert_frame_equal(again.images.loc[index.index], result.images)
     pd.testing.assert_frame_equal(again.links, result.links)

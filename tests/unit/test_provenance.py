@@ -17,7 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from meddiff.extractors.registry import PUBLISHED, TRAINED
+from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.workflow.provenance import environment
 from meddiff.workflow.provenance import fingerprint as module
 from meddiff.workflow.provenance.environment import source_digest
@@ -548,7 +548,7 @@ def test_metrics_never_reach_a_training():
 
 def test_features_follow_no_other_extractor():
     """The rule adds the file of its own extractor."""
-    files = {f"extractors/{name}.py" for name in (*TRAINED, *PUBLISHED)}
+    files = {f"extractors/{name}.py" for name in (*TRAINED, *PRETRAINED)}
     assert not files & (reached("features.py") | reached("pretrained_weights.py"))
 
 

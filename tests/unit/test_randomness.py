@@ -12,7 +12,7 @@ from meddiff.core.randomness import stream, stream_seed
 from meddiff.data.phantom.archives import write_isic2016, write_kaggle_edition, write_mednist
 from meddiff.data.phantom.challenge import write_challenge_tables
 from meddiff.data.phantom.plan import plan_editions
-from meddiff.data.registry import published
+from meddiff.data.registry import registered_files
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_no_two_purposes_of_the_phantom_draw_the_same_numbers(drawn, tmp_path):
     plan = plan_editions(0, counts, 0.2, 0.4)
     for edition, rows in plan.groupby("edition"):
         write_kaggle_edition(tmp_path / "e.zip", rows, size=32)
-        files = {role: tmp_path / role for role in published("isic", edition)}
+        files = {role: tmp_path / role for role in registered_files("isic", edition)}
         write_challenge_tables(edition, files, rows)
     purposes = {str(key[1]) for key in drawn}
     assert {"phantom hand", "phantom isic2016", "phantom plan"} <= purposes and len(purposes) == 10

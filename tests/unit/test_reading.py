@@ -16,7 +16,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
 from meddiff.evaluation.distances import distance_matrix, distance_rows
-from meddiff.evaluation.similarity import similarity_rows
+from meddiff.evaluation.similarity import MeasuredPairs, similarity_rows
 from meddiff.reporting.extractor_quality import extractor_quality
 from meddiff.reporting.figures.matrices import heat_map
 from meddiff.reporting.image_quality import image_quality
@@ -85,8 +85,8 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
     write_csv(distance_rows("net", features, {"synthetic": features}, **DRAWN), folder / "d.csv")
     parts = ["d.csv"]
     for number, name in enumerate(classes):
-        pairs = {"ssim": np.array([0.1, 0.2, 0.4])}
-        rows = similarity_rows(name, "synthetic", pairs, 3, size=64, **DRAWN)
+        pairs = MeasuredPairs({"ssim": np.array([0.1, 0.2, 0.4])}, 3, 64)
+        rows = similarity_rows(name, "synthetic", pairs, **DRAWN)
         write_csv(rows, folder / f"{number}.csv")
         parts.append(f"{number}.csv")
     sets = {("test", name): features[name] for name in classes}

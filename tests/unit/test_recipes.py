@@ -125,12 +125,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A classifier.
     (package / "cas/nearest.py").write_text(CLASSIFIER)
     insert(
-        package / "cas/registry.py",
+        package / "cas/classifiers.py",
         "    from meddiff.cas.nets import Net\n",
         '    if name == "nearest":\n        from meddiff.cas.nearest import NearestMean\n\n'
         "        return NearestMean()\n",
     )
-    insert(package / "cas/registry.py", '"hog_svm": "HOG', '"nearest": "Nearest mean", ')
+    insert(package / "cas/classifiers.py", '"hog_svm": "HOG', '"nearest": "Nearest mean", ')
     cas_settings = package / "cas/settings.py"
     text = cas_settings.read_text()
     assert 'Literal["skinlesnet", "resnet50"]' in text
@@ -152,7 +152,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     insert(
         nets,
-        "    published: list[PublishedName]",
+        "    pretrained: list[PretrainedName]",
         "    small: TrainingSettings = TrainingSettings()\n",
     )
     rows = package / "data/registry.csv"
@@ -222,7 +222,7 @@ def plans(project: Path, run: Callable[[str], Any]) -> dict[str, dict[str, Any]]
     overlays = {
         "added": {
             "cas": {"classifiers": ["skinlesnet", "nearest"]},
-            "extractors": {"published": ["tiny"]},
+            "extractors": {"pretrained": ["tiny"]},
         },
         "classes": {
             "data": {"source": "folder", "classes": ["a", "b", "c"], "folder": folder},
@@ -245,7 +245,7 @@ def test_a_classifier_is_trained_scored_and_judged(run):
     told = run("""
 import json, numpy as np
 from meddiff.cas.arms import Pool
-from meddiff.cas.registry import build_classifier
+from meddiff.cas.classifiers import build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
@@ -297,7 +297,7 @@ def test_a_metric_has_floor_ceiling_interval_and_score_and_fills_its_matrix(run)
     rows, matrix, pairs, between = run("""
 import json, numpy as np
 from meddiff.evaluation.distances import distance_matrix, distance_rows
-from meddiff.evaluation.similarity import similarity_matrix, similarity_rows
+from meddiff.evaluation.similarity import MeasuredPairs, similarity_matrix, similarity_rows
 from meddiff.metrics.similarity import PAIRS
 from meddiff.reporting.image_quality import image_quality
 
@@ -310,8 +310,8 @@ table = image_quality([rows.assign(source_file="x")], "test", {})
 keys = {("train", "a"): some(0), ("test", "a"): some(1)}
 matrix = distance_matrix(keys, "means", most=20, n_resamples=20, seed=0)
 images = chance.integers(0, 256, (2, 20, 4, 4, 3), dtype=np.uint8)
-pairs = similarity_rows("a", "real", {"mad": PAIRS["mad"](images[0], progress=print)}, 20,
-                        size=64, n_resamples=20, seed=0)
+measured = MeasuredPairs({"mad": PAIRS["mad"](images[0], progress=print)}, 20, 64)
+pairs = similarity_rows("a", "real", measured, n_resamples=20, seed=0)
 sets = {("train", "a"): images[0], ("test", "a"): images[1]}
 between = similarity_matrix(sets, "mad", {}, most=20, n_resamples=20, seed=0)
 print(json.dumps([json.loads(t.to_json(orient="records"))

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import ROOT
 from meddiff.core.errors import MeddiffError
-from meddiff.data.registry import address_of, by_version, published, read_registry
+from meddiff.data.registry import address_of, by_version, read_registry, registered_files
 
 ARCHIVE = "https://isic-archive.s3.amazonaws.com/challenges"
 
@@ -25,12 +25,12 @@ def test_the_sources_of_the_study_are_there() -> None:
     assert {e.version for e in read_registry().values() if e.source == "kaggle"} == (
         {"2018", "2019", "2020"}
     )
-    assert set(published("isic", "2016")) == (
+    assert set(registered_files("isic", "2016")) == (
         {"train_images", "train_masks", "test_images", "test_masks"}
     )
     for edition in ("2018", "2019", "2020"):
-        assert {"images", "diagnoses"} <= set(published("isic", edition))
-    assert set(published("mednist")) == {"images"}
+        assert {"images", "diagnoses"} <= set(registered_files("isic", edition))
+    assert set(registered_files("mednist")) == {"images"}
     assert {e.source for e in read_registry().values()} >= {"torchvision", "radimagenet"}
 
 

@@ -17,7 +17,7 @@ from meddiff.reporting.study.page import study_page
 from meddiff.reporting.study.runs import Run, read_page_settings
 
 STAMP = {"data": "isic", "scale": "small", "protocol": "as_published", "seed": 0}
-PRINTED = read_reported(ROOT / "config/published.yaml")
+PRINTED = read_reported(ROOT / "config/reported.yaml")
 
 
 def run_with(folder: Path, name: str, **tables: list[dict]) -> Run:
@@ -164,8 +164,8 @@ class TestCommand:
             ],
         }
         (folder / "config/page.yaml").write_text(yaml.safe_dump(settings))
-        published = (ROOT / "config/published.yaml").read_text()
-        (folder / "config/published.yaml").write_text(published)
+        published = (ROOT / "config/reported.yaml").read_text()
+        (folder / "config/reported.yaml").write_text(published)
         run_with(folder / "runs", "one", results__table_5_2=[SIMILARITY])
         (folder / "runs/hand/results").mkdir(parents=True)
         (folder / "runs/hand/results/a.png").write_bytes(b"picture")

@@ -12,7 +12,7 @@ from meddiff.cas.tables import arms_table, read_runs, score_arms
 from meddiff.core.randomness import stream
 from meddiff.core.tables import KEYS, read_part, write_metrics, write_table
 from meddiff.evaluation.distances import distance_matrix, distance_rows
-from meddiff.evaluation.similarity import similarity_matrix, similarity_rows
+from meddiff.evaluation.similarity import MeasuredPairs, similarity_matrix, similarity_rows
 from meddiff.metrics import cafd, fid, kid, prdc, ssim_between
 from meddiff.metrics.classification import (
     classification_intervals,
@@ -31,7 +31,9 @@ from meddiff.reporting.show import show
 STAMP = {"data": "phantom", "scale": "smoke", "protocol": "leak_free", "seed": 0}
 CLASSES = ["benign", "malignant"]
 DRAWN = {"n_resamples": 20, "seed": 0}
-PAIRS = {"ssim": np.array([0.2, 0.3, 0.4]), "ms_ssim": np.array([0.1, 0.2, 0.3])}
+PAIRS = MeasuredPairs(
+    {"ssim": np.array([0.2, 0.3, 0.4]), "ms_ssim": np.array([0.1, 0.2, 0.3])}, 3, 64
+)
 
 
 def entry(tp: int, fn: int, fp: int, tn: int) -> pd.DataFrame:
@@ -167,9 +169,7 @@ def table(features):
     shifted = {name: values + 1 for name, values in features.items()}
     rows = distance_rows("resnet50", features, {"synthetic": shifted, "real": features}, **DRAWN)
     rows["weights"] = "from scratch"
-    parts = [rows] + [
-        similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES
-    ]
+    parts = [rows] + [similarity_rows(name, "synthetic", PAIRS, **DRAWN) for name in CLASSES]
     return image_quality(parts, "test", {"unet": "no masks"})
 
 
@@ -471,7 +471,7 @@ def test_a_matrix_of_images_too_small_for_a_window_is_empty():
 def test_images_too_small_for_a_window_have_a_note_in_place_of_a_value():
     images = np.zeros((5, 31, 31, 3), np.uint8)
     pairs = {name: pairs_of(name, images, {"kernel_size": 2}) for name in ("ssim", "ms_ssim")}
-    rows = similarity_rows("a", "real", pairs, 5, size=31, **DRAWN).set_index("metric")
+    rows = similarity_rows("a", "real", MeasuredPairs(pairs, 5, 31), **DRAWN).set_index("metric")
     assert rows.loc["ssim", "value"] == 1 and rows.loc["ssim", "note"] == ""
     assert pd.isna(rows.loc["ms_ssim", "value"])
     assert rows.loc["ms_ssim", "note"] == too_small("ms_ssim", 31) != ""
@@ -555,7 +555,7 @@ def all_tables(features, tmp_path):
     frames = [
         distance_rows("resnet50", features, {"synthetic": features, "real": features}, **DRAWN)
     ]
-    frames += [similarity_rows(name, "synthetic", PAIRS, 3, size=64, **DRAWN) for name in CLASSES]
+    frames += [similarity_rows(name, "synthetic", PAIRS, **DRAWN) for name in CLASSES]
     parts = []
     for number, frame in enumerate(frames):
         frame.to_csv(tmp_path / f"{number}.csv", index=False)

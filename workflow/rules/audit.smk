@@ -3,7 +3,7 @@
 AUDITED = {
     "archives": "what is listed, there and used",
     "labels": "diagnoses under each label policy",
-    "duplicates": "images of an edition again in another",
+    "overlap": "images of an edition again in another",
     "leakage": "images, lesions, patients across splits",
     "copies": "the same, with every image listed twice",
     "encoding": "labels predicted from encodings",
@@ -26,7 +26,7 @@ rule audit_tables:
         counts="data/images/archives.csv",
     output:
         archives=audited("archives"),
-        duplicates=audited("duplicates"),
+        overlap=audited("overlap"),
         labels=audited("labels"),
     params:
         stamp=DATA_STAMP,

@@ -4,7 +4,7 @@ import os
 
 from snakemake_interface_executor_plugins.settings import ExecMode
 
-from meddiff.cas.registry import HOG_SVM
+from meddiff.cas.classifiers import HOG_SVM
 from meddiff.workflow.config import load_config, take_rebuild
 from meddiff.data.registry import read_registry
 from meddiff.core.errors import MeddiffError
@@ -48,8 +48,8 @@ SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.source
 TRAINED = cfg.trained_extractors
 CLASSIFIERS = [name for name in TRAINED if name != "unet"]
-PUBLISHED = cfg.extractors.published
-EXTRACTORS = TRAINED + PUBLISHED
+PRETRAINED = cfg.extractors.pretrained
+EXTRACTORS = TRAINED + PRETRAINED
 
 # The study trained its DDPMs on all images and compared with them; leak_free keeps test images out.
 STUDY = cfg.protocol == "as_published"
@@ -64,16 +64,16 @@ SEEDED = {"classes": CLASSES, "seed": cfg.seed}
 STAMPED = {"classes": CLASSES, "stamp": STAMP}
 RESAMPLED = {"n_resamples": cfg.metrics.n_resamples, "stamp": STAMP}
 DATA_STAMP = {key: value for key, value in STAMP.items() if key != "protocol"}  # audit: both
-PUBLISHED_NUMBERS = workflow.source_path("../../config/published.yaml")
-PRINTED = [row.model_dump() for row in read_reported(PUBLISHED_NUMBERS)]
-COMPARED = sorted({row["table"] for row in PRINTED})
+REPORTED_NUMBERS = workflow.source_path("../../config/reported.yaml")
+REPORTED = [row.model_dump() for row in read_reported(REPORTED_NUMBERS)]
+COMPARED = sorted({row["table"] for row in REPORTED})
 
 
 wildcard_constraints:
     file=one_of(read_registry()),
     split="train|validation|test",
     extractor=one_of(EXTRACTORS),
-    net=one_of(["resnet50", *PUBLISHED]),
+    net=one_of(["resnet50", *PRETRAINED]),
     shard=r"\d+",
     images="synthetic|real",
     cls=one_of(CLASSES),
@@ -92,7 +92,7 @@ def extractor_code(script, name):
 
 def extractor_checkpoint(wildcards):
     """Where an extractor's weights lie."""
-    folder = "models/pretrained" if wildcards.extractor in PUBLISHED else "models"
+    folder = "models/pretrained" if wildcards.extractor in PRETRAINED else "models"
     return f"{folder}/{wildcards.extractor}.safetensors"
 
 

@@ -138,7 +138,7 @@ rule memorisation:
         unseen=image_sets(["test"], CLASSES),
         ddpms=expand("models/ddpm/{cls}.safetensors", cls=CLASSES),
         # Of nets that did not learn from the training images.
-        features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PUBLISHED),
+        features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
     output:
         table=table("results/memorisation.csv", "memorisation", "copies of training images"),
         figure=picture("memorisation", "synthetic and nearest training images"),
@@ -156,9 +156,9 @@ rule comparison:
     input:
         expand("results/{table}.csv", table=COMPARED if CLASSIFIERS else ["table_5_2"]),
     output:
-        table("results/comparison.csv", "all", "runs beside the published values"),
+        table("results/comparison.csv", "all", "runs beside the study's numbers"),
     params:
-        published=PRINTED,
+        reported=REPORTED,
         others=lambda wildcards: other_tables(ROOT, RUN, COMPARED),
     script:
         "../scripts/comparison.py"

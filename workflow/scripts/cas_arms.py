@@ -1,8 +1,8 @@
 """Train a classifier on every arm and let it classify held-out real images."""
 
+from meddiff.cas.classifiers import build_classifier
 from meddiff.cas.experiment import run_arms
 from meddiff.cas.images import load_held_out, load_pool
-from meddiff.cas.registry import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.files import write_csv

@@ -1,8 +1,8 @@
 """Train SkinLesNet on every dose of real and synthetic images; classify other real images."""
 
+from meddiff.cas.classifiers import build_classifier
 from meddiff.cas.experiment import run_doses
 from meddiff.cas.images import load_held_out, load_pool
-from meddiff.cas.registry import build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.core.files import write_csv
 from meddiff.workflow.jobs import job

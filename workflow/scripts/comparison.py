@@ -12,5 +12,5 @@ with job(snakemake):
     tables += [
         (Path(other["path"]).stem, other["run"], read_csv(other["path"])) for other in params.others
     ]
-    published = map(ReportedResult.model_validate, params.published)
-    write_table(comparison(published, tables), snakemake.output[0], {})
+    reported = map(ReportedResult.model_validate, params.reported)
+    write_table(comparison(reported, tables), snakemake.output[0], {})

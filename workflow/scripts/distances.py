@@ -6,7 +6,7 @@ from meddiff.core.arrays import load_by_class
 from meddiff.core.checkpoints import load_metadata
 from meddiff.core.files import write_csv
 from meddiff.evaluation.distances import distance_rows
-from meddiff.extractors.registry import METRICS_OF
+from meddiff.extractors.names import METRICS_OF
 from meddiff.metrics.frechet import warn_if_few
 from meddiff.workflow.jobs import job
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
-from meddiff.data.duplicates.search import find_duplicates
+from meddiff.data.duplicates.search import search_index
 from meddiff.data.index import build_index
 from meddiff.data.registry import by_version
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import take_usable
 from meddiff.data.sources.folder import read_folder
-from meddiff.data.sources.published import READERS
+from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.data.sources.tables import require_classes, warn_ungrouped
 from meddiff.workflow.jobs import job
 
@@ -24,7 +24,7 @@ with job(snakemake):
         windows = folder.windows
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
-        records, official = READERS[params.source](files, params.policy)
+        records, official = SOURCE_READERS[params.source](files, params.policy)
     records, counts = take_usable(records)
     require_classes(records, params.classes)
     warn_ungrouped(records)
@@ -37,7 +37,7 @@ with job(snakemake):
             progress=progress.advance,
         )
     with Progress(len(records), "find duplicates", unit="image") as progress:
-        duplicates = find_duplicates(
+        duplicates = search_index(
             index,
             official=official,
             near=params.near,

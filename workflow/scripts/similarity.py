@@ -5,7 +5,7 @@ import pandas as pd
 from meddiff.core.arrays import load_by_class
 from meddiff.core.files import write_csv
 from meddiff.core.progress import Progress
-from meddiff.evaluation.similarity import similarity_rows
+from meddiff.evaluation.similarity import MeasuredPairs, similarity_rows
 from meddiff.metrics.similarity import PAIRS, SUBSETS, options_of, pairs_of
 from meddiff.workflow.jobs import job
 
@@ -16,22 +16,14 @@ with job(snakemake) as device:
     for name, every in load_by_class(snakemake.input, params.classes).items():
         for subset in settings["ssim_on"]:
             images = every[SUBSETS[subset](every)][: settings["ssim_images"]]
-            pairs = {}
+            values = {}
             for metric in PAIRS:
                 n_pairs = len(images) * (len(images) - 1) // 2
                 with Progress(n_pairs, f"{metric} {image_set} {name}", "pair") as progress:
                     options = options_of(metric, settings, device)
-                    pairs[metric] = pairs_of(metric, images, options, progress=progress.reach)
-            rows = similarity_rows(
-                name,
-                image_set,
-                pairs,
-                len(images),
-                size=min(images.shape[1:3]),
-                n_resamples=settings["n_resamples"],
-                seed=params.seed,
-                subset=subset,
-                device=device,
-            )
-            parts.append(rows)
+                    values[metric] = pairs_of(metric, images, options, progress=progress.reach)
+            size = min(images.shape[1:3])
+            pairs = MeasuredPairs(values, len(images), size, subset, device)
+            resampling = {"n_resamples": settings["n_resamples"], "seed": params.seed}
+            parts.append(similarity_rows(name, image_set, pairs, **resampling))
     write_csv(pd.concat(parts), snakemake.output[0])

@@ -4,7 +4,7 @@ from meddiff.core.arrays import load_balanced
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.files import write_csv
 from meddiff.extractors.classification import predictions, train_classifier
-from meddiff.extractors.registry import module_of
+from meddiff.extractors.names import module_of
 from meddiff.extractors.settings import TrainingSettings
 from meddiff.workflow.jobs import job
 

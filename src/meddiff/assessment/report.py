@@ -10,7 +10,7 @@ import pandas as pd
 
 from meddiff.assessment.criteria import criteria
 from meddiff.assessment.evaluate import Evaluation
-from meddiff.cas.registry import TITLES
+from meddiff.cas.classifiers import TITLES
 from meddiff.core.files import write_text
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL, AnyImages, as_image_set

@@ -9,8 +9,8 @@ import pandas as pd
 from meddiff.assessment.splitting import RealSplit, split_real
 from meddiff.cas.arms import Pool, build_pool
 from meddiff.cas.base import Classifier, FittedClassifier, TrainingSet
+from meddiff.cas.classifiers import HOG_SVM, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
-from meddiff.cas.registry import HOG_SVM, build_classifier
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import Evidence, Wording, verdict_table

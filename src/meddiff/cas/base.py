@@ -1,8 +1,8 @@
 """The interface of a classifier of the experiment, after scikit-learn's.
 
 Images are transformed once, and every arm is fitted to rows of that: decoded images, features of a
-frozen net and gradients are shared. A new classifier has a title in `registry.py`, which builds it,
-and its name in `settings.py`.
+frozen net and gradients are shared. A new classifier has a title in `classifiers.py`, which builds
+it, and its name in `settings.py`.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ REAL_ARMS: tuple[ArmName, ...] = ("real", "shuffled")
 """Those that take no synthetic images, nor as many of others as there are."""
 Kernel = Literal["linear", "rbf", "poly"]
 ClassifierName = Literal["skinlesnet", "resnet50"]
-"""Classifiers that `cas.classifiers` may name, each with an entry in `cas/registry.py`."""
+"""Classifiers that `cas.classifiers` may name, each with an entry in `cas/classifiers.py`."""
 RealShare = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(ge=0)]
 

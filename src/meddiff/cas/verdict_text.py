@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.cas.registry import TITLES
+from meddiff.cas.classifiers import TITLES
 from meddiff.cas.scoring import ACCURACY, Scored
 from meddiff.cas.verdict import EXCLUDED, QUESTIONS, Evidence, exclusion, shown
 from meddiff.metrics.intervals import LEVEL, Estimate

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     lesions, hands = of(settings.lesions), of(settings.hands)
     here = [each for each in settings.pictures if (options.runs / each.run / each.path).is_file()]
     page = study_page(
-        read_reported(root / "config/published.yaml"),
+        read_reported(root / "config/reported.yaml"),
         lesions,
         hands,
         [run_of(name) for name in settings.flaws],

@@ -10,6 +10,9 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.core.settings import DurationSettings
 
+FLUSH_EVERY = 20
+"""Steps after which losses are read at the latest: each reading makes a GPU wait."""
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
@@ -10,6 +11,9 @@ from tqdm import tqdm
 AFFECTS_RESULTS = False
 
 log = logging.getLogger(__name__)
+
+OnProgress = Callable[[int], object]
+"""Called with a number of units: those just done, or all that are done so far."""
 
 
 class Progress:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from scipy.fft import dctn
 
 from meddiff.core.errors import MeddiffError, detached, first_names, listing_error
+from meddiff.core.progress import OnProgress
 from meddiff.data.readers.decode import FORMATS, decode_grey, decode_mask, decode_rgb
 from meddiff.data.readers.depth import NO_WINDOWS, MissingWindowError, Windows
 from meddiff.data.readers.frames import encoding_of
@@ -36,7 +37,6 @@ NUMBERS = {
 }
 """Columns of an index that are not text."""
 
-Progress = Callable[[int], object]
 Result = tuple[int, dict[str, object] | MeddiffError]
 
 
@@ -46,7 +46,7 @@ def build_index(
     grey: bool = False,
     windows: Windows = NO_WINDOWS,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> pd.DataFrame:
     """Decode every image, and its mask if it has one, and describe it.
 
@@ -136,7 +136,7 @@ def _names(records: pd.DataFrame, member: str, archive: str) -> list[str]:
 
 
 def _collect(
-    results: Iterator[Result], names: list[str], progress: Progress | None
+    results: Iterator[Result], names: list[str], progress: OnProgress | None
 ) -> tuple[dict[int, dict[str, object]], dict[int, MissingWindowError]]:
     """Return rows, and images that need a window; raise one error for all that failed."""
     rows: dict[int, dict[str, object]] = {}

@@ -44,7 +44,7 @@ def read_registry() -> dict[str, RegistryEntry]:
         return {row["file"]: _entry(row) for row in csv.DictReader(file)}
 
 
-def published(source: str, version: str | None = None) -> dict[str, str]:
+def registered_files(source: str, version: str | None = None) -> dict[str, str]:
     """Return the files of a source, optionally of one version, by their roles."""
     return {
         entry.role: entry.file

@@ -1,6 +1,6 @@
 """Distances of image sets between floor and ceiling, as rows of Table 5.2, and as matrices."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.core.progress import OnProgress
 from meddiff.core.tables import OVER_CLASSES
 from meddiff.evaluation.matched import REFERENCE, MatchedSets
 from meddiff.evaluation.neighbours import neighbour_rows
@@ -28,7 +29,6 @@ FeaturesByClass = Mapping[str, np.ndarray]
 """Features (n, d) by class."""
 GroupsByClass = Mapping[str, Sequence[object] | None]
 """Patient, lesion or volume of each image, (n,), by class; None where images stand alone."""
-Progress = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def distance_rows(
     groups: Mapping[str, GroupsByClass] = MappingProxyType({}),
     n_resamples: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> pd.DataFrame:
     """Return the distances of image sets to each class's reference, and how they cover it.
 
@@ -129,7 +129,7 @@ def distance_matrix(
 
 
 def _distances(
-    metric: str, matched: MatchedSets, n_resamples: int, seed: int, progress: Progress | None
+    metric: str, matched: MatchedSets, n_resamples: int, seed: int, progress: OnProgress | None
 ) -> Iterator[_Cell]:
     """Yield the distance of every set; that of the synthetic one is of all images, with a score."""
     sets = dict(matched.sets)
@@ -139,7 +139,7 @@ def _distances(
     for key, features in sets.items():
         distances[key] = distance_of_parts(metric, features, matched.reference, matched.parts, key)
         if progress is not None:
-            progress()
+            progress(1)
     for key, distance in distances.items():
         sizes, score = matched.sizes(key), {}
         if key == "synthetic":

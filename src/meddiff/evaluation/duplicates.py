@@ -42,6 +42,6 @@ def find_duplicates(folder: str | Path, *, workers: int = 1) -> pd.DataFrame:
     with Progress(len(names), f"read {folder}", "image") as progress:
         index = build_index(records, workers=workers, progress=progress.advance)
     with Progress(len(names), f"compare {folder}", "image") as progress:
-        links = search.find_duplicates(index, workers=workers, progress=progress.advance).links
+        links = search.search_index(index, workers=workers, progress=progress.advance).links
     columns = links[["first", "second", "kind"]]
     return columns.assign(similarity=links["correlation"].fillna(1.0))

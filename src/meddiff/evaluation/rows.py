@@ -13,7 +13,7 @@ Set = tuple[str, str]
 """Image set and class."""
 PIXELS = "pixels"
 """What a search for copies is by, beside an extractor's features."""
-MEMORISATION = ("synthetic", "unseen", "duplicates", "closer", "p_value", "suspects", "suspects_p",
+MEMORISATION = ("synthetic", "unseen", "leaked", "closer", "p_value", "suspects", "suspects_p",
                 "identical", "verdict")  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """Similarity of images, SSIM and MS-SSIM, as rows of Table 5.2 and as matrices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from meddiff.core.progress import OnProgress
 from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
 from meddiff.metrics.images import Subset, places_by_contents
 from meddiff.metrics.intervals import Estimate, without_interval
@@ -17,43 +19,44 @@ from meddiff.metrics.similarity import (
     too_small,
 )
 
-Progress = Callable[[int], None]
+
+@dataclass(frozen=True)
+class MeasuredPairs:
+    """What all pairs of some images measure.
+
+    Attributes:
+        values: of each pair by metric ("ssim", "ms_ssim"); none where images are too small, whose
+            row has a `note` in place of a value.
+        images: number of images.
+        size: their shorter side in px.
+        subset: which images of the set these are; an empty cell stands for all.
+        device: where they were measured.
+    """
+
+    values: Mapping[str, np.ndarray]
+    images: int
+    size: int
+    subset: Subset = "all"
+    device: str = "cpu"
 
 
 def similarity_rows(
-    name: str,
-    image_set: str,
-    pairs: Mapping[str, np.ndarray],
-    count: int,
-    *,
-    size: int,
-    n_resamples: int,
-    seed: int,
-    subset: Subset = "all",
-    device: str = "cpu",
+    name: str, image_set: str, pairs: MeasuredPairs, *, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Return mean and standard deviation over all pairs of one image set.
-
-    Args:
-        pairs: values of each pair by metric ("ssim", "ms_ssim"); none where images are too small,
-            whose row has a `note` in place of a value.
-        size: their shorter side in px.
-        subset: which images of the set these are; an empty cell stands for all.
-        device: where pairs were measured.
-    """
+    """Return mean and standard deviation over all pairs of a class's images in one image set."""
     return pd.DataFrame(
         {
             "class": name,
             "image_set": image_set,
             "metric": metric,
             "extractor": "",
-            "subset": "" if subset == "all" else subset,
+            "subset": "" if pairs.subset == "all" else pairs.subset,
             **_over_pairs(values, n_resamples, seed),
-            **counts(image_set, count, 0),
+            **counts(image_set, pairs.images, 0),
             "dimension": pd.NA,
-            "note": too_small(metric, size) or arithmetic_note(metric, device),
+            "note": too_small(metric, pairs.size) or arithmetic_note(metric, pairs.device),
         }
-        for metric, values in pairs.items()
+        for metric, values in pairs.values.items()
     )
 
 
@@ -65,7 +68,7 @@ def similarity_matrix(
     most: int,
     n_resamples: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> pd.DataFrame:
     """Return the mean SSIM or MS-SSIM between every two of several image sets, and within each.
 

@@ -81,9 +81,9 @@ def _copies(evaluation: Evaluation, count: int, has_unseen: bool) -> list[str]:
         )
     if not has_unseen:
         lines.append("beside images of --unseen, which the generator never saw, copies show better")
-    if row["duplicates"]:
+    if row["leaked"]:
         which = "unseen images that are training" if has_unseen else "real images that are other"
-        lines.append(f"{which} images, or nearly so, left out of this: {row['duplicates']}")
+        lines.append(f"{which} images, or nearly so, left out of this: {row['leaked']}")
     return lines
 
 

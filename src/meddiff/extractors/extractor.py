@@ -25,7 +25,7 @@ from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import sha256_file
-from meddiff.extractors.registry import CAUTIONS, METRICS_OF, PUBLISHED, module_of
+from meddiff.extractors.names import CAUTIONS, METRICS_OF, PRETRAINED, module_of
 from meddiff.extractors.supervised import predict
 
 BLOCK = 64
@@ -185,7 +185,7 @@ def build_network(
     name = metadata["extractor"]
     module = module_of(name)
     try:
-        arguments = (weights,) if name in PUBLISHED else (metadata, weights)
+        arguments = (weights,) if name in PRETRAINED else (metadata, weights)
         network: nn.Module = module.build(*arguments)
     # Libraries raise what they like for the weights of another net.
     except Exception as error:

@@ -12,7 +12,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.hub import PREFIXES, is_hub_name, load_hub_extractor
-from meddiff.extractors.registry import PUBLISHED, module_of
+from meddiff.extractors.names import PRETRAINED, module_of
 from meddiff.extractors.settings import InceptionResize, WeightsPolicy
 from meddiff.extractors.supervised import seeded
 from meddiff.extractors.weights import WEIGHTS, PretrainedWeights
@@ -42,7 +42,7 @@ def pretrained_weights(
     retry = "; to try again: snakemake --forcerun pretrained_weights"
     weights, line, _ = find_weights(which, policy, mirrors, file, retry)
     metadata = {"weights": line}
-    if name not in PUBLISHED:
+    if name not in PRETRAINED:
         return weights or {}, metadata
     metadata["extractor"] = name
     if weights is None:
@@ -67,7 +67,7 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
     """
     if is_hub_name(name):
         return load_hub_extractor(name)
-    if name in PUBLISHED:
+    if name in PRETRAINED:
         remedy = (
             "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
             f"(the folder here is {Path(hub.get_dir(), 'checkpoints')})"
@@ -81,7 +81,7 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
         return Extractor(name, network, None, digest, line)
     if not Path(name).is_file():
         raise MeddiffError(
-            f"{name} is neither a published extractor ({', '.join(PUBLISHED)}), nor a name of "
+            f"{name} is neither a published extractor ({', '.join(PRETRAINED)}), nor a name of "
             f"timm's ({', '.join(PREFIXES)}), nor a file such as models/skinlesnet.safetensors"
         )
     return read_extractor(name)

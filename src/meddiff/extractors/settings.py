@@ -8,8 +8,8 @@ from meddiff.core.settings import DurationSettings, Settings
 
 TrainedName = Literal["unet", "skinlesnet", "resnet50"]
 """Nets that rules of the workflow train; each is a module of this package."""
-PublishedName = Literal["inception", "radimagenet", "dinov2", "clip", "efficientnet_lite0"]
-"""Nets with published weights, which `extractors.published` may name; each is a module, too."""
+PretrainedName = Literal["inception", "radimagenet", "dinov2", "clip", "efficientnet_lite0"]
+"""Nets with published weights, which `extractors.pretrained` may name; each is a module, too."""
 InceptionResize = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
 """How images become the 299 px that InceptionV3 takes: as that program does it."""
 WeightsPolicy = Literal["required", "auto", "none"]
@@ -62,19 +62,19 @@ class ExtractorsSettings(Settings):
     unet: UNetSettings = UNetSettings()
     skinlesnet: SkinLesNetSettings = SkinLesNetSettings()
     resnet50: ResNet50Settings = ResNet50Settings()
-    published: list[PublishedName] = []
+    pretrained: list[PretrainedName] = []
     """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
     Inception Score), `radimagenet`, `dinov2` (ViT-S/14), `clip` (ViT-L/14 at 336 px, of CMMD),
     `efficientnet_lite0` (of ImageNet, in a package). Weights come from `files`, an installed
     package, torch's hub folder or their publisher."""
     weights: Literal["required", "auto"] = "required"
-    """Of the `published` nets: a run stops without them, or takes random ones (`auto`), which
+    """Of the `pretrained` nets: a run stops without them, or takes random ones (`auto`), which
     tables note."""
-    files: dict[PublishedName, str] = {}
+    files: dict[PretrainedName, str] = {}
     """Your files of such weights, by name: .safetensors, or torch's format, from which no code is
     run."""
 
-    @field_validator("published")
+    @field_validator("pretrained")
     @classmethod
     def _once(cls, names: list[str]) -> list[str]:
         if len(set(names)) < len(names):
@@ -84,8 +84,8 @@ class ExtractorsSettings(Settings):
     @model_validator(mode="after")
     def _files_are_used(self) -> "ExtractorsSettings":
         for name in self.files:
-            if name not in self.published:
-                raise ValueError(f"files.{name}: name {name} in published, too, or leave it out")
+            if name not in self.pretrained:
+                raise ValueError(f"files.{name}: name {name} in pretrained, too, or leave it out")
         return self
 
     def weights_policy(self, name: str) -> WeightsPolicy:

@@ -12,16 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from meddiff.core.batches import Batch, batches, check_finite, count_steps
+from meddiff.core.batches import FLUSH_EVERY, Batch, batches, check_finite, count_steps
 from meddiff.core.devices import arithmetic, to_device
 from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream_seed
 from meddiff.core.settings import Precision
 from meddiff.extractors.settings import TrainingSettings
-
-FLUSH_EVERY = 20
-"""Steps after which losses are read at the latest: each reading makes a GPU wait."""
 
 Net = TypeVar("Net", bound=nn.Module)
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -37,7 +37,7 @@ class PretrainedWeights:
 
 
 def _of_extractor(name: str, title: str, file: str, **more: Any) -> PretrainedWeights:
-    remedy = f"set extractors.weights to auto, or leave {name} out of extractors.published"
+    remedy = f"set extractors.weights to auto, or leave {name} out of extractors.pretrained"
     return PretrainedWeights(title, file, remedy, **more)
 
 

@@ -24,7 +24,7 @@ class Memorisation:
     Attributes:
         synthetic: median distance of a synthetic image to the nearest training image.
         unseen: the same of unseen real images.
-        duplicates: unseen images that are training images, or nearly so; nothing else counts them.
+        leaked: unseen images that are training images, or nearly so; nothing else counts them.
         closer: chance that a synthetic image lies closer than an unseen one; 0.5 without copying.
         p_value: of a synthetic set this close or closer, if it were as far as unseen images.
         suspects: synthetic images that are closer than all unseen ones but the closest 1 %.
@@ -38,7 +38,7 @@ class Memorisation:
 
     synthetic: float
     unseen: float
-    duplicates: int
+    leaked: int
     closer: float
     p_value: float
     suspects: int
@@ -125,7 +125,7 @@ def close_pairs(nearest: "Nearest") -> npt.NDArray[np.intp]:
     They are near (`Nearest.near`), and closer than a third of the distance of the closest of the
     others.
     """
-    rows = nearest.distances.argsort(kind="stable")[: _duplicates(nearest)]
+    rows = nearest.distances.argsort(kind="stable")[: _leaked(nearest)]
     return np.stack([rows, nearest.places[rows]], axis=1)
 
 
@@ -236,14 +236,14 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     from scipy.stats import hypergeom, mannwhitneyu
 
     distances, baseline = synthetic.distances, np.sort(unseen.distances)
-    duplicates = _duplicates(unseen)
-    if duplicates > len(baseline) / 2:
+    leaked = _leaked(unseen)
+    if leaked > len(baseline) / 2:
         raise MeddiffError(
-            f"memorisation: {duplicates} of {len(baseline)} unseen images are training images, or "
+            f"memorisation: {leaked} of {len(baseline)} unseen images are training images, or "
             "nearly so: give images that the model was not trained on (protocol: leak_free keeps "
             "some)"
         )
-    baseline = baseline[duplicates:]
+    baseline = baseline[leaked:]
     test = mannwhitneyu(baseline, distances, alternative="greater")
     rank = max(1, len(baseline) // 100)
     limit = baseline[rank - 1]
@@ -254,7 +254,7 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     return Memorisation(
         synthetic=float(np.median(distances)),
         unseen=float(np.median(baseline)),
-        duplicates=duplicates,
+        leaked=leaked,
         closer=float(test.statistic / (len(distances) * len(baseline))),
         p_value=float(test.pvalue),
         suspects=suspects,
@@ -266,7 +266,7 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     )
 
 
-def _duplicates(unseen: Nearest) -> int:
+def _leaked(unseen: Nearest) -> int:
     """Count the closest images, all of them near, below the last gap that a copy would leave."""
     order = unseen.distances.argsort(kind="stable")
     ordered = np.append(unseen.distances[order], np.inf)

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import OnProgress
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array, checked_pair
 from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int], None]
 
 # Sizes from all images down to a quarter, and random subsets of each.
 _FRACTIONS = 1 / np.linspace(1, 4, 10)
@@ -123,7 +123,7 @@ def fid_interval(
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
@@ -194,7 +194,7 @@ class _Weighted:
         return cls(a, b, squares, a @ b.T if a.shape[1] > min(len(a), len(b)) else None)
 
     def distances(
-        self, weights_a: Array, weights_b: Array, progress: Progress | None = None
+        self, weights_a: Array, weights_b: Array, progress: OnProgress | None = None
     ) -> Array:
         """Return one distance per row of weights, (r, n) and (r, m)."""
         means_a = weights_a @ self.a / weights_a.sum(1, keepdims=True)

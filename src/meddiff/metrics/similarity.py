@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meddiff.core.progress import OnProgress
 from meddiff.metrics.images import SMALLEST_WINDOW, Images, Subset
 from meddiff.metrics.intervals import (
     LEAST,
@@ -29,7 +30,6 @@ BETWEEN: Mapping[str, Callable[..., np.ndarray]] = {
 """Both by name; `metrics.<name>` of the configuration, if there is one, has their settings."""
 SCALES: Mapping[str, int] = {"ssim": 1, "ms_ssim": 5}
 """Of those with a sliding window, the number of image sizes that they look at."""
-Progress = Callable[[int], None]
 
 
 def has_black_background(images: Images) -> npt.NDArray[np.bool_]:
@@ -77,7 +77,7 @@ def arithmetic_note(metric: str, device: str) -> str:
 
 
 def pairs_of(
-    metric: str, images: Images, window: Mapping[str, Any], *, progress: Progress | None = None
+    metric: str, images: Images, window: Mapping[str, Any], *, progress: OnProgress | None = None
 ) -> np.ndarray:
     """Return a metric of all pairs of a set (N,H,W,C); none where they are too small or too few."""
     if len(images) < 2 or too_small(metric, min(images.shape[1:3])):

@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import OnProgress
 from meddiff.metrics import structural_cpu
 from meddiff.metrics.features import Array
 from meddiff.metrics.images import SMALLEST_WINDOW, Images, check_same_shape, checked
 from meddiff.metrics.structural_cpu import Measure
-
-Progress = Callable[[int], None]
 
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -32,7 +31,7 @@ def ssim_pairs(
     sigma: float = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     device: str = "cpu",
 ) -> Array:
     """Return the SSIM of every pair i < j of a set of images.
@@ -66,7 +65,7 @@ def ms_ssim_pairs(
     weights: Sequence[float] = _WEIGHTS,
     k1: float = 0.01,
     k2: float = 0.03,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     device: str = "cpu",
 ) -> Array:
     """Return the MS-SSIM of every pair i < j of a set of images, each value in [0, 1].
@@ -95,7 +94,7 @@ def ssim_between(
     sigma: float = 1.5,
     k1: float = 0.01,
     k2: float = 0.03,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     device: str = "cpu",
 ) -> Array:
     """Return the SSIM of every image of one set with every image of another, float64 (n, m).
@@ -116,7 +115,7 @@ def ms_ssim_between(
     weights: Sequence[float] = _WEIGHTS,
     k1: float = 0.01,
     k2: float = 0.03,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     device: str = "cpu",
 ) -> Array:
     """Return the MS-SSIM of every image of one set with every image of another, float64 (n, m).
@@ -128,7 +127,7 @@ def ms_ssim_between(
     return _between(measure, images_a, images_b, progress, device)
 
 
-def _pairs(measure: Measure, images: Images, progress: Progress | None, device: str) -> Array:
+def _pairs(measure: Measure, images: Images, progress: OnProgress | None, device: str) -> Array:
     images = _checked(measure, "images", images, at_least=2)
     n = len(images)
     runs = _runs_on(device, measure, images, images, upper=True)
@@ -137,7 +136,7 @@ def _pairs(measure: Measure, images: Images, progress: Progress | None, device: 
 
 
 def _between(
-    measure: Measure, a: Images, b: Images, progress: Progress | None, device: str
+    measure: Measure, a: Images, b: Images, progress: OnProgress | None, device: str
 ) -> Array:
     a = _checked(measure, "images_a", a, at_least=1)
     b = _checked(measure, "images_b", b, at_least=1)
@@ -151,7 +150,7 @@ def _collected(
     runs: Iterator[tuple[int, int, Array]],
     values: Array,
     position: Callable[[int, int], int],
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> Array:
     done = 0
     for i, j, scores in runs:

@@ -14,7 +14,7 @@ from meddiff.core.settings import Settings
 RUN = ["run", "data", "protocol", "scale", "seed"]
 ORIGIN = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
 VALUE = ["value", "ci_low", "ci_high", "floor", "ceiling"]
-COLUMNS = ["table", "cell", "column", "published", *RUN, *VALUE, *ORIGIN]
+COLUMNS = ["table", "cell", "column", "reported", *RUN, *VALUE, *ORIGIN]
 WHOLE = ["seed", "dimension", "n_real", "n_synthetic", "n_test"]
 
 
@@ -31,7 +31,7 @@ class ReportedResult(Settings):
 
 
 def read_reported(path: str | Path) -> list[ReportedResult]:
-    """Return the rows of a YAML file such as `config/published.yaml`."""
+    """Return the rows of a YAML file such as `config/reported.yaml`."""
     try:
         content = yaml.safe_load(Path(path).read_text())
         return TypeAdapter(list[ReportedResult]).validate_python(content)
@@ -64,7 +64,7 @@ def comparison(
                 "table": result.table,
                 "cell": ", ".join(filter(None, result.row.values())),
                 "column": column,
-                "published": number,
+                "reported": number,
             }
             values = [
                 cell | _value(run, match, column) | (ends if column == "value" else {})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from meddiff.data.registry import published
+from meddiff.data.registry import registered_files
 from meddiff.workflow.config import Config
 
 FETCHED = "data/raw/published/"
@@ -59,7 +59,7 @@ class Archives:
 
     def _paths(self, source: str, version: str | None = None) -> dict[str, str]:
         place = "data/raw/phantom/" if self.drawn else FETCHED
-        return {role: place + file for role, file in published(source, version).items()}
+        return {role: place + file for role, file in registered_files(source, version).items()}
 
 
 def downloads_among(outputs: Iterable[str]) -> list[str]:

@@ -23,7 +23,7 @@ from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitNam
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
 from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
-from meddiff.extractors.registry import PUBLISHED, TRAINED
+from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
 
@@ -93,7 +93,7 @@ class Config(Settings):
         )
         taken |= {f"shard-{n}": "a shard" for n in range(self.sampling.shards)}
         taken |= dict.fromkeys(IMAGE_SETS, "an image set")
-        taken |= dict.fromkeys([*TRAINED, *PUBLISHED], "an extractor")
+        taken |= dict.fromkeys([*TRAINED, *PRETRAINED], "an extractor")
         for name in sorted(taken.keys() & set(self.data.classes)):
             raise ValueError(f"data.classes: {name} is the name of {taken[name]}; take another")
         if own and sorted(self.data.classes) != sorted(own):

@@ -59,7 +59,7 @@ SHOWN = {
     "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver",
     "sampling.steps": "denoising steps",
     "sampling.shards": "jobs that draw the images of a class",
-    "extractors.published": "inception, radimagenet, dinov2, clip",
+    "extractors.pretrained": "inception, radimagenet, dinov2, clip",
     "extractors.unet.steps": "",
     "extractors.skinlesnet.steps": "",
     "extractors.resnet50.steps, weights": "weights: auto, imagenet, none",

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from meddiff.cas.registry import HOG_SVM
+from meddiff.cas.classifiers import HOG_SVM
 from meddiff.core.files import sha256_file
 from meddiff.data.settings import SplitSettings
 from meddiff.workflow.config import Config

@@ -24,8 +24,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meddiff.core.errors import first_names
+from meddiff.core.progress import OnProgress
 from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, match, prepare
-from meddiff.data.index import THUMBNAIL, Progress, check_unchanged
+from meddiff.data.index import THUMBNAIL, check_unchanged
 from meddiff.data.readers.decode import decode_rgb
 from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
@@ -48,7 +49,7 @@ ROWS, PAIRS = 64, 256
 Pairs = NDArray[np.intp]
 
 
-class Duplicates(NamedTuple):
+class IndexDuplicates(NamedTuple):
     """Duplicates in an index.
 
     Attributes:
@@ -66,14 +67,14 @@ class Duplicates(NamedTuple):
     links: pd.DataFrame
 
 
-def find_duplicates(
+def search_index(
     index: pd.DataFrame,
     *,
     official: pd.DataFrame | None = None,
     near: bool = True,
     workers: int = 1,
-    progress: Progress | None = None,
-) -> Duplicates:
+    progress: OnProgress | None = None,
+) -> IndexDuplicates:
     """Find all duplicates; nothing depends on the order of rows or on the workers.
 
     Args:
@@ -92,7 +93,9 @@ def find_duplicates(
     links = pd.concat([exact, confirmed]).sort_values(["first", "second"], ignore_index=True)
     images = _group(table, _pairs_of(links))
     _log_findings(table.assign(group=images["group"]), images, links)
-    return Duplicates(images.iloc[np.argsort(order)].set_axis(index.index), _named(links, table))
+    return IndexDuplicates(
+        images.iloc[np.argsort(order)].set_axis(index.index), _named(links, table)
+    )
 
 
 def near_pairs(hashes: NDArray[np.uint64], limit: int, rows: slice) -> Pairs:
@@ -201,7 +204,7 @@ def _misfit(thumbnails: Plane, pairs: Pairs) -> Plane:
 
 
 def _confirm(
-    table: pd.DataFrame, pairs: Pairs, workers: int, progress: Progress | None
+    table: pd.DataFrame, pairs: Pairs, workers: int, progress: OnProgress | None
 ) -> pd.DataFrame:
     """Return the near links among pairs that look alike, by comparing the images themselves."""
     log.info("%d pairs look alike: comparing the images", len(pairs))
@@ -301,7 +304,7 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
     if len(contradicted):
         log.warning(
             "%d photographs have copies of several classes (%s): see other_label in "
-            "results/audit/duplicates.csv",
+            "results/audit/overlap.csv",
             len(contradicted),
             first_names(list(contradicted)),
         )

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.core.files import atomic_write
-from meddiff.data.index import Progress, check_unchanged
+from meddiff.core.progress import OnProgress
+from meddiff.data.index import check_unchanged
 from meddiff.data.preprocessing.files import (
     Oddities,
     Preprocessing,
@@ -39,7 +40,7 @@ def pack_images(
     out_table: Path,
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> None:
     """Preprocess images and write them as one array and one table, row by row.
 
@@ -64,7 +65,7 @@ def pack_masks(
     out_table: Path,
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> None:
     """Pack the masks of images as `pack_images` does the images, always decoded exactly.
 
@@ -83,7 +84,7 @@ def _pack(
     out_array: Path,
     out_table: Path,
     workers: int,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> None:
     if sources.empty:
         raise MeddiffError(f"no images to pack into {out_array}: check the split and the counts")
@@ -138,7 +139,7 @@ def _write_rows(
     path: Path,
     shape: tuple[int, ...],
     groups: Iterator[tuple[list[int], NDArray[np.uint8]]],
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> None:
     """Write an .npy of `shape` from groups of rows and their positions, in any order.
 

@@ -1,4 +1,4 @@
-"""The registry of formats beyond plain pictures: volumes, films, arrays, files with a patient.
+"""Formats beyond plain pictures: volumes, films, arrays, files with a patient.
 
 A reader is a module with two functions: `entries` lists the images of a file by its header, with
 class and group where the file has them, and `frames` reads some of them. A new one gets a row in

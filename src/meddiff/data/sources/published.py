@@ -44,7 +44,7 @@ def read_mednist(versions: Versions, policy: str) -> Images:
     return read_mednist_hand(files["images"]), None
 
 
-READERS: Mapping[str, Callable[[Versions, str], Images]] = {
+SOURCE_READERS: Mapping[str, Callable[[Versions, str], Images]] = {
     "phantom": partial(read_editions, kaggle=True),
     "kaggle": partial(read_editions, kaggle=True),
     "isic": partial(read_editions, kaggle=False),

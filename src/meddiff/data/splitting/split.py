@@ -31,7 +31,7 @@ def split_leak_free(index: pd.DataFrame, *, fractions: Mapping[str, float], seed
     class to within the size of a group.
 
     Args:
-        index: table with `id`, `label`, and `group` and `duplicate_of` of `find_duplicates`.
+        index: table with `id`, `label`, and `group` and `duplicate_of` of `search_index`.
         fractions: share of images of each split; splits with share 0 are omitted.
 
     Returns:

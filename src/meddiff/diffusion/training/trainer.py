@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from meddiff.core.batches import Batch, batches, count_steps
+from meddiff.core.batches import FLUSH_EVERY, Batch, batches, count_steps
 from meddiff.core.errors import MeddiffError
 from meddiff.core.graphs import Graphed
 from meddiff.core.randomness import stream_seed
@@ -29,8 +29,6 @@ from meddiff.diffusion.training.steps import build_model, build_step, shares
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY = 20
-"""Steps after which losses are read at the latest: each reading makes a GPU wait."""
 EXPLODED = 10
 """A training has gone wrong when its loss is so many times the largest of an untrained net."""
 VALIDATION_PIXELS = 2**21

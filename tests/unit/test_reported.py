@@ -14,7 +14,7 @@ STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
 
 def test_the_studys_numbers_are_consistent() -> None:
     """F1 is the harmonic mean of precision and recall, to the digits printed."""
-    rows = read_reported(ROOT / "config/published.yaml")
+    rows = read_reported(ROOT / "config/reported.yaml")
     scores = [row.values for row in rows if "f1" in row.values]
     arms = {row.row["arm"] for row in rows if row.table == "table_5_3"}
     for arm in arms:
@@ -48,7 +48,7 @@ def test_every_run_stands_beside_the_number() -> None:
     first = compared[compared["table"] == "t"]
     assert first["run"].tolist() == ["this run", "thesis"]
     assert first["value"].tolist() == [3.0, 4.0] and first["scale"].tolist() == ["demo", "study"]
-    assert first["ci_low"].tolist() == [2.5] * 2 and (first["published"] == 2.0).all()
+    assert first["ci_low"].tolist() == [2.5] * 2 and (first["reported"] == 2.0).all()
     assert first["note"].tolist() == ["random weights"] * 2
     assert compared.loc[compared["table"] == "u", "value"].tolist() == pytest.approx([0.5])
     alone = compared[compared["table"] == "none"]

@@ -9,7 +9,7 @@ SAME = {"same_id": "image", "same_bytes": "bytes_sha256", "same_pixels": "pixels
 """Columns of the index in which copies of an image agree, by kind of copy."""
 
 
-def duplicates_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+def overlap_table(index: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     """Count the images of each edition that have a duplicate in each edition.
 
     Args:

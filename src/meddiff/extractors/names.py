@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import get_args
 
 from meddiff.core.errors import MeddiffError
-from meddiff.extractors.settings import PublishedName, TrainedName
+from meddiff.extractors.settings import PretrainedName, TrainedName
 
 TRAINED: tuple[str, ...] = get_args(TrainedName)
-PUBLISHED: tuple[str, ...] = get_args(PublishedName)
+PRETRAINED: tuple[str, ...] = get_args(PretrainedName)
 METRICS_OF: Mapping[str, tuple[str, ...]] = {"clip": ("cmmd",), "inception": ("inception_score",)}
 """Metrics that are defined for one net alone."""
 CAUTIONS: Mapping[str, str] = {
@@ -32,7 +32,7 @@ def module_of(name: str) -> ModuleType:
     Raises:
         MeddiffError: there is no such extractor, or a package that it needs is not installed.
     """
-    names = [*TRAINED, *PUBLISHED]
+    names = [*TRAINED, *PRETRAINED]
     if name not in names:
         raise MeddiffError(f"there is no extractor {name}: name one of {', '.join(names)}")
     try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from meddiff.core.errors import MeddiffError
-from meddiff.extractors.registry import module_of
+from meddiff.extractors.names import module_of
 
 if TYPE_CHECKING:
     from torch import Tensor
