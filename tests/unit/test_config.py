@@ -25,6 +25,7 @@ from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
 from meddiff.workflow.parameters import cas_settings, dose_settings, imported_ddpms
+from meddiff.workflow.targets import final_outputs
 
 SPLITS = ("train", "validation", "test")
 
@@ -477,3 +478,21 @@ def test_profiles_name_files_that_exist():
         said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
         assert all((ROOT / name).is_file() for name in np.atleast_1d(said["configfile"]))
         assert said["directory"] == f"runs/{profile}"
+
+
+@pytest.mark.parametrize(
+    ("trained", "source", "expected"),
+    [
+        (None, "kaggle", ["unet", "skinlesnet", "resnet50"]),
+        (["skinlesnet", "unet"], "kaggle", ["unet", "skinlesnet"]),
+        ([], "kaggle", []),
+        (["unet", "skinlesnet"], "mednist", []),
+    ],
+)
+def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, expected):
+    data = HANDS["data"] if source == "mednist" else {"source": source}
+    config = load_config({"data": data, "extractors": {"trained": trained}})
+    assert config.trained_extractors == expected
+    outputs = final_outputs(config, [], [])
+    assert ("results/table_5_1.csv" in outputs) == ("skinlesnet" in expected)
+    assert ("results/figures/data/segmentation.png" in outputs) == ("unet" in expected)

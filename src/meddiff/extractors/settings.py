@@ -59,6 +59,9 @@ class ResNet50Settings(TrainingSettings):
 class ExtractorsSettings(Settings):
     """The nets whose features FID compares."""
 
+    trained: list[TrainedName] | None = Field(None, json_schema_extra={"uniqueItems": True})
+    """Nets to train as extractors; null trains every one that the images allow: the U-Net where
+    there are masks, SkinLesNet and ResNet50 where there are two classes or more."""
     unet: UNetSettings = UNetSettings()
     skinlesnet: SkinLesNetSettings = SkinLesNetSettings()
     resnet50: ResNet50Settings = ResNet50Settings()
@@ -74,10 +77,10 @@ class ExtractorsSettings(Settings):
     """Your files of such weights, by name: .safetensors, or torch's format, from which no code is
     run."""
 
-    @field_validator("pretrained")
+    @field_validator("trained", "pretrained")
     @classmethod
-    def _once(cls, names: list[str]) -> list[str]:
-        if len(set(names)) < len(names):
+    def _once(cls, names: list[str] | None) -> list[str] | None:
+        if names and len(set(names)) < len(names):
             raise ValueError("names an extractor twice")
         return names
 

@@ -122,7 +122,13 @@ class Config(Settings):
 
     @property
     def trained_extractors(self) -> list[str]:
-        """Extractors trained here: the U-Net where there are masks, classifiers of two classes."""
+        """Extractors trained here, of `extractors.trained` or of all that the images allow."""
+        chosen = self.extractors.trained
+        return [name for name in self._trainable if chosen is None or name in chosen]
+
+    @property
+    def _trainable(self) -> list[str]:
+        """The U-Net where there are masks, classifiers where there are two classes."""
         folder = self.data.folder if self.data.source == "folder" else None
         has_masks = self.source.isic2016 or bool(folder and folder.masks)
         trained = {"unet"} if has_masks else set()

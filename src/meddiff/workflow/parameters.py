@@ -33,7 +33,7 @@ def imported_ddpms(cfg: Config) -> dict[str, str]:
 
 def table_notes(cfg: Config) -> dict[str, str]:
     """Notes of tables, by extractor: why a row is missing."""
-    if cfg.data.source != "folder" or "unet" in cfg.trained_extractors:
+    if cfg.data.source != "folder" or cfg.data.folder.masks:
         return {}
     return {"unet": "no features: the U-Net needs lesion masks and data.folder.masks is not set"}
 

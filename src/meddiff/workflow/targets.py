@@ -26,7 +26,8 @@ def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) 
     ]
     files = [
         "table_5_2.csv",
-        *(("table_5_1.csv", "table_5_3.csv", "cas_hog_svm.csv") if len(classes) > 1 else ()),
+        *(("table_5_3.csv", "cas_hog_svm.csv") if len(classes) > 1 else ()),
+        *(("table_5_1.csv",) if {*trained} - {"unet"} else ()),
         *(f"figures/{name}.png" for name in figures),
         *(f"matrices/{name}.{kind}" for name in measures for kind in ("csv", "png")),
         *(f"audit/{name}.csv" for name in audited),
