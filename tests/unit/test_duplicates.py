@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
 from meddiff.core.errors import MeddiffError
+from meddiff.data.duplicates import candidates
 from meddiff.data.duplicates import search as duplicates
+from meddiff.data.duplicates.candidates import near_pairs
 from meddiff.data.duplicates.registration import Likeness, compare, prepare
-from meddiff.data.duplicates.search import IndexDuplicates, near_pairs, search_index
+from meddiff.data.duplicates.search import IndexDuplicates, search_index
 from meddiff.data.index import build_index
 from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_view
 from meddiff.data.sources.tables import COLUMNS
@@ -144,16 +146,23 @@ def real_index(
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=150), st.integers(0, 40))
-def test_near_pairs_are_those_of_brute_force(hashes: list[int], limit: int) -> None:
-    array = np.array(hashes, np.uint64)
-    blocks = [near_pairs(array, limit, slice(n, n + 64)) for n in range(0, len(hashes), 64)]
-    assert [tuple(pair) for block in blocks for pair in block.tolist()] == [
-        (i, j)
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if (hashes[i] ^ hashes[j]).bit_count() <= limit
-    ]
+@given(
+    st.integers(0, 60),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.floats(0, 3),
+    st.integers(0, 2**32 - 1),
+)
+def test_near_pairs_are_those_of_brute_force(
+    count: int, box: int, dimension: int, limit: float, seed: int
+) -> None:
+    points = np.random.default_rng(seed).integers(0, 4, (count, dimension)) / 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "BOX", box)
+        found = [tuple(sorted(pair)) for pairs in near_pairs(points, limit) for pair in pairs]
+    apart = np.linalg.norm(points[:, None] - points, axis=-1)
+    assert len(found) == len(set(found))
+    assert set(found) == set(zip(*np.nonzero(np.triu(apart <= limit, 1)), strict=True))
 
 
 class TestRealImages:

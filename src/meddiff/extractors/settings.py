@@ -59,7 +59,7 @@ class ResNet50Settings(TrainingSettings):
 class ExtractorsSettings(Settings):
     """The nets whose features FID compares."""
 
-    trained: list[TrainedName] | None = Field(None, json_schema_extra={"uniqueItems": True})
+    trained: list[TrainedName] | None = Field(default=None, json_schema_extra={"uniqueItems": True})
     """Nets to train as extractors; null trains every one that the images allow: the U-Net where
     there are masks, SkinLesNet and ResNet50 where there are two classes or more."""
     unet: UNetSettings = UNetSettings()

@@ -3,7 +3,7 @@
 A pair shows the same photograph for one of five reasons, strongest first: the same `bytes`, the
 same `image` id, the same decoded `pixels`, the archive's `official` list, or `near` pixels. Near
 duplicates are searched among all pairs by hashes and thumbnails of the index, both cheap and
-permissive, and confirmed on the images themselves, read again from their archives.
+permissive (`candidates`), and confirmed on the images themselves, read again from their archives.
 
 Detected are images re-encoded, rescaled to any size or aspect, cropped by up to 4 % in all or at
 one side, and changed in brightness, contrast or balance of colours as long as few pixels saturate.
@@ -11,7 +11,6 @@ Not detected are images flipped or rotated by more than a degree or two, larger 
 without detail.
 """
 
-import base64
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,9 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from meddiff.core.errors import first_names
 from meddiff.core.progress import OnProgress
-from meddiff.data.duplicates.registration import MIN_CONTRAST, Likeness, Plane, View, match, prepare
-from meddiff.data.index import THUMBNAIL, check_unchanged
+from meddiff.data.duplicates.candidates import Pairs, alike_pairs, hashes_of
+from meddiff.data.duplicates.registration import Likeness, View, match, prepare
+from meddiff.data.index import check_unchanged
 from meddiff.data.readers.decode import decode_rgb
 from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
@@ -36,17 +36,8 @@ log = logging.getLogger(__name__)
 KINDS = ("bytes", "image", "pixels", "official", "near")
 """Reasons why two images show one photograph, strongest first."""
 
-MAX_HAMMING = 18
-"""Largest distance of the hashes of near duplicates, in bits of 64."""
-MAX_MISFIT = 0.09
-"""Largest mean misfit of registered thumbnails, in standard deviations of their grey levels."""
-
 MAX_VIEWS = 2048
 """Images in memory at once while pairs are confirmed: 300 MB."""
-ROWS, PAIRS = 64, 256
-"""Rows and pairs that are compared at a time."""
-
-Pairs = NDArray[np.intp]
 
 
 class IndexDuplicates(NamedTuple):
@@ -88,7 +79,7 @@ def search_index(
     table = index.iloc[order].reset_index(drop=True)
     exact = _exact_links(table, official)
     copies = _components(_pairs_of(exact), len(table))
-    alike = _alike_pairs(table, copies, workers) if near else np.empty((0, 2), np.intp)
+    alike = alike_pairs(table, copies, workers) if near else np.empty((0, 2), np.intp)
     confirmed = _confirm(table, alike, workers, progress)
     links = pd.concat([exact, confirmed]).sort_values(["first", "second"], ignore_index=True)
     images = _group(table, _pairs_of(links))
@@ -96,13 +87,6 @@ def search_index(
     return IndexDuplicates(
         images.iloc[np.argsort(order)].set_axis(index.index), _named(links, table)
     )
-
-
-def near_pairs(hashes: NDArray[np.uint64], limit: int, rows: slice) -> Pairs:
-    """Return pairs (n, 2) of a row in `rows` and a later one, at most `limit` bits apart."""
-    distance = np.bitwise_count(hashes[rows, None] ^ hashes[None, rows.start :])
-    pairs = np.argwhere(distance <= limit)
-    return pairs[pairs[:, 0] < pairs[:, 1]] + rows.start
 
 
 def _exact_links(table: pd.DataFrame, official: pd.DataFrame | None) -> pd.DataFrame:
@@ -147,60 +131,6 @@ def _listed(images: pd.Series, official: pd.DataFrame) -> Pairs:
             len(official),
         )
     return np.sort(pairs.dropna().to_numpy(np.intp), axis=1)
-
-
-def _alike_pairs(table: pd.DataFrame, copies: NDArray[np.intp], workers: int) -> Pairs:
-    """Return pairs (n, 2) of distinct images in different `copies` that look alike, in order."""
-    thumbnails = _thumbnails(table)
-    flat = thumbnails.std((1, 2)) < MIN_CONTRAST
-    rows = np.flatnonzero(~table["pixels_sha256"].duplicated() & ~flat)
-    hashes, smooth = _hashes(table)[rows], _smooth(thumbnails[rows])
-
-    def candidates(start: int) -> Pairs:
-        pairs = near_pairs(hashes, MAX_HAMMING, slice(start, start + ROWS))
-        pairs = pairs[copies[rows[pairs[:, 0]]] != copies[rows[pairs[:, 1]]]]
-        parts = np.array_split(pairs, len(pairs) // PAIRS + 1)
-        return np.concatenate([part[_misfit(smooth, part) <= MAX_MISFIT] for part in parts])
-
-    with ThreadPoolExecutor(workers) as pool:
-        pairs = list(pool.map(candidates, range(0, len(rows), ROWS)))
-    return rows[np.concatenate([np.empty((0, 2), np.intp), *pairs])]
-
-
-def _thumbnails(table: pd.DataFrame) -> Plane:
-    data = b"".join(map(base64.b64decode, table["thumbnail"]))
-    return np.frombuffer(data, np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL).astype(np.float32)
-
-
-def _hashes(table: pd.DataFrame) -> NDArray[np.uint64]:
-    return np.array([int(digits, 16) for digits in table["phash"]], np.uint64)
-
-
-def _smooth(thumbnails: Plane) -> Plane:
-    """Blur by (1, 2, 1) / 4 along both axes, so that a shift by a pixel is nearly linear."""
-    for _ in range(2):
-        total = thumbnails[:, :-2] + 2 * thumbnails[:, 1:-1] + thumbnails[:, 2:]
-        thumbnails = (total / np.float32(4)).transpose(0, 2, 1)
-    return thumbnails
-
-
-def _misfit(thumbnails: Plane, pairs: Pairs) -> Plane:
-    """Return the mean misfit of pairs of thumbnails after registration, relative to their contrast.
-
-    To first order a shift, a zoom, a gain and an offset add multiples of the mean's gradients, of
-    their products with the position, of the mean and of 1: a least-squares fit removes them.
-    """
-    first, second = thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]]
-    mean, size = (first + second) / 2, thumbnails[0].size
-    down, right = np.gradient(mean, axis=1), np.gradient(mean, axis=2)
-    place = np.linspace(-1, 1, mean.shape[-1], dtype=np.float32)
-    parts = [np.ones_like(mean), mean, down, right, place[:, None] * down, place * right]
-    basis = np.stack(parts, axis=1).reshape(-1, len(parts), size)
-    difference = (first - second).reshape(-1, size, 1)
-    normal = basis @ basis.mT + 1e-3 * np.eye(len(parts), dtype=np.float32)
-    rest = difference - basis.mT @ np.linalg.solve(normal, basis @ difference)
-    contrast = np.minimum(first.std((1, 2)), second.std((1, 2))).clip(MIN_CONTRAST)
-    return np.abs(rest).mean((1, 2)) / contrast
 
 
 def _confirm(
@@ -277,7 +207,7 @@ def _components(pairs: Pairs, count: int) -> NDArray[np.intp]:
 def _named(links: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Return links by ids instead of positions, with the distance of their hashes."""
     first, second = _pairs_of(links).T
-    ids, hashes = table["id"].astype("string"), _hashes(table)
+    ids, hashes = table["id"].astype("string"), hashes_of(table)
     return pd.DataFrame(
         {
             "first": ids.iloc[first].to_numpy(),
