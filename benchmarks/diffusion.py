@@ -34,8 +34,9 @@ from torch.nn.functional import mse_loss
 
 from meddiff.core.devices import arithmetic, compile_network
 from meddiff.diffusion.launch import DdpmJob
-from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.model import build_network
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
+from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
@@ -147,7 +148,7 @@ def our_samples(
     network.to(memory_format=torch.channels_last).eval()
     if compiled:
         compile_network(network, device)
-    schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
+    schedule = build_process(settings.schedule)
     model = Ddpm(network, schedule, (3, size, size), (-1, 1), block)
     values = {"sampler": sampler, "steps": steps, "precision": precision}
     wanted = SamplerSettings.model_validate(values)

@@ -16,6 +16,7 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.graphs import Graphed
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.model import build_network
+from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling import ddpm, sample
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.noise import philox, philox_normal
@@ -114,8 +115,8 @@ def test_the_studys_net_has_the_bits_of_eager_steps(
 def test_losses_are_those_of_the_cpu(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same times and noise for both: each draws its own otherwise."""
 
-    def drawn_on_the_cpu(shape: tuple, timesteps: int, key: int, device: object) -> tuple:
-        return tuple(each.to(device) for each in draw_times_and_noise(shape, timesteps, key))
+    def drawn_on_the_cpu(shape: tuple, process: Process, key: int, device: object) -> tuple:
+        return tuple(each.to(device) for each in draw_times_and_noise(shape, process, key))
 
     monkeypatch.setattr(trainer, "draw_times_and_noise", drawn_on_the_cpu)
     ours = train(settings_of(**changes)).history

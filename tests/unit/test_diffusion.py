@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.model import (
-    build_network,
-    build_schedule,
-)
+from meddiff.diffusion.model import build_network
 from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
+from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
 from meddiff.diffusion.settings import DiffusionSettings
@@ -24,13 +22,9 @@ from meddiff.diffusion.training.objective import (
     largest_loss,
     min_snr_weights,
 )
-from nets import TINY
+from nets import TINY, process
 
 LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
-
-
-def noise(settings: DiffusionSettings) -> dict:
-    return settings.schedule.model_dump(exclude={"pixel_range"})
 
 
 def tiny(**changes) -> DiffusionSettings:
@@ -44,14 +38,13 @@ def images() -> np.ndarray:
 
 
 def test_linear_schedule_is_ho_et_al():
-    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    schedule = process(**LINEAR, prediction="epsilon")
     betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
-    assert torch.allclose(schedule.betas.double(), betas, atol=1e-8)
     assert torch.allclose(schedule.alphas_cumprod.double(), (1 - betas).cumprod(0), atol=1e-6)
 
 
 def test_cosine_schedule_is_nichol_and_dhariwal():
-    schedule = build_schedule(**{**LINEAR, "betas": "cosine"}, prediction="epsilon")
+    schedule = process(**{**LINEAR, "betas": "cosine"}, prediction="epsilon")
     t = (torch.arange(1, 1000, dtype=torch.float64) / 1000 + 0.008) / 1.008
     expected = torch.cos(t * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     assert torch.allclose(schedule.alphas_cumprod[:-1].double(), expected, atol=1e-4)
@@ -80,11 +73,11 @@ class Constant(torch.nn.Module):
 def test_loss_of_a_net_that_says_zero():
     """The target has mean square 1 for noise, and a known one for the velocity of flat images."""
     clean = torch.full((512, 1, 16, 16), 0.5)
-    drawn = draw_times_and_noise(tuple(clean.shape), 1000, 0)
-    epsilon = build_schedule(**LINEAR, prediction="epsilon")
+    drawn = draw_times_and_noise(tuple(clean.shape), process(**LINEAR), 0)
+    epsilon = process(**LINEAR, prediction="epsilon")
     found = denoising_loss(Constant(0.0), epsilon, clean, *drawn).item()
     assert found == pytest.approx(1, abs=0.02)
-    velocity = build_schedule(**LINEAR, prediction="v_prediction")
+    velocity = process(**LINEAR, prediction="v_prediction")
     alpha_bar = velocity.alphas_cumprod[drawn[0]].mean().item()
     expected = alpha_bar + (1 - alpha_bar) * 0.25
     found = denoising_loss(Constant(0.0), velocity, clean, *drawn).item()
@@ -93,7 +86,7 @@ def test_loss_of_a_net_that_says_zero():
 
 def test_a_perfect_net_has_no_loss():
     """For one known image the noise follows from the noisy image exactly."""
-    schedule = build_schedule(**LINEAR, prediction="epsilon")
+    schedule = process(**LINEAR, prediction="epsilon")
     clean = torch.rand(1, 3, 8, 8)
 
     class Oracle(torch.nn.Module):
@@ -102,15 +95,15 @@ def test_a_perfect_net_has_no_loss():
             return (noisy - a.sqrt() * clean) / (1 - a).sqrt()
 
     batch = clean.expand(16, -1, -1, -1)
-    drawn = draw_times_and_noise(tuple(batch.shape), 1000, 1)
+    drawn = draw_times_and_noise(tuple(batch.shape), schedule, 1)
     assert denoising_loss(Oracle(), schedule, batch, *drawn).item() < 1e-6
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
     """Whatever the net predicts, the weighted loss is min(SNR, gamma) x the error of x0."""
-    schedule = build_schedule(**LINEAR, prediction=prediction)
-    weights = min_snr_weights(schedule, 5.0)
+    schedule = process(**LINEAR, prediction=prediction)
+    weigh = min_snr_weights(schedule, 5.0)
     clean, answer = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
     noise = torch.randn(1, 1, 8, 8)
 
@@ -129,13 +122,13 @@ def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
         }[prediction]
         snr = (a / (1 - a)).item()
         expected = min(snr, 5.0) * ((estimate - clean) ** 2).mean().item()
-        found = denoising_loss(Answers(), schedule, clean, times, noise, weights=weights).item()
+        found = denoising_loss(Answers(), schedule, clean, times, noise, weigh=weigh).item()
         assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
-    schedule = build_schedule(**LINEAR, prediction="epsilon")
-    weights = min_snr_weights(schedule, 1e9)
+    schedule = process(**LINEAR, prediction="epsilon")
+    weights = min_snr_weights(schedule, 1e9)(torch.arange(1000))
     assert torch.allclose(weights, torch.ones(1000))
 
 
@@ -175,12 +168,12 @@ def test_the_average_is_of_the_parameters(images):
 @pytest.mark.parametrize("min_snr", [None, 5.0])
 def test_no_batch_of_an_untrained_net_looks_exploded(prediction, min_snr):
     """Under min-SNR weights one batch may have many times the loss of another."""
-    schedule = build_schedule(**LINEAR, prediction=prediction)
+    schedule = process(**LINEAR, prediction=prediction)
     clean = torch.ones(4, 1, 8, 8)
-    drawn = [draw_times_and_noise(tuple(clean.shape), 1000, key) for key in range(300)]
+    drawn = [draw_times_and_noise(tuple(clean.shape), schedule, key) for key in range(300)]
     net = Constant(0.0)
-    weights = None if min_snr is None else min_snr_weights(schedule, min_snr)
-    losses = [denoising_loss(net, schedule, clean, *each, weights=weights) for each in drawn]
+    weigh = None if min_snr is None else min_snr_weights(schedule, min_snr)
+    losses = [denoising_loss(net, schedule, clean, *each, weigh=weigh) for each in drawn]
     worst = max(losses).item()
     assert worst / 1.5 < largest_loss(schedule, min_snr) < 5 * worst
 
@@ -236,7 +229,7 @@ def test_previews_are_drawn_when_due_from_the_same_noise(images):
     settings = tiny(steps=8, batch_size=8, validation_every=3, preview={"images": 3, "steps": 4})
     trained = train_ddpm(images, settings, seed=0, name="x")
     assert trained.previews.shape == (3, 3, 16, 16, 3) and trained.previews.dtype == np.uint8
-    schedule = build_schedule(**noise(settings))
+    schedule = build_process(settings.schedule)
     model = Ddpm(build_network(3, **TINY), schedule, (3, 16, 16), (-1, 1), block=3)
     model.network.load_state_dict(trained.weights)
     assert preview_epochs(trained.history, 3) == [3, 6, 8]

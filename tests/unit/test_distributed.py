@@ -19,7 +19,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.launch import DdpmJob, discard_checkpoint, launch
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import setup_runtime
-from nets import TINY
+from nets import OTHERS, TINY
 
 
 @pytest.fixture
@@ -77,7 +77,12 @@ def assert_alike(found: DdpmJob, expected: DdpmJob) -> None:
     assert np.abs(previews[0].astype(int) - previews[1]).mean() < 1
 
 
-def test_two_processes_have_the_curve_of_one(job: DdpmJob) -> None:
+@pytest.mark.parametrize(
+    "kind", ["ddpm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHERS)]
+)
+def test_two_processes_have_the_curve_of_one(job: DdpmJob, kind: str) -> None:
+    schedule = job.settings["schedule"] | {"process": kind}
+    job = replace(job, settings=job.settings | {"schedule": schedule})
     launch(job)
     two = several(job)
     launch(two)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.model import build_network
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.membership import LEVELS, denoising_losses
@@ -21,7 +21,7 @@ from meddiff.evaluation.image_sets import read_image_set
 from meddiff.evaluation.privacy import membership_rows
 from meddiff.metrics import find_changed_copies
 from meddiff.metrics.membership import membership
-from nets import TINY
+from nets import TINY, process
 
 
 @pytest.mark.parametrize(("n", "m", "ties"), [(50, 30, False), (300, 250, False), (90, 120, True)])
@@ -97,7 +97,7 @@ class Blind(nn.Module):
 
 
 def ddpm_of(build) -> Ddpm:
-    schedule = build_schedule(
+    schedule = process(
         timesteps=200, betas="linear", beta_start=1e-4, beta_end=0.05, prediction="sample"
     )
     return Ddpm(build(schedule.alphas_cumprod), schedule, (3, 8, 8), (-1, 1), 16)
@@ -155,7 +155,7 @@ def test_losses_do_not_depend_on_what_the_net_predicts(prediction):
             velocity = bar.sqrt() * noise - (1 - bar).sqrt() * clean
             return {"epsilon": noise, "v_prediction": velocity, "sample": clean}[prediction]
 
-    schedule = build_schedule(
+    schedule = process(
         timesteps=200, betas="linear", beta_start=1e-4, beta_end=0.05, prediction=prediction
     )
     other = replace(model, network=As(training, schedule.alphas_cumprod), schedule=schedule)
@@ -197,7 +197,7 @@ def test_a_ddpm_that_was_trained_on_few_photographs_betrays_them(real_images):
     """A net trained for long on 24 real photographs, beside 24 others of the same kind."""
     images = read_image_set(real_images / "images", crop=None, size=8)[:48]
     training, unseen = images[::2], images[1::2]
-    schedule = build_schedule(
+    schedule = process(
         timesteps=200, betas="linear", beta_start=1e-4, beta_end=0.05, prediction="epsilon"
     )
     network = build_network(3, **{**TINY, "channels": [32, 32]})
@@ -207,7 +207,7 @@ def test_a_ddpm_that_was_trained_on_few_photographs_betrays_them(real_images):
     clean = to_model_range(to_unit_range(torch.from_numpy(training)), (-1, 1))
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     for step in range(600):
-        times, noise = draw_times_and_noise(clean.shape, 200, step)
+        times, noise = draw_times_and_noise(clean.shape, schedule, step)
         optimizer.zero_grad()
         denoising_loss(network, schedule, clean, times, noise).backward()
         optimizer.step()

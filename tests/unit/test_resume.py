@@ -17,7 +17,7 @@ from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile, TrainS
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.loop import train_ddpm
 from meddiff.diffusion.training.trainer import TrainedDdpm
-from nets import TINY
+from nets import OTHERS, TINY
 
 KEY = {"the settings": "1"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
@@ -80,8 +80,9 @@ class EndsAfter:
         {"lr_schedule": "linear", "gradient_accumulation": 2, "min_snr": 5.0},
         {"precision": "bf16", "augmentation": "isic2016"},
         {"precision": "fp16", "schedule": {"prediction": "epsilon", "betas": "linear"}},
+        *(pytest.param({"schedule": {"process": p}}, marks=pytest.mark.slow) for p in OTHERS),
     ],
-    ids=["warm-up", "plateau", "accumulated", "bf16", "fp16"],
+    ids=["warm-up", "plateau", "accumulated", "bf16", "fp16", *OTHERS],
 )
 def test_every_part_of_a_training_goes_on(
     tmp_path: Path, uninterrupted: TrainedDdpm, changes: dict

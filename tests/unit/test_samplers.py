@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from meddiff.diffusion.model import build_schedule
+from meddiff.diffusion.process import Ddpm, respaced_times
 from meddiff.diffusion.sampling.ddpm import clean_estimator
-from meddiff.diffusion.sampling.samplers import ddim, ddpm, dpm_solver, respaced_times
+from meddiff.diffusion.sampling.samplers import ddim, ddpm, dpm_solver
+from nets import process
 
 LINEAR = {"timesteps": 1000, "betas": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
-BARS = build_schedule(**LINEAR, prediction="epsilon").alphas_cumprod.double().tolist()
+BARS = process(**LINEAR).alphas_cumprod.double().tolist()
 MEAN, SPREAD = 0.2, 0.15
 SAMPLERS = {
     "ddpm": ddpm,
@@ -67,7 +68,6 @@ def test_ancestral_sampling_is_monais(prediction: str, variance: str) -> None:
     The schedule is in float64: in float32 MONAI's betas and its products of alphas are of two
     roundings, so that its last step shrinks an image by 1.7e-4.
     """
-    schedule = build_schedule(**LINEAR, prediction=prediction)
     monai = DDPMScheduler(
         1000,
         schedule="linear_beta",
@@ -78,7 +78,8 @@ def test_ancestral_sampling_is_monais(prediction: str, variance: str) -> None:
     )
     monai.betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
     monai.alphas = 1 - monai.betas
-    monai.alphas_cumprod = schedule.alphas_cumprod = monai.alphas.cumprod(0)
+    monai.alphas_cumprod = monai.alphas.cumprod(0)
+    schedule = Ddpm(monai.alphas_cumprod, prediction)
     bars = monai.alphas_cumprod.tolist()
     first = torch.randn(2, 3, 8, 8)
     theirs, generator = first, torch.Generator().manual_seed(5)
@@ -105,7 +106,7 @@ def test_implicit_step_is_monais(prediction: str, eta: float) -> None:
         prediction_type=prediction,
     )
     monai.set_timesteps(50)
-    schedule = build_schedule(**LINEAR, prediction=prediction)
+    schedule = process(**LINEAR, prediction=prediction)
     noisy = 0.1 * torch.randn(2, 3, 8, 8)
     time, after = 400, 380
     output = Fixed()(noisy, torch.full((2,), time))

@@ -28,8 +28,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uin
         {"min_snr": 5.0, "optimizer": "adam", "lr_schedule": "plateau"},
         {"batch_size": 2, "gradient_accumulation": 2, "ema": None},
         {"precision": "bf16"},
+        {"min_snr": 5.0, "schedule": {"process": "ve"}},
     ],
-    ids=["average", "min-snr", "accumulated", "bf16"],
+    ids=["average", "min-snr", "accumulated", "bf16", "continuous"],
 )
 def test_the_step_of_a_gpu_is_that_of_a_cpu(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = {"steps": 7, "batch_size": 4, "network": TINY, "lr": 1e-3, "ema": 0.9}

@@ -1,30 +1,8 @@
-"""The denoising net and the forward process."""
-
-from typing import Any, Protocol
+"""The denoising net."""
 
 from torch import Tensor, nn
 
 from meddiff.core.imports import lean_imports
-
-
-class Schedule(Protocol):
-    """A forward process: what is used of MONAI's `DDPMScheduler`.
-
-    Attributes:
-        num_train_timesteps: steps T.
-        prediction_type: "epsilon", "v_prediction" or "sample".
-        alphas_cumprod: products of alphas by time, float32 (T,), falling.
-    """
-
-    num_train_timesteps: int
-    prediction_type: str
-    alphas_cumprod: Tensor
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return noisy images (N,C,H,W) of clean ones and noise of that shape, at times (N,)."""
-
-    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return the velocity (N,C,H,W) of the same (Salimans and Ho 2022, appendix D)."""
 
 
 def build_network(
@@ -78,29 +56,3 @@ def double_by_repeating(network: nn.Module) -> None:
         for name, child in parent.named_children():
             if isinstance(child, nn.Upsample):
                 setattr(parent, name, Doubled())
-
-
-def build_schedule(
-    *, timesteps: int, betas: str, beta_start: float, beta_end: float, prediction: str
-) -> Schedule:
-    """Return MONAI's DDPM scheduler.
-
-    Args:
-        timesteps: steps T of the forward process.
-        betas: "linear" variances (Ho et al. 2020, section 4) or "cosine" (Nichol and Dhariwal
-            2021, eq. 17).
-        beta_start: first variance of the linear schedule.
-        beta_end: last variance of the linear schedule.
-        prediction: "epsilon", "v_prediction" or "sample" (the clean image).
-    """
-    with lean_imports():
-        from monai.networks.schedulers import DDPMScheduler
-
-    bounds: dict[str, Any] = {"beta_start": beta_start, "beta_end": beta_end}
-    schedule: Schedule = DDPMScheduler(
-        num_train_timesteps=timesteps,
-        schedule={"linear": "linear_beta", "cosine": "cosine"}[betas],
-        prediction_type=prediction,
-        **(bounds if betas == "linear" else {}),
-    )
-    return schedule

@@ -25,6 +25,10 @@ from meddiff.core.settings import (
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 PIXEL_RANGES = [[-1, 1], [0, 1]]
+ProcessName = Literal["ddpm", "ncsn", "ve", "vp", "sub_vp"]
+Spacing = Literal["even", "quadratic"]
+LEVELLED = ("ddpm", "ncsn")
+"""Processes whose times are counted."""
 AugmentationName = Literal["none", "hand", "isic2016"]
 
 
@@ -66,22 +70,37 @@ class NetworkSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """The forward process (Ho et al. 2020)."""
+    """The forward process: how images become noise."""
 
+    process: ProcessName = "ddpm"
+    """`ddpm` of Ho et al. 2020; `ncsn`, T noise levels from `sigma_min` to `sigma_max` (Song and
+    Ermon 2019); and of Song et al. 2021, in continuous time, `ve`, the same without levels, `vp`,
+    the limit of a `ddpm` of linear betas, and `sub_vp`, which has less noise."""
     timesteps: PositiveInt = 1000
-    """Steps T of the forward process."""
+    """Steps T of `ddpm`, levels of `ncsn`; betas of `vp` and `sub_vp` are T times those below."""
     betas: Literal["linear", "cosine"] = "cosine"
     """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal
-    2021) spends fewer steps on images that are all noise, which small images gain from."""
+    2021) spends fewer steps on images that are all noise, which small images gain from. `vp` and
+    `sub_vp` are linear."""
     beta_start: PositiveFloat = 1e-4
     """First variance of the linear schedule."""
     beta_end: PositiveFloat = 2e-2
     """Last variance of the linear schedule."""
+    sigma_min: PositiveFloat = 0.01
+    """Least noise of `ncsn` and `ve`, in the range of the pixels."""
+    sigma_max: PositiveFloat = 50.0
+    """Most noise of `ncsn` and `ve`; best as large as the largest distance between two images."""
     pixel_range: PixelRange = [-1, 1]
     """Range of the pixels that the net sees: [-1, 1], or [0, 1] as in the study."""
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     """What the net predicts: noise as in the study, the velocity (Salimans and Ho 2022), which
-    gives good images in far fewer steps, or the clean image."""
+    gives good images in far fewer steps, or the clean image. The score is -noise / sigma."""
+
+    @model_validator(mode="after")
+    def _noise_grows(self) -> "ScheduleSettings":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} is not below sigma_max {self.sigma_max}")
+        return self
 
 
 class AugmentationSettings(Settings):
@@ -113,7 +132,7 @@ class SamplerSettings(Settings):
     noise of `ddpm`, `sde_dpm_solver` DPM-Solver++(2M) (Lu et al. 2022)."""
     steps: PositiveInt = 25
     """Denoising steps, at most T; ancestral sampling in the study takes all 1000."""
-    spacing: Literal["even", "quadratic"] = "quadratic"
+    spacing: Spacing = "quadratic"
     """Times of the steps: `quadratic` puts more of them where there is little noise."""
     variance: Literal["small", "large"] = "small"
     """Noise of `ddpm`: `small` is the posterior's variance, `large` the forward process's."""

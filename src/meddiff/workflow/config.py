@@ -4,6 +4,7 @@ Defaults are the demo's; overlays such as `config/thesis.yaml` change single val
 or a value out of range is an error that names the key.
 """
 
+import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -22,7 +23,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
-from meddiff.diffusion.settings import DiffusionSettings, SamplingSettings
+from meddiff.diffusion.settings import LEVELLED, DiffusionSettings, SamplingSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
@@ -79,7 +80,8 @@ class Config(Settings):
             unused = own and (self.data.folder.images or others.issuperset(absent))
             if not unused:
                 raise ValueError(f"{key} names {absent}, not in {self.data.classes}")
-        timesteps = self.diffusion.schedule.timesteps
+        schedule = self.diffusion.schedule
+        timesteps = schedule.timesteps if schedule.process in LEVELLED else math.inf
         drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
         for key, sampler in drawn.items():
             if sampler.steps > timesteps:

@@ -14,7 +14,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.graphs import Graphed
 from meddiff.core.settings import Precision
-from meddiff.diffusion.model import Schedule, build_network, build_schedule
+from meddiff.diffusion.model import build_network
+from meddiff.diffusion.process import Process, build_process
 from meddiff.diffusion.sampling.noise import philox_normal
 from meddiff.diffusion.sampling.samplers import Denoise
 from meddiff.diffusion.sampling.shards import PIXELS, cpu_block
@@ -34,7 +35,7 @@ class Ddpm:
     """
 
     network: nn.Module
-    schedule: Schedule
+    schedule: Process
     shape: tuple[int, int, int]
     pixel_range: Sequence[int]
     block: int
@@ -90,44 +91,47 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:
         compile_network(network, device)
-    schedule = build_schedule(**trained.schedule.model_dump(exclude={"pixel_range"}))
+    schedule = build_process(trained.schedule)
     return Ddpm(
         network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"], device)
     )
 
 
-def predict(network: nn.Module, precision: Precision, noisy: Tensor, times: Tensor) -> Tensor:
+def predict(
+    network: nn.Module, precision: Precision, noisy: Tensor, times: Tensor, **condition: Tensor
+) -> Tensor:
     """Return a net's output in float32, calculated in a precision.
 
     Args:
         network: the denoising net.
         precision: arithmetic of the net.
         noisy: float (N,C,H,W).
-        times: int (N,).
+        times: what the net is told of their times, (N,).
+        condition: what else it is told of each image, (N,...) by name.
     """
     with arithmetic(noisy.device.type, precision):
         output: Tensor = network(
-            noisy.contiguous(memory_format=torch.channels_last), timesteps=times
+            noisy.contiguous(memory_format=torch.channels_last), timesteps=times, **condition
         )
     return output.float()
 
 
-def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule) -> Denoise:
+def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], process: Process) -> Denoise:
     """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
 
     Args:
-        predict: the net's output for noisy images (N,C,H,W) and times (N,), float32.
-        schedule: its forward process.
+        predict: the net's output for noisy images (N,C,H,W) and what it is told of their times
+            (N,), float32.
+        process: its forward process.
     """
-    bars = schedule.alphas_cumprod.cpu().double()
 
-    def denoise(noisy: Tensor, time: int) -> Tensor:
-        signal, noise = bars[time].sqrt().item(), (1 - bars[time]).sqrt().item()
-        times = torch.full((len(noisy),), time, device=noisy.device)
+    def denoise(noisy: Tensor, time: float) -> Tensor:
+        signal, noise = process.parts(time)
+        times = process.condition(torch.full((len(noisy),), time, device=noisy.device))
         output = predict(noisy, times)
-        if schedule.prediction_type == "v_prediction":
+        if process.prediction_type == "v_prediction":
             output = signal * noisy - noise * output
-        elif schedule.prediction_type == "epsilon":
+        elif process.prediction_type == "epsilon":
             output = (noisy - noise * output) / signal
         # Clipping would hide what is infinite.
         return torch.where(output.isfinite(), output.clamp(-1, 1), torch.nan)

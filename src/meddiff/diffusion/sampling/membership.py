@@ -76,18 +76,19 @@ def _of_block(
     padded = np.zeros((model.block, *images.shape[1:]), np.uint8)
     padded[: len(images)] = images
     clean = to_model_range(to_unit_range(torch.from_numpy(padded)), model.pixel_range).to(device)
-    bars = model.schedule.alphas_cumprod.cpu().double()
     losses = np.zeros((len(images), len(levels)))
     for place, level in enumerate(levels):
-        time = round(level * (len(bars) - 1))
+        time = model.schedule.at(level)
+        signal, spread = model.schedule.parts(time)
         for draw in range(draws):
             noise = _noise(model, seed, time, draw).to(device)
-            noisy = bars[time].sqrt().item() * clean + (1 - bars[time]).sqrt().item() * noise
+            noisy = signal * clean + spread * noise
             errors = (denoise(noisy, time) - clean).square().mean((1, 2, 3))
             losses[:, place] += errors[: len(images)].cpu().numpy() / draws
     return losses
 
 
-def _noise(model: Ddpm, seed: int, time: int, draw: int) -> Tensor:
-    source = stream(seed, "membership noise", time, draw)
+def _noise(model: Ddpm, seed: int, time: float, draw: int) -> Tensor:
+    key = time if isinstance(time, int) else str(time)
+    source = stream(seed, "membership noise", key, draw)
     return torch.from_numpy(source.standard_normal(model.shape, dtype=np.float32))

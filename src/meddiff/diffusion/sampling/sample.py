@@ -8,7 +8,7 @@ how many images a net sees at once changes its rounding.
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -23,15 +23,9 @@ from meddiff.core.randomness import stream, stream_seed
 from meddiff.diffusion.checkpointing import Checkpointer, TrainState
 from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
+from meddiff.diffusion.sampling.methods import method
 from meddiff.diffusion.sampling.noise import numpy_normal
-from meddiff.diffusion.sampling.samplers import (
-    Draw,
-    SamplerFn,
-    ddim,
-    ddpm,
-    dpm_solver,
-    respaced_times,
-)
+from meddiff.diffusion.sampling.samplers import Draw
 from meddiff.diffusion.settings import SamplerSettings
 
 log = logging.getLogger(__name__)
@@ -167,14 +161,8 @@ def trajectory(
     device = next(model.network.parameters()).device
     check_precision(device.type, settings.precision)
     draw = noise_source(model, members, (seed, "sample", name), device)
-    steps = _method(settings)(
-        clean_estimator(model.predict(settings.precision), model.schedule),
-        draw(),
-        model.schedule.alphas_cumprod.cpu().double().tolist(),
-        respaced_times(model.schedule.num_train_timesteps, settings.steps, settings.spacing),
-        draw,
-    )
-    for images in steps:
+    denoise = clean_estimator(model.predict(settings.precision), model.schedule)
+    for images in method(settings, model.schedule)(denoise, draw(), draw):
         yield images
     if not torch.isfinite(images[_places(model, members)]).all():
         raise MeddiffError(
@@ -217,16 +205,6 @@ def _device_draw(model: Ddpm, keys: Tensor) -> Draw:
         return drawn.popleft()
 
     return draw
-
-
-def _method(settings: SamplerSettings) -> SamplerFn:
-    methods: dict[str, Callable[..., Iterator[Tensor]]] = {
-        "ddpm": partial(ddpm, variance=settings.variance),
-        "ddim": partial(ddim, eta=settings.eta),
-        "dpm_solver": dpm_solver,
-        "sde_dpm_solver": partial(dpm_solver, eta=1.0),
-    }
-    return methods[settings.sampler]
 
 
 def _blocks(members: Sequence[int], size: int) -> list[list[int]]:

@@ -6,41 +6,25 @@ and the others show how they came about. A net enters as `denoise` only, a sched
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
-Denoise = Callable[[Tensor, int], Tensor]
+Denoise = Callable[[Tensor, float], Tensor]
 """From noisy images (N,C,H,W) and their time to an estimate of the clean images."""
 Draw = Callable[[], Tensor]
 """Returns fresh standard normal noise (N,C,H,W)."""
-SamplerFn = Callable[[Denoise, Tensor, Sequence[float], Sequence[int], Draw], Iterator[Tensor]]
-
-
-def respaced_times(
-    timesteps: int, steps: int, spacing: Literal["even", "quadratic"] = "even"
-) -> list[int]:
-    """Return `steps` <= T different times from T-1 down to 0 (Song et al. 2021, appendix D.2).
-
-    Args:
-        timesteps: T of the schedule.
-        steps: times wanted.
-        spacing: `quadratic` times lie the closer together the less noise there is.
-    """
-    power = 2 if spacing == "quadratic" else 1
-    times = (timesteps - 1) * np.linspace(1, 0, steps) ** power
-    # Near the end quadratic times come closer than one another.
-    return np.maximum(times.round().astype(int), np.arange(steps)[::-1]).tolist()
+Bars = Sequence[float] | Mapping[float, float]
+"""Products of alphas by time, falling."""
 
 
 def ddpm(
     denoise: Denoise,
     images: Tensor,
-    alpha_bars: Sequence[float],
-    times: Sequence[int],
+    alpha_bars: Bars,
+    times: Sequence[float],
     draw: Draw,
     *,
     variance: Literal["small", "large"] = "small",
@@ -53,7 +37,7 @@ def ddpm(
     Args:
         denoise: the net.
         images: standard normal noise, (N,C,H,W).
-        alpha_bars: products of alphas by time, (T,), falling.
+        alpha_bars: products of alphas by time, falling.
         times: falling times to visit, down to 0.
         draw: noise of a step.
         variance: `small` is beta-tilde, that of the posterior; `large` is beta.
@@ -78,8 +62,8 @@ def ddpm(
 def ddim(
     denoise: Denoise,
     images: Tensor,
-    alpha_bars: Sequence[float],
-    times: Sequence[int],
+    alpha_bars: Bars,
+    times: Sequence[float],
     draw: Draw,
     *,
     eta: float = 0.0,
@@ -106,8 +90,8 @@ def ddim(
 def dpm_solver(
     denoise: Denoise,
     images: Tensor,
-    alpha_bars: Sequence[float],
-    times: Sequence[int],
+    alpha_bars: Bars,
+    times: Sequence[float],
     draw: Draw,
     *,
     eta: float = 0.0,
@@ -142,9 +126,10 @@ def dpm_solver(
         yield images
 
 
-def _steps(alpha_bars: Sequence[float], times: Sequence[int]) -> Iterator[tuple[int, float, float]]:
+def _steps(alpha_bars: Bars, times: Sequence[float]) -> Iterator[tuple[float, float, float]]:
     """Yield each time, its alpha-bar, and that of the time after it; there is no noise at 1."""
-    bars = [alpha_bars[time] for time in times] + [1.0]
+    by_time: Any = alpha_bars
+    bars = [by_time[time] for time in times] + [1.0]
     for time, (bar, after) in zip(times, pairwise(bars), strict=True):
         yield time, bar, after
 

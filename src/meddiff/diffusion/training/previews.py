@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import nn
 
-from meddiff.diffusion.model import Schedule
+from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
 from meddiff.diffusion.settings import PreviewSettings
@@ -19,7 +19,7 @@ AFFECTS_RESULTS = False
 
 def previewer(
     network: nn.Module,
-    schedule: Schedule,
+    schedule: Process,
     shape: tuple[int, int, int],
     settings: PreviewSettings,
     *,

@@ -13,7 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from meddiff.core.devices import HALF, compile_network, share_parameters
 from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
-from meddiff.diffusion.model import Schedule, double_by_repeating
+from meddiff.diffusion.model import double_by_repeating
+from meddiff.diffusion.process import Process
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import Runtime
 from meddiff.diffusion.training.objective import denoising_loss, min_snr_weights
@@ -33,14 +34,14 @@ class Model:
         plain: the same parameters, for other sizes of batch than the training's on a GPU.
         average: moving average of the parameters, or None.
         schedule: forward process.
-        loss_weights: float32 (T,), weight of the loss of each time, or None for 1.
+        weigh: gives the weights of times, or None for 1.
     """
 
     network: nn.Module
     plain: nn.Module
     average: AveragedModel | None
-    schedule: Schedule
-    loss_weights: Tensor | None
+    schedule: Process
+    weigh: Callable[[Tensor], Tensor] | None
 
     @property
     def sampled(self) -> nn.Module:
@@ -49,12 +50,12 @@ class Model:
 
     def loss(self, network: Callable[..., Tensor], batch: Batch) -> Tensor:
         """Return the loss of a batch; `network` is one of ours, perhaps in other arithmetic."""
-        return denoising_loss(network, self.schedule, *batch, weights=self.loss_weights)
+        return denoising_loss(network, self.schedule, *batch, weigh=self.weigh)
 
 
 def build_model(
     network: nn.Module,
-    schedule: Schedule,
+    schedule: Process,
     settings: DiffusionSettings,
     device: torch.device,
     *,
@@ -79,12 +80,11 @@ def build_model(
         if device.type == "cuda":
             plain = share_parameters(network)
         compile_network(network, device.type)
-    weights = None
+    weigh = None
     if settings.min_snr is not None:
-        weights = min_snr_weights(schedule, settings.min_snr).to(device)
-    # MONAI moves it with the first images otherwise, and a capture must not copy.
-    schedule.alphas_cumprod = schedule.alphas_cumprod.to(device)
-    return Model(network, plain, average, schedule, weights)
+        weigh = min_snr_weights(schedule, settings.min_snr, device)
+    schedule.to(device)
+    return Model(network, plain, average, schedule, weigh)
 
 
 class Step(ABC):
@@ -246,11 +246,11 @@ class GraphStep(Step):
 def mixed(network: nn.Module, precision: str) -> Callable[..., Tensor]:
     """Return a net's forward pass in an arithmetic, its output in float32."""
 
-    def forward(noisy: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(noisy: Tensor, timesteps: Tensor, **condition: Tensor) -> Tensor:
         kind, half = noisy.device.type, HALF.get(precision)
         # Casts that a capture made must not outlive it.
         with torch.autocast(kind, half, enabled=half is not None, cache_enabled=False):
-            output: Tensor = network(noisy, timesteps=timesteps)
+            output: Tensor = network(noisy, timesteps=timesteps, **condition)
         return output.float()
 
     return forward

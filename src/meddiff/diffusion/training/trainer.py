@@ -17,7 +17,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.graphs import Graphed
 from meddiff.core.randomness import stream_seed
 from meddiff.diffusion.checkpointing import TrainState
-from meddiff.diffusion.model import build_network, build_schedule
+from meddiff.diffusion.model import build_network
+from meddiff.diffusion.process import build_process
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import Runtime
 from meddiff.diffusion.training.history import COLUMNS, History
@@ -81,7 +82,7 @@ class DdpmTrainer:
         self._device = runtime.fabric.device
         torch.manual_seed(stream_seed(seed, "weights", self.name))
         network = build_network(images.shape[-1], **settings.network.model_dump())
-        schedule = build_schedule(**settings.schedule.model_dump(exclude={"pixel_range"}))
+        schedule = build_process(settings.schedule)
         self._model = build_model(network, schedule, settings, self._device, compiled=compiled)
         self._step = build_step(self._model, settings, runtime, self.name)
         self._limit = EXPLODED * largest_loss(schedule, settings.min_snr)
@@ -246,8 +247,8 @@ class DdpmTrainer:
         return [("rate", self._rate), *([("scaler", scaler)] if scaler else [])]
 
     def _draw(self, clean: Tensor, *key: int | str) -> tuple[Tensor, Tensor]:
-        timesteps, seed = self._settings.schedule.timesteps, stream_seed(self._seed, *key)
-        return draw_times_and_noise(tuple(clean.shape), timesteps, seed, self._device)
+        seed = stream_seed(self._seed, *key)
+        return draw_times_and_noise(tuple(clean.shape), self._model.schedule, seed, self._device)
 
     def _validation_loss(self) -> float:
         """Loss of the weights that are sampled from, with the same times and noise every time."""
