@@ -161,7 +161,8 @@ EDITS = {
         [
             "data/images/synthetic/*",
             "data/images/more/*",
-            "results/figures/ddpm/*_denoising.png",
+            "results/figures/ddpm/*",
+            "results/samples/*",
         ],
     ),
     "compute": (
@@ -253,8 +254,8 @@ CODE = {
     ),
     "the sampler's module": (
         "src/meddiff/diffusion/sampling/sample.py", *LINE,
-        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*_denoising.png",
-         "results/memorisation.csv", "results/figures/memorisation.png"],
+        ["data/images/synthetic/*", "data/images/more/*", "results/figures/ddpm/*",
+         "results/samples/*", "results/memorisation.csv", "results/figures/memorisation.png"],
     ),
     "a rule's parameter": (
         "workflow/rules/metrics.smk", "per_class=True,", "per_class=True, more=1,",

@@ -69,6 +69,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_files() -> None:
     masks = (drawn(COUNT, SIDE, SIDE, 1) > 127).astype(np.uint8) * 255
     save_array(masks, "masks.npy")
+    save_array(drawn(2, 3, SIDE, SIDE, 3), "previews.npy")
+    history = {"step": [1, 2], "epoch": [1, 2], "loss": 1.0, "validation_loss": 1.0, "lr": 0.1}
+    pd.DataFrame(history).to_csv("history.csv", index=False)
     rows = pd.DataFrame({"id": map(str, range(COUNT)), "group": map(str, range(COUNT))})
     for name in CLASSES:
         save_array(drawn(COUNT, SIDE, SIDE, 3), f"{name}.npy")
@@ -121,18 +124,32 @@ CASES: dict[str, list[dict[str, Any]]] = {
             "code": "",
         }
     ],
-    "denoising_figure": [
+    "ddpm_figures": [
         {
-            "input": ["ddpm.safetensors"],
-            "output": ["out.png"],
+            "input": {
+                "checkpoint": "ddpm.safetensors",
+                "history": "history.csv",
+                "previews": "previews.npy",
+                "samples": "benign.npy",
+            },
+            "output": {
+                name: f"{name}.png" for name in ("curves", "previews", "denoising", "samples")
+            },
             "settings": SamplerSettings(steps=3).model_dump(),
+            "every": 1,
         }
     ],
     "features": [
         {"input": {"checkpoint": "unet.safetensors", "images": images()}, "output": ["a", "b"]}
     ],
-    "segmentation_examples": [
-        {"input": MASKED | {"checkpoint": "unet.safetensors"}, "output": ["out.png"]}
+    "segmentation_figures": [
+        {
+            "input": {
+                "checkpoint": "unet.safetensors",
+                **{name: [path] for name, path in MASKED.items()},
+            },
+            "output": {"masks": "masks.png", "examples": "out.png"},
+        }
     ],
     "audit_halves": [
         {

@@ -19,16 +19,19 @@ rule audit:
 
 
 rule audit_tables:
-    """Count what is in the archives, duplicates, and diagnoses under each label policy."""
+    """Count images, duplicates and diagnoses; show the near duplicates that are least alike."""
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
         counts="data/images/archives.csv",
+        raw=RAW.images,
     output:
         archives=audited("archives"),
         overlap=audited("overlap"),
         labels=audited("labels"),
+        near=shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
     params:
+        pairs=cfg.audit.worst_pairs,
         stamp=DATA_STAMP,
     script:
         "../scripts/audit_tables.py"
@@ -103,17 +106,3 @@ rule audit_trainings:
         stamp=STAMP,
     script:
         "../scripts/audit_trainings.py"
-
-
-rule near_duplicates_figure:
-    """Show the near-duplicate pairs that are least alike, where a false one would be."""
-    input:
-        index="data/images/index.csv",
-        links="data/images/duplicates.csv",
-        raw=RAW.images,
-    output:
-        shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
-    params:
-        pairs=cfg.audit.worst_pairs,
-    script:
-        "../scripts/near_duplicates_figure.py"

@@ -13,9 +13,9 @@ from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives
 from meddiff.workflow.conventions import complete, matrices, one_of, picture, project_root
 from meddiff.workflow.conventions import result, shown, table
-from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, stamp
-from meddiff.workflow.parameters import imported_ddpms
-from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, table_notes
+from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, imported_ddpms
+from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, stamp
+from meddiff.workflow.parameters import table_notes
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 from meddiff.reporting.reported import read_reported
 from meddiff.workflow.session import begin, check_jobs, keep_hooks

@@ -89,12 +89,13 @@ if cfg.sampling.shards > 1:
 
 
 rule check_samples:
-    """Count black, flat and colour-shifted samples."""
+    """Count black, flat and colour-shifted samples; show some beside real images."""
     input:
         samples=image_sets(["synthetic"], CLASSES),
         training=image_sets(DDPM_SETS, CLASSES),
     output:
-        table("results/sample_checks.csv", "sample checks", "samples that went wrong"),
+        table=table("results/sample_checks.csv", "sample checks", "samples that went wrong"),
+        figure=picture("image_sets", "real and synthetic images"),
     params:
         **STAMPED,
     script:

@@ -1,14 +1,17 @@
-"""Count what is in the archives, duplicates, and diagnoses under each label policy."""
+"""Count what is in the archives, duplicates, and diagnoses; show the least alike duplicates."""
 
 from meddiff.audit.overlap import overlap_table
 from meddiff.core.tables import read_csv, write_table
 from meddiff.data.index import read_index
 from meddiff.data.labels import labels_table
+from meddiff.reporting.figures.grids import save_picture
+from meddiff.reporting.figures.raw import near_pairs_sheet
 from meddiff.workflow.jobs import job
 
-files, output, stamp = snakemake.input, snakemake.output, snakemake.params.stamp
+files, output, params = snakemake.input, snakemake.output, snakemake.params
 with job(snakemake):
-    index = read_index(files.index)
-    write_table(overlap_table(index, read_csv(files.links)), output.overlap, stamp)
-    write_table(labels_table(index), output.labels, stamp)
-    write_table(read_csv(files.counts), output.archives, stamp)
+    index, links = read_index(files.index), read_csv(files.links)
+    write_table(overlap_table(index, links), output.overlap, params.stamp)
+    write_table(labels_table(index), output.labels, params.stamp)
+    write_table(read_csv(files.counts), output.archives, params.stamp)
+    save_picture(near_pairs_sheet(index, links, params.pairs), output.near)

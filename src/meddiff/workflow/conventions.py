@@ -17,7 +17,7 @@ PAIRS = {"similarity.py", "similarity_matrix.py"}
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """What is there with a GPU that torch calls cuda: NVIDIA's, AMD's, and either under Windows."""
 LAST = {"cas_arms.py", "cas_doses.py", "audit_halves.py", "audit_trainings.py",
-        "denoising_figure.py", "segmentation_examples.py"}  # fmt: skip
+        "ddpm_figures.py", "segmentation_figures.py"}  # fmt: skip
 """Scripts that a GPU runs when no others wait for it, since little follows from them."""
 OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
