@@ -10,7 +10,8 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from meddiff.core.errors import MeddiffError
 from meddiff.metrics import memorisation, prdc
-from meddiff.metrics.copies import Nearest, judge_copies, nearest_training
+from meddiff.metrics.copies import judge_copies
+from meddiff.metrics.nearest import Nearest, nearest_training
 from meddiff.metrics.precision_recall import weighted_prdc
 
 

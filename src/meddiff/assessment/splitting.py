@@ -13,8 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from meddiff.core.errors import MeddiffError
 from meddiff.data.image_sets import ImageSet
 from meddiff.data.splitting.split import split_leak_free
-from meddiff.metrics.copies import close_pairs, nearest_others
 from meddiff.metrics.images import places_by_contents
+from meddiff.metrics.nearest import close_pairs, nearest_others
 
 ALONE: Mapping[str, float] = {"train": 0.55, "validation": 0.1, "test": 0.35}
 """Shares of the real images where they are tested on, too."""

@@ -141,20 +141,20 @@ class Listing:
             images = load_images(self.path)
             yield from ((place, images[place]) for place in chosen)
             return
-        locations, windows = self._locations(), {} if windows is None else windows
-        wanted = [locations[place] for place in chosen]
+        windows = {} if windows is None else windows
+        wanted = [self._locations()[place] for place in chosen]
 
-        def decode(group: Group) -> list[NDArray[np.uint8]]:
-            files = [(data, "{1} in {0}".format(*wanted[place])) for place, data in group]
-            chosen_first = {**windows, **self.windows}
-            return list(original_files(files, crop=crop, whole=whole, windows=chosen_first))
+        def decode(files: list[tuple[bytes, str]]) -> list[NDArray[np.uint8]]:
+            both = {**windows, **self.windows}
+            return list(original_files(files, crop=crop, whole=whole, windows=both))
 
         def read(group: Group) -> list[tuple[int, NDArray[np.uint8]]]:
+            files = [(data, "{1} in {0}".format(*wanted[place])) for place, data in group]
             try:
-                images = decode(group)
+                images = decode(files)
             except MissingWindowError:
-                windows.update(choose_windows_of_files(locations, windows))
-                images = decode(group)
+                windows.update(choose_windows_of_files(self._locations(), windows))
+                images = decode(files)
             return [(chosen[place], each) for (place, _), each in zip(group, images, strict=True)]
 
         for images_of_group in map_groups(read, wanted):

@@ -5,7 +5,7 @@ import hashlib
 import io
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ NUMBERS = {
 """Columns of an index that are not text."""
 
 Result = tuple[int, dict[str, object] | MeddiffError]
+Rows = dict[int, dict[str, object]]
+Deep = dict[int, MissingWindowError]
+"""Images of more than 8 bits by place, with their types and ranges."""
 
 
 def build_index(
@@ -72,31 +75,24 @@ def build_index(
     names = _names(records, "member", "archive")
     locations = list(zip(records["archive"], records["member"], strict=True))
 
-    def describe_all(positions: list[int], windows: Windows) -> Iterator[Result]:
-        def describe(position: int, data: bytes) -> Result:
-            position = positions[position]
+    def describe(positions: Sequence[int], windows: Windows) -> tuple[Rows, Deep]:
+        def result(place: int, data: bytes) -> Result:
+            position = positions[place]
             try:
                 return position, _describe(data, decode(data, names[position], windows))
             except MeddiffError as error:
                 return position, detached(error)
 
-        return map_members(describe, [locations[position] for position in positions], workers)
+        chosen = [locations[position] for position in positions]
+        return _collect(map_members(result, chosen, workers), names, progress)
 
-    rows, deep = _collect(describe_all(list(range(len(locations))), windows), names, progress)
+    rows, deep = describe(range(len(locations)), windows)
     if deep:
         windows = choose_windows(list(deep.values()), len(locations))
-        rows |= _collect(describe_all(list(deep), windows), names, progress)[0]
-    described = pd.DataFrame(
-        [rows[position] for position in range(len(locations))], index=records.index
-    )
-    if deep:
-        types = pd.Series(
-            {position: image.type for position, image in deep.items()}, dtype="string"
-        )
-        described["window"] = window_texts(types, windows).reindex(range(len(locations))).to_numpy()
-    elif windows:
-        types = pd.Series(next(iter(windows)), records.index, dtype="string")
-        described["window"] = window_texts(types, windows)
+        rows |= describe(list(deep), windows)[0]
+    described = pd.DataFrame([rows[place] for place in range(len(rows))], index=records.index)
+    if windows:
+        described["window"] = _window_column(deep, windows, len(rows))
     texts = [name for name in described if name not in NUMBERS]
     index = records.join(described.astype(dict.fromkeys(texts, "string")))
     log.info("indexed %d images", len(index))
@@ -135,12 +131,20 @@ def _names(records: pd.DataFrame, member: str, archive: str) -> list[str]:
     return [f"{m} in {a}" for m, a in zip(records[member], records[archive], strict=True)]
 
 
+def _window_column(deep: Deep, windows: Windows, count: int) -> NDArray[np.object_]:
+    """Return the window of each of so many images; of all where the user set one."""
+    types = {place: image.type for place, image in deep.items()}
+    types = types or dict.fromkeys(range(count), next(iter(windows)))
+    texts = window_texts(pd.Series(types, dtype="string"), windows)
+    return texts.reindex(range(count)).to_numpy()
+
+
 def _collect(
     results: Iterator[Result], names: list[str], progress: OnProgress | None
-) -> tuple[dict[int, dict[str, object]], dict[int, MissingWindowError]]:
+) -> tuple[Rows, Deep]:
     """Return rows, and images that need a window; raise one error for all that failed."""
-    rows: dict[int, dict[str, object]] = {}
-    deep: dict[int, MissingWindowError] = {}
+    rows: Rows = {}
+    deep: Deep = {}
     failed: dict[int, MeddiffError] = {}
     for position, result in results:
         if isinstance(result, MissingWindowError):

@@ -19,9 +19,10 @@ from meddiff.evaluation.scores import (
     Scorer,
     steps_of,
 )
-from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies, flat
+from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies
 from meddiff.metrics.groups import count_groups, number_groups
 from meddiff.metrics.images import Images
+from meddiff.metrics.nearest import flat
 from meddiff.metrics.similarity import PAIRS, too_small
 
 

@@ -18,12 +18,12 @@ NEIGHBOURS = 5
 def image_rows(
     compared: Compared, features: Mapping[str, np.ndarray], memorisation: Memorisation | None
 ) -> pd.DataFrame:
-    """Return one row per image, synthetic ones first, each set in the order that it was given in.
+    """Return one row per image, synthetic ones first, each set in the caller's order.
 
     Args:
         compared: the sets.
         features: (n,d) of real and synthetic images in the order of `compared`.
-        memorisation: of the synthetic images in the order that they were given in.
+        memorisation: of the synthetic images in the caller's order.
 
     Returns:
         `image_set`, `image` (its id, or its number), `class`; `nearest`, the nearest image of the
@@ -31,11 +31,11 @@ def image_rows(
         lies within reach of a real one (as for precision), of a real one, whether a synthetic image
         lies within its reach (as for coverage); `authentic` (`meddiff.metrics.authenticity`), of
         a real one beside the real ones of other groups. Of synthetic images alone:
-        `nearest_by_pixels` with `distance_of_pixels` (RMSE in
-        grey levels, turned and mirrored), and `copy`.
+        `nearest_by_pixels` with `distance_of_pixels` (RMSE in grey levels, turned and mirrored),
+        and `copy`.
     """
     order = compared.orders
-    real, synthetic = compared.sets["real"], compared.sets["synthetic"]
+    real = compared.sets["real"]
     near = find_neighbours(
         features["real"],
         features["synthetic"],
@@ -45,33 +45,33 @@ def image_rows(
     names = {
         key: np.array(each.ids or order[key].astype(str)) for key, each in compared.sets.items()
     }
-    rows = pd.DataFrame(
-        {
-            "image_set": "synthetic",
-            "image": names["synthetic"],
-            "class": synthetic.labels,
-            "nearest": names["real"][near.nearest],
-            "distance": near.distances,
-            "authentic": near.authentic,
-            "inside": near.inside,
-        }
-    ).iloc[order["synthetic"].argsort()]
+
+    def rows_of(key: str, other: str, nearest: np.ndarray, **measured: np.ndarray) -> pd.DataFrame:
+        columns = {"image_set": key, "image": names[key], "class": compared.sets[key].labels}
+        table = pd.DataFrame({**columns, "nearest": names[other][nearest], **measured})
+        return table.iloc[order[key].argsort()]
+
+    rows = rows_of(
+        "synthetic",
+        "real",
+        near.nearest,
+        distance=near.distances,
+        authentic=near.authentic,
+        inside=near.inside,
+    )
     if memorisation is not None:
         stored = names["real"][order["real"].argsort()]
         rows["nearest_by_pixels"] = stored[memorisation.nearest]
         rows["distance_of_pixels"] = memorisation.distances
         rows["copy"] = memorisation.copied
-    of_real = pd.DataFrame(
-        {
-            "image_set": "real",
-            "image": names["real"],
-            "class": real.labels,
-            "nearest": names["synthetic"][near.nearest_to_real],
-            "distance": near.distances_to_real,
-            "authentic": near.authentic_real,
-            "inside": near.covered,
-        }
-    ).iloc[order["real"].argsort()]
+    of_real = rows_of(
+        "real",
+        "synthetic",
+        near.nearest_to_real,
+        distance=near.distances_to_real,
+        authentic=near.authentic_real,
+        inside=near.covered,
+    )
     parts = [part.reindex(columns=COLUMNS).astype(object) for part in (rows, of_real)]
     return pd.concat(parts, ignore_index=True)
 

@@ -3,8 +3,6 @@
 Nothing is extracted, so a hostile member name has no path to escape to.
 """
 
-import bz2
-import gzip
 import io
 import logging
 import lzma
@@ -25,17 +23,12 @@ from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.file_errors import remedy
 from meddiff.core.folders import is_hidden, list_files
 from meddiff.data.readers.formats import READERS, reader_of
+from meddiff.data.readers.streams import MAX_MEMBER_BYTES, MAX_RATIO, STREAMS, open_stream
 
 log = logging.getLogger(__name__)
 
-MAX_MEMBER_BYTES = 512 * 2**20
-"""Largest member that is read, uncompressed."""
-MAX_RATIO = 200
-"""Largest compression of a member over BOMB_BYTES; photographs and tables stay below 50."""
 BOMB_BYTES = 32 * 2**20
 """Members up to this size may be compressed to any ratio, as an empty mask is."""
-MAX_STREAM_BYTES = 2**30
-"""A compressed tar may decompress to this size or to MAX_RATIO times its own if larger."""
 _DAMAGE = (
     OSError,
     EOFError,
@@ -47,13 +40,6 @@ _DAMAGE = (
 )
 KINDS = f"a folder, .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz, or one file of {', '.join(READERS)}"
 """What can be read; of archives the content decides, not the suffix."""
-STREAMS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\0": lzma.open,
-}
-"""Compressed streams by their first bytes."""
-LONGEST_START = max(map(len, STREAMS))
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class Archive:
         return sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """Return one file's bytes; for many files of a compressed tar, `read_many` is much faster.
+        """Return one file's bytes; many of a compressed tar are read fastest `in_order`.
 
         Raises:
             MeddiffError: no such file, a damaged or encrypted one, one larger than
@@ -118,11 +104,6 @@ class Archive:
         for name in sorted(wanted - self._members.keys()):
             self.read(name)
         return [name for name in self._members if name in wanted]
-
-    def read_many(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, bytes) of the named files in one pass, in the archive's own order."""
-        for name in self.in_order(names):
-            yield name, self.read(name)
 
     def open(self, name: str) -> BinaryIO:
         """Open one file to read parts of it: a folder's in place, whatever its size."""
@@ -176,7 +157,7 @@ def _list_members(
     elif _begins_as_zip(path):
         entries = _list_zip(handles.enter_context(zipfile.ZipFile(path)))
     else:
-        entries = _list_tar(handles.enter_context(_open_tar_stream(path)), handles)
+        entries = _list_tar(handles.enter_context(open_stream(path)), handles)
     members: dict[str, _Member] = {}
     for name, member in entries:
         if (clean := _clean(name)) is None:
@@ -231,49 +212,6 @@ def _check_tar_end(stream: BinaryIO, end: int) -> None:
         raise tarfile.ReadError("it ends before its closing block")
     while stream.read(2**20):
         pass
-
-
-def _open_tar_stream(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        start = file.read(LONGEST_START)
-    for begins, opened in STREAMS.items():
-        if start.startswith(begins):
-            return cast(BinaryIO, _Bounded(cast(BinaryIO, opened(path, "rb")), path))
-    return path.open("rb")
-
-
-class _Bounded(io.BufferedIOBase):
-    """A compressed stream with a limit on its decompressed size."""
-
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
-        self._stream = stream
-        self._path = path
-        self._limit = max(MAX_STREAM_BYTES, MAX_RATIO * path.stat().st_size)
-
-    def read(self, size: int | None = -1) -> bytes:
-        self._check(self.tell(), size or 0)
-        return self._stream.read(-1 if size is None else size)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._check(offset, 0)
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-    def _check(self, offset: int, size: int) -> None:
-        if size > MAX_MEMBER_BYTES or offset + size > self._limit:
-            raise MeddiffError(
-                f"{self._path} decompresses to more than {self._limit / 2**30:.0f} GiB: a "
-                "compression bomb, not a data set; do not use it"
-            )
 
 
 def _check_size(path: Path, name: str, member: _Member) -> None:
