@@ -66,6 +66,14 @@ class TestCells:
             "120 [119, 121]; floor 12.4, ceiling 190 (synthetic 500; one)",
         ]
 
+    def test_without_synthetic_images_floor_and_ceiling_are_there(self, tmp_path: Path) -> None:
+        rows = [distance("noise", 190), distance("real", 12.4), SIMILARITY]
+        page = page_of(run_with(tmp_path, "one", results__table_5_2=rows))
+        assert line(page, "benign, synthetic, FID, U-Net")[2] == (
+            "waits for a GPU: `make study-gpu`; floor 12.4, ceiling 190 (one)"
+        )
+        assert line(page, "benign, synthetic, SSIM")[2] == "waits for a GPU: `make study-gpu`"
+
     def test_open_cells_tell_what_they_wait_for(self, tmp_path: Path) -> None:
         page = page_of(Run("one", tmp_path / "one"))
         assert line(page, "benign, real, SSIM")[2] == "not run"
@@ -149,6 +157,20 @@ class TestFlaws:
         ]
         printed = sources.printed("cas_hog_svm", "value", metric="accuracy")
         assert flaws.independent_accuracy(*values) == pytest.approx(printed, abs=0.005)
+
+    def test_masks_say_how_long_the_net_has_learnt(self, tmp_path: Path) -> None:
+        scores = {"transposed": [0.4, 0.6], "upright": [0.7, 0.9]}
+        rows = {key: [{"dice": x, "iou": x} for x in each] for key, each in scores.items()}
+        run = run_with(
+            tmp_path, "one", predictions__unet=rows["upright"],
+            predictions__unet_transposed=rows["transposed"],
+            models__unet_transposed_history=[{"epoch": 1}, {"epoch": 5}],
+            results__table_5_1=[STAMP | {"extractor": "skinlesnet"}],
+        )  # fmt: skip
+        page = page_of(run)
+        cells = line(page, "Dice on upright test masks, 5 epochs")
+        assert [cell.split()[0] for cell in cells[2:]] == ["0.5", "0.8", "2"]
+        assert "\none (data isic, scale small): `snakemake" in page
 
 
 class TestCommand:

@@ -50,12 +50,17 @@ def comparison(
     Returns:
         The cell, the reported number, the run, its value with an interval, floor and ceiling of a
         distance (those of unseen real images and of noise), and what it is made of. Several rows of
-        a run that match, e.g. repetitions, are averaged, without an interval.
+        a run that match, e.g. repetitions, are averaged, without an interval. Floor and ceiling of
+        a run without synthetic images stand without a value.
     """
     rows: list[dict[str, Any]] = []
     for result in reported:
         matches = [
-            (run, table[_matches(table, result.row)], _ends(table, result.row))
+            (
+                {"run": run} | _stamp(table),
+                table[_matches(table, result.row)],
+                _ends(table, result.row),
+            )
             for name, run, table in tables
             if name == result.table
         ]
@@ -67,9 +72,9 @@ def comparison(
                 "reported": number,
             }
             values = [
-                cell | _value(run, match, column) | (ends if column == "value" else {})
+                cell | run | _value(match, column) | (ends if column == "value" else {})
                 for run, match, ends in matches
-                if len(match)
+                if len(match) or (ends and column == "value")
             ]
             rows += values or [cell]
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
@@ -96,9 +101,15 @@ def _ends(table: pd.DataFrame, row: Mapping[str, str]) -> dict[str, float]:
     return {end: values.iloc[0] for end, values in ends.items() if len(values)}
 
 
-def _value(run: str, match: pd.DataFrame, column: str) -> dict[str, Any]:
+def _stamp(table: pd.DataFrame) -> dict[str, Any]:
+    return {name: table[name].iloc[0] for name in RUN if name in table and len(table)}
+
+
+def _value(match: pd.DataFrame, column: str) -> dict[str, Any]:
+    if match.empty:
+        return {}
     first = match.iloc[0]
-    origin = {"run": run, **{name: first[name] for name in (*RUN, *ORIGIN) if name in first}}
+    origin = {name: first[name] for name in (*RUN, *ORIGIN) if name in first}
     if column not in match:
         return origin
     if len(match) > 1:

@@ -85,6 +85,7 @@ def _filled(
     row: ReportedResult, name: str, runs: Sequence[Run], notes: dict[str, None]
 ) -> tuple[str, Run | None]:
     """Return a cell's text, and the run that it comes from."""
+    open_cell: tuple[str, Run | None] = "", None
     for run in runs:
         table = run.table(_path(row.table))
         if table is None:
@@ -92,17 +93,26 @@ def _filled(
         cells = comparison([row], [(row.table, run.name, table)]).set_index("column")
         if number(cells.loc[name, "value"]) != "-":
             return _text(cells, name, run, notes), run
+        if not open_cell[1] and (limits := _limits(cells, name)):
+            open_cell = f"{limits} ({run.name})", run
     if needs_gpu(row):
-        return f"waits for a GPU: `{GPU}`", None
+        return f"waits for a GPU: `{GPU}`{open_cell[0]}", open_cell[1]
     return "not run", None
+
+
+def _limits(cells: pd.DataFrame, name: str) -> str:
+    """Return floor and ceiling of a distance, those that there are."""
+    texts = [f"{end} {number(cells.loc[name, end])}" for end in ("floor", "ceiling")
+             if number(cells.loc[name, end]) != "-"]  # fmt: skip
+    return f"; {', '.join(texts)}" if texts else ""
 
 
 def _text(cells: pd.DataFrame, name: str, run: Run, notes: dict[str, None]) -> str:
     cell = cells.loc[name]
     std = cells.loc["std", "value"] if name == "value" and "std" in cells.index else None
-    text = deviating(cell["value"], std) + ends(cell["ci_low"], cell["ci_high"])
-    if number(cell["floor"]) != "-":
-        text += f"; floor {number(cell['floor'])}, ceiling {number(cell['ceiling'])}"
+    text = (
+        deviating(cell["value"], std) + ends(cell["ci_low"], cell["ci_high"]) + _limits(cells, name)
+    )
     # Images of a training stand in its table: here the number that a score is of.
     keys = ["n_test"] if number(cell["n_test"]) != "-" else ["n_synthetic", "n_real"]
     words = {"n_test": "n", "n_synthetic": "synthetic", "n_real": "real"}

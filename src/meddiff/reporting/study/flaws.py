@@ -67,9 +67,12 @@ def flaw_parts(sources: Sources) -> list[str]:
 
 def _origin(run: Run, table: pd.DataFrame | None) -> str:
     """Return the run, with the data and the scale that its table states."""
-    if table is None or "scale" not in table:
+    # Parts of tables state no scale: that of Table 5.1, which is made of them.
+    stated = [each for each in (table, run.table("results/table_5_1.csv")) if each is not None]
+    stamped = next((each for each in stated if "scale" in each), None)
+    if table is None or stamped is None:
         return run.name
-    return f"{run.name} (data {table['data'].iloc[0]}, scale {table['scale'].iloc[0]})"
+    return f"{run.name} (data {stamped['data'].iloc[0]}, scale {stamped['scale'].iloc[0]})"
 
 
 def _row(measured: str, printed: object, texts: Iterable[str], images: object) -> Row:
@@ -150,9 +153,11 @@ def _encoding(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
 def _masks(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
     upright = run.table("predictions/unet.csv")
     tables = {"transposed": table} | ({"upright": upright} if upright is not None else {})
+    history = run.table("models/unet_transposed_history.csv")
+    length = "" if history is None else f", {number(history['epoch'].max())} epochs"
     for score in ("dice", "iou"):
         texts = {name: _estimate(scores, score) for name, scores in tables.items()}
-        name = f"{'Dice' if score == 'dice' else 'IoU'} on upright test masks"
+        name = f"{'Dice' if score == 'dice' else 'IoU'} on upright test masks{length}"
         both = texts["transposed"], texts.get("upright", "not run")
         yield _row(name, None, both, len(table))
 
