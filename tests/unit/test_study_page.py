@@ -220,3 +220,11 @@ class TestCommand:
         for run in named:
             profile = yaml.safe_load((ROOT / "profiles" / run / "config.yaml").read_text())
             assert profile["directory"] == f"runs/{run}"
+
+    def test_commands_of_a_run_keep_the_configuration_of_its_profile(self) -> None:
+        for run, scales in read_page_settings(ROOT / "config/page.yaml").options.items():
+            profile = yaml.safe_load((ROOT / "profiles" / run / "config.yaml").read_text())
+            for options in scales.values():
+                files = [word for word in options.split() if not word.startswith("-")]
+                own = [name for name in profile["configfile"] if name != "config/gpu.yaml"]
+                assert files[: len(own)] == own

@@ -42,7 +42,9 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
 
     def run_of(name: str) -> Run:
         folder = options.runs / name
-        return runs.setdefault(name, Run(name, folder, archives_of(folder), settings.options))
+        return runs.setdefault(
+            name, Run(name, folder, archives_of(folder), settings.options.get(name, {}))
+        )
 
     def of(columns: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
         return {column: [run_of(name) for name in names] for column, names in columns.items()}

@@ -53,8 +53,10 @@ def sections(reported: Sequence[ReportedResult], lesions: Columns, hands: Column
 
 
 def needs_gpu(row: ReportedResult) -> bool:
-    """Return whether a cell is of synthetic images, so of DDPMs of the study's size."""
-    return row.row.get("image_set") == "synthetic" or row.row.get("arm") in ("synthetic", "mixed")
+    """Return whether a cell is of DDPMs of the study's size or of ResNet50: days on two cores."""
+    cell = row.row
+    synthetic = cell.get("image_set") == "synthetic" or cell.get("arm") in ("synthetic", "mixed")
+    return synthetic or cell.get("extractor") == "resnet50"
 
 
 def _path(table: str) -> str:

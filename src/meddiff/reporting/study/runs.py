@@ -29,13 +29,13 @@ class PageSettings(Settings):
 
     Of several runs in a column the first that has a number fills the cell. Flaws are measured in
     the runs of lesions, and in those of `flaws`. `options` are what a command takes besides its
-    profile, by the scale that the table states.
+    profile, by run and by the scale that the table states.
     """
 
     lesions: dict[str, list[str]] = Field(min_length=1)
     hands: dict[str, list[str]] = Field(min_length=1)
     flaws: list[str] = []
-    options: dict[str, str] = {}
+    options: dict[str, dict[str, str]] = {}
     introduction: str = ""
     pictures: list[Picture] = []
     closing: str = ""
