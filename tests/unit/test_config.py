@@ -496,3 +496,33 @@ def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, ex
     outputs = final_outputs(config, [], [])
     assert ("results/table_5_1.csv" in outputs) == ("skinlesnet" in expected)
     assert ("results/figures/data/segmentation.png" in outputs) == ("unet" in expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ("{sampling: {guidance: 1}}", "sampling.guidance"),
+        ("{diffusion: {preview: {guidance: 1}}}", "diffusion.preview.guidance"),
+        (
+            "{diffusion: {conditional: true, label_dropout: 0}, sampling: {guidance: 2}}",
+            "sampling.guidance",
+        ),
+        (
+            "{diffusion: {conditional: true, classes: {malignant: {epochs: 3}}}}",
+            "classes.malignant.epochs",
+        ),
+        ("{diffusion: {classes: {all: {epochs: 3}}}}", "diffusion.classes names"),
+    ],
+)
+def test_what_has_no_meaning_beside_one_net_for_all_is_refused(changes: str, key: str) -> None:
+    with pytest.raises(MeddiffError) as caught:
+        load_config(yaml.safe_load(changes))
+    assert key in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_one_net_draws_all_classes_and_takes_overrides_of_its_own() -> None:
+    values = {"conditional": True, "classes": {"all": {"epochs": 3}, "malignant": {"epochs": None}}}
+    config = load_config({"diffusion": values, "sampling": {"guidance": 1}})
+    assert config.ddpms == {"benign": "all", "malignant": "all"}
+    assert config.diffusion.for_class("all").epochs == 3
+    assert load_config({}).ddpms == {"benign": "benign", "malignant": "malignant"}

@@ -20,6 +20,7 @@ from conftest import ROOT
 from meddiff.cas.settings import CasSettings
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
+from meddiff.diffusion.conditions import conditions_of
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import ddpm
 from meddiff.diffusion.sampling import generate as generate_module
@@ -83,6 +84,10 @@ def make_files() -> None:
     settings = DiffusionSettings.model_validate(DDPM).model_dump()
     about = {"settings": settings, "size": SIDE, "channels": 3, "class": "benign"}
     save_checkpoint("ddpm.safetensors", network.state_dict(), about)
+    conditional = DiffusionSettings.model_validate(DDPM | {"conditional": True})
+    network = build_network(3, **TINY, conditions=conditions_of(conditional, CLASSES))
+    about |= {"class": "all", "classes": CLASSES, "settings": conditional.model_dump()}
+    save_checkpoint("all.safetensors", network.state_dict(), about)
     unet = module_of("unet").UNet([8, 16], SIDE)
     about = {"extractor": "unet", "channels": [8, 16], "size": SIDE}
     save_checkpoint("unet.safetensors", unet.state_dict(), about)
@@ -110,19 +115,25 @@ OF_CLASSIFIER = {"train": images(), "validation": images(), "test": images()}
 CASES: dict[str, list[dict[str, Any]]] = {
     "train_ddpm": [
         {
-            "input": {"images": ["benign.npy"], "validation": ["malignant.npy"]},
+            "input": {"images": sets, "validation": validation},
             "output": trained("checkpoint", "history", "previews"),
-            "settings": DDPM | {"network": TINY},
+            "settings": DDPM | {"conditional": bool(classes)},
             "code": "",
+            "classes": classes,
         }
+        for classes, sets, validation in (
+            ([], ["benign.npy"], ["malignant.npy"]),
+            (CLASSES, images(), images()),
+        )
     ],
     "sample": [
         {
-            "input": {"checkpoint": "ddpm.safetensors"},
+            "input": {"checkpoint": checkpoint},
             "output": ["out.npy"],
-            "settings": SAMPLING.model_dump(exclude={"shards"}),
+            "settings": SAMPLING.model_dump(exclude={"shards"}) | {"guidance": guidance},
             "code": "",
         }
+        for checkpoint, guidance in (("ddpm.safetensors", 0.0), ("all.safetensors", 1.0))
     ],
     "ddpm_figures": [
         {
@@ -136,6 +147,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
                 name: f"{name}.png" for name in ("curves", "previews", "denoising", "samples")
             },
             "settings": SamplerSettings(steps=3).model_dump(),
+            "drawn": [],
             "every": 1,
         }
     ],
@@ -207,7 +219,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
             "input": {
                 **dict.fromkeys(["training", "synthetic"], images()),
                 "unseen": [f"unseen/{path}" for path in images()],
-                "ddpms": ["ddpm.safetensors"] * 2,
+                "ddpms": ["ddpm.safetensors", "all.safetensors"],
                 "features": [],
             },
             "output": {"table": "out.csv", "figure": "out.png"},

@@ -41,7 +41,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DdpmJob:
     return DdpmJob(
         name="x",
         images=["train.npy"],
-        validation="validation.npy",
+        validation=["validation.npy"],
         settings=DiffusionSettings.model_validate(settings).model_dump(),
         seed=0,
         code="1",
@@ -87,6 +87,22 @@ def test_two_processes_have_the_curve_of_one(job: DdpmJob, kind: str) -> None:
     two = several(job)
     launch(two)
     assert_alike(two, job)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_net_for_all_classes(job: DdpmJob) -> None:
+    """Each is given the labels of its own share."""
+    classes = ["train", "validation"]
+    paths = [f"{name}.npy" for name in classes]
+    settings = job.settings | {"conditional": True}
+    job = replace(job, images=paths, validation=paths, classes=classes, settings=settings)
+    launch(job)
+    two = several(job)
+    launch(two)
+    assert_same_curve(two, job, 1e-4)
+    weights, reference = (load_checkpoint(each.checkpoint)[0] for each in (two, job))
+    labels = "class_embedding.weight"
+    np.testing.assert_allclose(weights[labels], reference[labels], atol=2e-4)
 
 
 @pytest.mark.slow

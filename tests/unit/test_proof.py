@@ -126,3 +126,18 @@ def test_a_shard_of_a_class_that_is_a_number_depends_on_its_ddpm(prove):
             drawn[int(cls)],
             *(path for name, path in shards if name == cls),
         }
+
+
+def test_images_of_one_net_depend_on_every_class_that_it_learnt(prove):
+    images = [f"data/images/train/{cls}.npy" for cls in CLASSES]
+    net = "models/ddpm/all.safetensors"
+    drawn = [f"data/images/synthetic/{cls}.npy" for cls in CLASSES]
+    records = [
+        *(record(path) for path in images),
+        record(net, *images),
+        *(record(path, net) for path in drawn),
+        record("metrics/similarity/synthetic.csv", *drawn, per_class=True),
+    ]
+    rows = ["benign,synthetic", "malignant,synthetic"]
+    behind, _ = prove("metrics/similarity/synthetic.csv", rows, *records)
+    assert behind == {"metrics/similarity/synthetic.csv", drawn[0], net, *images}

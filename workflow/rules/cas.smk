@@ -129,6 +129,6 @@ rule verdict:
     params:
         **SCORING,
         margin=cfg.cas.non_inferiority_margin,
-        imported=[name for name in CLASSES if name in IMPORTED],
+        imported=[name for name in CLASSES if DDPMS[name] in IMPORTED],
     script:
         "../scripts/verdict.py"

@@ -43,6 +43,7 @@ CLASSES = cfg.data.classes
 RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
+DDPMS = cfg.ddpms
 IMPORTED = imported_ddpms(cfg)
 SPLITS = ["train", "validation", "test"]
 SOURCE = cfg.source
@@ -99,6 +100,18 @@ def extractor_checkpoint(wildcards):
 def image_sets(sets, cls="{cls}"):
     """Image sets of one class, or of several."""
     return expand("data/images/{set}/{cls}.npy", set=sets, cls=cls, allow_missing=True)
+
+
+def ddpm(form):
+    """A file of the DDPM that draws a class."""
+    return lambda wildcards: f"models/ddpm/{DDPMS[wildcards.cls]}{form}"
+
+
+def learnt(sets):
+    """Image sets that a DDPM learns from: of its class, or of all."""
+    return lambda wildcards: image_sets(
+        sets, [name for name in CLASSES if DDPMS[name] == wildcards.cls]
+    )
 
 
 def rows_of(*sets):

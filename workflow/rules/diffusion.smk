@@ -1,12 +1,12 @@
-# One DDPM per class: image sets -> checkpoint -> synthetic image set.
+# One DDPM per class, or one, `all`, of all classes: image sets -> checkpoint -> synthetic image set.
 # The resumable state of a job lies beside its output, as <output>.state.safetensors.
 
 
 rule train_ddpm:
-    """Train the DDPM of one class; keep the weights to sample from and the loss of every epoch."""
+    """Train the DDPM of a class or of all; keep the weights to sample from and the loss of every epoch."""
     input:
-        images=image_sets(DDPM_SETS),
-        validation=image_sets(["validation"]),
+        images=learnt(DDPM_SETS),
+        validation=learnt(["validation"]),
     output:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",
@@ -15,7 +15,7 @@ rule train_ddpm:
         "logs/train_ddpm/{cls}.log",
         speed="logs/train_ddpm/{cls}_speed.csv",
     wildcard_constraints:
-        cls=one_of(set(CLASSES) - set(IMPORTED)),
+        cls=one_of(set(DDPMS.values()) - set(IMPORTED)),
     priority: 2  # the longest jobs first, so that none is left over on one core
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
@@ -25,12 +25,13 @@ rule train_ddpm:
     params:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
         seed=cfg.seed,
+        classes=CLASSES if cfg.diffusion.conditional else [],
     script:
         "../scripts/train_ddpm.py"
 
 
 rule import_ddpm:
-    """Take over the DDPM of one class that was trained elsewhere."""
+    """Take over the DDPM of a class or of all that was trained elsewhere."""
     input:
         lambda wildcards: IMPORTED[wildcards.cls],
     output:
@@ -41,8 +42,9 @@ rule import_ddpm:
         cls=one_of(IMPORTED),
     params:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(
-            include={"network", "schedule"}
+            include={"network", "schedule", "conditional", "label_dropout"}
         ),
+        classes=CLASSES if cfg.diffusion.conditional else [],
         size=cfg.data.size,
         channels=1 if cfg.data.is_grey else 3,
     script:
@@ -52,7 +54,7 @@ rule import_ddpm:
 rule sample:
     """Draw the synthetic images of one class."""
     input:
-        checkpoint="models/ddpm/{cls}.safetensors",
+        checkpoint=ddpm(".safetensors"),
     output:
         "data/images/synthetic/{cls}.npy",
     resources:

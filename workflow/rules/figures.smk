@@ -51,9 +51,9 @@ rule extractor_curves:
 rule ddpm_figures:
     """Show a DDPM's curves, previews (Figures 5.3, 5.4, 5.12, 5.13), denoising (5.5) and samples."""
     input:
-        checkpoint="models/ddpm/{cls}.safetensors",
-        history="models/ddpm/{cls}_history.csv",
-        previews="models/ddpm/{cls}_previews.npy",
+        checkpoint=ddpm(".safetensors"),
+        history=ddpm("_history.csv"),
+        previews=ddpm("_previews.npy"),
         samples="data/images/synthetic/{cls}.npy",
     output:
         curves=picture("ddpm/{cls}_curves", "{cls}: loss and learning rate", "training"),
@@ -66,6 +66,7 @@ rule ddpm_figures:
         gpu=GPU,
     params:
         settings=SAMPLER,
+        drawn=CLASSES if cfg.diffusion.conditional else [],
         every=cfg.diffusion.validation_every,
         seed=cfg.seed,
     script:

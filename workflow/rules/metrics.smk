@@ -136,7 +136,7 @@ rule memorisation:
         training=image_sets(DDPM_SETS, CLASSES),
         synthetic=image_sets(["synthetic"], CLASSES),
         unseen=image_sets(["test"], CLASSES),
-        ddpms=expand("models/ddpm/{cls}.safetensors", cls=CLASSES),
+        ddpms=[f"models/ddpm/{DDPMS[name]}.safetensors" for name in CLASSES],
         # Of nets that did not learn from the training images.
         features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
     output:

@@ -1,5 +1,7 @@
 """Draw one DDPM's training, previews, samples as they come out of noise, and samples."""
 
+import numpy as np
+
 from meddiff.core.arrays import load_array, load_images
 from meddiff.core.tables import read_csv
 from meddiff.diffusion.sampling.ddpm import load_ddpm
@@ -18,7 +20,10 @@ with job(snakemake) as device:
     history = read_csv(files.history)
     save_figure(training_curves(history, f"DDPM {name}"), output.curves)
     titles = [f"epoch {epoch}" for epoch in preview_epochs(history, params.every)]
-    save_picture(stages(load_array(files.previews), titles), output.previews)
+    previews = load_array(files.previews)
+    if params.drawn:  # by one net, some of each
+        previews = np.split(previews, len(params.drawn), axis=1)[params.drawn.index(name)]
+    save_picture(stages(previews, titles), output.previews)
     settings = SamplerSettings.model_validate(params.settings)
     ddpm, moments = load_ddpm(files.checkpoint, device), min(MOMENTS, settings.steps)
     strip = denoising_strip(ddpm, settings, range(MEMBERS), moments, seed=params.seed, name=name)

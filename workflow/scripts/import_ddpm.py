@@ -1,4 +1,4 @@
-"""Take over the DDPM of one class that was trained elsewhere."""
+"""Take over the DDPM of one class, or of all, that was trained elsewhere."""
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from meddiff.workflow.jobs import job
 files, settings = snakemake.output, snakemake.params.settings
 with job(snakemake):
     size, channels = snakemake.params.size, snakemake.params.channels
-    weights = import_ddpm(snakemake.input[0], DiffusionSettings.model_validate(settings), channels)
+    trained, classes = DiffusionSettings.model_validate(settings), snakemake.params.classes
+    weights = import_ddpm(snakemake.input[0], trained, channels, classes)
     write_csv(pd.DataFrame(columns=COLUMNS), files.history)
     save_array(np.empty((0, 0, size, size, channels), np.uint8), files.previews)
-    about = {"class": snakemake.wildcards.cls, "settings": settings}
+    about = {"class": snakemake.wildcards.cls, "settings": settings, "classes": classes}
     save_checkpoint(files.checkpoint, weights, {**about, "size": size, "channels": channels})

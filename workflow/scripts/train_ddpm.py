@@ -1,4 +1,4 @@
-"""Train the DDPM of one class."""
+"""Train the DDPM of one class, or of all."""
 
 from meddiff.diffusion.launch import DdpmJob, discard_checkpoint, launch
 from meddiff.workflow.jobs import job
@@ -8,7 +8,7 @@ with job(snakemake) as device:
     training = DdpmJob(
         name=snakemake.wildcards.cls,
         images=list(snakemake.input.images),
-        validation=next(iter(snakemake.input.validation), None),
+        validation=list(snakemake.input.validation),
         settings=params.settings,
         seed=params.seed,
         code=params.code,
@@ -20,6 +20,7 @@ with job(snakemake) as device:
         previews=files.previews,
         speed=snakemake.log.speed,
         board=f"logs/tensorboard/{snakemake.wildcards.cls}",
+        classes=params.classes,
     )
     launch(training)
 # Last of all: Snakemake would remove the outputs of a job that is killed before.

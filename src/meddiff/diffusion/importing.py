@@ -3,7 +3,7 @@
 import contextlib
 import io
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import check_readable
+from meddiff.diffusion.conditions import conditions_of
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.settings import DiffusionSettings
 
@@ -25,7 +26,10 @@ UNUSED = ".proj_attn."
 
 
 def import_ddpm(
-    path: str | Path, settings: DiffusionSettings, image_channels: int
+    path: str | Path,
+    settings: DiffusionSettings,
+    image_channels: int,
+    classes: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     """Return the weights of a DDPM trained elsewhere, as our net names them.
 
@@ -34,6 +38,9 @@ def import_ddpm(
             format, which is read without running code from it.
         settings: `diffusion` of the configuration; its network must be the trained one.
         image_channels: 1 or 3.
+        classes: of a `conditional` net, in the order of their labels. One that learnt without
+            classes too, for guidance, has one label more than those, its last; any other needs
+            `label_dropout` 0.
 
     Returns:
         Weights for `build_network`.
@@ -42,7 +49,11 @@ def import_ddpm(
         MeddiffError: the file cannot be read so, or holds another net.
     """
     state = _unwrapped(_read(path))
-    network: Any = build_network(image_channels, **settings.network.model_dump())
+    network: Any = build_network(
+        image_channels,
+        **settings.network.model_dump(),
+        conditions=conditions_of(settings, classes),
+    )
     expected = {name: weight.clone() for name, weight in network.state_dict().items()}
     rest = dict(state)
     try:

@@ -16,13 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meddiff.core.arrays import load_images, save_array
+from meddiff.core.arrays import load_by_class, load_images, save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.devices import limit_threads
 from meddiff.core.errors import MeddiffError
@@ -33,6 +33,7 @@ from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.training.distributed import setup_runtime
+from meddiff.diffusion.training.images import Images
 from meddiff.diffusion.training.loop import Callback, train_ddpm
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,9 @@ class DdpmJob:
     """All that a process needs to know of a training; paths are relative to where it runs.
 
     Attributes:
-        name: class.
+        name: class, or `all`.
         images: image sets to train on.
-        validation: image set of the validation loss, or None.
+        validation: image sets of the validation loss; none for no such loss.
         settings: `DiffusionSettings` of this class.
         seed: seed of the run.
         code: digest of the code that the result depends on.
@@ -59,11 +60,13 @@ class DdpmJob:
         previews: images drawn during the training.
         speed: table of images per second.
         board: folder for TensorBoard, used where `compute` asks for it.
+        classes: of a net for all classes, in the order of their labels; names of the files of
+            their images.
     """
 
     name: str
     images: list[str]
-    validation: str | None
+    validation: list[str]
     settings: dict[str, Any]
     seed: int
     code: str
@@ -74,6 +77,7 @@ class DdpmJob:
     previews: str
     speed: str
     board: str
+    classes: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -82,9 +86,10 @@ class DdpmJob:
 
     def key(self) -> dict[str, str]:
         """Return what the result depends on, by name."""
-        sets = [*self.images, *([self.validation] if self.validation else [])]
+        sets = [*self.images, *self.validation]
         return {
             "the settings": _digest(self.settings),
+            "the classes": _digest(self.classes),
             "the seed": str(self.seed),
             "the images": _digest([sha256_file(path) for path in sets]),
             "the code": self.code,
@@ -116,7 +121,7 @@ def run_worker(job: DdpmJob) -> None:
     runtime = setup_runtime(
         job.device, settings.precision, processes=compute.processes, nodes=compute.nodes
     )
-    images = np.concatenate([load_images(path) for path in job.images])
+    images = _read(job.images, job.classes)
     callbacks: list[Callback] = []
     with ExitStack() as stack:
         file = CheckpointFile(job.state, job.key())
@@ -130,7 +135,7 @@ def run_worker(job: DdpmJob) -> None:
             settings,
             seed=job.seed,
             name=job.name,
-            validation=load_images(job.validation) if job.validation else None,
+            validation=_read(job.validation, job.classes) if job.validation else None,
             runtime=runtime,
             checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
             compiled=compute.compile,
@@ -139,13 +144,16 @@ def run_worker(job: DdpmJob) -> None:
     if runtime.rank == 0:
         write_csv(trained.history, job.history)
         save_array(trained.previews, job.previews)
-        about = {
-            "class": job.name,
-            "settings": job.settings,
-            "size": images.shape[1],
-            "channels": images.shape[-1],
-        }
+        size, _, channels = load_images(job.images[0]).shape[1:]
+        about = {"class": job.name, "classes": job.classes, "settings": job.settings}
+        about |= {"size": size, "channels": channels}
         save_checkpoint(job.checkpoint, trained.weights, about)
+
+
+def _read(paths: list[str], classes: list[str]) -> Images:
+    if classes:
+        return load_by_class(paths, classes)
+    return np.concatenate([load_images(path) for path in paths])
 
 
 def _run_workers(job: DdpmJob, compute: ComputeSettings) -> None:

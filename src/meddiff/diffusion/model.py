@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from meddiff.core.imports import lean_imports
+from meddiff.diffusion.conditions import NONE, Conditions
 
 
 def build_network(
@@ -13,9 +14,11 @@ def build_network(
     residual_blocks: int,
     head_channels: int,
     norm_groups: int,
+    conditions: Conditions = NONE,
 ) -> nn.Module:
     """Return MONAI's U-Net for images of shape (N, image_channels, H, W).
 
+    With conditions it also takes `class_labels`, as `Conditions.rows` makes them.
     `include_fc=False` leaves out the extra projection that MONAI core added to attention: only
     without it do weights trained with the study's `monai-generative` give the same outputs.
     """
@@ -33,6 +36,7 @@ def build_network(
         norm_num_groups=norm_groups,
         include_fc=False,
     )
+    conditions.add_to(network)
     return network
 
 

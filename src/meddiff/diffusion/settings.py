@@ -29,6 +29,8 @@ ProcessName = Literal["ddpm", "ncsn", "ve", "vp", "sub_vp"]
 Spacing = Literal["even", "quadratic"]
 LEVELLED = ("ddpm", "ncsn")
 """Processes whose times are counted."""
+ALL = "all"
+"""Name of the DDPM of all classes."""
 AugmentationName = Literal["none", "hand", "isic2016"]
 
 
@@ -140,13 +142,17 @@ class SamplerSettings(Settings):
     """Noise of `ddim`: 0 is none, 1 is that of `ddpm`."""
     precision: Precision = "fp32"
     """Arithmetic of the net while it draws, as for the training."""
+    guidance: float = Field(default=0.0, ge=0)
+    """Weight w of classifier-free guidance, (1 + w) x conditional - w x unconditional (Ho and
+    Salimans 2022, eq. 6); 0 for none. Each step takes the net twice. Needs
+    `diffusion.conditional`."""
 
 
 class PreviewSettings(SamplerSettings):
     """Images drawn at every validation while a DDPM is trained, always from the same noise."""
 
     images: int = Field(default=4, ge=0)
-    """Images; 0 for none."""
+    """Images, with `diffusion.conditional` of each class; 0 for none."""
 
 
 class ClassSettings(Settings):
@@ -223,15 +229,33 @@ class DdpmSettings(DurationSettings):
 
 
 class DiffusionSettings(DdpmSettings):
-    """Training of one DDPM per class."""
+    """Training of one DDPM per class, or of one for all."""
 
+    conditional: bool = False
+    """Train one net for all classes, `all`, that is given the class of each image, in place of one
+    net per class. An epoch passes over every class as often as the largest has images, so that
+    batches hold each class equally often, rare ones too; `steps` are those of the one net."""
+    label_dropout: float = Field(default=0.1, ge=0, lt=1, strict=True)
+    """Share of the images of a `conditional` net's training whose class is withheld, which
+    `sampling.guidance` needs; 0 for none."""
     classes: dict[ClassName, ClassSettings] = {}
-    """Overrides for single classes."""
+    """Overrides for single classes; for `all` where the net is `conditional`."""
     train_on: list[SplitName] | None = Field(default=None, min_length=1)
     """Image sets that the DDPMs learn from; null: by protocol, `leak_free` from the training set,
     `as_published` from all."""
 
     _differ = field_validator("train_on")(without_repeats)
+
+    @model_validator(mode="after")
+    def _one_net_has_one_override(self) -> "DiffusionSettings":
+        for name, override in self.classes.items() if self.conditional else ():
+            for key, value in override:
+                if name != ALL and value is not None:
+                    raise ValueError(
+                        f"classes.{name}.{key}: diffusion.conditional trains one net for all "
+                        f"classes; set it to null, or diffusion.classes.{ALL}.{key} in its place"
+                    )
+        return self
 
     def for_class(self, name: str) -> "DiffusionSettings":
         """Return the settings of one class's DDPM, overrides applied."""

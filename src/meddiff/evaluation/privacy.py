@@ -74,7 +74,8 @@ def membership_rows(
     sets = [_some(training, min(MOST, 2 * len(unseen)), seed), _some(unseen, MOST, seed)]
     with Progress(sum(map(len, sets)), f"{name}: who was a member?", "image") as progress:
         members, others = (
-            denoising_losses(model, images, seed=seed, progress=progress.advance) for images in sets
+            denoising_losses(model, images, seed=seed, name=name, progress=progress.advance)
+            for images in sets
         )
     scores: dict[float, tuple[np.ndarray, np.ndarray]] = {
         level: (members[:, place], others[:, place]) for place, level in enumerate(LEVELS)

@@ -23,7 +23,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
-from meddiff.diffusion.settings import LEVELLED, DiffusionSettings, SamplingSettings
+from meddiff.diffusion.settings import ALL, LEVELLED, DiffusionSettings, SamplingSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
@@ -84,11 +84,12 @@ class Config(Settings):
         timesteps = schedule.timesteps if schedule.process in LEVELLED else math.inf
         drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
         for key, sampler in drawn.items():
+            self._check_guidance(key, sampler.guidance)
             if sampler.steps > timesteps:
                 raise ValueError(
                     f"{key}.steps {sampler.steps}: diffusion.schedule.timesteps is {timesteps}"
                 )
-        taken = {"all": "all classes", "mean": "a mean over classes"}
+        taken = {ALL: "all classes", "mean": "a mean over classes"}
         # Names of files and folders say what is behind a cell of a table.
         taken |= dict.fromkeys(
             ["index", "duplicates", "archives", "split"], "a table of all images"
@@ -107,6 +108,13 @@ class Config(Settings):
             raise ValueError(f"real_only: cas.arms names none of {', '.join(REAL_ARMS)}; add one")
         self._check_sizes()
         return self
+
+    def _check_guidance(self, key: str, guidance: float) -> None:
+        if guidance and not (self.diffusion.conditional and self.diffusion.label_dropout):
+            raise ValueError(
+                f"{key}.guidance {guidance:g}: needs diffusion.conditional: true and a "
+                "diffusion.label_dropout above 0"
+            )
 
     def _check_sizes(self) -> None:
         """Refuse an image size that a net or a metric cannot work at."""
@@ -142,6 +150,11 @@ class Config(Settings):
     def synthetic_sets(self) -> list[str]:
         """Image sets that DDPMs draw."""
         return [] if self.real_only else ["synthetic"]
+
+    @property
+    def ddpms(self) -> dict[str, str]:
+        """Name of the DDPM that draws each class: the class's own, or that of all."""
+        return {name: ALL if self.diffusion.conditional else name for name in self.data.classes}
 
     @property
     def arms(self) -> list[ArmName]:
@@ -180,7 +193,8 @@ class Config(Settings):
     def absent_classes(self) -> dict[str, list[str]]:
         """Names that are not in `data.classes`, by the key that names them."""
         counts = {} if self.undersample == "none" else self.undersample.counts
-        named = {"diffusion.classes": {*self.diffusion.classes}, "undersample.counts": {*counts}}
+        overridden = {*self.diffusion.classes} - ({ALL} if self.diffusion.conditional else set())
+        named = {"diffusion.classes": overridden, "undersample.counts": {*counts}}
         absent = {key: sorted(names - {*self.data.classes}) for key, names in named.items()}
         return {key: names for key, names in absent.items() if names}
 

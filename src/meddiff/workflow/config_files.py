@@ -54,6 +54,7 @@ SHOWN = {
     "diffusion.lr_schedule": "constant, linear, warmup_linear, plateau",
     "diffusion.precision": "fp32, tf32, bf16, fp16",
     "diffusion.ema": "decay of the averaged weights; null: none",
+    "diffusion.conditional": "true: one net for all classes; false: one per class",
     "diffusion.classes": "what differs for a class, and DDPMs trained elsewhere",
     "sampling.images": "per class",
     "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver",

@@ -22,12 +22,12 @@ def stamp(cfg: Config) -> dict[str, Any]:
 
 
 def imported_ddpms(cfg: Config) -> dict[str, str]:
-    """Checkpoints of DDPMs that were trained elsewhere, by class."""
+    """Checkpoints of DDPMs that were trained elsewhere, by name."""
     overrides = cfg.diffusion.classes.items()
     return {
         name: override.checkpoint
         for name, override in overrides
-        if override.checkpoint and name in cfg.data.classes
+        if override.checkpoint and name in cfg.ddpms.values()
     }
 
 

@@ -14,8 +14,10 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
 from meddiff.core.graphs import Graphed
 from meddiff.core.settings import Precision
+from meddiff.diffusion.conditions import NONE, Conditions, conditions_of
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.process import Process, build_process
+from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.noise import philox_normal
 from meddiff.diffusion.sampling.samplers import Denoise
 from meddiff.diffusion.sampling.shards import PIXELS, cpu_block
@@ -32,6 +34,7 @@ class Ddpm:
         shape: (C, H, W) of an image.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         block: images that the net sees at once, always.
+        conditions: that the net takes beside noisy images.
     """
 
     network: nn.Module
@@ -39,14 +42,22 @@ class Ddpm:
     shape: tuple[int, int, int]
     pixel_range: Sequence[int]
     block: int
-    _graphs: dict[str, Graphed] = field(init=False, repr=False, compare=False, default_factory=dict)
+    conditions: Conditions = NONE
+    _graphs: dict[object, Graphed] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
-    def predict(self, precision: Precision) -> Graphed:
-        """Return the net as a function of noisy images (N,C,H,W) and times (N,)."""
-        if precision not in self._graphs:
-            forward = partial(predict, self.network, precision)
-            self._graphs[precision] = Graphed(forward)
-        return self._graphs[precision]
+    def predict(self, precision: Precision, name: str, guidance: float = 0.0) -> Graphed:
+        """Return the net of a class as a function of noisy images (N,C,H,W) and times (N,).
+
+        Raises:
+            MeddiffError: as `conditioned`.
+        """
+        key = (precision, name if self.conditions else "", guidance)
+        if key not in self._graphs:
+            network = conditioned(self.network, self.conditions, name, guidance)
+            self._graphs[key] = Graphed(partial(predict, network, precision))
+        return self._graphs[key]
 
     def normal(self) -> Graphed:
         """Return `philox_normal` of images of this size."""
@@ -80,7 +91,10 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     weights, about = load_checkpoint(checkpoint)
     try:
         trained = DiffusionSettings.model_validate(about["settings"])
-        network = build_network(about["channels"], **trained.network.model_dump())
+        conditions = conditions_of(trained, about.get("classes", []))
+        network = build_network(
+            about["channels"], **trained.network.model_dump(), conditions=conditions
+        )
         network.load_state_dict(weights)
         shape = (about["channels"], about["size"], about["size"])
     except (KeyError, ValueError, RuntimeError) as error:
@@ -93,25 +107,29 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
         compile_network(network, device)
     schedule = build_process(trained.schedule)
     return Ddpm(
-        network, schedule, shape, trained.schedule.pixel_range, block_of(about["size"], device)
+        network,
+        schedule,
+        shape,
+        trained.schedule.pixel_range,
+        block_of(about["size"], device),
+        conditions,
     )
 
 
 def predict(
-    network: nn.Module, precision: Precision, noisy: Tensor, times: Tensor, **condition: Tensor
+    network: Callable[..., Tensor], precision: Precision, noisy: Tensor, times: Tensor
 ) -> Tensor:
     """Return a net's output in float32, calculated in a precision.
 
     Args:
-        network: the denoising net.
+        network: the denoising net, under the conditions of its images.
         precision: arithmetic of the net.
         noisy: float (N,C,H,W).
         times: what the net is told of their times, (N,).
-        condition: what else it is told of each image, (N,...) by name.
     """
     with arithmetic(noisy.device.type, precision):
         output: Tensor = network(
-            noisy.contiguous(memory_format=torch.channels_last), timesteps=times, **condition
+            noisy.contiguous(memory_format=torch.channels_last), timesteps=times
         )
     return output.float()
 

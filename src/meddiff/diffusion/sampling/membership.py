@@ -24,6 +24,7 @@ def denoising_losses(
     images: np.ndarray,
     *,
     seed: int,
+    name: str = "",
     levels: Sequence[float] = LEVELS,
     draws: int = DRAWS,
     progress: Callable[[int], None] = lambda done: None,
@@ -38,6 +39,7 @@ def denoising_losses(
         model: a trained DDPM.
         images: uint8 (n,H,W,C), of its size.
         seed: fixes the noise.
+        name: class of the images, which a DDPM of several classes is told.
         levels: in (0, 1).
         draws: of noise, over which a loss is the mean.
         progress: is called with each number of images that are done.
@@ -59,7 +61,7 @@ def denoising_losses(
     with memory_errors(LACKS_MEMORY), torch.no_grad():
         for start in range(0, len(images), model.block):
             block = images[start : start + model.block]
-            losses[start : start + len(block)] = _of_block(model, block, levels, draws, seed)
+            losses[start : start + len(block)] = _of_block(model, block, levels, draws, seed, name)
             progress(len(block))
     if not np.isfinite(losses).all():
         raise MeddiffError("the DDPM gives values that are not finite: train it anew")
@@ -67,10 +69,10 @@ def denoising_losses(
 
 
 def _of_block(
-    model: Ddpm, images: np.ndarray, levels: Sequence[float], draws: int, seed: int
+    model: Ddpm, images: np.ndarray, levels: Sequence[float], draws: int, seed: int, name: str
 ) -> np.ndarray:
     """Return the losses of no more images than the net sees at once."""
-    denoise = clean_estimator(model.predict("fp32"), model.schedule)
+    denoise = clean_estimator(model.predict("fp32", name), model.schedule)
     device = next(model.network.parameters()).device
     # Always as many: how many images a net sees at once changes its rounding.
     padded = np.zeros((model.block, *images.shape[1:]), np.uint8)

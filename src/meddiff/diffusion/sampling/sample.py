@@ -161,7 +161,8 @@ def trajectory(
     device = next(model.network.parameters()).device
     check_precision(device.type, settings.precision)
     draw = noise_source(model, members, (seed, "sample", name), device)
-    denoise = clean_estimator(model.predict(settings.precision), model.schedule)
+    predicted = model.predict(settings.precision, name, settings.guidance)
+    denoise = clean_estimator(predicted, model.schedule)
     for images in method(settings, model.schedule)(denoise, draw(), draw):
         yield images
     if not torch.isfinite(images[_places(model, members)]).all():

@@ -1,5 +1,6 @@
-"""The images of a training, on its device and in the net's range."""
+"""The images of a training, on its device and in the net's range, with their conditions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,47 @@ from torch import Tensor
 
 from meddiff.core.batches import Batch
 from meddiff.core.devices import to_device
+from meddiff.core.randomness import stream
+from meddiff.diffusion.conditions import Conditions, conditions_of
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings
 from meddiff.diffusion.training.augmentation import augment, augment_once, resolve_augmentation
+
+Images = np.ndarray | Mapping[str, np.ndarray]
+"""Images of one class, uint8 (N,H,W,C), or those of several by name."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one class or more, class by class.
+
+    Attributes:
+        pixels: uint8 (N,H,W,C).
+        sizes: images of each class.
+    """
+
+    pixels: Tensor
+    sizes: tuple[int, ...]
+
+    @property
+    def places(self) -> int:
+        """Images of an epoch: of every class as many as the largest has."""
+        return len(self.sizes) * max(self.sizes)
+
+    def rows(self, places: np.ndarray, epoch: int) -> np.ndarray:
+        """Return the rows of the images at places of an epoch, from 1.
+
+        A smaller class goes on from one epoch to the next where it stopped, so that all of its
+        images come equally often.
+        """
+        label, within = np.divmod(places, max(self.sizes))
+        size = np.array(self.sizes)
+        first = np.cumsum(size) - size
+        return first[label] + (within + (epoch - 1) * max(self.sizes)) % size[label]
+
+    def labels(self) -> Tensor:
+        """Return the number of each image's class, int64 (N,), on the CPU."""
+        return torch.arange(len(self.sizes)).repeat_interleave(torch.tensor(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -18,60 +57,102 @@ class TrainingImages:
     """Images to train on and to validate with.
 
     Attributes:
-        pixels: uint8 (N,H,W,C).
-        held_out: uint8 (M,H,W,C), or None.
+        learnt: what the net learns from.
+        held_out: images of the validation loss, or None.
+        conditions: what the net is given beside them.
         augmentation: changes of every batch.
         settings: of the training.
-        key: names the stream of the changes.
+        seed: of the run.
+        name: of the training, part of the names of its streams.
     """
 
-    pixels: Tensor
-    held_out: Tensor | None
+    learnt: LabelledImages
+    held_out: LabelledImages | None
+    conditions: Conditions
     augmentation: AugmentationSettings
     settings: DiffusionSettings
-    key: tuple[int | str, ...]
+    seed: int
+    name: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        height, width, channels = self.pixels.shape[1:]
+        height, width, channels = self.learnt.pixels.shape[1:]
         return channels, height, width
 
-    def batch(self, batch: Batch) -> Tensor:
-        """Return a batch in the net's range, augmented as its images and epoch say."""
-        members = self.pixels[to_device(torch.from_numpy(batch.members), self.pixels.device)]
-        unit = to_unit_range(members)
-        unit = augment(unit, batch.members, self.augmentation, *self.key, batch.epoch)
-        return to_model_range(unit, self.settings.schedule.pixel_range)
+    def batch(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return a batch in the net's range, augmented as its places and epoch say.
 
-    def validation(self) -> Tensor:
-        """Return the images of the validation loss, never changed while the net learns."""
+        The conditions of a net that takes any come second.
+        """
+        pixels = self.learnt.pixels
+        rows = self.learnt.rows(batch.members, batch.epoch)
+        unit = to_unit_range(pixels[to_device(torch.from_numpy(rows), pixels.device)])
+        key = (self.seed, "augmentation", self.name, batch.epoch)
+        unit = augment(unit, batch.members, self.augmentation, *key)
+        clean = to_model_range(unit, self.settings.schedule.pixel_range)
+        if not self.conditions:
+            return (clean,)
+        labels = self._withheld(self.learnt.labels()[torch.from_numpy(rows)], batch.step)
+        return clean, to_device(self.conditions.rows(labels), pixels.device)
+
+    def _withheld(self, labels: Tensor, step: int) -> Tensor:
+        """Replace labels at random by the one that stands for any class."""
+        if not self.conditions.with_null:
+            return labels
+        chance = stream(self.seed, "labels", self.name, step).random(len(labels))
+        withheld = torch.from_numpy(chance < self.settings.label_dropout)
+        return torch.where(withheld, self.conditions.null, labels)
+
+    def validation(self) -> tuple[Tensor, ...]:
+        """Return the images of the validation loss, never changed while the net learns.
+
+        The conditions of a net that takes any come second.
+        """
         assert self.held_out is not None
-        return to_model_range(to_unit_range(self.held_out), self.settings.schedule.pixel_range)
+        unit = to_unit_range(self.held_out.pixels)
+        clean = to_model_range(unit, self.settings.schedule.pixel_range)
+        if not self.conditions:
+            return (clean,)
+        return clean, to_device(self.conditions.rows(self.held_out.labels()), clean.device)
 
 
 def load_training_images(
-    images: np.ndarray,
-    validation: np.ndarray | None,
+    images: Images,
+    validation: Images | None,
     settings: DiffusionSettings,
     device: torch.device,
-    key: tuple[int | str, ...],
+    *,
+    seed: int,
+    name: str,
 ) -> TrainingImages:
     """Put images on a device, changed once and for all where the settings ask for that.
 
     Args:
-        images: uint8 (N,H,W,C).
-        validation: uint8 (M,H,W,C), or None.
+        images: to learn from.
+        validation: of the same classes, or None.
         settings: of the training.
         device: of the training.
-        key: names the stream of the changes.
+        seed: of the run.
+        name: of the training.
     """
     augmentation = resolve_augmentation(settings.augmentation)
-    if settings.augment_once:
-        images = augment_once(images, augmentation, *key)
-        if validation is not None:
-            validation = augment_once(validation, augmentation, *key, "validation")
-        augmentation = AugmentationSettings()
-    held_out = None if validation is None else torch.from_numpy(np.array(validation)).to(device)
-    pixels = torch.from_numpy(np.array(images)).to(device)
-    return TrainingImages(pixels, held_out, augmentation, settings, key)
+    key = (seed, "augmentation", name)
+
+    def load(images: Images, *key: int | str) -> LabelledImages:
+        parts = list(images.values()) if isinstance(images, Mapping) else [images]
+        pixels = np.concatenate(parts)
+        if settings.augment_once:
+            pixels = augment_once(pixels, augmentation, *key)
+        return LabelledImages(torch.from_numpy(pixels).to(device), tuple(map(len, parts)))
+
+    classes = list(images) if isinstance(images, Mapping) else []
+    return TrainingImages(
+        load(images, *key),
+        None if validation is None else load(validation, *key, "validation"),
+        conditions_of(settings, classes),
+        AugmentationSettings() if settings.augment_once else augmentation,
+        settings,
+        seed,
+        name,
+    )

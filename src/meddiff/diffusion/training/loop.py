@@ -1,4 +1,4 @@
-"""Training of one DDPM (Ho et al. 2020, algorithm 1)."""
+"""Training of a DDPM (Ho et al. 2020, algorithm 1)."""
 
 import logging
 import signal
@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-
-import numpy as np
 
 from meddiff.core.batches import Batch
 from meddiff.core.devices import memory_errors
@@ -17,6 +15,7 @@ from meddiff.diffusion.checkpointing import Checkpointer
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import Callback
 from meddiff.diffusion.training.distributed import Runtime, setup_runtime
+from meddiff.diffusion.training.images import Images
 from meddiff.diffusion.training.trainer import DdpmTrainer, Diverged, TrainedDdpm
 
 log = logging.getLogger(__name__)
@@ -28,29 +27,29 @@ LACKS_MEMORY = (
 
 
 def train_ddpm(
-    images: np.ndarray,
+    images: Images,
     settings: DiffusionSettings,
     *,
     seed: int,
     name: str,
-    validation: np.ndarray | None = None,
+    validation: Images | None = None,
     runtime: Runtime | None = None,
     checkpointer: Checkpointer | None = None,
     compiled: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> TrainedDdpm:
-    """Train a DDPM on the images of one class.
+    """Train a DDPM on the images of one class, or of all where the settings are `conditional`.
 
     An interrupted training resumes from its checkpoint and ends with the same bits, on the same
     machine with the same number of threads. Several processes share each batch and get the losses
     of one process, but for rounding.
 
     Args:
-        images: uint8 (N,H,W,C).
+        images: uint8 (N,H,W,C), or those of each class by its name, in the order of the labels.
         settings: settings of this class.
         seed: fixes initial weights, image order, augmentation, time steps and noise.
-        name: class, for progress and errors.
-        validation: uint8 (M,H,W,C) for the validation loss, or None. They are
+        name: class, or `all`, for progress and errors.
+        validation: such images for the validation loss, or None. They are
             augmented once, at load, under `augment_once`, as the study's were (section 5.1), and
             never otherwise, so that their losses compare.
         runtime: device, processes and arithmetic; default: one process on the CPU.

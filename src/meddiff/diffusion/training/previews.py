@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import nn
 
+from meddiff.diffusion.conditions import Conditions
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
@@ -24,10 +25,11 @@ def previewer(
     settings: PreviewSettings,
     *,
     pixel_range: Sequence[int],
+    conditions: Conditions,
     seed: int,
-    name: str,
+    names: Sequence[str],
 ) -> Callable[[], np.ndarray]:
-    """Return what draws previews of a net in training, uint8 (settings.images,H,W,C).
+    """Return what draws previews of a net in training, uint8 (names x settings.images,H,W,C).
 
     They always come from the same noise, whatever the net's weights have become.
 
@@ -35,15 +37,20 @@ def previewer(
         network: the denoising net.
         schedule: its forward process.
         shape: (C, H, W) of an image.
-        settings: number of images, at least 1, and sampler.
+        settings: number of images of a class, at least 1, and sampler.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
+        conditions: that the net takes.
         seed: seed of the run.
-        name: class.
+        names: classes.
     """
-    model = Ddpm(network, schedule, shape, pixel_range, block=settings.images)
+    model = Ddpm(
+        network, schedule, shape, pixel_range, block=settings.images, conditions=conditions
+    )
 
     def draw() -> np.ndarray:
-        (images,) = sample(model, settings, range(settings.images), seed=seed, name=name)
-        return images
+        drawn = (
+            sample(model, settings, range(settings.images), seed=seed, name=name) for name in names
+        )
+        return np.concatenate([next(images) for images in drawn])
 
     return draw

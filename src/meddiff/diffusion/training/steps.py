@@ -21,8 +21,9 @@ from meddiff.diffusion.training.objective import denoising_loss, min_snr_weights
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Clean images (N,C,H,W) in the net's range, times (N,), noise (N,C,H,W)."""
+Batch = tuple[Tensor, ...]
+"""Clean images (N,C,H,W) in the net's range, times (N,), noise (N,C,H,W), and the conditions
+(N,...) of a net that takes any."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ class Model:
 
     def loss(self, network: Callable[..., Tensor], batch: Batch) -> Tensor:
         """Return the loss of a batch; `network` is one of ours, perhaps in other arithmetic."""
-        return denoising_loss(network, self.schedule, *batch, weigh=self.weigh)
+        clean, times, noise, *others = batch
+        condition = dict(zip(("class_labels",), others, strict=False))
+        return denoising_loss(
+            network, self.schedule, clean, times, noise, weigh=self.weigh, **condition
+        )
 
 
 def build_model(
@@ -268,15 +273,11 @@ def shares(batch: Batch, size: int, runtime: Runtime) -> Iterator[tuple[float, B
     own = slice(rank * images // processes, (rank + 1) * images // processes)
     if own.start == own.stop:
         # Every process has to take part in the exchange of gradients.
-        yield 0.0, _first(batch)
+        yield 0.0, tuple(tensor[:1] for tensor in batch)
         return
     split: Sequence[tuple[Tensor, ...]] = [tensor[own].split(size) for tensor in batch]
-    for clean, times, noise in zip(*split, strict=True):
-        yield len(clean) / images, (clean, times, noise)
-
-
-def _first(batch: Batch) -> Batch:
-    return batch[0][:1], batch[1][:1], batch[2][:1]
+    for part in zip(*split, strict=True):
+        yield len(part[0]) / images, part
 
 
 def _optimizer_class(settings: DiffusionSettings) -> Any:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -22,7 +22,7 @@ from meddiff.diffusion.process import build_process
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import Runtime
 from meddiff.diffusion.training.history import COLUMNS, History
-from meddiff.diffusion.training.images import load_training_images
+from meddiff.diffusion.training.images import Images, load_training_images
 from meddiff.diffusion.training.objective import draw_times_and_noise, largest_loss
 from meddiff.diffusion.training.previews import previewer
 from meddiff.diffusion.training.rates import LearningRate
@@ -69,32 +69,42 @@ class DdpmTrainer:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Images,
         settings: DiffusionSettings,
         seed: int,
         name: str,
         runtime: Runtime,
-        validation: np.ndarray | None,
+        validation: Images | None,
         compiled: bool,
     ) -> None:
         self.name, self._class = f"ddpm {name}", name
         self._settings, self._seed, self._runtime = settings, seed, runtime
         self._device = runtime.fabric.device
+        self._images = load_training_images(
+            images, validation, settings, self._device, seed=seed, name=self.name
+        )
         torch.manual_seed(stream_seed(seed, "weights", self.name))
-        network = build_network(images.shape[-1], **settings.network.model_dump())
+        network = build_network(
+            self._images.shape[0],
+            **settings.network.model_dump(),
+            conditions=self._images.conditions,
+        )
         schedule = build_process(settings.schedule)
         self._model = build_model(network, schedule, settings, self._device, compiled=compiled)
         self._step = build_step(self._model, settings, runtime, self.name)
         self._limit = EXPLODED * largest_loss(schedule, settings.min_snr)
-        key = (seed, "augmentation", self.name)
-        self._images = load_training_images(images, validation, settings, self._device, key)
         self._group = settings.batch_size * settings.gradient_accumulation
-        self.steps = count_steps(settings, len(images), self._group)
+        self.steps = count_steps(settings, self._images.learnt.places, self._group)
         self._rate = LearningRate(settings, self.steps)
         self._history = History()
         self._pending: list[PendingLoss] = []
         self._validate = Graphed(self._evaluate)
         self._log_plan()
+
+    @property
+    def _drawn(self) -> Sequence[str]:
+        """Classes that the net draws."""
+        return self._images.conditions.classes or (self._class,)
 
     @property
     def lr(self) -> float:
@@ -119,14 +129,15 @@ class DdpmTrainer:
     def batches(self) -> Iterator[Batch]:
         """Yield the batches that are left."""
         key = (self._seed, "order", self.name)
-        return batches(len(self._images.pixels), self._group, self.steps, *key, start=self.done)
+        places = self._images.learnt.places
+        return batches(places, self._group, self.steps, *key, start=self.done)
 
     def step(self, batch: Batch) -> None:
         """Take one optimiser step."""
-        clean = self._images.batch(batch)
+        clean, *conditions = self._images.batch(batch)
         # Drawn for the whole batch, so that neither processes nor parts of it matter.
         drawn = self._draw(clean, "noise", self.name, batch.step)
-        loss = self._step((clean, *drawn), self.lr)
+        loss = self._step((clean, *drawn, *conditions), self.lr)
         self._pending.append(PendingLoss(loss, self.lr, len(batch.members)))
         self._rate.after_step()
 
@@ -216,7 +227,8 @@ class DdpmTrainer:
     def result(self) -> TrainedDdpm:
         """Return the weights, history and previews so far."""
         channels, height, width = self._images.shape
-        shape = (0, self._settings.preview.images, height, width, channels)
+        images = self._settings.preview.images * len(self._drawn)
+        shape = (0, images, height, width, channels)
         previews = self._history.previews
         return TrainedDdpm(
             dict(self._model.sampled.state_dict()),
@@ -234,7 +246,7 @@ class DdpmTrainer:
         log.info(
             "%s: %d images of %d px, %.2f M parameters, %d steps of %d images on %s",
             self.name,
-            len(self._images.pixels),
+            len(self._images.learnt.pixels),
             self._images.shape[1],
             sum(p.numel() for p in self._model.network.parameters()) / 1e6,
             self.steps,
@@ -252,8 +264,8 @@ class DdpmTrainer:
 
     def _validation_loss(self) -> float:
         """Loss of the weights that are sampled from, with the same times and noise every time."""
-        clean = self._images.validation()
-        batch = (clean, *self._draw(clean, "validation", self.name))
+        clean, *conditions = self._images.validation()
+        batch = (clean, *self._draw(clean, "validation", self.name), *conditions)
         size = self._settings.batch_size
         if self._device.type == "cuda":
             size = max(size, VALIDATION_PIXELS // clean[0, 0].numel())
@@ -263,8 +275,8 @@ class DdpmTrainer:
         return float(self._sum(torch.tensor(own, device=self._device)).item())
 
     @torch.no_grad()
-    def _evaluate(self, clean: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        return self._model.loss(self._model.sampled.eval(), (clean, times, noise))
+    def _evaluate(self, *batch: Tensor) -> Tensor:
+        return self._model.loss(self._model.sampled.eval(), batch)
 
     @cached_property
     def _previews(self) -> Callable[[], np.ndarray]:
@@ -275,8 +287,9 @@ class DdpmTrainer:
             self._images.shape,
             self._settings.preview,
             pixel_range=self._settings.schedule.pixel_range,
+            conditions=self._images.conditions,
             seed=self._seed,
-            name=self._class,
+            names=self._drawn,
         )
 
     def _sum(self, own: Tensor) -> Tensor:
