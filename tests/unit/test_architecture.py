@@ -14,7 +14,7 @@ FLOORS = [
     {"core"},
     {"data", "diffusion", "metrics"},
     {"audit", "evaluation", "extractors", "reporting"},
-    {"cas"},
+    {"cas", "reader_study"},
     {"assessment", "workflow"},
     {"cli"},
 ]

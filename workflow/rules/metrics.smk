@@ -151,6 +151,20 @@ rule memorisation:
         "../scripts/memorisation.py"
 
 
+rule reader_study:
+    """Score readers who told synthetic from real images, asked by `meddiff readers make`."""
+    input:
+        key="reader_study/key.csv",
+        answers=sorted(map(str, Path("reader_study/answers").glob("*.json"))),
+    output:
+        table=table("results/reader_study.csv", "reader study", "readers on synthetic images"),
+        images="results/reader_study_images.csv",
+    params:
+        stamp=STAMP,
+    script:
+        "../scripts/reader_study.py"
+
+
 rule comparison:
     """Set the tables of this run, and of every other beside it, by the study's printed numbers."""
     input:

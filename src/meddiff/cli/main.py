@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from meddiff.cli import evaluate, evaluate_options, results, study
+from meddiff.cli import evaluate, evaluate_options, readers, results, study
 from meddiff.core.console import run_command
 from meddiff.core.errors import MeddiffError
 
@@ -40,6 +40,13 @@ COMMANDS = {
         "write docs/study.md: the study's printed numbers beside those of runs",
         study.ARGUMENTS,
         takes_targets=False,
+    ),
+    "readers": Command(
+        readers.run,
+        "let people tell real from synthetic images, and score their answers",
+        readers.ARGUMENTS,
+        takes_targets=False,
+        description=readers.DESCRIPTION,
     ),
     "share": Command(
         results.share, "record a finished run and push its files to the DVC remote", results.SHARE

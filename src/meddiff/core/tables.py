@@ -45,7 +45,9 @@ TEXT = frozenset(
      "bytes_sha256", "pixels_sha256", "mask_sha256", "source_sha256",
      # Remarks.
      "net", "unit", "labels", "treatment", "confusion", "reference", "source_file", "note",
-     "verdict", "weights", "question", "baseline", "outcome", "by"]
+     "verdict", "weights", "question", "baseline", "outcome", "by",
+     # Reader studies.
+     "study", "reader", "design", "trial"]
 )  # fmt: skip
 """Columns of text."""
 

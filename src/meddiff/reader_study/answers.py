@@ -1,0 +1,123 @@
+"""The files that readers send back, checked against the key of their study."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.tables import read_csv
+
+KEY_COLUMNS = ["study", "design", "trial", "place", "target", "case", "repeat", "image_set",
+               "class", "row"]  # fmt: skip
+CONFIDENCE = 6
+"""Answers to a single image: 1 to 6, from definitely real to definitely synthetic."""
+
+
+class Answer(BaseModel):
+    """The answer to one trial: a confidence of 1 to 6, or the place of the chosen image from 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    trial: str
+    answer: PositiveInt
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Answers(BaseModel):
+    """What a reader's file holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    study: str
+    design: str
+    reader: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+    answers: list[Answer]
+
+
+def read_key(path: str | Path) -> pd.DataFrame:
+    """Return the key of a study.
+
+    Raises:
+        MeddiffError: it is no key of a reader study.
+    """
+    try:
+        key = read_csv(path)
+    except (OSError, ValueError) as error:
+        raise MeddiffError(
+            f"{path} is no table ({error}): give the key.csv of the study"
+        ) from error
+    if list(key) != KEY_COLUMNS or key.empty:
+        raise MeddiffError(f"{path} is no key of a reader study: give the key.csv beside its page")
+    return key
+
+
+def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the answers of each reader.
+
+    Returns:
+        Per reader, in the order of their names, one row per trial in the order of the key:
+        `trial`, `case`, `repeat`, `target`, `answer` and `seconds`.
+
+    Raises:
+        MeddiffError: a file is not whole, of another study, or of a reader that came before.
+    """
+    if not paths:
+        raise MeddiffError("no answers: put the files that readers saved into reader_study/answers")
+    trials = key.drop_duplicates("trial")[["trial", "case", "repeat", "target"]]
+    choices = len(key) // len(trials)
+    answers: dict[str, tuple[str | Path, pd.DataFrame]] = {}
+    for path in paths:
+        file = _read(path)
+        if file.study != key["study"].iloc[0]:
+            raise MeddiffError(f"{path} answers study {file.study}, not {key['study'].iloc[0]}")
+        given = {each.trial: each for each in file.answers}
+        if len(given) < len(file.answers) or not given.keys() <= set(trials["trial"]):
+            raise MeddiffError(f"{path} has answers twice, or to other trials than the study's")
+        if missing := len(trials) - len(given):
+            raise MeddiffError(
+                f"{path}: {missing} of {len(trials)} questions have no answer: the page resumes "
+                f"where {file.reader} stopped"
+            )
+        largest = CONFIDENCE if choices == 1 else choices
+        if max(each.answer for each in file.answers) > largest:
+            raise MeddiffError(f"{path} has answers above {largest}, which the page does not offer")
+        if file.reader in answers:
+            raise MeddiffError(
+                f"{path} and {answers[file.reader][0]} are both by reader {file.reader}: give each "
+                "reader's last file alone, and each reader a code of their own"
+            )
+        answers[file.reader] = (
+            path,
+            trials.assign(
+                answer=[given[trial].answer for trial in trials["trial"]],
+                seconds=[given[trial].seconds for trial in trials["trial"]],
+            ).reset_index(drop=True),
+        )
+    return {reader: answers[reader][1] for reader in sorted(answers)}
+
+
+def _read(path: str | Path) -> Answers:
+    try:
+        return Answers.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MeddiffError(
+            f"{path} holds no answers of a reader ({place}: {first['msg']}): give the file "
+            "that the page saved"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise MeddiffError(
+            f"{path} cannot be read ({error}): give the file that the page saved"
+        ) from error
+
+
+def says_synthetic(answers: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return whether a confidence of 1 to 6 says "synthetic"."""
+    return answers > CONFIDENCE // 2

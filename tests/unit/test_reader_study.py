@@ -1,0 +1,393 @@
+"""Reader studies: designs, the page's secrets, and scores against closed forms and simulation."""
+
+import base64
+import io
+import json
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
+from scipy.special import ndtr
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from conftest import REAL as REAL_IMAGES
+from meddiff.audit.encoding_traces import separation
+from meddiff.cli import main
+from meddiff.core.errors import MeddiffError
+from meddiff.core.tables import read_csv
+from meddiff.reader_study.agreement import cohen_kappa, fleiss_kappa
+from meddiff.reader_study.answers import read_answers
+from meddiff.reader_study.design import DESIGNS, REAL, SYNTHETIC, draw_trials
+from meddiff.reader_study.detection import (
+    correct_share,
+    forced_choice,
+    roc_auc,
+    yes_no,
+)
+from meddiff.reader_study.multireader import over_readers_and_cases
+from meddiff.reader_study.page import read_language
+from meddiff.reader_study.score import imrmc_input, reader_table
+
+COUNTS = {"benign": {REAL: 90, SYNTHETIC: 60}, "malignant": {REAL: 80, SYNTHETIC: 70}}
+
+
+def textured(count: int, seed: int, size: int = 48) -> np.ndarray:
+    """Smooth colour images with grain, uint8 (n,s,s,3), as of a camera without JPEG."""
+    chance = np.random.default_rng(seed)
+    smooth = gaussian_filter(chance.normal(size=(count, size, size, 3)), (0, 6, 6, 0))
+    grain = gaussian_filter(chance.normal(size=(count, size, size, 3)), (0, 0.7, 0.7, 0))
+    return (128 + 350 * smooth + 8 * grain).clip(0, 255).astype(np.uint8)
+
+
+def write_run(folder: Path, seed: int = 0, **sets: np.ndarray) -> Path:
+    for name in ("train", "synthetic"):
+        for place, cls in enumerate(("benign", "malignant")):
+            images = sets.get(name, textured(40, seed + place + 10 * (name == "train")))
+            path = folder / "data/images" / name / f"{cls}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, images)
+    return folder
+
+
+def content(page: str) -> dict:
+    found = re.search(r'<script type="application/json" id="study">(.*?)</script>', page, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+@given(
+    design=st.sampled_from(DESIGNS),
+    n_trials=st.integers(4, 40),
+    repeats=st.floats(0, 0.5),
+    seed=st.integers(0, 99),
+)
+def test_a_design_is_balanced_and_repeats_come_late(
+    design: str, n_trials: int, repeats: float, seed: int
+) -> None:
+    trials = draw_trials(COUNTS, design, n_trials=n_trials, choices=3, repeats=repeats, seed=seed)
+    first = [each for each in trials if not each.repeat]
+    assert [each.case for each in first] == list(range(len(first)))
+    shown = [image for trial in first for image in trial.images]
+    assert len(set(shown)) == len(shown)
+    targets = np.bincount([trial.target for trial in first])
+    if design == "single":
+        assert targets[0] == targets[1]
+    else:
+        assert all(sum(i.image_set == SYNTHETIC for i in t.images) == 1 for t in first)
+        assert np.ptp(targets) <= len(COUNTS)
+    classes = [trial.images[0].cls for trial in first]
+    assert classes.count("benign") == classes.count("malignant")
+    for place, trial in enumerate(trials):
+        if trial.repeat:
+            before = next(p for p, t in enumerate(trials) if t.case == trial.case)
+            assert trials[before].images == trial.images
+            assert place - before >= len(first) // 4
+    again = draw_trials(COUNTS, design, n_trials=n_trials, choices=3, repeats=repeats, seed=seed)
+    assert trials == again
+
+
+def test_a_design_that_needs_more_images_names_class_and_set() -> None:
+    with pytest.raises(MeddiffError, match=r"benign.*synthetic.*60"):
+        draw_trials(COUNTS, "single", n_trials=400)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_the_page_holds_the_keys_images_and_no_hint(design: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    out = tmp_path / "study"
+    arguments = ["readers", "make", str(run), "--out", str(out), "--design", design,
+                 "--trials", "16", "--choices", "3", "--repeats", "0.25"]  # fmt: skip
+    assert main(arguments) == 0
+    page, key = (out / "study.html").read_text(), read_csv(out / "key.csv")
+    study = content(page)
+    assert study["id"] == key["study"].iloc[0]
+    assert not re.search(r"(src|href)=.?http", page)
+    # What is embedded says of no image what it is, by name, order or metadata.
+    assert study.keys() == {"design", "language", "trials", "images", "id"}
+    assert all(each.keys() == {"id", "images"} for each in study["trials"])
+    kinds = set()
+    for trial in study["trials"]:
+        rows = key[key["trial"] == trial["id"]].sort_values("place")
+        for name, row in zip(trial["images"], rows.to_dict("records"), strict=True):
+            data = base64.b64decode(study["images"][name].removeprefix("data:image/png;base64,"))
+            picture = Picture.open(io.BytesIO(data))
+            kinds.add((picture.mode, picture.size, tuple(sorted(picture.info))))
+            folder = "train" if row["image_set"] == REAL else "synthetic"
+            images = np.load(run / "data/images" / folder / f"{row['class']}.npy")
+            assert (np.asarray(picture) == images[row["row"]]).all()
+    assert len(kinds) == 1
+    assert key["repeat"].sum() > 0
+
+
+def test_a_study_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run, out = write_run(tmp_path / "run"), tmp_path / "study"
+    arguments = ["readers", "make", str(run), "--out", str(out), "--trials", "8"]
+    assert main(arguments) == 0
+    before = (out / "key.csv").read_bytes()
+    assert main([*arguments, "--seed", "1"]) == 1
+    assert "key.csv" in capsys.readouterr().err
+    assert (out / "key.csv").read_bytes() == before
+
+
+def jpeg(images: np.ndarray, quality: int) -> np.ndarray:
+    def encoded(image: np.ndarray) -> np.ndarray:
+        file = io.BytesIO()
+        Picture.fromarray(image).save(file, "JPEG", quality=quality)
+        return np.asarray(Picture.open(file))
+
+    return np.stack([encoded(image) for image in images])
+
+
+def test_encoding_tells_jpeg_and_stretching_and_not_blur_or_colour() -> None:
+    real, other = textured(60, 1), textured(60, 2)
+    stretched = (other.astype(float) * 1.4).clip(0, 255).round().astype(np.uint8)
+    blurred = gaussian_filter(other, (0, 1.0, 1.0, 0))
+    warmer = (other.astype(int) + np.array([20, 0, -20])).clip(0, 255).astype(np.uint8)
+    for changed in (jpeg(other, 40), jpeg(other, 75), stretched):
+        assert separation(real, changed).ci_low > 0.6
+    for same in (other, blurred, warmer):
+        assert separation(real, same).ci_low < 0.6
+
+
+def test_real_photographs_are_told_apart_by_a_second_jpeg_alone() -> None:
+    if not REAL_IMAGES.is_dir():
+        pytest.skip("no ../shared/real")
+    files = sorted(REAL_IMAGES.rglob("*.jpg"))[:80]
+    images = np.stack(
+        [
+            np.asarray(Picture.open(f).convert("RGB").resize((96, 96), Picture.LANCZOS))
+            for f in files
+        ]
+    )
+    first, second = images[::2], images[1::2]
+    assert separation(first, second).ci_low < 0.6
+    assert separation(first, jpeg(second, 60)).ci_low > 0.6
+
+
+def test_sets_with_traces_of_encoding_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = write_run(tmp_path / "run", train=jpeg(textured(60, 3), 50), synthetic=textured(60, 4))
+    assert main(["readers", "make", str(run), "--out", str(tmp_path / "s"), "--trials", "8"]) == 1
+    assert "encoding" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_languages_have_the_same_texts(tmp_path: Path) -> None:
+    english, spanish = read_language("en"), read_language("es")
+    assert english.keys() == spanish.keys()
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(english | {"title": "Echt oder künstlich?"}))
+    assert read_language(str(own))["title"].startswith("Echt")
+    own.write_text(json.dumps(english | {"confidence": ["yes", "no"]}))
+    with pytest.raises(MeddiffError, match=r"own.json: confidence"):
+        read_language(str(own))
+
+
+# What readers answer.
+
+
+def make_key(
+    tmp_path: Path, design: str, trials: int, choices: int = 3
+) -> tuple[Path, pd.DataFrame]:
+    run = write_run(tmp_path / "run", train=textured(250, 5, 24), synthetic=textured(250, 6, 24))
+    out = tmp_path / f"study-{design}"
+    assert main(["readers", "make", str(run), "--out", str(out), "--design", design, "--trials",
+                 str(trials), "--choices", str(choices), "--repeats", "0.2"]) == 0  # fmt: skip
+    return out / "key.csv", read_csv(out / "key.csv")
+
+
+def answer_file(folder: Path, key: pd.DataFrame, reader: str, answers: list[int]) -> Path:
+    trials = key["trial"].unique().tolist()
+    rows = [
+        {"trial": trial, "answer": int(answer), "seconds": 1.5}
+        for trial, answer in zip(trials, answers, strict=True)
+    ]
+    file = {"study": key["study"].iloc[0], "design": key["design"].iloc[0], "reader": reader}
+    path = folder / f"{reader}.json"
+    path.write_text(json.dumps(file | {"answers": rows}))
+    return path
+
+
+def targets(key: pd.DataFrame) -> np.ndarray:
+    return key.drop_duplicates("trial")["target"].to_numpy()
+
+
+def test_a_perfect_reader_and_one_who_always_says_real(tmp_path: Path) -> None:
+    path, key = make_key(tmp_path, "single", 40)
+    truth = targets(key)
+    files = [
+        answer_file(tmp_path, key, "perfect", np.where(truth == 1, 6, 1).tolist()),
+        answer_file(tmp_path, key, "trusting", [1] * len(truth)),
+    ]
+    assert main(["readers", "score", *map(str, files), "--key", str(path)]) == 0
+    table = read_csv(path.parent / "reader_study.csv")
+    scores = table.pivot_table("value", "reader", "metric", aggfunc="first", dropna=False)
+    assert (
+        scores.loc["perfect", ["accuracy", "hit_rate", "roc_auc", "intra_reader_kappa"]].eq(1).all()
+    )
+    assert scores.loc["perfect", "false_alarm_rate"] == 0
+    assert scores.loc["trusting", "accuracy"] == 0.5 == scores.loc["trusting", "roc_auc"]
+    assert scores.loc["trusting", "d_prime"] == pytest.approx(0)
+    assert scores.loc["trusting", "criterion"] > 1
+    assert scores.loc["all", "accuracy"] == 0.75
+    images = read_csv(path.parent / "reader_study_images.csv")
+    assert (images["share"] == np.where(images["image_set"] == SYNTHETIC, 0.5, 0)).all()
+
+
+def bad_files(key: pd.DataFrame, good: dict) -> dict[str, tuple[object, str]]:
+    answers = good["answers"]
+    return {
+        "of another study": (good | {"study": "0" * 12}, "000000000000"),
+        "too few": (good | {"answers": answers[:-3]}, "3 of"),
+        "twice": (good | {"answers": [*answers, answers[0]]}, "twice"),
+        "beyond": (good | {"answers": [answers[0] | {"answer": 7}, *answers[1:]]}, "above 6"),
+        "a name": (good | {"reader": "Dr. Somebody"}, "reader"),
+        "no number": (good | {"answers": [answers[0] | {"seconds": math.nan}]}, "seconds"),
+        "more": (good | {"script": "x"}, "script"),
+        "a list": ([1, 2], "bad.json"),
+    }
+
+
+def test_files_that_are_not_whole_are_refused_in_one_line(tmp_path: Path) -> None:
+    _, key = make_key(tmp_path, "single", 8)
+    good = answer_file(tmp_path, key, "r1", [1] * key["trial"].nunique())
+    for name, (file, message) in bad_files(key, json.loads(good.read_text())).items():
+        bad = tmp_path / "bad.json"
+        bad.write_text(json.dumps(file))
+        with pytest.raises(MeddiffError, match=r"bad\.json") as refused:
+            read_answers([bad], key)
+        assert message in str(refused.value), name
+        assert "\n" not in str(refused.value)
+    with pytest.raises(MeddiffError, match="r1"):
+        read_answers([good, good], key)
+
+
+def test_imrmc_input_counts_what_it_holds(tmp_path: Path) -> None:
+    _, key = make_key(tmp_path, "single", 16)
+    chance = np.random.default_rng(0)
+    files = [
+        answer_file(tmp_path, key, name, chance.integers(1, 7, key["trial"].nunique()).tolist())
+        for name in ("a", "b", "c")
+    ]
+    answers = read_answers(files, key)
+    text = imrmc_input(answers, key)
+    assert text is not None
+    head, data = text.split("BEGIN DATA:\n")
+    sizes = dict(re.findall(r"^(N[01RM]): (\d+)$", head, re.M))
+    rows = pd.read_csv(io.StringIO(data), names=["reader", "case", "modality", "score"])
+    truth = rows[rows["reader"] == -1]
+    assert {k: int(v) for k, v in sizes.items()} == {"N0": 8, "N1": 8, "NR": 3, "NM": 1}
+    assert truth["score"].sum() == 8
+    assert truth["case"].is_unique
+    ratings = rows[rows["reader"] != -1]
+    assert len(ratings) == 3 * 16
+    # The area under the curve of each reader comes out of the file alone.
+    table = reader_table(answers, key)
+    for number, name in enumerate("abc", 1):
+        own = ratings[ratings["reader"] == number].set_index("case")["score"]
+        area = roc_auc_score(truth.set_index("case")["score"], own.sort_index())
+        row = table[(table["reader"] == name) & (table["metric"] == "roc_auc")]
+        assert row["value"].item() == pytest.approx(area)
+
+
+# Numbers.
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=8, max_size=60))
+def test_area_and_kappa_are_scikit_learns(pairs: list[tuple[int, bool]]) -> None:
+    ratings, kind = np.array([r for r, _ in pairs], float), np.array([k for _, k in pairs])
+    if min(kind.sum(), (~kind).sum()) >= 2:
+        area = roc_auc(ratings[kind], ratings[~kind])
+        assert area.value == pytest.approx(roc_auc_score(kind, ratings))
+        assert 0 <= area.low <= area.value <= area.high <= 1
+    first, second = (ratings > 3).astype(int), kind.astype(int)
+    ours, theirs = cohen_kappa(first, second), cohen_kappa_score(first, second)
+    assert ours == pytest.approx(theirs, nan_ok=True)
+
+
+def test_fleiss_example() -> None:
+    """A worked example that is often printed: 14 readers, 10 cases, 5 categories, kappa 0.210."""
+    table = [(0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
+             (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0),
+             (0, 2, 2, 3, 7)]  # fmt: skip
+    answers = np.array([np.repeat(range(5), row) for row in table]).T
+    assert fleiss_kappa(answers) == pytest.approx(0.210, abs=5e-4)
+
+
+def test_forced_choice_of_two_is_the_closed_form() -> None:
+    for d_prime in (-1.0, 0.0, 0.5, 2.0):
+        assert correct_share(d_prime, 2) == pytest.approx(ndtr(d_prime / math.sqrt(2)), abs=1e-6)
+        for choices in (2, 3, 8):
+            share = correct_share(d_prime, choices)
+            assert forced_choice(share, choices) == pytest.approx(d_prime, abs=1e-5)
+    assert correct_share(0, 4) == pytest.approx(0.25)
+    ends = [correct_share(1, choices) for choices in (2, 3, 4, 5)]
+    assert all(a > b for a, b in pairwise(ends))
+
+
+def test_one_readers_d_prime_is_in_its_interval() -> None:
+    chance = np.random.default_rng(1)
+    for d_prime in (0.0, 0.7, 1.5):
+        for n in (20, 60):
+            inside = 0
+            for _ in range(400):
+                hits = chance.binomial(n, ndtr(d_prime / 2 - 0.2))
+                false_alarms = chance.binomial(n, ndtr(-d_prime / 2 - 0.2))
+                value, criterion = yes_no(hits, n, false_alarms, n)
+                inside += (value.low <= d_prime <= value.high) + (
+                    criterion.low <= 0.2 <= criterion.high
+                )
+            assert inside / 800 >= 0.92
+
+
+def test_means_over_readers_and_cases_are_in_their_interval() -> None:
+    """Readers and cases both vary: intervals of cases alone would be far too narrow."""
+    chance = np.random.default_rng(2)
+    inside = 0
+    for _ in range(500):
+        readers, cases = chance.normal(0, 0.5, (6, 1)), chance.normal(0, 1, 40)
+        values = 0.3 + readers + cases + chance.normal(0, 1, (6, 40))
+        interval = over_readers_and_cases(values, float(values.mean()))
+        inside += interval.low <= 0.3 <= interval.high
+    assert inside / 500 >= 0.92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["single", "choice"])
+def test_simulated_readers_of_known_d_prime_are_recovered(design: str, tmp_path: Path) -> None:
+    """Through the files: per reader, and over readers, in 92 % of the intervals or more."""
+    _, key = make_key(tmp_path, design, 120, choices=3)
+    trials = key.drop_duplicates("trial")
+    chance = np.random.default_rng(3)
+    inside: dict[str, list[bool]] = {"reader": [], "all": []}
+    for study in range(25):
+        true = chance.normal(1.0, 0.3, 5).clip(0)
+        files = []
+        for number, d_prime in enumerate(true):
+            if design == "single":
+                seen = chance.normal(d_prime * trials["target"].to_numpy())
+                answers = 1 + np.searchsorted(np.array([-0.6, 0, 0.5, 1, 1.7]), seen)
+            else:
+                seen = chance.normal(size=(len(trials), 3))
+                seen[np.arange(len(trials)), trials["target"]] += d_prime
+                answers = 1 + seen.argmax(axis=1)
+            files.append(answer_file(tmp_path, key, f"s{study}r{number}", answers.tolist()))
+        table = reader_table(read_answers(files, key), key)
+        rows = table[table["metric"] == "d_prime"].set_index("reader")
+        for number, d_prime in enumerate(true):
+            row = rows.loc[f"s{study}r{number}"]
+            inside["reader"].append(row["ci_low"] <= d_prime <= row["ci_high"])
+        row = rows.loc["all"]
+        inside["all"].append(row["ci_low"] <= 1.0 <= row["ci_high"])
+    assert np.mean(inside["reader"]) >= 0.92
+    assert np.mean(inside["all"]) >= 0.92
