@@ -124,7 +124,7 @@ def test_the_wheel_has_every_module_and_table(site):
     ours = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src/meddiff").rglob("*")
-        if path.suffix in (".py", ".csv", ".typed", ".j2")
+        if path.suffix in (".py", ".csv", ".typed", ".j2", ".json", ".html")
     }
     theirs = {path.relative_to(site).as_posix() for path in (site / "meddiff").rglob("*.*")}
     assert ours == {name for name in theirs if "__pycache__" not in name}
