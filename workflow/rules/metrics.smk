@@ -6,6 +6,7 @@ SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
+ANSWERS = sorted(map(str, Path("reader_study/answers").glob("*.json")))
 AT_ONE_SIZE = {"images": cfg.sampling.images, **RESAMPLED}
 
 
@@ -155,7 +156,7 @@ rule reader_study:
     """Score readers who told synthetic from real images, asked by `meddiff readers make`."""
     input:
         key="reader_study/key.csv",
-        answers=sorted(map(str, Path("reader_study/answers").glob("*.json"))),
+        answers=ANSWERS,
     output:
         table=table("results/reader_study.csv", "reader study", "readers on synthetic images"),
         images="results/reader_study_images.csv",
