@@ -224,12 +224,20 @@ def folders(tmp_path):
 
 def test_the_command_answers(folders, capsys, monkeypatch) -> None:
     monkeypatch.setattr("meddiff.assessment.training.QUICK", QUICK)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
     arguments = ["evaluate", *folders, "--extractor", "none", "--size", "32", "--train",
                  "--repeats", "2", "--margin", "0.3", "--n-resamples", "20"]  # fmt: skip
     assert main(arguments) == 0
     output = capsys.readouterr().out
     assert output.startswith("The synthetic images can replace real ones")
     assert "margin is 0.3" in output and "give real images" in output.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_trainings_side_by_side_are_those_one_after_the_other() -> None:
+    sets = shapes(40, 0), shapes(40, 1)
+    alone, beside = (meddiff.evaluate(*sets, train=QUICK, threads=n).to_dict() for n in (1, 2))
+    assert alone == beside
 
 
 @pytest.mark.parametrize("bad", [["--margin", "0"], ["--margin", "1"], ["--repeats", "0"]])

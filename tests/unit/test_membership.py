@@ -1,13 +1,16 @@
 """Whether losses betray members: known areas, a net that knows its images by heart, one that does
 not look at them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import norm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
@@ -22,6 +25,9 @@ from meddiff.evaluation.privacy import membership_rows
 from meddiff.metrics import find_changed_copies
 from meddiff.metrics.membership import membership
 from nets import TINY, process
+
+Draw = Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray]]
+"""Losses of so many members and others."""
 
 
 @pytest.mark.parametrize(("n", "m", "ties"), [(50, 30, False), (300, 250, False), (90, 120, True)])
@@ -38,20 +44,87 @@ def test_area_and_true_positives_are_scikit_learns(n, m, ties):
     assert result.p_value < 0.01
 
 
-def test_intervals_hold_the_expected_values():
-    """Gaussian losses, their means apart by 0.7 standard deviations."""
+def gaussian(shift: float) -> Draw:
+    return lambda rng, n, m: (rng.normal(-shift, 1, n), rng.normal(0, 1, m))
+
+
+def heavy(rng: np.random.Generator, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    return rng.standard_t(3, n) - 1, rng.standard_t(3, m)
+
+
+def skewed(rng: np.random.Generator, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    return rng.gamma(2, 0.5, n), rng.gamma(2, 1, m)
+
+
+def few_known(rng: np.random.Generator, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fifth of the members is known by heart, the others are as unseen images."""
+    known = rng.random(n) < 0.2
+    return np.where(known, rng.normal(-4, 0.5, n), rng.normal(0, 1, n)), rng.normal(0, 1, m)
+
+
+CASES = {
+    "nothing, 60 and 40": (gaussian(0), 60, 40),
+    "0.7 apart, 60 and 40": (gaussian(0.7), 60, 40),
+    "2 apart, 100 and 80": (gaussian(2), 100, 80),
+    "4 apart, 60 and 50": (gaussian(4), 60, 50),
+    "0.3 apart, 300 and 300": (gaussian(0.3), 300, 300),
+    "nothing, 500 and 250": (gaussian(0), 500, 250),
+    "Student's t, 150 and 100": (heavy, 150, 100),
+    "gamma, 100 and 100": (skewed, 100, 100),
+    "a fifth by heart, 150 and 100": (few_known, 150, 100),
+}
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("case", "draws"),
+    [("2 apart, 100 and 80", 60), ("4 apart, 60 and 50", 60),
+     *(pytest.param(case, 400, marks=slow) for case in CASES)],
+)  # fmt: skip
+def test_intervals_hold_the_expected_values(case: str, draws: int) -> None:
+    losses, n, m = CASES[case]
     rng = np.random.default_rng(0)
-    draws = [(rng.normal(-0.7, 1, 150), rng.normal(0, 1, 100)) for _ in range(60)]
-    results = [membership(*losses, n_resamples=60) for losses in draws]
-    area = norm.cdf(0.7 / 2**0.5)
-    assert np.mean([r.auc.low <= area <= r.auc.high for r in results]) > 0.85
-    fresh = ((rng.normal(-0.7, 1, 150), np.sort(rng.normal(0, 1, 100))) for _ in range(2000))
-    share = np.mean([(members < others[1]).mean() for members, others in fresh])
-    caught = [r.true_positives for r in results]
-    assert np.mean([each.low <= share <= each.high for each in caught]) > 0.8
+    fresh = [losses(rng, n, m) for _ in range(10 * draws)]
+    area = np.mean([(one[:, None] < other).mean() for one, other in fresh])
+    share = np.mean([(one < np.sort(other)[m // 100]).mean() for one, other in fresh])
+    results = [membership(*losses(rng, n, m), n_resamples=200) for _ in range(draws)]
+    held = {
+        name: np.mean([low <= truth <= high for low, high in ends])
+        for name, truth, ends in (
+            ("auc", area, [(each.auc.low, each.auc.high) for each in results]),
+            (
+                "tpr",
+                share,
+                [(each.true_positives.low, each.true_positives.high) for each in results],
+            ),
+        )
+    }
+    print(f"{case}: auc {area:.3f} in {held['auc']:.3f}, tpr {share:.3f} in {held['tpr']:.3f}")
+    assert min(held.values()) > 0.94 - 2 * (0.95 * 0.05 / draws) ** 0.5
+
+
+def test_p_values_are_uniform_where_nothing_is_betrayed() -> None:
+    rng = np.random.default_rng(0)
     nothing = [membership(rng.normal(size=80), rng.normal(size=60), n_resamples=20).p_value
                for _ in range(60)]  # fmt: skip
     assert np.mean(np.array(nothing) < 0.05) < 0.2
+
+
+@given(
+    losses=arrays(np.float64, st.integers(9, 60), elements=st.integers(-50, 50)),
+    members=st.integers(4, 5),
+    scale=st.floats(0.1, 10),
+)
+@settings(max_examples=40, deadline=None)
+def test_order_alone_decides_and_intervals_hold_their_value(losses, members, scale) -> None:
+    one, other = losses[:members], losses[members:]
+    result = membership(one, other, n_resamples=50)
+    for each in (result.auc, result.true_positives):
+        assert 0 <= each.low <= each.value <= each.high <= 1
+        assert each.high - each.low > 1 / (len(losses) + 2)
+    # One that grows strictly, to other distances.
+    changed = membership(np.exp(scale * one / 50), np.exp(scale * other / 50), n_resamples=50)
+    assert result == changed
 
 
 @pytest.mark.parametrize("losses", [[], [np.nan, 1.0], [[1.0]]])

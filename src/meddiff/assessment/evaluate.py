@@ -99,7 +99,7 @@ def evaluate(
         unseen: real images that the generator was not trained on, where it was on `real`: what
             copies are told by, and classifiers are tested on.
         train: whether to train classifiers on every arm of docs/cas.md, or with which settings.
-        threads: fits at a time, of HOG and SVM.
+        threads: classifiers that are trained at a time.
 
     Other arguments, and what is refused, are those of `meddiff.evaluation.evaluate.evaluate`, and
     of `meddiff.assessment.training.train_classifiers`.

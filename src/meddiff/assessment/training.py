@@ -1,6 +1,8 @@
 """Classifiers trained on synthetic images and tested on real ones, of image sets from anywhere."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +10,9 @@ import pandas as pd
 
 from meddiff.assessment.splitting import RealSplit, split_real
 from meddiff.cas.arms import Pool, build_pool
-from meddiff.cas.base import Classifier, FittedClassifier, TrainingSet
 from meddiff.cas.classifiers import HOG_SVM, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
-from meddiff.cas.settings import CasSettings
+from meddiff.cas.settings import ArmName, CasSettings
 from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import Evidence, Wording, verdict_table
 from meddiff.cas.verdict_text import verdict_text
@@ -70,7 +71,8 @@ def train_classifiers(
         unseen: real images with labels that the generator has not learnt from.
         settings: of the experiment; HOG and SVM are always among the classifiers.
         n_resamples: random half-samples of the test images behind an interval.
-        threads: fits at a time, of HOG and SVM.
+        threads: trainings at a time, each in a process of its own with one thread; results do not
+            depend on it.
 
     Raises:
         MeddiffError: there are no labels, or other ones, or too few images of a class.
@@ -90,7 +92,8 @@ def train_classifiers(
         "validation": _held_out(split.validation, classes),
         SYNTHETIC: _held_out(synthetic, classes),
     }
-    predictions = _predict(pool, held_out, classes, settings, seed, threads, device)
+    experiment = _Experiment(pool, held_out, classes, settings, seed, device)
+    predictions = experiment.predictions(threads)
     of_synthetic = predictions["set"] == SYNTHETIC
     scored = score_arms(
         predictions[~of_synthetic].assign(source_file=""),
@@ -143,57 +146,73 @@ def _held_out(images: ImageSet, classes: Sequence[str]) -> HeldOut:
     return HeldOut(stacked, numbers, ids, [groups[place] for part in chosen for place in part])
 
 
-def _predict(
-    pool: Pool,
-    held_out: Mapping[str, HeldOut],
-    classes: Sequence[str],
-    settings: CasSettings,
-    seed: int,
-    threads: int,
-    device: str,
-) -> pd.DataFrame:
-    """Return the predictions of every classifier, arm and training."""
-    names = [*settings.classifiers, HOG_SVM]
-    trainings = len(names) * len(settings.arms) * settings.n_repeats
-    tables = []
-    with Progress(trainings, "train classifiers", "training") as progress:
-        for name in names:
-            classifier = build_classifier(
-                name,
-                len(classes),
-                pool.images.shape[1],
-                settings,
-                threads=threads,
-                device=device,
-            )
-            table = run_arms(
-                _Counted(classifier, progress),
-                pool,
-                held_out,
-                classes,
-                settings,
-                equal_steps=True,
-                repetitions=settings.n_repeats,
-                seed=seed,
-            )
-            tables.append(table.assign(classifier=name))
-    return pd.concat(tables, ignore_index=True)
-
-
 @dataclass(frozen=True)
-class _Counted:
-    """A classifier whose trainings are counted."""
+class _Experiment:
+    """What all trainings share."""
 
-    classifier: Classifier
-    progress: Progress
+    pool: Pool
+    held_out: Mapping[str, HeldOut]
+    classes: Sequence[str]
+    settings: CasSettings
+    seed: int
+    device: str
 
-    def transform(self, images: np.ndarray) -> np.ndarray:
-        return self.classifier.transform(images)
+    def predictions(self, threads: int) -> pd.DataFrame:
+        """Return those of every classifier, arm and training; arms are trained side by side."""
+        from joblib import Parallel, delayed
 
-    def fit(self, training: TrainingSet) -> FittedClassifier:
-        fitted = self.classifier.fit(training)
-        self.progress.advance()
-        return fitted
+        classifiers = (*self.settings.classifiers, HOG_SVM)
+        cells = [(name, arm) for name in classifiers for arm in self.settings.arms]
+        # Trainings of a GPU would share it.
+        at_once = min(threads, len(cells)) if self.device == "cpu" else 1
+        processes = Parallel(at_once, return_as="generator")
+        repeats, tables = self.settings.n_repeats, []
+        with Progress(len(cells) * repeats, "train classifiers", "training") as progress:
+            for table in processes(delayed(self._of_arm)(*cell) for cell in cells):
+                tables.append(table)
+                progress.advance(repeats)
+        return pd.concat(tables, ignore_index=True)
+
+    def _of_arm(self, name: str, arm: ArmName) -> pd.DataFrame:
+        """Return the predictions of a classifier on one arm.
+
+        What it takes synthetic images for is of interest where it learnt from real ones.
+        """
+        size = self.pool.images.shape[1]
+        classifier = build_classifier(
+            name, len(self.classes), size, self.settings, device=self.device
+        )
+        shown = {
+            key: each for key, each in self.held_out.items() if arm == "real" or key != SYNTHETIC
+        }
+        # Without a bar for each training.
+        with _one_thread(), contextlib.redirect_stderr(io.StringIO()):
+            table = run_arms(
+                classifier,
+                self.pool,
+                shown,
+                self.classes,
+                self.settings.model_copy(update={"arms": [arm]}),
+                equal_steps=True,
+                repetitions=self.settings.n_repeats,
+                seed=self.seed,
+            )
+        return table.assign(classifier=name)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Calculate in one thread, so that results do not depend on how many trainings there are."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _recognised(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from meddiff.data.image_sets import Listing
 from meddiff.data.preprocessing.resizing import centre_crop, cut, resize_bilinear
 from meddiff.data.readers.depth import Window
 from meddiff.evaluation.image_sets import with_same_channels
+from meddiff.evaluation.scores import noise_count
 from meddiff.metrics.images import Images, places_by_contents
 from meddiff.metrics.noise import noise_blocks
 
@@ -103,7 +104,7 @@ def features_at_own_size(
     seed: int,
     device: str = "cpu",
 ) -> dict[str, np.ndarray]:
-    """Return features (n,d) of each set, and of `noise` like `real`, as many as synthetic ones.
+    """Return features (n,d) of each set, and of `noise` like `real`, for the ceiling.
 
     Args:
         listings: `real`, `synthetic` and other sets.
@@ -120,9 +121,8 @@ def features_at_own_size(
             with Progress(len(listing.rows), f"{name}: {key} images", "image") as progress:
                 features[key] = _streamed(listing, extractor, framing, device, progress)
     side = extractor.side or extractor.reduced_size
-    blocks = noise_blocks(
-        small["real"], len(small["synthetic"]), (side, side), seed=seed, name="evaluate"
-    )
+    count = noise_count(len(small["real"]), len(small["synthetic"]))
+    blocks = noise_blocks(small["real"], count, (side, side), seed=seed, name="evaluate")
     noise = (image for block in blocks for image in block)
     features["noise"] = np.stack(list(extractor.features_of_each(noise, device=device)))
     return features

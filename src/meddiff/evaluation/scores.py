@@ -50,6 +50,11 @@ class FeatureExtractor(Protocol):
         """Return probabilities of classes (n,c) from features (n,d)."""
 
 
+def noise_count(real: int, synthetic: int) -> int:
+    """Return of how many images the ceiling is: no more are compared at once, as of the floor."""
+    return max(2, min(synthetic, real // 2))
+
+
 def steps_of(extractors: Mapping[str, FeatureExtractor], compared: Compared) -> int:
     """Return how often the functions below advance their progress."""
     parts = len(compared.parts)
@@ -169,21 +174,20 @@ class Scorer:
                 yield metric, values
 
     def _noise(self) -> Images:
-        sets = self.compared.sets
-        return noise_like(
-            sets["real"].images, len(sets["synthetic"]), seed=self.seed, name="evaluate"
-        )
+        real, synthetic = (self.compared.sets[key].images for key in ("real", "synthetic"))
+        count = noise_count(len(real), len(synthetic))
+        return noise_like(real, count, seed=self.seed, name="evaluate")
 
     def _by_class(
         self, features: Mapping[str, np.ndarray], parts: Sequence[str]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Return features by set and class; each has as much noise as synthetic images."""
+        """Return features by set and class, of noise those of `noise_count` images."""
         by_set: dict[str, dict[str, np.ndarray]] = {key: {} for key in SETS}
         start = 0
         for part in parts:
             for key, places in self.compared.parts[part].items():
                 by_set[key][part] = features[key][places]
-            count = len(by_set["synthetic"][part])
+            count = noise_count(*(len(by_set[key][part]) for key in ("real", "synthetic")))
             by_set["noise"][part] = features["noise"][start : start + count]
             start += count
         return by_set
