@@ -91,10 +91,13 @@ class TestCells:
     def test_the_command_is_that_of_the_scale_which_the_table_states(self, tmp_path) -> None:
         made = run_with(tmp_path, "one", results__table_5_2=[SIMILARITY])
         run = Run("one", made.folder, options={"small": "--configfile small.yaml --"})
+        page = page_of(run)
         assert (
             "`snakemake --profile profiles/one --configfile small.yaml -- results/table_5_2.csv`"
-            in page_of(run)
+            in page
         )
+        shared = "runs/one/results/table_5_2.csv --configfile small.yaml"
+        assert f"\nmeddiff restore {shared} && meddiff verify {shared}\n" in page
 
     def test_every_printed_number_has_its_line(self) -> None:
         page = page_of(Run("one", Path("absent")))

@@ -106,8 +106,7 @@ def _near_duplicates(runs: Sequence[Run]) -> list[str]:
 
 
 def _restoring(runs: Sequence[Run]) -> str:
-    paths = [f"runs/{run.name}/results/{name}.csv" for run in runs for name in _tables(run)]
-    lines = [f"meddiff restore {path} && meddiff verify {path}" for path in paths]
+    lines = [run.restoring(f"results/{name}.csv") for run in runs for name in _tables(run)]
     code = "\n".join(["```sh", *lines, "```"]) if lines else "No run is here yet."
     return (
         "## Restore and verify\n\nWhere a run is shared ([sharing.md](sharing.md)), a clone gets "

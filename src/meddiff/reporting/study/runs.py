@@ -76,6 +76,17 @@ class Run:
 
     def command(self, path: str) -> str:
         """Return the command that makes a file of the run, or made the one that is here."""
+        options = self._options(path)
+        return " ".join(["snakemake", f"--profile profiles/{self.name}", *options, path])
+
+    def restoring(self, path: str) -> str:
+        """Return the command that fetches a shared file of the run and proves it."""
+        # A word after the options would be one of them.
+        words = [word for word in self._options(path) if word != "--"]
+        shared = " ".join([f"runs/{self.name}/{path}", *words])
+        return f"meddiff restore {shared} && meddiff verify {shared}"
+
+    def _options(self, path: str) -> list[str]:
         # Parts of tables state no scale: that of Table 5.1, which is made of them.
         tables = (self.table(name) for name in (path, "results/table_5_1.csv"))
         stated = (
@@ -83,8 +94,7 @@ class Run:
             for table in tables
             if table is not None and "scale" in table and len(table)
         )
-        options = self.options.get(next(stated, ""), "")
-        return " ".join(["snakemake", f"--profile profiles/{self.name}", *options.split(), path])
+        return self.options.get(next(stated, ""), "").split()
 
 
 def first_with(runs: Sequence[Run], path: str) -> tuple[Run, pd.DataFrame | None]:
