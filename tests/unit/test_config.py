@@ -100,6 +100,14 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
         ({"cas": {"arms": []}}, r"cas\.arms"),
         ({"cas": {"arms": ["real", "real"]}}, r"arms repeat"),
         ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps is 1000"),
+        (
+            {"diffusion": {"preview": {"sampler": "langevin"}, "schedule": {"process": "vp"}}},
+            r"diffusion\.preview\.sampler langevin .*process vp: take ddpm, .*reverse_sde",
+        ),
+        (
+            {"diffusion": {"schedule": {"sigma_min": 2.0, "sigma_max": 1.0}}},
+            r"sigma_min 2\.0 .*sigma_max 1\.0",
+        ),
         ({"diffusion": {"preview": {"steps": 1001}}}, r"diffusion\.preview\.steps"),
         ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
         ({"data": {"classes": ["real", "malignant"]}}, r"real is the name of an image set"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meddiff.core.arrays import save_array
-from meddiff.core.checkpoints import save_checkpoint
+from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.model import build_network
@@ -53,6 +53,25 @@ def draw(checkpoint, members=range(7), seed=3, name="x", **settings):
 
 
 WAYS = [{"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"sampler": "sde_dpm_solver"}]
+CONTINUOUS = [
+    {"sampler": "langevin"},
+    {"sampler": "reverse_sde"},
+    {"sampler": "predictor_corrector"},
+    {"sampler": "pf_ode"},
+    {"sampler": "pf_ode", "tolerance": 1.0},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", CONTINUOUS, ids=lambda each: "-".join(map(str, each.values())))
+def test_an_image_of_another_process_is_the_same_too(checkpoint, tmp_path, settings):
+    """From the same weights, taken for those of a process whose variance explodes."""
+    weights, about = load_checkpoint(checkpoint)
+    about["settings"]["schedule"] = {"process": "ve"}
+    save_checkpoint(tmp_path / "ve.safetensors", weights, about)
+    path, settings = tmp_path / "ve.safetensors", {"steps": 2} | settings
+    whole = draw(path, range(34), **settings)
+    assert np.array_equal(draw(path, [33, 2], **settings), whole[[33, 2]])
 
 
 @pytest.mark.parametrize("settings", [*WAYS, {"precision": "bf16"}])

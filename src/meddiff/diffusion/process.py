@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from meddiff.core.imports import lean_imports
-from meddiff.diffusion.settings import ScheduleSettings, Spacing
+from meddiff.diffusion.settings import ProcessName, ScheduleSettings, Spacing
 
 CONDITION = 999.0
 """Times of continuous processes go into nets as 0 to 999: embeddings are made for such."""
@@ -27,10 +27,12 @@ class Process(ABC):
     """What a training and a sampler see of a forward process.
 
     Attributes:
+        name: as `diffusion.schedule.process` has it.
         prediction_type: what the net predicts: "epsilon", "v_prediction" or "sample" (x(0)).
         levels: number of times, where they are counted; None where they are continuous.
     """
 
+    name: ProcessName
     prediction_type: str
     levels: int | None
 
@@ -65,8 +67,13 @@ class Process(ABC):
         return self.parts(time)[0] ** 2
 
     def alpha(self, time: float) -> float:
-        """Return the mean scale of x; 1 where variance explodes."""
+        """Return the mean scale of x."""
         return self.parts(time)[0]
+
+    def scales(self, time: float) -> tuple[float, float]:
+        """Return alpha and sigma."""
+        signal, noise = self.parts(time)
+        return self.alpha(time), self.alpha(time) * noise / signal
 
     def condition(self, times: Tensor) -> Tensor:
         """Return what a net is told of times (N,)."""
@@ -105,6 +112,8 @@ class Ddpm(Process):
         alphas_cumprod: products of alphas by time, (T,), falling.
         prediction: what the net predicts.
     """
+
+    name = "ddpm"
 
     def __init__(self, alphas_cumprod: Tensor, prediction: str) -> None:
         self.prediction_type, self.levels = prediction, len(alphas_cumprod)
@@ -165,8 +174,8 @@ class Exploding(Process):
     """
 
     def __init__(self, settings: ScheduleSettings) -> None:
+        self.name, self.levels = settings.process, settings.levels
         self.prediction_type = settings.prediction
-        self.levels = settings.timesteps if settings.process == "ncsn" else None
         self._start = math.log(settings.sigma_min)
         self._growth = math.log(settings.sigma_max) - self._start
 
@@ -209,9 +218,8 @@ class Preserving(Process):
     sigma^2 is 1 - alpha^2, and (1 - alpha^2)^2 of `sub_vp`.
     """
 
-    levels = None
-
     def __init__(self, settings: ScheduleSettings) -> None:
+        self.name, self.levels = settings.process, None
         self.prediction_type = settings.prediction
         self._first = settings.timesteps * settings.beta_start
         self._rise = settings.timesteps * settings.beta_end - self._first

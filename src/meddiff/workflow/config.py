@@ -4,7 +4,6 @@ Defaults are the demo's; overlays such as `config/thesis.yaml` change single val
 or a value out of range is an error that names the key.
 """
 
-import math
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -23,7 +22,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
-from meddiff.diffusion.settings import ALL, LEVELLED, DiffusionSettings, SamplingSettings
+from meddiff.diffusion.settings import ALL, DiffusionSettings, SamplingSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
@@ -80,15 +79,14 @@ class Config(Settings):
             unused = own and (self.data.folder.images or others.issuperset(absent))
             if not unused:
                 raise ValueError(f"{key} names {absent}, not in {self.data.classes}")
-        schedule = self.diffusion.schedule
-        timesteps = schedule.timesteps if schedule.process in LEVELLED else math.inf
         drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
         for key, sampler in drawn.items():
             self._check_guidance(key, sampler.guidance)
-            if sampler.steps > timesteps:
-                raise ValueError(
-                    f"{key}.steps {sampler.steps}: diffusion.schedule.timesteps is {timesteps}"
-                )
+        schedules = [each.schedule for each in self.diffusion.classes.values() if each.schedule]
+        for schedule in (self.diffusion.schedule, *schedules):
+            for key, sampler in drawn.items():
+                if reason := sampler.misfit(schedule.process, schedule.levels):
+                    raise ValueError(f"{key}.{reason}")
         taken = {ALL: "all classes", "mean": "a mean over classes"}
         # Names of files and folders say what is behind a cell of a table.
         taken |= dict.fromkeys(

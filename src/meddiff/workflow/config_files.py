@@ -45,8 +45,8 @@ SHOWN = {
     "diffusion.steps": "optimiser steps; null where epochs is given",
     "diffusion.epochs": "",
     "diffusion.network.channels, attention": "of each level",
-    "diffusion.schedule.betas, prediction": "betas: linear, cosine; "
-    "prediction: epsilon, v_prediction, sample",
+    "diffusion.schedule.process, betas, prediction": "process: ddpm, ncsn, ve, vp, sub_vp; "
+    "betas: linear, cosine; prediction: epsilon, v_prediction, sample",
     "diffusion.augmentation": "none, hand, isic2016, or a mapping of amounts",
     "diffusion.batch_size": "images per forward pass",
     "diffusion.gradient_accumulation": "forward passes per optimiser step",
@@ -57,7 +57,7 @@ SHOWN = {
     "diffusion.conditional": "true: one net for all classes; false: one per class",
     "diffusion.classes": "what differs for a class, and DDPMs trained elsewhere",
     "sampling.images": "per class",
-    "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver",
+    "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver, pf_ode, predictor_corrector, ...",
     "sampling.steps": "denoising steps",
     "sampling.shards": "jobs that draw the images of a class",
     "extractors.pretrained": "inception, radimagenet, dinov2, clip",

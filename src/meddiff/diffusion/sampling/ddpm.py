@@ -143,10 +143,15 @@ def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], process: Proces
         process: its forward process.
     """
 
-    def denoise(noisy: Tensor, time: float) -> Tensor:
-        signal, noise = process.parts(time)
-        times = process.condition(torch.full((len(noisy),), time, device=noisy.device))
-        output = predict(noisy, times)
+    def denoise(noisy: Tensor, time: float | Sequence[float]) -> Tensor:
+        if isinstance(time, Sequence):
+            each = torch.tensor([process.parts(one) for one in time])
+            signal, noise = each.to(noisy).T.reshape(2, -1, 1, 1, 1)
+            times = torch.tensor(time).to(noisy)
+        else:
+            signal, noise = process.parts(time)
+            times = torch.full((len(noisy),), time, device=noisy.device)
+        output = predict(noisy, process.condition(times))
         if process.prediction_type == "v_prediction":
             output = signal * noisy - noise * output
         elif process.prediction_type == "epsilon":

@@ -5,10 +5,14 @@ from functools import partial
 
 from torch import Tensor
 
+from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.process import Process
+from meddiff.diffusion.sampling.flow import adaptive, heun
 from meddiff.diffusion.sampling.samplers import Denoise, Draw, ddim, ddpm, dpm_solver
+from meddiff.diffusion.sampling.score_samplers import langevin, predictor_corrector, reverse_sde
 from meddiff.diffusion.settings import SamplerSettings
 
+Steps = Callable[..., Iterator[Tensor]]
 Method = Callable[[Denoise, Tensor, Draw], Iterator[Tensor]]
 """From the net, standard normal noise (N,C,H,W) and fresh noise to images after each step."""
 
@@ -19,14 +23,38 @@ def method(settings: SamplerSettings, process: Process) -> Method:
     Args:
         settings: which, its steps and options.
         process: forward process of the net.
+
+    Raises:
+        MeddiffError: the sampler does not fit the process.
     """
+    if reason := settings.misfit(process.name, process.levels):
+        raise MeddiffError(f"sampling.{reason}")
     times = process.visited(settings.steps, settings.spacing)
-    bars = {time: process.bar(time) for time in times}
-    samplers: dict[str, Callable[..., Iterator[Tensor]]] = {
+    sampler = _preserving(settings)
+    # These take any process for one whose variance is preserved.
+    levels = {time: process.bar(time) for time in times} if sampler else process
+    steps = sampler or _following(settings)
+    return lambda denoise, noise, draw: steps(denoise, noise, levels, times, draw)
+
+
+def _preserving(settings: SamplerSettings) -> Steps | None:
+    samplers: dict[str, Steps] = {
         "ddpm": partial(ddpm, variance=settings.variance),
         "ddim": partial(ddim, eta=settings.eta),
         "dpm_solver": dpm_solver,
         "sde_dpm_solver": partial(dpm_solver, eta=1.0),
     }
-    sampler = samplers[settings.sampler]
-    return lambda denoise, noise, draw: sampler(denoise, noise, bars, times, draw)
+    return samplers.get(settings.sampler)
+
+
+def _following(settings: SamplerSettings) -> Steps:
+    steps = settings.langevin_steps
+    samplers: dict[str, Steps] = {
+        "langevin": partial(langevin, steps=steps, step_size=settings.langevin_size),
+        "reverse_sde": reverse_sde,
+        "predictor_corrector": partial(
+            predictor_corrector, predictor=settings.predictor, steps=steps, snr=settings.snr
+        ),
+        "pf_ode": partial(adaptive, tolerance=settings.tolerance) if settings.tolerance else heun,
+    }
+    return samplers[settings.sampler]

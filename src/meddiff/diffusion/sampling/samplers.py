@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-Denoise = Callable[[Tensor, float], Tensor]
-"""From noisy images (N,C,H,W) and their time to an estimate of the clean images."""
+Denoise = Callable[[Tensor, float | Sequence[float]], Tensor]
+"""From noisy images (N,C,H,W) and their time, or one for each, to an estimate of the clean ones."""
 Draw = Callable[[], Tensor]
 """Returns fresh standard normal noise (N,C,H,W)."""
 Bars = Sequence[float] | Mapping[float, float]

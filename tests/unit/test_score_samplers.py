@@ -1,0 +1,237 @@
+"""Score samplers against Gaussians, diffusers and scipy."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from meddiff.core.errors import MeddiffError
+from meddiff.diffusion.process import Process
+from meddiff.diffusion.sampling.flow import adaptive, heun, solve_each
+from meddiff.diffusion.sampling.methods import method
+from meddiff.diffusion.sampling.samplers import Denoise, Draw
+from meddiff.diffusion.sampling.score_samplers import predictor_corrector, reverse_sde
+from meddiff.diffusion.settings import SamplerSettings
+from nets import OTHERS, process
+
+MEAN = torch.tensor([0.2, -0.1], dtype=torch.float64)
+COVARIANCE = torch.tensor([[0.04, 0.018], [0.018, 0.03]], dtype=torch.float64)
+SAMPLERS = {
+    "ddpm": {"sampler": "ddpm", "steps": 500},
+    "ddim": {"sampler": "ddim", "steps": 200},
+    "dpm": {"sampler": "dpm_solver"},
+    "dpm sde": {"sampler": "sde_dpm_solver", "steps": 200},
+    "heun": {"sampler": "pf_ode"},
+    "adaptive": {"sampler": "pf_ode", "tolerance": 1e-3, "steps": 2},
+    "corrector": {"sampler": "predictor_corrector", "steps": 200},
+    "ancestral": {"sampler": "predictor_corrector", "predictor": "ancestral", "steps": 200},
+    "reverse sde": {"sampler": "reverse_sde", "steps": 300},
+    "langevin": {"sampler": "langevin", "langevin_steps": 20, "langevin_size": 0.5},
+}
+REFUSED = {
+    "reverse sde": ("ddpm", "ncsn"),
+    "langevin": ("ddpm", "vp", "sub_vp"),
+}
+FAST = {("ve", "reverse sde"), ("ve", "corrector"), ("vp", "ancestral"), ("sub_vp", "heun")}
+PAIRS = [
+    pytest.param(kind, name, marks=() if (kind, name) in FAST else pytest.mark.slow)
+    for kind in ["ddpm", *OTHERS]
+    for name in SAMPLERS
+    if kind not in REFUSED.get(name, ())
+]
+
+
+def best(ours: Process) -> Denoise:
+    """Return the best estimate where every pair of neighbours is normal with MEAN, COVARIANCE."""
+    values, vectors = torch.linalg.eigh(COVARIANCE)
+
+    def denoise(noisy: Tensor, time: float | Sequence[float]) -> Tensor:
+        times = [time] if isinstance(time, int | float) else time
+        parts = torch.tensor([ours.parts(each) for each in times], dtype=torch.float64)
+        signal, noise = parts.T.reshape(2, -1, 1, 1)
+        pairs = noisy.double().reshape(len(noisy), -1, 2)
+        gain = signal * values / (signal**2 * values + noise**2)
+        clean = MEAN + ((pairs - signal * MEAN) @ vectors * gain) @ vectors.T
+        return clean.to(noisy).reshape(noisy.shape)
+
+    return denoise
+
+
+def source(seed: int, shape: tuple[int, ...]) -> Draw:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(shape, generator=generator)
+
+
+def never() -> Tensor:
+    raise AssertionError("a deterministic sampler drew noise")
+
+
+def narrow(kind: str, **changes: object) -> Process:
+    """A process whose most noise is far above the data's, so that it fits in few steps."""
+    return process(process=kind, betas="linear", sigma_max=20.0, **changes)
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
+def test_the_best_net_of_a_gaussian_gives_that_gaussian(kind: str, name: str) -> None:
+    """12,800 pairs of pixels: 1.3 % standard error of a variance, 2 % of their covariance; the
+    bounds are three of these and what so many steps leave."""
+    settings = {"steps": 100, "spacing": "even" if kind in ("ncsn", "ve") else "quadratic"}
+    wanted = SamplerSettings.model_validate(settings | SAMPLERS[name])
+    ours = narrow(kind)
+    draw = source(0, (100, 1, 16, 16))
+    *_, images = method(wanted, ours)(best(ours), draw(), draw)
+    pairs = images.double().reshape(-1, 2)
+    assert torch.allclose(pairs.mean(0), MEAN, atol=0.006)
+    relative = torch.cov(pairs.T) / COVARIANCE
+    assert torch.allclose(relative, torch.ones(2, 2).double(), atol=0.09), relative
+
+
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n, kinds in REFUSED.items() for k in kinds])
+def test_a_sampler_that_does_not_fit_names_those_that_do(name: str, kind: str) -> None:
+    wanted = SamplerSettings.model_validate(SAMPLERS[name])
+    with pytest.raises(MeddiffError, match=rf"sampling\.sampler .* {kind}: .*pf_ode") as error:
+        method(wanted, process(process=kind))
+    fitting = str(error.value).split("take ")[1].split(", ")
+    assert len(fitting) >= 6 and wanted.sampler not in fitting
+    for other in fitting:
+        method(SamplerSettings.model_validate({"sampler": other}), process(process=kind))
+
+
+def exact(ours: Process, noise: Tensor, time: float) -> Tensor:
+    """Return where the flow takes noise: a pair keeps its distance in standard deviations."""
+    values, vectors = torch.linalg.eigh(COVARIANCE)
+    first, now = (torch.tensor(ours.parts(each)).double() for each in (ours.at(1.0), time))
+    spread = [(part[0] ** 2 * values + part[1] ** 2).sqrt() for part in (first, now)]
+    pairs = noise.double().reshape(len(noise), -1, 2)
+    apart = (pairs - first[0] * MEAN) @ vectors / spread[0] * spread[1]
+    return (now[0] * MEAN + apart @ vectors.T).to(noise).reshape(noise.shape)
+
+
+@pytest.mark.parametrize("kind", ["ddpm", *OTHERS])
+def test_the_flow_is_solved_to_its_order(kind: str) -> None:
+    """Twice the steps, a quarter of the error; and scipy's keeps its tolerance."""
+    ours, noise = narrow(kind, timesteps=4001), torch.randn(4, 1, 2, 2)
+    errors = []
+    for steps in (41, 81):
+        times = ours.visited(steps, "even" if kind in ("ncsn", "ve") else "quadratic")
+        *_, images, _ = heun(best(ours), noise.double(), ours, times, never)
+        errors.append((images - exact(ours, noise.double(), times[-1])).abs().max().item())
+    assert errors[0] < 0.02 and 3 < errors[0] / errors[1] < 5.5
+    times = ours.visited(4, "even")
+    states = list(adaptive(best(ours), noise, ours, times, never, tolerance=1e-6))
+    assert len(states) == 4
+    for state, time in zip(states[:-1], times[1:], strict=True):
+        assert torch.allclose(state, exact(ours, noise, time), atol=2e-5)
+
+
+def test_every_state_has_the_steps_of_its_own() -> None:
+    """As scipy solves each one alone, to the last bit."""
+    stiffness = np.array([1.0, 30.0, 4.0])
+    states = np.random.default_rng(0).standard_normal((3, 2))
+
+    def rates(variables: np.ndarray, states: np.ndarray) -> np.ndarray:
+        return stiffness[:, None] * np.cos(variables)[:, None] * states[:, ::-1]
+
+    found = solve_each(rates, states, [0.0, 0.4, 1.0], 1e-5)
+    for place, rate in enumerate(stiffness):
+        alone = solve_ivp(
+            lambda at, state, rate=rate: rate * np.cos(at) * state[::-1],
+            (0.0, 1.0), states[place], t_eval=[0.4, 1.0], rtol=1e-5, atol=1e-5,
+        )  # fmt: skip
+        assert np.array_equal(found[:, place], alone.y.T)
+
+
+def test_a_fault_of_the_net_ends_every_solver() -> None:
+    def rates(variables: np.ndarray, states: np.ndarray) -> np.ndarray:
+        raise MeddiffError("no memory")
+
+    with pytest.raises(MeddiffError, match="no memory"):
+        solve_each(rates, np.zeros((5, 2)), [0.0, 1.0], 1e-3)
+
+
+@pytest.mark.slow
+def test_a_step_of_the_predictor_and_the_corrector_is_diffusers() -> None:
+    from diffusers.schedulers.scheduling_sde_ve import ScoreSdeVeScheduler
+
+    theirs = ScoreSdeVeScheduler(snr=0.2, sigma_min=0.01, sigma_max=20.0)
+    theirs.set_timesteps(11)
+    theirs.set_sigmas(11)
+    ours, shape = narrow("ve"), (1, 1, 4, 4)
+    noise = torch.randn(shape)
+    wanted = {"predictor": "reverse_diffusion", "steps": 2, "snr": 0.2}
+    times = ours.visited(11, "even")
+    steps = predictor_corrector(best(ours), noise, ours, times, source(3, shape), **wanted)
+    images, generator = noise * math.hypot(1, 20), torch.Generator().manual_seed(3)
+    for time, found in zip(times[:-1], steps, strict=False):
+        sigma = ours.scales(time)[1]
+
+        def slope(images: Tensor, time: float = time, sigma: float = sigma) -> Tensor:
+            clean = best(ours)(images / math.hypot(1, sigma), time)
+            return (clean - images) / sigma**2
+
+        for _ in range(2):
+            images = theirs.step_correct(slope(images), images, generator=generator).prev_sample
+        images = theirs.step_pred(slope(images), time, images, generator=generator).prev_sample
+        assert torch.allclose(found, images, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_step_of_the_reverse_equation_is_diffusers() -> None:
+    from diffusers.schedulers.deprecated.scheduling_sde_vp import ScoreSdeVpScheduler
+
+    theirs = ScoreSdeVpScheduler(beta_min=0.1, beta_max=20)
+    ours, shape = narrow("vp"), (2, 1, 4, 4)
+    noise, times = torch.randn(shape), [1.0, 0.99, 0.98, 0.97]
+    theirs.timesteps = torch.linspace(1, 0, 100)
+    steps = reverse_sde(best(ours), noise, ours, times, source(3, shape))
+    images, generator = noise, torch.Generator().manual_seed(3)
+    for time, found in zip(times[:-1], steps, strict=False):
+        signal, sigma = ours.parts(time)
+        epsilon = (images - signal * best(ours)(images, time)) / sigma
+        images, _ = theirs.step_pred(epsilon, images, torch.tensor(time), generator=generator)
+        assert torch.allclose(found, images, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vp", "ve"])
+def test_the_flow_ends_where_that_of_diffusers_ends(kind: str) -> None:
+    """Heun's method of Karras et al. in sigma, in many steps of both."""
+    from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
+
+    ours, noise = narrow(kind), torch.randn(3, 1, 4, 4)
+    times = ours.visited(400, "even")
+    *_, expected, _ = heun(best(ours), noise, ours, times, never)
+    theirs = HeunDiscreteScheduler(prediction_type="sample")
+    ratios = [noise / signal for signal, noise in map(ours.parts, times)]
+    theirs.set_timesteps(400)
+    ordered = [ratios[0], *np.repeat(ratios[1:], 2), 0.0]
+    theirs.sigmas, theirs.timesteps = torch.tensor(ordered), torch.arange(len(ordered) - 1.0)
+    images = noise * math.hypot(1, ratios[0])
+    for number, ratio in enumerate(ordered[:-2]):
+        clean = best(ours)(images / math.hypot(1, ratio), ours.time_of(math.log(ratio)))
+        images = theirs.step(clean, theirs.timesteps[number], images).prev_sample
+    assert torch.allclose(images / math.hypot(1, ratios[-1]), expected, atol=2e-3)
+
+
+def test_langevin_steps_are_song_and_ermons() -> None:
+    """Sizes epsilon sigma_i^2 / sigma_L^2, and an estimate of the clean images at the end."""
+    ours, noise = narrow("ncsn", timesteps=4), torch.randn(2, 1, 2, 2)
+    wanted = SamplerSettings.model_validate(
+        {"sampler": "langevin", "steps": 4, "langevin_steps": 3, "spacing": "even"}
+    )
+    draw, again = source(1, noise.shape), source(1, noise.shape)
+    states = list(method(wanted, ours)(best(ours), noise, draw))
+    images, sigmas = noise * math.hypot(1, 20), np.geomspace(20, 0.01, 4)
+    step_size = wanted.langevin_size * sigmas[-1] ** 2
+    for sigma, time in zip(sigmas, ours.visited(4, "even"), strict=True):
+        size = step_size * (sigma / sigmas[-1]) ** 2
+        estimate = partial(best(ours), time=time)
+        for _ in range(3):
+            slope = (estimate(images / math.hypot(1, sigma)) - images) / sigma**2
+            images = images + size / 2 * slope + math.sqrt(size) * again()
+    assert torch.allclose(states[-1], estimate(images / math.hypot(1, sigma)), rtol=1e-3, atol=1e-4)
