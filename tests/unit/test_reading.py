@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conftest import ROOT
 from meddiff.cas.tables import arms_table, count_shared, read_runs, reliability_table, score_arms
 from meddiff.cas.verdict import Evidence, verdict_table
-from meddiff.cas.verdict_text import verdict_text
+from meddiff.cas.verdict_text import Wording, controls, verdict_text
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import write_csv
 from meddiff.core.tables import TEXT, read_csv, read_part, write_metrics, write_table
@@ -112,8 +112,13 @@ def everything(classes: list[str], folder) -> dict[str, pd.DataFrame | str]:
         name: read_csv(folder / f"{name}.csv").drop(columns="source_file", errors="ignore")
         for name in tables
     }
-    evidence = Evidence(STAMP, 0.05, images, test["group"].nunique(), 0, copies=dict(copies))
-    read["verdict"] = verdict_text(verdict_table(scored, evidence), scored, evidence)
+    evidence = Evidence(0.05, images, test["group"].nunique(), 0)
+    verdict = verdict_table(scored, evidence)
+    write_table(verdict, folder / "verdict.csv", STAMP)
+    again = read_csv(folder / "verdict.csv")
+    arms = read["table_5_3"]
+    read["verdict"] = verdict_text(again, arms, STAMP, Wording())
+    read["controls"] = "\n".join(controls(again, arms, dict(copies)))
     read["show"] = show(folder / "table_5_2.csv")
     return read
 

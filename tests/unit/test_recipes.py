@@ -236,7 +236,7 @@ def plans(project: Path, run: Callable[[str], Any]) -> dict[str, dict[str, Any]]
 def test_a_classifier_reaches_tables_figures_and_verdict(plans):
     plan = plans["added"]
     assert plan["cas/nearest.csv"][0] == "cas_arms"
-    for table in ("results/table_5_3.csv", "results/verdict.md", "results/figures/cas/arms.png"):
+    for table in ("results/table_5_3.csv", "results/verdict.csv", "results/figures/cas/arms.png"):
         rule, _, inputs = plan[table]
         assert "cas/nearest.csv" in inputs or rule == "cas_figures"
 
@@ -250,7 +250,7 @@ from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import CasSettings
 from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import Evidence, verdict_table
-from meddiff.cas.verdict_text import verdict_text
+from meddiff.cas.verdict_text import Wording, verdict_text
 
 chance, labels = np.random.default_rng(0), np.arange(80) % 2
 images = (chance.integers(0, 90, (80, 8, 8, 3)) + 90 * labels[:, None, None, None]).astype("u1")
@@ -263,10 +263,11 @@ classifier = build_classifier("nearest", 2, 8, settings)
 runs = run_arms(classifier, pool, held_out, ["a", "b"], settings, equal_steps=True,
                 repetitions=2, seed=0).assign(classifier="nearest", source_file="x")
 scored = score_arms(runs, ["a", "b"], specificity=0.9, n_resamples=20, seed=0)
-evidence = Evidence(stamp={"data": "phantom"}, margin=0.05, test_images={"a": 20, "b": 20},
+evidence = Evidence(margin=0.05, test_images={"a": 20, "b": 20},
                     test_groups=40, shared=0)
-text = verdict_text(verdict_table(scored, evidence), scored, evidence)
-print(json.dumps([len(arms_table(scored)), text]))
+arms = arms_table(scored)
+text = verdict_text(verdict_table(scored, evidence), arms, {"data": "phantom"}, Wording())
+print(json.dumps([len(arms), text]))
 """)
     assert told[0] > 0 and "Nearest mean" in told[1]
 

@@ -4,17 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meddiff.cas.classifiers import TITLES
 from meddiff.cas.scoring import Scored
-from meddiff.cas.tables import score_arms
+from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import (
     Evidence,
     addition_outcome,
     replacement_outcome,
     verdict_table,
 )
-from meddiff.cas.verdict_text import verdict_text
+from meddiff.cas.verdict_text import Wording, answers, verdict_text
 from meddiff.metrics.intervals import Estimate
-from meddiff.reporting.pages import page
 
 CLASSES = ["benign", "malignant"]
 STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
@@ -52,7 +52,7 @@ def scored(rates: dict[str, float], n: int = 200, seeds: int = 5, classes=CLASSE
 
 
 def evidence(**changes) -> Evidence:
-    fields = {"stamp": STAMP, "margin": 0.05, "test_images": {"benign": 200, "malignant": 200},
+    fields = {"margin": 0.05, "test_images": {"benign": 200, "malignant": 200},
               "test_groups": 300, "shared": 0}  # fmt: skip
     return Evidence(**fields | changes)
 
@@ -64,9 +64,15 @@ def outcomes(scores: dict[str, Scored], metric: str = "accuracy", **changes) -> 
     return dict(zip(rows["question"], rows["outcome"], strict=True))
 
 
-def text_of(scores: dict[str, Scored], **changes) -> str:
-    about = evidence(**changes)
-    return verdict_text(verdict_table(scores, about), scores, about)
+def text_of(scores: dict[str, Scored], stamp=STAMP, **changes) -> str:
+    table = verdict_table(scores, evidence(**changes))
+    return " ".join(verdict_text(table, arms_table(scores), stamp, Wording()).split())
+
+
+def said(scores: dict[str, Scored], **changes) -> list[str]:
+    """Sentences of the classifiers, and what they leave open."""
+    table = verdict_table(scores, evidence(**changes))
+    return [" ".join([each.sentence, *each.doubts]) for each in answers(table)]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +87,10 @@ def test_what_was_planted_comes_out(rates, expected):
     scores = scored({"real": 0.85, **rates, "shuffled": 0.5})
     result = outcomes(scores)
     assert (result["replace"], result["add"]) == expected
-    first, second, *_ = text_of(scores).split("\n\n")[2].splitlines()
-    assert first.endswith(f"{expected[0]}.**") and second.endswith(f"{expected[1]}.**")
+    [sentence] = said(scores)
+    assert ("can replace" in sentence) == (expected[0] == "non-inferior")
+    meaning = {"better": "they help", "worse": "they harm", "equivalent": "change little"}
+    assert meaning[expected[1]] in sentence
 
 
 def test_the_better_classifier_of_validation_images_comes_first():
@@ -94,8 +102,9 @@ def test_the_better_classifier_of_validation_images_comes_first():
     accuracy = table[table["metric"] == "accuracy"]
     assert accuracy["classifier"].tolist() == ["hog_svm", "skinlesnet"]
     assert accuracy["outcome"].tolist() == ["inferior", "non-inferior"]
-    first, second, *_ = text_of(both).split("\n\n")[2].splitlines()
-    assert ": inferior" in first and "HOG and SVM" in second
+    first, second = said(both)
+    assert first.startswith("HOG and SVM: synthetic images cannot")
+    assert second.startswith("SkinLesNet: synthetic images can")
 
 
 def test_numbers_are_those_of_the_scores():
@@ -120,8 +129,8 @@ def test_help_that_copies_give_as_well_is_no_praise():
     result = outcomes(scores)
     assert result["add"] == result["add_oversampled"] == "better"
     assert result["add_augmented"] == "worse"
-    first = text_of(scores).split("\n\n")[2].splitlines()[0]
-    assert "augmented" in first and "oversampled" not in first
+    [sentence] = said(scores)
+    assert "augmented" in sentence and "oversampled" not in sentence
 
 
 def test_one_training_claims_nothing():
@@ -140,9 +149,9 @@ def test_a_class_that_does_worse_is_named_beside_a_good_answer():
     scores = scored({"real": 0.8, "synthetic": 0.8}, n=30)
     table = verdict_table(scores, evidence(margin=0.13)).set_index("class")["outcome"]
     unsure = [name for name in CLASSES if table[name] != "non-inferior"]
-    first = text_of(scores, margin=0.13).split("\n\n")[2].splitlines()[0]
+    [sentence] = said(scores, margin=0.13)
     assert table["all"] == "non-inferior" and unsure
-    assert all(name in first for name in unsure)
+    assert all(name in sentence for name in unsure)
 
 
 def test_three_classes():
@@ -179,7 +188,7 @@ def test_without_intervals_nothing_is_claimed():
 def test_without_real_images_there_is_no_answer():
     scores = scored({"synthetic": 0.8, "mixed": 0.8})
     assert verdict_table(scores, evidence()).empty
-    assert "SkinLesNet is excluded" in text_of(scores)
+    assert "No answer: there are no arms to compare." in text_of(scores)
 
 
 def test_limits_name_the_data_and_the_scale():
@@ -187,17 +196,6 @@ def test_limits_name_the_data_and_the_scale():
     assert "phantom images" in text_of(scores) and "scale demo" in text_of(scores)
     other = text_of(scores, stamp=STAMP | {"data": "mine", "scale": "study"})
     assert "phantom" not in other and "briefly" not in other
-
-
-def test_doses_are_counted():
-    dose = {"metric": "accuracy", "class": "all", "ratio": 1.0, "n_real": 10, "n_synthetic": 10}
-    rows = [
-        dose | {"fraction": 0.1, "difference": d, "difference_ci_low": d - 0.02,
-                "difference_ci_high": d + 0.02}
-        for d in (0.1, -0.1, 0.0, 0.2)
-    ]  # fmt: skip
-    text = text_of(scored({"real": 0.8, "synthetic": 0.7}), doses=pd.DataFrame(rows))
-    assert "Of 4 doses" in text and "2 raise" in text and "1 lower it and 1 are" in text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +216,28 @@ def test_outcomes_follow_the_interval(low, high, expected):
     assert (replacement_outcome(gap, 0.05), addition_outcome(gap, 0.05)) == expected
 
 
-def test_the_page_shows_the_table_and_no_foreign_html():
-    shown = page(text_of(scored({"real": 0.8, "synthetic": 0.7})) + "\n<script>x</script>\n")
-    assert shown.count("<table>") == 1 and "<script>" not in shown
-    assert "<title>Are the synthetic images good enough to train on?</title>" in shown
+OUTCOMES = [
+    (replace, add)
+    for replace in ("non-inferior", "inferior", "worse", "inconclusive", "no interval", "excluded")
+    for add in ("better", "worse", "equivalent", "inconclusive", "no interval", None)
+]
+
+
+@pytest.mark.parametrize("name", TITLES)
+@pytest.mark.parametrize(("replace", "add"), OUTCOMES)
+def test_a_sentence_has_25_words_at_most_and_the_numbers_of_its_row(name, replace, add):
+    row = {"classifier": name, "metric": "accuracy", "class": "all", "value": 0.6741,
+           "baseline_value": 0.8034, "difference": -0.1293, "ci_low": -0.1982,
+           "ci_high": -0.0612}  # fmt: skip
+    why = "trained on real images it is no better than chance: accuracy 0.512 [0.401, 0.623]"
+    rows = [row | {"question": "replace", "outcome": replace,
+                   "note": why if replace == "excluded" else ""}]  # fmt: skip
+    if add:
+        rows.append(row | {"question": "add", "outcome": add, "value": 0.9, "note": ""})
+    [answer] = answers(pd.DataFrame(rows))
+    assert len(answer.sentence.split()) <= 25 and answer.sentence.startswith(TITLES[name])
+    if replace == "excluded":
+        assert why in answer.sentence and answer.row is None
+    else:
+        assert "0.674 instead of 0.803, -0.129 [-0.198, -0.061]" in answer.sentence
+        assert answer.row == 0

@@ -118,14 +118,9 @@ rule verdict:
     """Judge whether synthetic images replace, complement or harm real ones here."""
     input:
         predictions=CAS_RUNS,
-        doses="results/dose_response.csv",
-        test_rows=rows_of("test"),
         learnt_rows=rows_of(*dict.fromkeys(["train", *DDPM_SETS])),
-        copies=[] if "test" in DDPM_SETS else "results/memorisation.csv",
     output:
-        table="results/verdict.csv",
-        text="results/verdict.md",
-        page=shown("results/verdict.html", "Verdict", shows="are the images good enough?"),
+        table=table("results/verdict.csv", "verdict", "are the images good enough?"),
     params:
         **SCORING,
         margin=cfg.cas.non_inferiority_margin,

@@ -16,11 +16,12 @@ from meddiff.workflow.conventions import result, shown, table
 from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, imported_ddpms
 from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, stamp
 from meddiff.workflow.parameters import table_notes
+from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 from meddiff.reporting.reported import read_reported
 from meddiff.workflow.session import begin, check_jobs, keep_hooks
 from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded
-from meddiff.workflow.targets import final_outputs
+from meddiff.workflow.targets import final_outputs, page_inputs
 
 ROOT = project_root(workflow.main_snakefile)
 RUN = Path.cwd()

@@ -71,3 +71,19 @@ rule ddpm_figures:
         seed=cfg.seed,
     script:
         "../scripts/ddpm_figures.py"
+
+
+rule report_page:
+    """One page of the run, the answer first: of everything, or of what is made if asked for alone."""
+    input:
+        lambda wildcards: page_inputs(
+            cfg, MEASURES, AUDITED, workflow.dag_settings.targets if MAIN else None
+        ),
+    output:
+        shown("results/report.html", "The page", "report_page", shows="all of this on one page"),
+    params:
+        **STAMPED,
+        published=[] if cfg.data.source == "folder" else PRINTED,
+        templates=folder_digest(PACKAGE / "reporting/templates"),
+    script:
+        "../scripts/report_page.py"

@@ -10,29 +10,26 @@ import pandas as pd
 
 from meddiff.assessment.criteria import criteria
 from meddiff.assessment.evaluate import Evaluation
+from meddiff.assessment.training import STAMP, Training
 from meddiff.cas.classifiers import TITLES
+from meddiff.cas.verdict import QUESTIONS
+from meddiff.cas.verdict_text import answers, controls, limits
 from meddiff.core.files import write_text
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL, AnyImages, as_image_set
 from meddiff.evaluation.text import cells
 from meddiff.metrics.images import places_by_contents
-from meddiff.reporting.evaluation_page import (
-    Bar,
-    Chart,
-    EvaluationPage,
-    Gallery,
-    Picture,
-    Table,
-    picture,
-    render,
-)
+from meddiff.reporting.page.charts import Mark, Scale, marks_chart
+from meddiff.reporting.page.evaluation import EvaluationPage, Taught, Titled, evaluation_page
+from meddiff.reporting.page.html import Gallery, Picture, Table, picture
+from meddiff.reporting.page.quality import SCORE
+from meddiff.reporting.page.sections import mark_of
+from meddiff.reporting.page.taught import arms_chart, forest, how_to_read
 
 AFFECTS_RESULTS = False
 
 SHOWN, LOOKED_AT = 12, 8
 """Images of a set and class, and pairs or images to look at."""
-BEYOND = 1.25
-"""End of the scale of scores."""
 MOST_CLASSES = 7
 """Classes whose images are shown."""
 NOT_SHOWN = ("command", "report", "csv", "json", "fail_below")
@@ -57,7 +54,7 @@ def write_report(
         settings: what else the reader needs to know, by name.
     """
     sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}
-    write_text(render(_page(evaluation, sets, settings or {})), path)
+    write_text(evaluation_page(_page(evaluation, sets, settings or {})), path)
 
 
 def _page(
@@ -76,8 +73,7 @@ def _page(
         compared=f"{counts}{patients}, shown and trained on at {sides[1]} x {sides[0]} px; "
         "[95 % intervals].",
         charts=list(_charts(evaluation)),
-        verdict=training.text if training else "",
-        recognised=_recognised(training.recognised) if training else None,
+        taught=None if training is None or training.verdict.empty else _taught(training),
         galleries=list(_galleries(sets)),
         looks=list(_looks(evaluation, sets)),
         criteria=criteria(evaluation),
@@ -86,64 +82,60 @@ def _page(
     )
 
 
-def _charts(evaluation: Evaluation) -> Iterator[Chart]:
+def _charts(evaluation: Evaluation) -> Iterator[Titled]:
     scores = evaluation.scores
     scored = scores.dropna(subset=["score"])
     if len(scored):
-        yield Chart(
-            "Score of FID and KID",
-            "Where the distance to real images lies between that of noise (0) and that of as many "
-            "unseen real images (1, the mark).",
-            ("noise", "nearer than unseen real images"),
-            [_bar(row, "score", 1, BEYOND) for row in scored.to_dict("records")],
+        yield Titled(
+            "From noise to real",
+            "Where the distance to real images, FID or KID, is between that of noise (0) and "
+            "that of as many unseen real images (1). The dot is the score, the bar its interval.",
+            marks_chart(_marks(scored, "score"), SCORE, "Scores of FID and KID with intervals"),
         )
     shares = scores[scores["metric"].isin(["precision", "recall", "coverage", "authpct"])]
     if len(shares):
-        yield Chart(
+        yield Titled(
             "Which images have their like",
             "Precision: synthetic images that lie where real ones do. Recall and coverage: real "
             "images that synthetic ones reach. AuthPct: synthetic images that are no nearer to a "
-            "real one than real ones are. The mark is what unseen real images reach.",
-            ("0", "1"),
-            [_bar(row, "value", row["floor"]) for row in shares.to_dict("records")],
+            "real one than real ones are. The upright mark is what unseen real images reach.",
+            marks_chart(
+                _marks(shares, "value", references="floor"),
+                Scale("share of the images", 0, 1, {}),
+                "Precision, recall, coverage and AuthPct with intervals",
+            ),
         )
-    if evaluation.training is not None:
-        rows = evaluation.training.scores
-        rows = rows[rows["metric"] == "accuracy"]
-        classes = len(evaluation.training.images["test"])
-        yield Chart(
-            "Accuracy on real images by what a classifier was trained on",
-            "Arms: synthetic images alone; as many real ones (matched); real ones; both (mixed); "
-            "real ones with augmented or repeated ones in place of synthetic ones; real ones with "
-            "shuffled labels. The mark is chance.",
-            ("0", "1"),
-            [
-                _bar({**row, "metric": row["arm"], "class": ALL,
-                      "extractor": TITLES[row["classifier"]]}, "value", 1 / classes)
-                for row in rows.to_dict("records")
-            ],
-        )  # fmt: skip
 
 
-def _bar(row: Mapping[Any, Any], column: str, mark: float, most: float = 1) -> Bar:
-    part = "" if row["class"] == ALL else f", {row['class']}"
-    prefix = "" if column == "value" else f"{column}_"
-    low, high = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
-    text = f"{row[column]:.3g}"
-    if pd.notna(low):
-        text += f" [{low:.3g}, {high:.3g}]"
-    return Bar(
-        f"{row['metric']}{part} ({row['extractor']})",
-        text,
-        _place(row[column], most) or 0.0,
-        _place(low, most),
-        _place(high, most),
-        _place(mark, most),
+def _marks(rows: pd.DataFrame, column: str, references: str = "") -> list[Mark]:
+    """Return rows as lines of a chart, those of one class together."""
+    order = rows.assign(each=rows["class"] != ALL).sort_values(["each", "class"], kind="stable")
+    groups = {ALL: "all images" if order["each"].any() else ""}
+    return [
+        mark_of(row, f"{row['metric']} ({row['extractor']})", "", 0, column=column,
+                group=groups.get(row["class"], str(row["class"])),
+                reference=float(row[references]) if references else np.nan)
+        for row in order.to_dict("records")
+    ]  # fmt: skip
+
+
+def _taught(training: Training) -> Taught:
+    table, questions = training.verdict, {name: each.text for name, each in QUESTIONS.items()}
+    arms = (
+        "By what a classifier was trained on; the upright mark is the accuracy from real images, "
+        "the dotted line chance."
     )
-
-
-def _place(value: float, most: float) -> float | None:
-    return None if pd.isna(value) else float(np.clip(value / most, 0, 1))
+    chart = arms_chart(training.scores, len(training.images["test"]), "")
+    return Taught(
+        answers(table),
+        [
+            Titled("Differences", how_to_read(table), forest(table, questions, name="")),
+            Titled("Accuracy on real images", arms, chart),
+        ],
+        _recognised(training.recognised),
+        controls(table, training.scores, wording=training.wording),
+        limits(table, STAMP, training.wording),
+    )
 
 
 def _galleries(sets: Mapping[str, ImageSet]) -> Iterator[Gallery]:

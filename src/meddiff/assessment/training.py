@@ -14,8 +14,8 @@ from meddiff.cas.classifiers import HOG_SVM, build_classifier
 from meddiff.cas.experiment import HeldOut, run_arms
 from meddiff.cas.settings import ArmName, CasSettings
 from meddiff.cas.tables import arms_table, score_arms
-from meddiff.cas.verdict import Evidence, Wording, verdict_table
-from meddiff.cas.verdict_text import verdict_text
+from meddiff.cas.verdict import Evidence, verdict_table
+from meddiff.cas.verdict_text import Wording, verdict_text
 from meddiff.core.arrays import balanced, stack
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
@@ -27,6 +27,8 @@ SYNTHETIC = "synthetic"
 """Set of predictions that are of synthetic images."""
 QUICK = CasSettings(n_repeats=3)
 """What takes a few minutes on two cores."""
+STAMP = {"data": "REAL"}
+"""Stands in the text for the data of a run."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Training:
     Attributes:
         scores: one row per classifier, arm and score, as Table 5.3.
         verdict: outcome of every question, as `results/verdict.csv`; the leading classifier first.
-        text: the verdict in words, Markdown.
+        wording: what the verdict's text says of this experiment.
         recognised: share of each class's synthetic images that classifiers trained on real images
             take for each class, of all trainings: classifier, class, predicted, share. Shmelkov et
             al., "How good is my GAN?" (ECCV 2018): GAN-test is the share of the own class.
@@ -45,9 +47,14 @@ class Training:
 
     scores: pd.DataFrame
     verdict: pd.DataFrame
-    text: str
+    wording: Wording
     recognised: pd.DataFrame
     images: Mapping[str, Mapping[str, int]]
+
+    @property
+    def text(self) -> str:
+        """The verdict in words, for a terminal."""
+        return verdict_text(self.verdict, self.scores, STAMP, self.wording)
 
 
 def train_classifiers(
@@ -102,12 +109,10 @@ def train_classifiers(
         n_resamples=n_resamples,
         seed=seed,
     )
-    evidence = _evidence(split, held_out["test"], unseen is not None, settings, seed)
-    table = verdict_table(scored, evidence)
     return Training(
         arms_table(scored).drop(columns="source_file"),
-        table,
-        verdict_text(table, scored, evidence),
+        verdict_table(scored, _evidence(split, held_out["test"], settings)),
+        _wording(split, unseen is not None),
         _recognised(predictions[of_synthetic]),
         _counts(split, classes),
     )
@@ -231,36 +236,35 @@ def _counts(split: RealSplit, classes: Sequence[str]) -> dict[str, dict[str, int
     }
 
 
-def _evidence(
-    split: RealSplit, test: HeldOut, has_unseen: bool, settings: CasSettings, seed: int
-) -> Evidence:
+def _evidence(split: RealSplit, test: HeldOut, settings: CasSettings) -> Evidence:
     names = split.test.labels or ()
     learnt = [*(split.train.groups or ()), *(split.validation.groups or ())]
     per_class = len(test.labels) // len(set(names))
+    return Evidence(
+        margin=settings.non_inferiority_margin,
+        test_images=dict.fromkeys(sorted(set(names)), per_class),
+        test_groups=len(set(test.groups)),
+        shared=int(np.isin(np.array(test.groups), learnt).sum()),
+    )
+
+
+def _wording(split: RealSplit, has_unseen: bool) -> Wording:
     if has_unseen:
         doubt = "The test images are those of `--unseen`, from which the generator has not learnt."
         if split.shared:
             doubt += f" {split.shared} of them were left out: they share a group with REAL's."
     else:
         doubt = (
-            "The test images are part of REAL. **If the generator has learnt from REAL, it has "
-            "seen them:** give real images that it has not seen as `--unseen`."
+            "The test images are part of REAL. If the generator has learnt from REAL, it has seen "
+            "them: give real images that it has not seen as `--unseen`."
         )
     if split.duplicates:
         doubt += f" {split.duplicates} real images were left out as duplicates of others."
-    return Evidence(
-        stamp={"data": "REAL", "seed": seed},
-        margin=settings.non_inferiority_margin,
-        test_images=dict.fromkeys(sorted(set(names)), per_class),
-        test_groups=len(set(test.groups)),
-        shared=int(np.isin(np.array(test.groups), learnt).sum()),
-        wording=Wording(
-            learners="a classifier",
-            generators="one set of synthetic images",
-            margin="`--margin`",
-            repeats="`--repeats`",
-            encoding="files that are encoded otherwise, borders, rulers",
-            scores="`--json`, `--report`",
-            doubts=[doubt],
-        ),
+    return Wording(
+        learners="a classifier",
+        generators="one set of synthetic images",
+        margin="`--margin`",
+        repeats="`--repeats`",
+        encoding="files that are encoded otherwise, borders, rulers",
+        doubts=[doubt],
     )

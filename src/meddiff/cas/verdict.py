@@ -1,7 +1,7 @@
 """Whether synthetic images can replace, complement or harm real ones, as a table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,8 @@ from meddiff.metrics.classification import Score
 from meddiff.metrics.intervals import Estimate
 
 COLUMNS = ["classifier", "question", "arm", "baseline", "metric", "class", "outcome", "value",
-           "baseline_value", "difference", "ci_low", "ci_high", "note"]  # fmt: skip
+           "baseline_value", "difference", "ci_low", "ci_high", "margin", "n_repeats", "n_test",
+           "n_groups", "n_shared", "note"]  # fmt: skip
 EXCLUDED = "excluded"
 NO_INTERVAL = "no interval"
 
@@ -41,54 +42,23 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True)
-class Wording:
-    """What the text says of a run of the workflow; others say it otherwise.
-
-    Attributes:
-        learners: whose training images test images are compared with.
-        generators: what made the synthetic images.
-        margin: where the margin is set.
-        repeats: where the number of trainings is set.
-        encoding: where shortcuts of the files' encoding are looked for.
-        scores: where the scores of every arm are.
-        doubts: further controls, in sentences.
-    """
-
-    learners: str = "a DDPM or a classifier"
-    generators: str = "one DDPM per class"
-    margin: str = "`cas.non_inferiority_margin`"
-    repeats: str = "`cas.n_repeats`"
-    encoding: str = "`results/audit/encoding.csv`"
-    scores: str = "`table_5_3.csv`, `cas_hog_svm.csv`"
-    doubts: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What the verdict rests on besides the scores.
 
     Attributes:
-        stamp: data, scale, protocol and seed.
         margin: non-inferiority margin, a difference that does not matter.
         test_images: number of test images, by class.
         test_groups: patients, lesions or duplicates among them.
         shared: test images that share an image, lesion or patient with training images of a DDPM or
             a classifier.
         imported: classes whose DDPM was trained elsewhere, on unknown images.
-        doses: rows of the dose-response table, or None.
-        copies: verdict of the search for copies by class; empty where there was none.
-        wording: of the text.
     """
 
-    stamp: Mapping[str, Any]
     margin: float
     test_images: Mapping[str, int]
     test_groups: int
     shared: int
     imported: Sequence[str] = ()
-    doses: pd.DataFrame | None = None
-    copies: Mapping[str, str] = field(default_factory=dict)
-    wording: Wording = Wording()
 
 
 def replacement_outcome(difference: Estimate, margin: float) -> str:
@@ -145,14 +115,16 @@ def verdict_table(scored: Mapping[str, Scored], evidence: Evidence) -> pd.DataFr
     """Return the outcome of every question, by classifier and class.
 
     Returns:
-        One row per classifier, question and score (accuracy, then the recall of each class). The
+        One row per classifier, question and score (accuracy, then the recall of each class), with
+        the margin, and the trainings, test images and independent groups of them (patients,
+        lesions, duplicates) behind it; `n_shared` test images share one with training. The
         classifier with the highest validation accuracy from real images comes first, since by test
         accuracy it would be the luckiest; excluded ones, whose note says why, come last.
     """
     reasons = {name: exclusion(scores, evidence) for name, scores in scored.items()}
     order = sorted(scored, key=lambda n: (reasons[n] != "", -scored[n].validation.get("real", 0)))
     rows = [
-        _row(name, key, score, scored[name], reasons[name], evidence.margin)
+        _row(name, key, score, scored[name], reasons[name], evidence)
         for name in order
         for key, question in QUESTIONS.items()
         if {question.arm, question.baseline} <= set(scored[name].values)
@@ -162,12 +134,12 @@ def verdict_table(scored: Mapping[str, Scored], evidence: Evidence) -> pd.DataFr
 
 
 def _row(
-    name: str, key: str, score: Score, scores: Scored, reason: str, margin: float
+    name: str, key: str, score: Score, scores: Scored, reason: str, evidence: Evidence
 ) -> dict[str, Any]:
     question = QUESTIONS[key]
     difference = scores.difference(question.arm, question.baseline, score)
     judge = replacement_outcome if question.arm == "synthetic" else addition_outcome
-    outcome = judge(difference, margin)
+    outcome = judge(difference, evidence.margin)
     repeats = min(scores.runs[arm]["n_repeats"] for arm in (question.arm, question.baseline))
     return {
         "classifier": name,
@@ -182,8 +154,20 @@ def _row(
         "difference": difference.value,
         "ci_low": difference.low,
         "ci_high": difference.high,
-        "note": reason,
+        "margin": evidence.margin,
+        "n_repeats": repeats,
+        "n_test": sum(evidence.test_images.values()),
+        "n_groups": evidence.test_groups,
+        "n_shared": evidence.shared,
+        "note": reason or _elsewhere(evidence.imported),
     }
+
+
+def _elsewhere(classes: Sequence[str]) -> str:
+    """Return the doubt that DDPMs of other runs leave, or an empty text."""
+    if not classes:
+        return ""
+    return f"the DDPM of {', '.join(classes)} was trained elsewhere, maybe on test images"
 
 
 def shown(estimate: Estimate, sign: str = "") -> str:

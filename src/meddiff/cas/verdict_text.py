@@ -1,162 +1,250 @@
-"""The verdict as text."""
+"""The verdict in words, from its table: a sentence per classifier, controls and limits."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from meddiff.cas.classifiers import TITLES
-from meddiff.cas.scoring import ACCURACY, Scored
-from meddiff.cas.verdict import EXCLUDED, QUESTIONS, Evidence, exclusion, shown
+from meddiff.cas.scoring import ACCURACY
+from meddiff.cas.verdict import EXCLUDED, QUESTIONS, shown
+from meddiff.core.tables import OVER_CLASSES
+from meddiff.evaluation.rows import copies_by_class
 from meddiff.metrics.intervals import LEVEL, Estimate
+from meddiff.reporting.page.sections import Answer
+
+REPLACE = {
+    "non-inferior": "synthetic images can replace real ones",
+    "inferior": "synthetic images cannot replace real ones",
+    "worse": "synthetic images are worse than real ones",
+    "inconclusive": "not shown that synthetic images replace real ones",
+    "no interval": "without intervals there is no answer",
+}
+"""What the outcome of the question `replace` means."""
+ADD = {
+    "better": "added to them they help",
+    "worse": "added to them they harm",
+    "equivalent": "added to them they change little",
+    "inconclusive": "added to them, unclear",
+}
+"""What the outcome of the question `add` means."""
+OUTCOMES = (
+    "non-inferior: the difference's interval is above -margin; inferior: below -margin; better, "
+    "worse: above, below 0; equivalent: within the margin; inconclusive: more test images or "
+    "trainings would tell. Each interval holds alone: one in twenty misses."
+)
+WIDTH = 100
 
 
-def verdict_text(table: pd.DataFrame, scored: Mapping[str, Scored], evidence: Evidence) -> str:
-    """Return the verdict as Markdown, from `verdict_table`."""
-    wording = evidence.wording
-    stamp = ", ".join(f"{key} {value}" for key, value in evidence.stamp.items())
-    images = ", ".join(f"{count:,} {name}" for name, count in evidence.test_images.items())
-    parts = [
-        "# Are the synthetic images good enough to train on?",
-        f"Made of: {stamp}. Tested on real images only: {images}.",
-        "\n".join(_answers(table, scored, evidence)),
-        "\n".join(_outcomes(table)),
-        "## Controls\n\n" + "\n".join(_controls(scored, evidence)),
-        "## Limits\n\n" + "\n".join(_limits(scored, evidence)),
-        "Differences stand with 95 % intervals, paired by training and image; the margin is "
-        f"{evidence.margin:g} ({wording.margin}). *non-inferior*: above -margin; "
-        "*inferior*: below -margin; *better*, *worse*: above, below 0; *equivalent*: within the "
-        "margin; *inconclusive*: more test images or repeats would tell. Each interval holds "
-        f"alone: one in twenty misses. Scores of every arm: {wording.scores}.",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+@dataclass(frozen=True)
+class Wording:
+    """What the text says of a run of the workflow; others say it otherwise.
+
+    Attributes:
+        learners: whose training images test images are compared with.
+        generators: what made the synthetic images.
+        margin: where the margin is set.
+        repeats: where the number of trainings is set.
+        encoding: where shortcuts of the files' encoding are looked for.
+        doubts: further controls, in sentences.
+    """
+
+    learners: str = "a DDPM or a classifier"
+    generators: str = "one DDPM per class"
+    margin: str = "`cas.non_inferiority_margin`"
+    repeats: str = "`cas.n_repeats`"
+    encoding: str = "`results/audit/encoding.csv`"
+    doubts: Sequence[str] = ()
 
 
-def _answers(table: pd.DataFrame, scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
-    """Return a sentence per question of the first classifier, per exclusion, and of the doses."""
-    included = table[table["outcome"] != EXCLUDED]
-    lines = []
-    for row in included[included["metric"] == ACCURACY[0]].to_dict("records"):
-        if row["classifier"] == included["classifier"].iloc[0] and row["question"] in ANSWERED:
-            lines.append(f"- **{_sentence(row)}{_caveat(row, included)}**")
-    if lines:
-        title = TITLES[included["classifier"].iloc[0]]
-        lines.append(f"- These are of {title}, the most accurate on the validation images.")
-    for name, scores in scored.items():
-        if reason := exclusion(scores, evidence):
-            lines.append(f"- **{TITLES[name]} is excluded**: {reason}.")
-    if evidence.doses is not None:
-        lines += _doses(evidence.doses)
-    return lines
+def answers(table: pd.DataFrame) -> list[Answer]:
+    """Return the answer of every classifier of the verdict's table, in its order."""
+    table = table.reset_index(drop=True).fillna({"note": ""})
+    return [_answer(str(name), rows) for name, rows in table.groupby("classifier", sort=False)]
 
 
-ANSWERED = ("replace", "add")
-"""Questions with a sentence of their own."""
-
-
-def _sentence(row: Mapping[Any, Any]) -> str:
-    return (
-        f"{QUESTIONS[row['question']].text}: accuracy {row['value']:.3f} instead of "
-        f"{row['baseline_value']:.3f} ({_difference(row)}): {row['outcome']}"
+def _answer(name: str, rows: pd.DataFrame) -> Answer:
+    accuracies = rows[rows["metric"] == ACCURACY[0]]
+    overall = {row["question"]: (place, row) for place, row in accuracies.to_dict("index").items()}
+    _, first = next(iter(overall.values()))
+    note = str(first["note"])
+    if first["outcome"] == EXCLUDED:
+        return Answer(f"{TITLES[name]} gives no answer: {note}")
+    doubts = [f"{note[0].upper()}{note[1:]}."] if note else []
+    added = overall["add"][1]["outcome"] if "add" in overall else ""
+    if added == "better":
+        doubts += _costless({question: row for question, (_, row) in overall.items()})
+    if "replace" not in overall:
+        return Answer(f"{TITLES[name]}: no arm of synthetic images alone", doubts=doubts)
+    place, row = overall["replace"]
+    return Answer(
+        f"{TITLES[name]}: {REPLACE[row['outcome']]}",
+        f"accuracy {row['value']:.3f} instead of {row['baseline_value']:.3f}, {difference(row)}",
+        ADD.get(added, ""),
+        int(str(place)),
+        [*_unshown(row["outcome"], rows), *doubts],
     )
 
 
-def _caveat(row: Mapping[Any, Any], table: pd.DataFrame) -> str:
-    """Name what a good outcome leaves open: classes, and copies that may do as well."""
-    table = table[table["classifier"] == row["classifier"]]
-    if row["outcome"] == "non-inferior":
-        classes = table[(table["question"] == row["question"]) & (table["metric"] == "recall")]
-        names = classes.loc[classes["outcome"] != "non-inferior", "class"]
-        return f" overall, not shown for {', '.join(names)}." if len(names) else "."
-    if row["outcome"] == "better":
-        copies = table[table["question"].isin(["add_augmented", "add_oversampled"])]
-        copies = copies[(copies["metric"] == ACCURACY[0]) & (copies["outcome"] != "better")]
-        names = copies["baseline"]
-        return f", not shown to exceed {' or '.join(names)} images." if len(names) else "."
-    return "."
-
-
-def _outcomes(table: pd.DataFrame) -> list[str]:
-    """Return the outcomes as a table, a row per classifier and question."""
-    if table.empty:
+def _unshown(outcome: str, rows: pd.DataFrame) -> list[str]:
+    """Name the classes that a good outcome overall may hide."""
+    classes = rows[rows["question"].eq("replace") & rows["metric"].eq("recall")]
+    names = classes.loc[classes["outcome"] != "non-inferior", "class"]
+    if outcome != "non-inferior" or names.empty:
         return []
-    classes = table["class"].unique()
-    heads = ["accuracy" if one == ACCURACY[1] else f"{one}: recall" for one in classes]
-    lines = [
-        "| classifier | question | " + " | ".join(heads) + " |",
-        "|---|---|" + "---|" * len(heads),
+    return [f"Overall: it is not shown for the recall of {', '.join(names)}."]
+
+
+def _costless(overall: Mapping[str, Mapping[Any, Any]]) -> list[str]:
+    """Name augmented and repeated images that may help as much as synthetic ones."""
+    names = [
+        overall[question]["baseline"]
+        for question in ("add_augmented", "add_oversampled")
+        if question in overall and overall[question]["outcome"] != "better"
     ]
-    for _, rows in table.groupby(["classifier", "question"], sort=False):
-        name, key = rows[["classifier", "question"]].iloc[0]
-        cells = [f"{row['outcome']}: {_difference(row)}" for row in rows.to_dict("records")]
-        lines.append(f"| {TITLES[name]} | {QUESTIONS[key].text} | " + " | ".join(cells) + " |")
-    return lines
+    return [f"They are not shown to help more than {' or '.join(names)} images."] if names else []
 
 
-def _doses(doses: pd.DataFrame) -> list[str]:
-    cells = doses.query("metric == 'accuracy' and ratio > 0").dropna(subset="difference")
-    if cells.empty:
-        return []
-    raised = (cells["difference_ci_low"] > 0).sum()
-    lowered = (cells["difference_ci_high"] < 0).sum()
-    return [
-        f"- Of {len(cells)} doses beside real images, {raised} raise the accuracy of "
-        f"{TITLES['skinlesnet']}, {lowered} lower it and {len(cells) - raised - lowered} are "
-        "inconclusive (`dose_response.csv`); by chance alone one in twenty would differ."
-    ]
+def controls(
+    table: pd.DataFrame,
+    arms: pd.DataFrame | None,
+    copies: Mapping[str, str] | None = None,
+    wording: Wording | None = None,
+) -> list[str]:
+    """Return what was checked beside the question, in sentences.
 
-
-def _controls(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
-    total = sum(evidence.test_images.values())
-    leak = " **The test set leaks.**" if evidence.shared else ""
-    lines = [
-        f"- {evidence.shared:,} of {total:,} test images share an image, lesion or patient with "
-        f"the training images of {evidence.wording.learners}.{leak}"
-    ]
-    if evidence.imported:
+    Args:
+        table: the verdict's.
+        arms: scores of every arm, as Table 5.3; None where there are none.
+        copies: verdict of the search for copies by class; empty where there was none.
+    """
+    wording = wording or Wording()
+    lines = []
+    if len(table):
+        total, shared = (int(table[name].iloc[0]) for name in ("n_test", "n_shared"))
         lines.append(
-            f"- The DDPM of {', '.join(evidence.imported)} was trained elsewhere, **maybe on test "
-            "images.**"
+            f"{shared:,} of {total:,} test images share an image, lesion or patient with the "
+            f"training images of {wording.learners}{': the test set leaks' if shared else ''}."
         )
-    for name, scores in scored.items():
-        if "shuffled" in scores.values:
-            chance, shuffled = 1 / len(scores.classes), scores.estimate("shuffled", ACCURACY)
-            if pd.isna(shuffled.low):
-                judged = "no interval"
-            elif shuffled.low <= chance <= shuffled.high:
-                judged = "as expected"
-            else:
-                judged = "**not at chance: look for a bug**"
-            lines.append(
-                f"- {TITLES[name]} with shuffled labels: accuracy {shown(shuffled)}, chance "
-                f"{chance:.2f}: {judged}."
-            )
+    lines += [] if arms is None else _shuffled(arms)
     lines += [
-        f"- Copies of training images among the synthetic ones of {name}: {copies}."
-        for name, copies in evidence.copies.items()
+        f"Copies of training images among the synthetic ones of {name}: {verdict}."
+        for name, verdict in (copies or {}).items()
     ]
-    lines += [f"- {doubt}" for doubt in evidence.wording.doubts]
-    return lines
+    return [*lines, *wording.doubts]
 
 
-def _limits(scored: Mapping[str, Scored], evidence: Evidence) -> list[str]:
-    repeats = min(s.runs[arm]["n_repeats"] for s in scored.values() for arm in s.runs)
-    trainings = f"{repeats} trainings per classifier" if repeats > 1 else "no repeated training"
-    wording = evidence.wording
+def _shuffled(arms: pd.DataFrame) -> list[str]:
+    """Return what comes of shuffled labels: chance, unless labels are reached by another way."""
+    rows = arms[arms["arm"].eq("shuffled") & arms["metric"].eq(ACCURACY[0])]
+    classes = set(arms.loc[arms["metric"] == "recall", "class"]) - {OVER_CLASSES}
+    chance = 1 / max(1, len(classes))
+    return [
+        f"{TITLES[row['classifier']]} with shuffled labels: accuracy {_with_ends(row)}, chance "
+        f"{chance:.2f}: {_at_chance(row, chance)}."
+        for row in rows.to_dict("records")
+    ]
+
+
+def words_of(tables: Mapping[str, pd.DataFrame], stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """Return answers, controls and limits of a run's tables by name; nothing without a verdict."""
+    table = tables.get("verdict")
+    if table is None:
+        return {}
+    arms = [tables[name] for name in ("table_5_3", "cas_hog_svm") if name in tables]
+    copies = tables.get("memorisation")
+    return {
+        "answers": answers(table),
+        "controls": controls(
+            table,
+            pd.concat(arms, ignore_index=True) if arms else None,
+            {} if copies is None else copies_by_class(copies),
+        ),
+        "limits": limits(table, stamp),
+    }
+
+
+def _at_chance(row: Mapping[Any, Any], chance: float) -> str:
+    if pd.isna(row["ci_low"]):
+        return "no interval"
+    within = row["ci_low"] <= chance <= row["ci_high"]
+    return "as expected" if within else "not at chance, look for a bug"
+
+
+def limits(
+    table: pd.DataFrame, stamp: Mapping[str, Any], wording: Wording | None = None
+) -> list[str]:
+    """Return what the verdict's table cannot say, in sentences.
+
+    Args:
+        stamp: data and scale of the run, if it has any.
+    """
+    wording = wording or Wording()
     lines = [
-        f"- One data set ({evidence.stamp.get('data')}) and {wording.generators}. Intervals cover "
-        f"{evidence.test_groups:,} independent test images or patients and {trainings} "
-        f"({wording.repeats}).",
-        f"- Training and test images may share shortcuts: {wording.encoding}.",
-        "- The test set is balanced; a clinic's prevalence, thresholds and costs differ.",
+        "Training and test images may share shortcuts: " + wording.encoding + ".",
+        "The test set is balanced; a clinic's prevalence, thresholds and costs differ.",
     ]
-    if evidence.stamp.get("data") == "phantom":
-        lines.append("- No patients: phantom images are drawn by a program.")
-    if (scale := evidence.stamp.get("scale")) in ("demo", "smoke"):
-        lines.append(f"- Nets of scale {scale} are small and trained briefly.")
+    if len(table):
+        repeats, groups = (int(table[name].min()) for name in ("n_repeats", "n_groups"))
+        trainings = f"{repeats} trainings per classifier" if repeats > 1 else "no repeated training"
+        lines.insert(
+            0,
+            f"One data set ({stamp.get('data')}) and {wording.generators}. Intervals cover "
+            f"{groups:,} independent test images or patients and {trainings} ({wording.repeats}).",
+        )
+    if stamp.get("data") == "phantom":
+        lines.append("No patients: phantom images are drawn by a program.")
+    if (scale := stamp.get("scale")) in ("demo", "smoke"):
+        lines.append(f"Nets of scale {scale} are small and trained briefly.")
     return lines
 
 
-def _difference(row: Mapping[Any, Any]) -> str:
+def verdict_text(
+    table: pd.DataFrame, arms: pd.DataFrame, stamp: Mapping[str, Any], wording: Wording
+) -> str:
+    """Return the verdict as text for a terminal.
+
+    Args:
+        table: the verdict's.
+        arms: scores of every arm, as Table 5.3.
+        stamp: data and scale, if there are any.
+    """
+    lines = ["Are the synthetic images good enough to train on?"]
+    if table.empty:
+        lines.append("No answer: there are no arms to compare.")
+    for answer in answers(table):
+        lines += [answer.sentence, *(f"  {doubt}" for doubt in answer.doubts)]
+    lines += ["", "Differences of accuracies, and of the recall of each class [95 % intervals]:"]
+    for _, rows in table.groupby(["classifier", "question"], sort=False):
+        name, question = rows[["classifier", "question"]].iloc[0]
+        cells = [
+            f"{'' if row['metric'] == ACCURACY[0] else row['class'] + ' '}{difference(row)} "
+            f"{row['outcome']}"
+            for row in rows.to_dict("records")
+        ]
+        lines.append(f"  {TITLES[name]}, {QUESTIONS[question].text}: {'; '.join(cells)}")
+    for title, said in (
+        ("Controls:", controls(table, arms, wording=wording)),
+        ("Limits:", limits(table, stamp, wording)),
+    ):
+        lines += ["", title, *(f"  {line}" for line in said)]
+    margin = f"The margin is {table['margin'].iloc[0]:g} ({wording.margin}). " if len(table) else ""
+    lines += ["", margin + OUTCOMES]
+    return "\n".join(_filled(line) for line in lines) + "\n"
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False)
+
+
+def difference(row: Mapping[Any, Any]) -> str:
+    """Return a row's difference with its interval, signed, as text."""
     ends = row["ci_low"], row["ci_high"]
     return shown(Estimate(row["difference"], *ends, error=float("nan"), level=LEVEL), "+")
+
+
+def _with_ends(row: Mapping[Any, Any]) -> str:
+    ends = row["ci_low"], row["ci_high"]
+    return shown(Estimate(row["value"], *ends, error=float("nan"), level=LEVEL))

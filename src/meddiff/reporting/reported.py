@@ -58,8 +58,8 @@ def comparison(
         matches = [
             (
                 {"run": run} | _stamp(table),
-                table[_matches(table, result.row)],
-                _ends(table, result.row),
+                table[matching(table, result.row)],
+                distance_ends(table, result.row),
             )
             for name, run, table in tables
             if name == result.table
@@ -80,7 +80,8 @@ def comparison(
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
-def _matches(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
+def matching(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
+    """Return which rows of a table are those of a printed number, by the columns that it names."""
     matches = pd.Series(True, index=table.index)
     # A row that names no subset is of all images.
     subset = {"subset": ""} if "subset" in table else {}
@@ -89,13 +90,13 @@ def _matches(table: pd.DataFrame, row: Mapping[str, str]) -> pd.Series:
     return matches
 
 
-def _ends(table: pd.DataFrame, row: Mapping[str, str]) -> dict[str, float]:
+def distance_ends(table: pd.DataFrame, row: Mapping[str, str]) -> dict[str, float]:
     """Return the same distance of unseen real images and of noise, where the table has them."""
     if row.get("image_set") != "synthetic" or "extractor" not in row:
         return {}
     sets = {"floor": "real", "ceiling": "noise"}
     ends = {
-        end: table.loc[_matches(table, {**row, "image_set": image_set}), "value"]
+        end: table.loc[matching(table, {**row, "image_set": image_set}), "value"]
         for end, image_set in sets.items()
     }
     return {end: values.iloc[0] for end, values in ends.items() if len(values)}

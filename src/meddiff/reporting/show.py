@@ -22,10 +22,10 @@ def show(path: Path) -> str:
         f"{path.name}: data {head['data']}, scale {head['scale']}, protocol {head['protocol']}, "
         f"seed {head['seed']}; FID against {_first(table['reference'])} images, [95 % interval]\n\n"
     )
-    return text + _quality(_with_cells(table)) + _notes(table)
+    return text + "\n".join([_quality(with_cells(table)), *notes(table)])
 
 
-def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
+def with_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Add the column that a number stands in, and its text."""
     columns = [
         _title(*row) for row in table[["metric", "extractor", "dimension", "subset"]].to_numpy()
@@ -45,19 +45,20 @@ def _quality(table: pd.DataFrame) -> str:
     return text
 
 
-def _notes(table: pd.DataFrame) -> str:
+def notes(table: pd.DataFrame) -> list[str]:
+    """Return what to know of Table 5.2's rows, in lines."""
     few = table[table["n_synthetic"].between(1, table["dimension"])]["extractor"].unique()
-    text = ""
+    lines = []
     if len(few):
-        text = (
-            f"\nfewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
+        lines = [
+            f"fewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
             "it for images that vary less; look at KID, recall and coverage"
-        )
-    notes = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
-    return text + "".join(
-        f"\n{name}: {note}" if name else f"\n{note}"
-        for name, note in notes.fillna({"extractor": ""}).itertuples(index=False)
-    )
+        ]
+    noted = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
+    return lines + [
+        f"{name}: {note}" if name else str(note)
+        for name, note in noted.fillna({"extractor": ""}).itertuples(index=False)
+    ]
 
 
 def _wide(table: pd.DataFrame, index: list[str]) -> str:

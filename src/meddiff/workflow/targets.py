@@ -1,11 +1,16 @@
-"""What a run makes without a target: every table and figure of its configuration."""
+"""What a run makes without a target: every table and figure of its configuration, and its page."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from meddiff.workflow.config import Config
 
 AFFECTS_RESULTS = False
 
+PAGE = "results/report.html"
+RECORDED = {f"results/{name}.csv" for name in
+            ("table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response")}  # fmt: skip
+"""Tables with the records of all files behind them beside them."""
 SEGMENTED = ("data/segmentation", "extractors/segmentation")
 DDPM_FIGURES = ("curves", "previews", "denoising")
 
@@ -34,13 +39,43 @@ def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) 
         "audit/near_duplicates.png",
         *(() if cfg.real_only else _of_synthetic_images(cfg)),
     ]
-    return [f"results/{name}" for name in files]
+    return [*(f"results/{name}" for name in files), PAGE]
+
+
+def page_inputs(
+    cfg: Config,
+    measures: Iterable[str],
+    audited: Iterable[str],
+    targets: Collection[str] | None,
+) -> list[str]:
+    """Return what the page shows: everything, or what is made already where it is all that is made.
+
+    Args:
+        cfg: configuration.
+        measures: what matrices of image sets are of.
+        audited: tables of the audit.
+        targets: of this run of Snakemake; None in a job of its own, before which all has been made.
+    """
+    everything = final_outputs(cfg, measures, audited)
+    ddpms = [
+        f"ddpm/{name}_{kind}" for name in cfg.data.classes for kind in ("previews", "denoising")
+    ]
+    pictures = {f"results/figures/{name}.png" for name in ("image_sets", *ddpms)}
+    shown = [path for path in everything if path.endswith(".csv") or path in pictures]
+    shown += ["results/audit/near_duplicates.png"]
+    if "results/memorisation.csv" in shown:
+        shown.append("results/figures/memorisation.png")
+    needed = {"results/table_5_2.csv", *pictures}
+    alone = targets is None or any(str(target).endswith(PAGE) for target in targets)
+    wanted = needed | {str(target) for target in targets or ()}
+    files = [path for path in shown if not alone or path in wanted or Path(path).exists()]
+    return [*files, *(f"{path[:-4]}.json" for path in files if path in RECORDED)]
 
 
 def _of_synthetic_images(cfg: Config) -> list[str]:
     """Return what cannot be made of real images alone."""
     classes = cfg.data.classes
-    judged = ("dose_response.csv", "figures/cas/arms.png", "verdict.md")
+    judged = ("dose_response.csv", "figures/cas/arms.png", "verdict.csv")
     return [
         *(judged if len(classes) > 1 else ()),
         *(f"samples/{name}.png" for name in classes),
