@@ -141,7 +141,7 @@ def contents(folder: Path, classes: list[str]) -> Contents:
     return Contents(
         tables, dict.fromkeys(names, picture), classes,
         questions={name: each.text for name, each in QUESTIONS.items()},
-        printed=read_reported(ROOT / "config/published.yaml"),
+        printed=read_reported(ROOT / "config/reported.yaml"),
         lineage={"results/table_5_2.csv": record}, **words_of(tables, STAMP),
     )  # fmt: skip
 

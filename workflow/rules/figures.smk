@@ -83,7 +83,7 @@ rule report_page:
         shown("results/report.html", "The page", "report_page", shows="all of this on one page"),
     params:
         **STAMPED,
-        published=[] if cfg.data.source == "folder" else PRINTED,
+        published=[] if cfg.data.source == "folder" else REPORTED,
         templates=folder_digest(PACKAGE / "reporting/templates"),
     script:
         "../scripts/report_page.py"

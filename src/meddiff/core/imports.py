@@ -17,7 +17,7 @@ OPTIONAL = ("torchvision", "torchmetrics", "matplotlib", "skimage", "sklearn", "
 """What MONAI and Lightning import if it is there, and do without for all that is used of them."""
 
 EXTRAS = {
-    **dict.fromkeys(("kaggle", "kagglesdk", "lightning_fabric", "matplotlib",
+    **dict.fromkeys(("kaggle", "kagglesdk", "lightning_fabric",
                      "monai", "snakemake", "snakemake_interface_common", "yaml"), "workflow"),
     "dvc": "share",
 }  # fmt: skip

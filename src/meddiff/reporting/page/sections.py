@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from meddiff.reporting.page.charts import Chart, Mark
 from meddiff.reporting.page.html import Picture, Table, anchor, embedded
-from meddiff.reporting.reported import ReportedResult
+
+if TYPE_CHECKING:
+    from meddiff.reporting.reported import ReportedResult
 
 TITLES = {"unet": "U-Net", "skinlesnet": "SkinLesNet", "resnet50": "ResNet50",
           "hog_svm": "HOG and SVM", "inception": "Inception", "radimagenet": "RadImageNet",
@@ -67,7 +69,7 @@ class Contents:
     controls: Sequence[str] = ()
     limits: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)
-    printed: Sequence[ReportedResult] = ()
+    printed: "Sequence[ReportedResult]" = ()
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
