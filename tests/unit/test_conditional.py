@@ -16,16 +16,23 @@ from meddiff.core.batches import Batch
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
-from meddiff.diffusion.conditions import Conditions
+from meddiff.diffusion.conditions import CHANGES, Conditions
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.model import build_network
+from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm, load_ddpm
 from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.membership import denoising_losses
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, ScheduleSettings
+from meddiff.diffusion.settings import (
+    AugmentationSettings,
+    DiffusionSettings,
+    SamplerSettings,
+    ScheduleSettings,
+)
 from meddiff.diffusion.training import trainer
+from meddiff.diffusion.training.augmentation import Changes, describe
 from meddiff.diffusion.training.images import LabelledImages, load_training_images
 from meddiff.diffusion.training.loop import train_ddpm
 from meddiff.diffusion.training.steps import GraphStep
@@ -282,3 +289,55 @@ def test_a_conditional_training_goes_on_and_is_a_gpus(
     graphed = train_ddpm(images, settings, **options)
     columns = ["loss", "validation_loss"]
     np.testing.assert_allclose(graphed.history[columns], expected.history[columns], rtol=1e-4)
+
+
+def test_changes_that_look_alike_are_described_alike() -> None:
+    settings = AugmentationSettings(rotation=180, zoom=0.1, hue=0.02)
+    none = Changes(*(torch.zeros(1) for _ in Changes._fields))
+    assert not describe(none, settings).any()
+    left, right = (
+        describe(none._replace(rotation=torch.tensor([a])), settings) for a in (-180.0, 180.0)
+    )
+    assert torch.allclose(left, right, atol=1e-6) and left.abs().max() > 1
+    amounts = none._replace(flip_vertical=torch.ones(1), zoom=torch.tensor([-0.1]))
+    described = describe(amounts, settings)
+    assert described.shape == (1, CHANGES)
+    assert described[0, :6].tolist() == [0, 1, 0, 0, 0, -1]
+
+
+def test_the_conditions_of_a_batch_undo_its_changes() -> None:
+    """Flipped and inverted back as they say, the images are those of the class, in its order."""
+    images = {"x": np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)}
+    settings = settings_of(augmentation="hand", condition_on_augmentation=True)
+    loaded = load_training_images(images, images, settings, CPU, seed=0, name="x")
+    clean, conditions = loaded.batch(Batch(1, 3, np.arange(40), ends_epoch=True))
+    assert 0.3 < conditions[:, 1].mean() < 0.7 and 0.05 < conditions[:, 3].mean() < 0.45
+    for image, row, original in zip(clean, conditions, images["x"], strict=True):
+        horizontal, vertical, invert = row[1:4].bool().tolist()
+        image = -image if invert else image
+        image = image.flip(-1) if horizontal else image
+        image = image.flip(-2) if vertical else image
+        assert torch.equal(to_uint8(image[None], (-1, 1))[0], torch.from_numpy(original))
+    assert not loaded.validation()[1][:, 1:].any()
+
+
+@pytest.mark.slow
+def test_augmentation_as_a_condition_does_not_leak(tmp_path: Path) -> None:
+    """Images are bright on their left: few leaky samples are, under the condition nearly all."""
+    images = np.random.default_rng(0).integers(0, 40, (32, 8, 8, 1), dtype=np.uint8)
+    images[:, :, :3] = 230
+    net = TINY | {"channels": [16, 32], "attention": [False, False]}
+    augmentation = {"flip_horizontal": 0.5, "invert": 0.5}
+    shares = []
+    for given_changes in (False, True):
+        settings = settings_of(
+            steps=600, batch_size=16, lr=5e-3, ema=0.98, network=net, conditional=False,
+            augmentation=augmentation, condition_on_augmentation=given_changes,
+        )  # fmt: skip
+        trained = train_ddpm(images, settings, seed=0, name="x")
+        about = {"class": "x", "settings": settings.model_dump(), "size": 8, "channels": 1}
+        save_checkpoint(tmp_path / "x.safetensors", trained.weights, about)
+        samples = draw(tmp_path / "x.safetensors", "x", range(32), steps=25)
+        left, right = samples[:, :, :3].mean((1, 2, 3)), samples[:, :, 3:].mean((1, 2, 3))
+        shares.append(((left > 150) & (right < 100)).mean())
+    assert shares[0] < 0.5 and shares[1] > 0.8

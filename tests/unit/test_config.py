@@ -520,9 +520,20 @@ def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, ex
             "classes.malignant.epochs",
         ),
         ("{diffusion: {classes: {all: {epochs: 3}}}}", "diffusion.classes names"),
+        ("{diffusion: {condition_on_augmentation: true}}", "condition_on_augmentation"),
+        (
+            "{diffusion: {augmentation: hand, augment_once: true, "
+            "condition_on_augmentation: true}}",
+            "augment_once",
+        ),
+        (
+            "{diffusion: {augmentation: hand, condition_on_augmentation: true}, "
+            "metrics: {augment_real: true}}",
+            "metrics.augment_real",
+        ),
     ],
 )
-def test_what_has_no_meaning_beside_one_net_for_all_is_refused(changes: str, key: str) -> None:
+def test_what_has_no_meaning_beside_conditions_is_refused(changes: str, key: str) -> None:
     with pytest.raises(MeddiffError) as caught:
         load_config(yaml.safe_load(changes))
     assert key in str(caught.value) and "\n" not in str(caught.value)

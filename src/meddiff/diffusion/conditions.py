@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.settings import DiffusionSettings
 
+CHANGES = 9
+"""Numbers that say how augmentation changed an image."""
+
 
 class ConditionEmbedding(nn.Embedding):
     """MONAI's class embedding, beside it a linear map of changes (Karras et al. 2022, app. F.2).
@@ -101,5 +104,8 @@ def conditions_of(settings: DiffusionSettings, classes: Sequence[str]) -> Condit
         settings: of its training.
         classes: names of the classes that it learns.
     """
-    names = tuple(classes) if settings.conditional else ()
-    return Conditions(names, with_null=settings.conditional and settings.label_dropout > 0)
+    return Conditions(
+        tuple(classes) if settings.conditional else (),
+        with_null=settings.conditional and settings.label_dropout > 0,
+        changes=CHANGES if settings.condition_on_augmentation else 0,
+    )

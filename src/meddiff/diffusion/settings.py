@@ -226,6 +226,9 @@ class DdpmSettings(DurationSettings):
     both flips 0.5, rotation 180, zoom 0.1, brightness 0.1, contrast 0.1, hue 0.02."""
     augment_once: bool = False
     """Change every image once and for all, validation images too, as the study did."""
+    condition_on_augmentation: bool = False
+    """Give the net the changes of each image, and draw images without any: more images to learn
+    from, none of which look flipped or inverted (non-leaky, Karras et al. 2022, appendix F.2)."""
     batch_size: PositiveInt = 16
     """Images per forward pass."""
     gradient_accumulation: PositiveInt = 1
@@ -250,6 +253,13 @@ class DdpmSettings(DurationSettings):
     validation_every: PositiveInt = 5
     """Epochs between validation losses and previews."""
     preview: PreviewSettings = PreviewSettings()
+
+    @model_validator(mode="after")
+    def _changes_are_drawn_anew(self) -> "DdpmSettings":
+        if self.condition_on_augmentation and (self.augment_once or self.augmentation == "none"):
+            given = "augment_once" if self.augment_once else "augmentation: none"
+            raise ValueError(f"condition_on_augmentation beside {given}: drop one of them")
+        return self
 
     @field_validator("augmentation", mode="before")
     @classmethod

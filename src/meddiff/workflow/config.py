@@ -105,6 +105,7 @@ class Config(Settings):
         if not self.arms:
             raise ValueError(f"real_only: cas.arms names none of {', '.join(REAL_ARMS)}; add one")
         self._check_sizes()
+        self._check_like_is_compared_with_like()
         return self
 
     def _check_guidance(self, key: str, guidance: float) -> None:
@@ -112,6 +113,13 @@ class Config(Settings):
             raise ValueError(
                 f"{key}.guidance {guidance:g}: needs diffusion.conditional: true and a "
                 "diffusion.label_dropout above 0"
+            )
+
+    def _check_like_is_compared_with_like(self) -> None:
+        if self.metrics.augment_real and self.diffusion.condition_on_augmentation:
+            raise ValueError(
+                "metrics.augment_real: under diffusion.condition_on_augmentation images are drawn "
+                "as they were before augmentation; set it to false"
             )
 
     def _check_sizes(self) -> None:

@@ -117,6 +117,19 @@ def draw_changes(rows: np.ndarray, settings: AugmentationSettings, *key: int | s
     return Changes(*map(draw, Changes._fields))
 
 
+def describe(changes: Changes, settings: AugmentationSettings) -> Tensor:
+    """Return what a net is given of changes, float32 (N, `CHANGES`); zeros where nothing changed.
+
+    Flips and inversion are 0 or 1, the angle is its sine and its cosine less 1, so that half a turn
+    either way is the same, and the others are shares of their largest amount.
+    """
+    angle = changes.rotation.deg2rad()
+    columns = [*changes[:3], angle.sin(), angle.cos() - 1]
+    for name in ("zoom", "brightness", "contrast", "hue"):
+        columns.append(getattr(changes, name) / (getattr(settings, name) or 1))
+    return torch.stack([column.float() for column in columns], dim=1)
+
+
 def apply_changes(images: Tensor, changes: Changes) -> Tensor:
     """Flip, invert, rotate and zoom, then change brightness, contrast and hue, in this order.
 

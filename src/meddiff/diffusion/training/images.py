@@ -13,7 +13,13 @@ from meddiff.core.randomness import stream
 from meddiff.diffusion.conditions import Conditions, conditions_of
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings
-from meddiff.diffusion.training.augmentation import augment, augment_once, resolve_augmentation
+from meddiff.diffusion.training.augmentation import (
+    augment,
+    augment_once,
+    describe,
+    draw_changes,
+    resolve_augmentation,
+)
 
 Images = np.ndarray | Mapping[str, np.ndarray]
 """Images of one class, uint8 (N,H,W,C), or those of several by name."""
@@ -94,7 +100,11 @@ class TrainingImages:
         if not self.conditions:
             return (clean,)
         labels = self._withheld(self.learnt.labels()[torch.from_numpy(rows)], batch.step)
-        return clean, to_device(self.conditions.rows(labels), pixels.device)
+        changes = None
+        if self.conditions.changes:
+            drawn = draw_changes(batch.members, self.augmentation, *key)
+            changes = describe(drawn, self.augmentation)
+        return clean, to_device(self.conditions.rows(labels, changes), pixels.device)
 
     def _withheld(self, labels: Tensor, step: int) -> Tensor:
         """Replace labels at random by the one that stands for any class."""
