@@ -238,8 +238,8 @@ def flop_per_image() -> float:
 def first_step(cache: str) -> float:
     """Return the seconds from start to end of a process that takes one step of a training."""
     # The process has another working directory.
-    found = os.pathsep.join(str(Path(each).absolute()) for each in sys.path)
-    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONPATH": found}
+    path = os.pathsep.join(str(Path(each).absolute()) for each in sys.path)
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache, "PYTHONPATH": path}
     with tempfile.TemporaryDirectory() as folder:
         program = one_step(Path(folder), settings_of(SIZE, "bf16"), {"compile": True}, CARD)
         start = perf_counter()

@@ -161,8 +161,8 @@ def show_table(
 ) -> None:
     print(f"\n{title}\n{'':8}" + "".join(f"{column:>10}" for column in columns))
     for row in rows:
-        told = "".join(f"{cells[row, column] * scale:10.1f}" for column in columns)
-        print(f"{row:<8}{told}", flush=True)
+        line = "".join(f"{cells[row, column] * scale:10.1f}" for column in columns)
+        print(f"{row:<8}{line}", flush=True)
 
 
 @contextmanager
@@ -252,12 +252,12 @@ def show_gpus(utilisation: float, bandwidth: float) -> None:
     print(f"{'seconds for all pairs':24}{'arithmetic':>12}" + "".join(f"{w:>24}" for w in ways))
     for name, (rate, speed) in GPUS.items():
         computing = ALL_PAIRS * work / (rate * 1e12 * utilisation)
-        told = f"{name:24}{computing:12.1f}"
+        line = f"{name:24}{computing:12.1f}"
         for moved in ways.values():
             moving = ALL_PAIRS * moved / (speed * 1e12 * bandwidth)
             bound = "memory" if moving > computing else "arithmetic"
-            told += f"{max(moving, computing):10.1f} {f'({bound})':>13}"
-        print(told)
+            line += f"{max(moving, computing):10.1f} {f'({bound})':>13}"
+        print(line)
 
 
 def parsed_arguments() -> argparse.Namespace:

@@ -5,7 +5,7 @@
         --fid-images 40 100 --fid-dimensions 64 --fid-repeats 1            # a quick trial
     python benchmarks/metrics.py --sections ssim
 
-What ours costs at other sizes, and in all, is told by metric_costs.py beside this file.
+What ours costs at other sizes, and in all, is measured by metric_costs.py.
 
 Every repeat runs all contenders in turn, so that a busy machine slows all alike. Ours takes all
 pairs of the images; slow contenders get the first `--subset` of them, batched ones the first
@@ -174,7 +174,7 @@ class Features(torch.nn.Module):
         self.num_features = dimensions
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return what is given."""
+        """Return the argument."""
         return features
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG with the first images of each sampler")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # Fewer images than dimensions would be told for every row.
+    # Fewer images than dimensions would be noted in every row.
     logging.disable(logging.WARNING)
     run, name = options.run, options.name
     model = load_ddpm(run / f"models/ddpm/{name}.safetensors", compiled=options.compiled)

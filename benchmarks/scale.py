@@ -160,11 +160,12 @@ def duplicates(options: argparse.Namespace) -> str:
     """Search the first images, and compare what is found with what was planned."""
     n = int(options.stage.split("-")[1])
     table = read_index(options.folder / "index.csv").sort_values("id").iloc[:n]
-    found = search_index(table, workers=WORKERS)
+    duplicates = search_index(table, workers=WORKERS)
     if n == options.count:
-        table.join(found.images).to_csv(options.folder / "grouped.csv", index=False)
+        table.join(duplicates.images).to_csv(options.folder / "grouped.csv", index=False)
     truth = pd.read_csv(options.folder / "images.csv").set_index("id")["photograph"]
-    same = truth.loc[found.links["first"]].to_numpy() == truth.loc[found.links["second"]].to_numpy()
+    first, second = (truth.loc[duplicates.links[end]].to_numpy() for end in ("first", "second"))
+    same = first == second
     planted = n - truth.loc[table["id"]].nunique()
     return f"{same.sum()} of {planted} copies, {(~same).sum()} others"
 

@@ -57,7 +57,9 @@ CASES = [
 ]
 
 
-def told(case: Case, draw: int, n_resamples: int, *, order: int = 0, seed: int = 0) -> pd.DataFrame:
+def measured(
+    case: Case, draw: int, n_resamples: int, *, order: int = 0, seed: int = 0
+) -> pd.DataFrame:
     """Return value, low and high of every number of one draw."""
     shapes = {
         "real": (case.real, 0.0, 1.0),
@@ -76,25 +78,25 @@ def told(case: Case, draw: int, n_resamples: int, *, order: int = 0, seed: int =
         sets["real"] = sets.pop("held out")
     rows = distance_rows("x", reference, sets, n_resamples=n_resamples, seed=seed)
     rows = rows.set_index(["image_set", "metric"])
-    found = {}
+    numbers = {}
     for name, (images, metric, start) in NUMBERS.items():
         ends = (start or "value", *(f"{start}_{end}".strip("_") for end in ("ci_low", "ci_high")))
-        found[name] = rows.loc[(images, metric)].reindex(ends).to_numpy(float)
-    return pd.DataFrame(found, index=["value", "low", "high"]).T
+        numbers[name] = rows.loc[(images, metric)].reindex(ends).to_numpy(float)
+    return pd.DataFrame(numbers, index=["value", "low", "high"]).T
 
 
 def simulated(case: Case, draws: int, n_resamples: int, again: int) -> pd.DataFrame:
-    """Return what one case tells of every number."""
-    drawn = [told(case, draw, n_resamples) for draw in range(draws)]
+    """Return coverage, width and scatter of every number in one case."""
+    drawn = [measured(case, draw, n_resamples) for draw in range(draws)]
     value, low, high = (np.array([rows[end] for rows in drawn]) for end in ("value", "low", "high"))
-    mean, known = np.nanmean(value, axis=0), np.isfinite(low)
-    held = np.where(known, (low <= mean) & (mean <= high), np.nan)
+    mean, finite = np.nanmean(value, axis=0), np.isfinite(low)
+    covered = np.where(finite, (low <= mean) & (mean <= high), np.nan)
     half = (drawn[0]["high"] - drawn[0]["low"]) / 2
-    orders = np.array([told(case, 0, n_resamples, order=k)["value"] for k in range(again)])
-    seeds = np.array([told(case, 0, n_resamples, seed=k)["value"] for k in range(again)])
+    orders = np.array([measured(case, 0, n_resamples, order=k)["value"] for k in range(again)])
+    seeds = np.array([measured(case, 0, n_resamples, seed=k)["value"] for k in range(again)])
     return pd.DataFrame(
         {
-            "held": np.nanmean(held, axis=0),
+            "coverage": np.nanmean(covered, axis=0),
             "width": np.nanmean((high - low) / 3.92, axis=0) / np.nanstd(value, axis=0, ddof=1),
             "orders": np.ptp(orders, axis=0) / half,
             "seeds": seeds.std(axis=0, ddof=1) / half,
@@ -110,18 +112,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--again", type=int, default=15, help="orders, and seeds")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
-    given = (options.draws, options.n_resamples, options.again)
+    sizes = (options.draws, options.n_resamples, options.again)
     with ProcessPoolExecutor(options.processes) as pool:
-        found = list(pool.map(simulated, CASES, *map(itertools.repeat, given)))
+        tables = list(pool.map(simulated, CASES, *map(itertools.repeat, sizes)))
     print(
         "| number | coverage: lowest, median, highest | width | orders | seeds |\n"
         "|---|---|---|---|---|"
     )
     for name in NUMBERS:
-        rows = pd.DataFrame([table.loc[name] for table in found])
-        held = ", ".join(f"{rows['held'].quantile(q):.2f}" for q in (0, 0.5, 1))
+        rows = pd.DataFrame([table.loc[name] for table in tables])
+        coverage = ", ".join(f"{rows['coverage'].quantile(q):.2f}" for q in (0, 0.5, 1))
         width = f"{rows['width'].min():.2f}-{rows['width'].max():.2f}"
-        print(f"| {name} | {held} | {width} | {rows['orders'].max():.0e} | "
+        print(f"| {name} | {coverage} | {width} | {rows['orders'].max():.0e} | "
               f"{rows['seeds'].max():.2f} |")  # fmt: skip
 
 

@@ -31,22 +31,22 @@ with open_plan(sys.argv[1:]) as plan:
 
 def edited_outputs(before: Sequence[Step], after: Sequence[Step]) -> set[str]:
     """Return the outputs of jobs whose parameters or inputs an edit changed."""
-    known = {path: (step.inputs, step.params) for step in before for path in step.outputs}
+    earlier = {path: (step.inputs, step.params) for step in before for path in step.outputs}
     return {
         path
         for step in after
         for path in step.outputs
-        if known.get(path) != (step.inputs, step.params)
+        if earlier.get(path) != (step.inputs, step.params)
     }
 
 
 def downstream(steps: Sequence[Step], outputs: set[str]) -> set[str]:
     """Return the outputs that are made from some outputs, and those themselves."""
-    found = set(outputs)
+    outputs_after = set(outputs)
     for step in steps:
-        if found & {*step.inputs, *step.outputs}:
-            found |= set(step.outputs)
-    return found
+        if outputs_after & {*step.inputs, *step.outputs}:
+            outputs_after |= set(step.outputs)
+    return outputs_after
 
 
 def planned_outputs(steps: Sequence[Step]) -> set[str]:
@@ -156,8 +156,8 @@ def new_project(
     root: Path, finished_run: Path, programs: Path, env: Mapping[str, str] | None = None
 ) -> Clone:
     """Return a repository with this project, at smoke scale, and a finished run of it."""
-    told = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and not name.startswith("runs/"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)

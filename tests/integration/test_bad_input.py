@@ -102,7 +102,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+QUICK = ("truncated image", "a label unknown")
+"""One of each kind; what each fault is called is seen without a run in tests/unit."""
+CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_fault_is_named_with_its_remedy(folder, run_folder, tmp_path, name):
     plant, pattern = FAULTS[name]
     plant(folder)
@@ -228,7 +233,10 @@ def test_a_loss_that_turns_nan_keeps_finished_files(smoke_run, snakemake, tmp_pa
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("sed=1", "unknown key sed"), ("protocol=honest", "protocol = 'honest'")],
+    [
+        ("sed=1", "unknown key sed"),
+        pytest.param("protocol=honest", "protocol = 'honest'", marks=pytest.mark.slow),
+    ],
 )
 def test_a_wrong_configuration_stops_before_any_job(snakemake, tmp_path, setting, words):
     done = snakemake(tmp_path / "run", "--config", setting, check=False)
@@ -250,7 +258,9 @@ class TestStudyScale:
             check=False, timeout=300,
         )  # fmt: skip
 
-    @pytest.mark.parametrize("profile", ["thesis", "thesis-leak-free"])
+    @pytest.mark.parametrize(
+        "profile", ["thesis", pytest.param("thesis-leak-free", marks=pytest.mark.slow)]
+    )
     def test_it_is_planned_without_credentials(self, plan, profile, tmp_path):
         done = plan(profile, "--dry-run", home=tmp_path)
         assert done.returncode == 0, done.stdout[-3000:]

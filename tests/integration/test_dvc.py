@@ -53,9 +53,9 @@ class TestCommands:
         assert "Nothing to be done" in shared.run("dvc", "repro", "table_5_2").stdout
         metrics = json.loads(shared.run("dvc", "metrics", "diff", "--json", "--all").stdout)
         assert "synthetic" in json.dumps(metrics)
-        told = shared.run("dvc", "plots", "diff").stdout
+        output = shared.run("dvc", "plots", "diff").stdout
         page = shared.root / "dvc_plots/index.html"
-        assert page.is_file(), told
+        assert page.is_file(), output
         text = page.read_text()
         for title in ("Training loss of the DDPMs", "figures_cas_arms", "SkinLesNet"):
             assert title in text

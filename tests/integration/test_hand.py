@@ -37,8 +37,8 @@ def test_a_run_of_one_class_has_every_table_but_those_of_classifiers(hand_run, s
 
 def test_images_have_one_channel(hand_run):
     for name in ("train", "validation", "test", "synthetic", "noise", "augmented-validation"):
-        found = images(hand_run, name)
-        assert found.shape[1:] == (32, 32, 1) and found.dtype == np.uint8
+        arrays = images(hand_run, name)
+        assert arrays.shape[1:] == (32, 32, 1) and arrays.dtype == np.uint8
 
 
 def test_the_reference_is_flipped_and_inverted_and_nothing_else(hand_run):
@@ -87,12 +87,12 @@ def test_similarity_is_of_all_pairs_and_of_those_on_black(hand_run, table):
 
 
 def test_the_comparison_sets_section_5_1_beside_the_run(hand_run, table):
-    found = pd.read_csv(hand_run / "results/comparison.csv", dtype=str).set_index("cell")
+    rows = pd.read_csv(hand_run / "results/comparison.csv", dtype=str).set_index("cell")
     for cell, published, key in (
         ("hand, synthetic, fid, radimagenet", "5.9603", ("synthetic", "fid", "radimagenet", "")),
         ("hand, synthetic, ssim", "0.1654", ("synthetic", "ssim", "", "")),
     ):
-        row = found.loc[[cell]].query("column == 'value'")
+        row = rows.loc[[cell]].query("column == 'value'")
         here = row[row["run"] == "this run"].iloc[0]
         assert here["reported"] == published and here["scale"] == "smoke"
         assert float(here["value"]) == pytest.approx(float(table.loc[key, "value"]), rel=1e-4)

@@ -29,8 +29,8 @@ def alice(smoke_run, programs, server, tmp_path_factory) -> Clone:
     project = new_project(tmp_path_factory.mktemp("s3") / "alice", smoke_run, programs, env)
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "s3://study/meddiff")
     project.run("dvc", "remote", "modify", "store", "endpointurl", server)
-    told = project.meddiff("share").stdout
-    assert "shared" in told and SECRET not in told
+    output = project.meddiff("share").stdout
+    assert "shared" in output and SECRET not in output
     project.commit("Share")
     return project
 
@@ -53,6 +53,6 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(alice, tmp_path):
     away = "http://127.0.0.1:9"
     bob.run("dvc", "remote", "modify", "--local", "store", "endpointurl", away)
     bob.run("dvc", "remote", "modify", "--local", "store", "connect_timeout", "2")
-    told = bob.fails("restore", TABLE)
-    assert told.count("error: ") == 1 and "default remote" in told and SECRET not in told
+    output = bob.fails("restore", TABLE)
+    assert output.count("error: ") == 1 and "default remote" in output and SECRET not in output
     assert bob.files() == set()

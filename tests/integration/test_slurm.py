@@ -103,15 +103,15 @@ def free_ports(number: int) -> list[int]:
 
 def wait_until_idle(within: list[str], folder: Path) -> None:
     for _ in range(60):
-        told = subprocess.run(
+        done = subprocess.run(
             [*within, "sinfo", "--noheader", "--format=%T"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if told.stdout.strip() == "idle":
+        if done.stdout.strip() == "idle":
             return
         time.sleep(1)
     logs = "\n".join(path.read_text()[-1500:] for path in folder.glob("*.log"))
-    raise AssertionError(f"the node is not idle: {told.stdout}{told.stderr}\n{logs}")
+    raise AssertionError(f"the node is not idle: {done.stdout}{done.stderr}\n{logs}")
 
 
 @pytest.mark.slow
@@ -133,8 +133,8 @@ def test_rules_are_jobs_of_slurm(slurm, tmp_path):
     assert (run / "data/images/index.csv").is_file()
     assert (run / ".snakemake/meddiff/records/data/images/index.csv.json").is_file()
     assert "done in" in (run / "logs/index.log").read_text()
-    told = subprocess.run(
+    jobs = subprocess.run(
         [*slurm, "squeue", "--states=all", "--noheader", "--format=%T"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert told.stdout.split() == ["COMPLETED", "COMPLETED"]
+    assert jobs.stdout.split() == ["COMPLETED", "COMPLETED"]

@@ -120,11 +120,11 @@ def test_shared_tables_are_restored_and_proven_down_to_the_archives(home, away, 
     proof = json.loads(third.meddiff("verify", target, "--json").stdout)[0]
     assert proof["proven"]
     files = {file["path"]: file["sha256"] for file in proof["files"]}
-    archives = {path: found for path, found in files.items() if path.startswith("data/raw/")}
+    archives = {path: digest for path, digest in files.items() if path.startswith("data/raw/")}
     raw = home.root / "runs/study-2018"
-    assert archives and all(sha256(raw / path) == found for path, found in archives.items())
+    assert archives and all(sha256(raw / path) == digest for path, digest in archives.items())
     page = (third.root / "docs/study.md").read_text()
-    assert all(found in page for path, found in archives.items() if "kaggle" in path)
+    assert all(digest in page for path, digest in archives.items() if "kaggle" in path)
 
 
 def line_of(clone: Clone, cell: str) -> str:

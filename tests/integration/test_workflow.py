@@ -74,8 +74,8 @@ def test_table_5_2_agrees_with_its_features(smoke_run):
     a, b = load("synthetic").astype(float), load("test").astype(float)
     spread = np.cov(a.T) + np.cov(b.T) - 2 * sqrtm(np.cov(a.T) @ np.cov(b.T)).real
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(spread)
-    found = table.loc[("malignant", "synthetic", "resnet50", "fid"), "value"]
-    assert found == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    value = table.loc[("malignant", "synthetic", "resnet50", "fid"), "value"]
+    assert value == pytest.approx(expected, rel=1e-2, abs=1e-4)
 
 
 def test_table_5_3_counts_its_images(smoke_run):
@@ -103,10 +103,11 @@ def test_the_experiment_agrees_with_its_predictions(smoke_run):
         ("dose_response", "doses", ["fraction", "ratio"]),
     ):
         table = pd.read_csv(smoke_run / f"results/{name}.csv").query("metric == 'accuracy'")
-        told = pd.read_csv(smoke_run / f"cas/{file}.csv").rename(columns={"arm": "arm"})
-        assert told["repetition"].nunique() == 2 and set(told["set"]) == {"test", "validation"}
-        told = told[told["set"] == "test"]
-        for key, rows in told.groupby(keys if len(keys) > 1 else keys[0]):
+        predictions = pd.read_csv(smoke_run / f"cas/{file}.csv")
+        assert predictions["repetition"].nunique() == 2
+        assert set(predictions["set"]) == {"test", "validation"}
+        predictions = predictions[predictions["set"] == "test"]
+        for key, rows in predictions.groupby(keys if len(keys) > 1 else keys[0]):
             expected = accuracy_score(rows["label"], rows["predicted"])
             value = table.set_index(keys).loc[key, "value"]
             assert value == pytest.approx(expected, abs=1e-5), (name, key)
@@ -120,10 +121,10 @@ def test_the_test_set_shares_nothing_with_what_was_learnt(smoke_run):
         )
         for split in ("train", "validation", "test")
     }
-    told = pd.read_csv(smoke_run / "cas/skinlesnet.csv", dtype=str)
-    for split, some in told.groupby("set"):
+    predictions = pd.read_csv(smoke_run / "cas/skinlesnet.csv", dtype=str)
+    for split, some in predictions.groupby("set"):
         assert set(some["id"]) <= set(rows[split]["id"])
-    assert not set(told["group"]) & set(rows["train"]["group"])
+    assert not set(predictions["group"]) & set(rows["train"]["group"])
     assert (pd.read_csv(smoke_run / "results/verdict.csv")["n_shared"] == 0).all()
 
 
@@ -135,8 +136,8 @@ def test_records_lead_from_tables_to_raw_archives(smoke_run):
         assert records[-1]["path"] == f"results/{name}.csv"
         assert any(path.startswith("data/raw/") for path in by_path)
         for path, record in by_path.items():
-            found = hashlib.sha256((smoke_run / path).read_bytes()).hexdigest()
-            assert found == record["sha256"], path
+            digest = hashlib.sha256((smoke_run / path).read_bytes()).hexdigest()
+            assert digest == record["sha256"], path
             assert all(by_path[file]["sha256"] == was for file, was in record["inputs"].items())
             assert record["packages"]["torch"] and record["author"].startswith("alice")
 

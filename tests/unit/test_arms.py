@@ -24,8 +24,8 @@ def pool() -> Pool:
 def counts(pool, arm):
     """Images by kind and class."""
     kinds, labels = pool.kind[arm.rows], pool.labels[arm.rows]
-    told = sorted(set(zip(kinds, labels, strict=True)))
-    return {pair: int(((kinds == pair[0]) & (labels == pair[1])).sum()) for pair in told}
+    pairs = sorted(set(zip(kinds, labels, strict=True)))
+    return {pair: int(((kinds == pair[0]) & (labels == pair[1])).sum()) for pair in pairs}
 
 
 @pytest.mark.parametrize(("most", "numbers"), [(None, [1, 2, 3, 4, 5]), (4, [1, 2, 3, 4])])

@@ -159,16 +159,16 @@ SHIFTS = [-0.5, -0.2, -0.01, 0.0, 0.13, 0.5]
 def test_brightness_and_contrast_are_torchvisions(ours, theirs, channels):
     images = photos(channels=channels)
     expected = [theirs(image, factor) for image, factor in zip(images, FACTORS, strict=True)]
-    found = ours(images, per_image(FACTORS))
-    assert torch.allclose(found, torch.stack(expected), atol=1e-6)
+    result = ours(images, per_image(FACTORS))
+    assert torch.allclose(result, torch.stack(expected), atol=1e-6)
 
 
 def test_hue_is_torchvisions():
     images = photos(side=64)
     pairs = zip(images, SHIFTS, strict=True)
     expected = torch.stack([reference.adjust_hue(image, shift) for image, shift in pairs])
-    found = adjust_hue(images, per_image(SHIFTS))
-    assert torch.allclose(found, expected, atol=1e-4)
+    result = adjust_hue(images, per_image(SHIFTS))
+    assert torch.allclose(result, expected, atol=1e-4)
 
 
 def test_changes_are_relative_to_one():
@@ -363,17 +363,17 @@ def test_augmented_images_are_in_the_nets_range(images, pixel_range, monkeypatch
 
 def draws_of_a_training(images, monkeypatch, **changes) -> dict[tuple, dict[int, tuple]]:
     """Return what was drawn in a training: by key, then by row."""
-    found: dict[tuple, dict[int, tuple]] = {}
+    drawn_by_key: dict[tuple, dict[int, tuple]] = {}
 
     def spy(rows, settings, *key):
         drawn = draw_changes(rows, settings, *key)
         per_row = zip(*(tensor.tolist() for tensor in drawn), strict=True)
-        found.setdefault(key, {}).update(zip(rows.tolist(), per_row, strict=True))
+        drawn_by_key.setdefault(key, {}).update(zip(rows.tolist(), per_row, strict=True))
         return drawn
 
     monkeypatch.setattr(augmentation, "draw_changes", spy)
     train(images, seed=5, augmentation="isic2016", **changes)
-    return found
+    return drawn_by_key
 
 
 def test_training_draws_anew_each_epoch_whatever_the_batches(images, monkeypatch):
@@ -436,7 +436,7 @@ def test_settings_survive_the_way_to_the_job(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("flips", r"= 'flips': give one of none, hand, isic2016, or a mapping of flip_horizontal"),
         (None, r"= None: give one of none"),
@@ -452,7 +452,7 @@ def test_settings_survive_the_way_to_the_job(value):
         ({"hue": math.nan}, r"\.hue = nan: "),
     ],
 )
-def test_a_fault_is_one_line_with_its_key(value, told):
-    with pytest.raises(MeddiffError, match=rf"diffusion\.augmentation.*{told}") as caught:
+def test_a_fault_is_one_line_with_its_key(value, message):
+    with pytest.raises(MeddiffError, match=rf"diffusion\.augmentation.*{message}") as caught:
         chosen(value)
     assert len(str(caught.value).splitlines()) == 1

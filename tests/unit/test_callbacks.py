@@ -41,15 +41,15 @@ def events(folder: Path) -> dict[tuple[str, int], object]:
     from tensorboardX.proto.event_pb2 import Event
 
     [file] = folder.iterdir()
-    data, found = file.read_bytes(), {}
+    data, values = file.read_bytes(), {}
     while data:
         (length,) = struct.unpack("<Q", data[:8])
         event = Event.FromString(data[12 : 12 + length])
         data = data[16 + length :]
         for value in event.summary.value:
             shown = value.image if value.HasField("image") else value.simple_value
-            found[value.tag, event.step] = shown
-    return found
+            values[value.tag, event.step] = shown
+    return values
 
 
 class TestTensorBoard:
@@ -57,12 +57,12 @@ class TestTensorBoard:
         with TensorBoard(tmp_path) as board:
             board.on_epoch_end(row(1), 50.0, None)
             board.on_epoch_end(row(2, validation_loss=0.25), 60.0, np.zeros((3, 8, 8, 1), np.uint8))
-        found = events(tmp_path)
-        assert found["loss", 10] == 1 and found["loss", 20] == 0.5
-        assert ("validation_loss", 10) not in found and found["validation_loss", 20] == 0.25
-        assert found["images_per_second", 20] == 60
-        assert found["lr", 10] == pytest.approx(1e-3)
-        image = found["previews", 20]
+        values = events(tmp_path)
+        assert values["loss", 10] == 1 and values["loss", 20] == 0.5
+        assert ("validation_loss", 10) not in values and values["validation_loss", 20] == 0.25
+        assert values["images_per_second", 20] == 60
+        assert values["lr", 10] == pytest.approx(1e-3)
+        image = values["previews", 20]
         assert (image.height, image.width) == (8, 24)
 
     def test_without_the_package_the_error_names_it(

@@ -40,15 +40,15 @@ def taught(name, pictures, settings=SETTINGS, **options):
 
 @pytest.mark.parametrize("name", ["skinlesnet", "hog_svm"])
 def test_it_learns_and_repeats_itself(name, pictures):
-    said, again = (taught(name, pictures) for _ in range(2))
-    assert said.shape == (20, 2) and said.sum(1) == pytest.approx(1)
-    assert (said.argmax(1) == pictures[1][40:]).mean() > 0.9
-    assert (said == again).all()
+    scores, again = (taught(name, pictures) for _ in range(2))
+    assert scores.shape == (20, 2) and scores.sum(1) == pytest.approx(1)
+    assert (scores.argmax(1) == pictures[1][40:]).mean() > 0.9
+    assert (scores == again).all()
 
 
 def test_sixteen_bits_learn_as_well(pictures):
-    said = taught("skinlesnet", pictures, SETTINGS.model_copy(update={"precision": "bf16"}))
-    assert (said.argmax(1) == pictures[1][40:]).mean() > 0.9
+    scores = taught("skinlesnet", pictures, SETTINGS.model_copy(update={"precision": "bf16"}))
+    assert (scores.argmax(1) == pictures[1][40:]).mean() > 0.9
 
 
 def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
@@ -60,9 +60,9 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
     seen = classifier.transform(images)
     net.fc = torch.nn.Identity()
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    given = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)
+    inputs = ((torch.from_numpy(images) / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
-        expected = net(given).numpy()
+        expected = net(inputs).numpy()
     assert seen.shape == (3, 2048)
     assert seen == pytest.approx(expected, rel=1e-3, abs=1e-4 * float(np.abs(expected).max()))
     assert (classifier.transform(np.roll(images, 1, axis=0))[2] == seen[1]).all()
@@ -70,10 +70,10 @@ def test_resnet50_on_frozen_weights_sees_torchvisions_features(pictures):
 
 def test_resnet50_says_what_it_began_with(pictures):
     images, labels = (part[:16] for part in pictures)
-    for imagenet, said in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
+    for imagenet, note in ((None, "from scratch"), (published_resnet50().state_dict(), "frozen")):
         classifier = build_classifier("resnet50", 2, 32, SETTINGS, imagenet=imagenet)
         seen = classifier.transform(images)
-        assert said in classifier.fit(TrainingSet(seen, labels, labels, 1, 1, 0, "x")).note
+        assert note in classifier.fit(TrainingSet(seen, labels, labels, 1, 1, 0, "x")).note
 
 
 def test_resnet50s_head_learns_from_features():

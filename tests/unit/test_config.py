@@ -128,20 +128,20 @@ def test_faults_are_reported_with_key_value_and_remedy(values, message):
 
 
 @pytest.mark.parametrize(
-    ("given", "rebuild"),
+    ("value", "rebuild"),
     [("yes", True), ("Yes", True), ("true", True), (True, True), (1, True), ("1", True),
      ("no", False), ("false", False), (False, False), (0, False), ("0", False)],
 )  # fmt: skip
-def test_rebuild_is_said_in_any_way_and_is_no_part_of_the_configuration(given, rebuild):
-    values = {"seed": 3, "rebuild": given}
+def test_rebuild_is_said_in_any_way_and_is_no_part_of_the_configuration(value, rebuild):
+    values = {"seed": 3, "rebuild": value}
     assert take_rebuild(values) is rebuild
     assert values == {"seed": 3} and take_rebuild(values) is False
 
 
-@pytest.mark.parametrize("given", ["maybe", "", None, 2, ["yes"], {"results": "yes"}])
-def test_rebuild_that_is_neither_yes_nor_no_is_refused(given):
+@pytest.mark.parametrize("value", ["maybe", "", None, 2, ["yes"], {"results": "yes"}])
+def test_rebuild_that_is_neither_yes_nor_no_is_refused(value):
     with pytest.raises(MeddiffError, match=r"rebuild = ") as caught:
-        take_rebuild({"rebuild": given})
+        take_rebuild({"rebuild": value})
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -153,8 +153,8 @@ def test_several_faults_are_reported_together():
 
 @given(st.dictionaries(st.text(min_size=1), st.none(), min_size=1, max_size=3))
 def test_any_unknown_section_is_refused(values):
-    known = {key for key in values if key in Config.model_fields}
-    if not known:
+    settings = {key for key in values if key in Config.model_fields}
+    if not settings:
         with pytest.raises(MeddiffError, match="unknown key"):
             load_config(values)
 
@@ -207,15 +207,15 @@ def test_what_yaml_does_not_read_as_text_is_reported_with_the_quotes_that_mend_i
 ):
     with pytest.raises(MeddiffError) as caught:
         load_config(yaml.safe_load(text))
-    said = str(caught.value)
-    assert said.startswith(f"configuration: {key} = ") and f'"{quoted}"' in said
-    assert len(said.splitlines()) == 1
+    message = str(caught.value)
+    assert message.startswith(f"configuration: {key} = ") and f'"{quoted}"' in message
+    assert len(message.splitlines()) == 1
 
 
 def test_undersampling_is_left_out_or_says_what_is_kept():
     assert load_config({"undersample": "none"}).kept == {"benign": "all", "malignant": "all"}
-    given = {"benign": "all", "malignant": 5}
-    assert load_config({"undersample": {"counts": given}}).kept == given
+    counts = {"benign": "all", "malignant": 5}
+    assert load_config({"undersample": {"counts": counts}}).kept == counts
     assert load_config({}).kept == {}
 
 
@@ -483,9 +483,9 @@ def test_real_images_alone_have_real_arms_alone():
 
 def test_profiles_name_files_that_exist():
     for profile in {path.name for path in (ROOT / "profiles").iterdir()} - {"default", "slurm"}:
-        said = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
-        assert all((ROOT / name).is_file() for name in np.atleast_1d(said["configfile"]))
-        assert said["directory"] == f"runs/{profile}"
+        options = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
+        assert all((ROOT / name).is_file() for name in np.atleast_1d(options["configfile"]))
+        assert options["directory"] == f"runs/{profile}"
 
 
 @pytest.mark.parametrize(

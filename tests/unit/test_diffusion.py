@@ -75,13 +75,13 @@ def test_loss_of_a_net_that_says_zero():
     clean = torch.full((512, 1, 16, 16), 0.5)
     drawn = draw_times_and_noise(tuple(clean.shape), process(**LINEAR), 0)
     epsilon = process(**LINEAR, prediction="epsilon")
-    found = denoising_loss(Constant(0.0), epsilon, clean, *drawn).item()
-    assert found == pytest.approx(1, abs=0.02)
+    loss = denoising_loss(Constant(0.0), epsilon, clean, *drawn).item()
+    assert loss == pytest.approx(1, abs=0.02)
     velocity = process(**LINEAR, prediction="v_prediction")
     alpha_bar = velocity.alphas_cumprod[drawn[0]].mean().item()
     expected = alpha_bar + (1 - alpha_bar) * 0.25
-    found = denoising_loss(Constant(0.0), velocity, clean, *drawn).item()
-    assert found == pytest.approx(expected, rel=0.02)
+    loss = denoising_loss(Constant(0.0), velocity, clean, *drawn).item()
+    assert loss == pytest.approx(expected, rel=0.02)
 
 
 def test_a_perfect_net_has_no_loss():
@@ -122,8 +122,8 @@ def test_min_snr_is_the_clipped_error_of_the_clean_image(prediction):
         }[prediction]
         snr = (a / (1 - a)).item()
         expected = min(snr, 5.0) * ((estimate - clean) ** 2).mean().item()
-        found = denoising_loss(Answers(), schedule, clean, times, noise, weigh=weigh).item()
-        assert found == pytest.approx(expected, rel=1e-4)
+        loss = denoising_loss(Answers(), schedule, clean, times, noise, weigh=weigh).item()
+        assert loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
@@ -246,8 +246,8 @@ def test_previews_and_watchers_change_no_weight(images):
 
     plain = train_ddpm(images, tiny(), seed=0, name="x")
     watched = tiny(preview={"images": 2, "steps": 3}, validation_every=1)
-    found = train_ddpm(images, watched, seed=0, name="x", callbacks=(Noting(),))
-    assert all(torch.equal(w, found.weights[k]) for k, w in plain.weights.items())
+    trained = train_ddpm(images, watched, seed=0, name="x", callbacks=(Noting(),))
+    assert all(torch.equal(w, trained.weights[k]) for k, w in plain.weights.items())
     assert seen == [(1, True, True), (2, True, True)]
 
 

@@ -40,8 +40,8 @@ def write(path: str | Path, data: bytes = b"bytes") -> Path:
 def plant(path: Path) -> None:
     """Put wrong digests into a file's cache entry."""
     entry = CACHE / f"{path}.json"
-    known = json.loads(entry.read_text())
-    entry.write_text(json.dumps({**known, "digest": WRONG}))
+    entry_data = json.loads(entry.read_text())
+    entry.write_text(json.dumps({**entry_data, "digest": WRONG}))
 
 
 @pytest.fixture
@@ -230,8 +230,8 @@ def test_a_folders_files_are_read_once():
     fill("set", list(FILES))
     before = folder_digest("set")
     (cache,) = FOLDERS.iterdir()
-    known = json.loads(cache.read_text())
-    cache.write_text(json.dumps({**known, "a.png": [known["a.png"][0], WRONG.sha256]}))
+    entry_data = json.loads(cache.read_text())
+    cache.write_text(json.dumps({**entry_data, "a.png": [entry_data["a.png"][0], WRONG.sha256]}))
     assert folder_digest("set") != before
     touch(Path("set/a.png"))
     assert folder_digest("set") == before

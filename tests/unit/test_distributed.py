@@ -61,18 +61,18 @@ def several(job: DdpmJob, **compute: object) -> DdpmJob:
     return replace(job, compute=job.compute | {"processes": 2} | compute, **outputs)
 
 
-def assert_same_curve(found: DdpmJob, expected: DdpmJob, rtol: float) -> None:
-    ours, theirs = (pd.read_csv(each.history) for each in (found, expected))
+def assert_same_curve(job: DdpmJob, expected: DdpmJob, rtol: float) -> None:
+    ours, theirs = (pd.read_csv(each.history) for each in (job, expected))
     pd.testing.assert_frame_equal(ours, theirs, rtol=rtol)
 
 
-def assert_alike(found: DdpmJob, expected: DdpmJob) -> None:
+def assert_alike(job: DdpmJob, expected: DdpmJob) -> None:
     """The same curves and weights but for rounding."""
-    assert_same_curve(found, expected, 1e-4)
-    weights, reference = (load_checkpoint(each.checkpoint)[0] for each in (found, expected))
+    assert_same_curve(job, expected, 1e-4)
+    weights, reference = (load_checkpoint(each.checkpoint)[0] for each in (job, expected))
     for key, weight in reference.items():
         np.testing.assert_allclose(weights[key], weight, atol=2e-4)
-    previews = [load_array(each.previews) for each in (found, expected)]
+    previews = [load_array(each.previews) for each in (job, expected)]
     assert previews[0].shape == previews[1].shape == (2, 2, 16, 16, 3)
     assert np.abs(previews[0].astype(int) - previews[1]).mean() < 1
 

@@ -159,10 +159,10 @@ def test_near_pairs_are_those_of_brute_force(
     points = np.random.default_rng(seed).integers(0, 4, (count, dimension)) / 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "BOX", box)
-        found = [tuple(sorted(pair)) for pairs in near_pairs(points, limit) for pair in pairs]
+        near = [tuple(sorted(pair)) for pairs in near_pairs(points, limit) for pair in pairs]
     apart = np.linalg.norm(points[:, None] - points, axis=-1)
-    assert len(found) == len(set(found))
-    assert set(found) == set(zip(*np.nonzero(np.triu(apart <= limit, 1)), strict=True))
+    assert len(near) == len(set(near))
+    assert set(near) == set(zip(*np.nonzero(np.triu(apart <= limit, 1)), strict=True))
 
 
 class TestRealImages:

@@ -349,9 +349,9 @@ def test_each_net_gets_images_of_its_own_size(folders, tmp_path, capsys) -> None
     assert output["pixels"] == [48, 48, 3], "SSIM at the size of the files"
     [own] = [r for r in output["scores"] if (r["metric"], r["extractor"]) == ("fid", "skinlesnet")]
     assert main([*arguments, "--size", "32", "--json"]) == 0
-    asked = json.loads(capsys.readouterr().out)
-    assert asked["pixels"] == [32, 32, 3]
-    [same] = [row for row in asked["scores"] if row["metric"] == "fid"]
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["pixels"] == [32, 32, 3]
+    [same] = [row for row in answer["scores"] if row["metric"] == "fid"]
     assert own["value"] == pytest.approx(same["value"], rel=1e-9)
     assert main([*arguments, "--size", "64"]) == 1
     assert "--size 32" in capsys.readouterr().err

@@ -63,7 +63,7 @@ def pool_of(synthetic_means, n_synthetic: int = 60):
     return build_pool(real, groups, synthetic, augmented=True, seed=0)
 
 
-def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
+def outcome(synthetic_means, *, equal_steps=True, seeds=3, **settings):
     classifier = ByShade()
     options = CasSettings(arms=ARMS, batch_size=10, **settings)
     table = run_arms(classifier, pool_of(synthetic_means), both(), CLASSES, options,
@@ -72,7 +72,7 @@ def told(synthetic_means, *, equal_steps=True, seeds=3, **settings):
 
 
 def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
-    classifier, table = told([100, 150], steps=None, epochs=4, seeds=1)
+    classifier, table = outcome([100, 150], steps=None, epochs=4, seeds=1)
     assert [training.steps for training in classifier.trainings] == [40] * 7
     assert {training.plateau_every for training in classifier.trainings} == {10}
     assert len({training.seed for training in classifier.trainings}) == 1
@@ -85,16 +85,16 @@ def test_arms_get_the_same_steps_and_seed_and_the_images_they_say():
 
 
 def test_under_the_studys_protocol_more_images_are_more_steps():
-    classifier, _ = told([100, 150], steps=None, epochs=4, equal_steps=False, seeds=1)
+    classifier, _ = outcome([100, 150], steps=None, epochs=4, equal_steps=False, seeds=1)
     by_arm = dict(zip(ARMS, [training.steps for training in classifier.trainings], strict=True))
     assert by_arm == {"synthetic": 48, "matched": 40, "real": 40, "mixed": 88, "augmented": 88,
                       "oversampled": 88, "shuffled": 40}  # fmt: skip
 
 
 def test_a_repetition_has_a_seed_and_depends_on_no_other():
-    classifier, table = told([100, 150], seeds=2)
+    classifier, table = outcome([100, 150], seeds=2)
     assert len({training.seed for training in classifier.trainings}) == 2
-    _, alone = told([100, 150], seeds=1)
+    _, alone = outcome([100, 150], seeds=1)
     pd.testing.assert_frame_equal(table[table["repetition"] == 0], alone)
 
 
@@ -107,7 +107,7 @@ def test_a_repetition_has_a_seed_and_depends_on_no_other():
     ids=["as the real ones", "labels the wrong way round"],
 )
 def test_scores_find_what_was_planted(means, holds):
-    _, table = told(means)
+    _, table = outcome(means)
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
     accuracy = rows[rows["metric"] == "accuracy"].set_index("arm")
     assert holds(*accuracy.loc["synthetic", ["difference_ci_low", "difference_ci_high"]])
@@ -128,7 +128,7 @@ def test_scores_find_what_was_planted(means, holds):
 
 
 def test_differences_are_those_of_the_values():
-    _, table = told([110, 140])
+    _, table = outcome([110, 140])
     rows = arms_table(score_arms(table, CLASSES, **DRAWN))
     values = rows.pivot(index=["metric", "class"], columns="arm", values="value")
     gaps = rows.pivot(index=["metric", "class"], columns="arm", values="difference")
@@ -137,7 +137,7 @@ def test_differences_are_those_of_the_values():
 
 def test_a_paired_difference_is_surer_than_its_parts():
     """Both arms fail on the same hard images, which cancel."""
-    _, table = told([101, 151])
+    _, table = outcome([101, 151])
     scored = score_arms(table, CLASSES, **DRAWN)["skinlesnet"]
     gap = scored.difference("mixed", "real", ("accuracy", "all"))
     alone = scored.estimate("real", ("accuracy", "all"))
@@ -187,14 +187,14 @@ def test_few_test_images_have_no_interval():
 
 
 def test_reliability_covers_every_arm():
-    _, table = told([100, 150])
+    _, table = outcome([100, 150])
     curves = reliability_table(table, CLASSES)
     assert set(curves["arm"]) == set(ARMS)
     assert curves.groupby("arm")["n_images"].sum().eq(3 * 160).all()
 
 
 def test_specificity_is_of_the_other_classs_groups():
-    _, table = told([100, 150])
+    _, table = outcome([100, 150])
     few = table["label"].eq("benign") & ~table["id"].isin([f"t{k}" for k in range(6)])
     scored = score_cells(table[~few], ["arm"], CLASSES, **DRAWN)
     assert scored._groups(("sensitivity", "malignant")) == 80

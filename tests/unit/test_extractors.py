@@ -132,9 +132,9 @@ def train(name, training, validation, settings, seed=0, imagenet=None):
 
 def test_skinlesnet_learns_and_says_what_it_sees():
     network, history = train("skinlesnet", labelled(12), labelled(4), SETTINGS)
-    told = predictions(network, labelled(8), ["dark", "bright"])
-    assert (told["label"] == told["predicted"]).all()
-    assert np.allclose(told["p_dark"] + told["p_bright"], 1)
+    table = predictions(network, labelled(8), ["dark", "bright"])
+    assert (table["label"] == table["predicted"]).all()
+    assert np.allclose(table["p_dark"] + table["p_bright"], 1)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
@@ -159,10 +159,10 @@ def test_a_classifiers_history_tells_the_validation_images_scores(kind, imagenet
     assert list(history.columns) == [*BASE, "validation_accuracy"]
     assert history["validation_accuracy"].notna().tolist() == [False, True, True]
     assert history["validation_loss"].notna().tolist() == [False, True, True]
-    told = predictions(network, validation, ["0", "1"])
-    truth, last = told["label"], history.iloc[-1]
-    assert last["validation_accuracy"] == accuracy_score(truth, told["predicted"])
-    expected = log_loss(truth, told[["p_0", "p_1"]])
+    table = predictions(network, validation, ["0", "1"])
+    truth, last = table["label"], history.iloc[-1]
+    assert last["validation_accuracy"] == accuracy_score(truth, table["predicted"])
+    expected = log_loss(truth, table[["p_0", "p_1"]])
     assert last["validation_loss"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -424,21 +424,21 @@ def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_se
     first, second = {"weight": torch.zeros(1)}, {"weight": torch.ones(1)}
     torch.save(first, served / NETS.file)
     _, note, _ = find_weights(NETS, "required", {})
-    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
-    record = held.with_name(f"{held.name}.sha256")
-    digest = hashlib.sha256(held.read_bytes()).hexdigest()
+    file = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    record = file.with_name(f"{file.name}.sha256")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert record.read_text().strip() == digest and digest[:16] in note
     # Another version at the publisher's is refused and not kept,
-    held.unlink()
+    file.unlink()
     torch.save(second, served / NETS.file)
     with pytest.raises(MeddiffError, match=digest) as caught:
         find_weights(NETS, "required", {})
-    assert str(record) in str(caught.value) and not held.exists()
+    assert str(record) in str(caught.value) and not file.exists()
     # and so is another file in the hub folder, which stays where it is,
-    torch.save(second, held)
+    torch.save(second, file)
     with pytest.raises(MeddiffError, match=digest):
         find_weights(NETS, "required", {})
-    assert held.exists()
+    assert file.exists()
     # until the record is taken away.
     record.unlink()
     assert torch.equal(find_weights(NETS, "required", {})[0]["weight"], second["weight"])
@@ -446,21 +446,21 @@ def test_what_was_first_fetched_must_hold_where_no_digest_is_published(weight_se
 
 
 def test_a_file_put_into_the_hub_folder_is_recorded_as_well(weight_server):
-    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
-    held.parent.mkdir(parents=True)
-    torch.save({"weight": torch.zeros(1)}, held)
+    file = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    file.parent.mkdir(parents=True)
+    torch.save({"weight": torch.zeros(1)}, file)
     find_weights(NETS, "required", {})
     assert hub_files() == {NETS.file, f"{NETS.file}.sha256"}
 
 
 def test_a_hub_folder_that_is_read_only_serves_what_it_holds(weight_server):
-    held = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
-    held.parent.mkdir(parents=True)
-    torch.save({"weight": torch.zeros(1)}, held)
-    held.parent.chmod(0o555)
+    file = Path(torch.hub.get_dir(), "checkpoints", NETS.file)
+    file.parent.mkdir(parents=True)
+    torch.save({"weight": torch.zeros(1)}, file)
+    file.parent.chmod(0o555)
     with plain_user():
         assert find_weights(NETS, "required", {})[0]
-    held.chmod(0)
+    file.chmod(0)
     with plain_user(), pytest.raises(MeddiffError, match=r"permission.*net\.pth"):
         find_weights(NETS, "required", {})
     assert hub_files() == {NETS.file}
@@ -529,18 +529,18 @@ def test_radimagenet_from_a_served_file(weight_server):
     assert RADIMAGENET.file in note
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
     network = build_network({"extractor": "radimagenet"}, weights, "here", "no")
-    found = extractor_of(network).features(images)
-    assert found.shape == (3, 2048) and found.dtype == np.float32
+    features = extractor_of(network).features(images)
+    assert features.shape == (3, 2048) and features.dtype == np.float32
     grey = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     batch = grey.repeat(1, 3, 1, 1) - torch.tensor([0.406, 0.456, 0.485]).reshape(3, 1, 1)
     with torch.no_grad():
-        assert np.allclose(found, keras_resnet50(weights, batch).numpy(), atol=1e-4)
+        assert np.allclose(features, keras_resnet50(weights, batch).numpy(), atol=1e-4)
 
 
 def test_radimagenet_takes_blue_first():
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).expand(1, 4, 4, 3)
-    found = RadImageNet.transform(red)
-    assert torch.allclose(found[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
+    features = RadImageNet.transform(red)
+    assert torch.allclose(features[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
@@ -632,11 +632,11 @@ def test_encoders_are_timms(name, monkeypatch):
     assert levels.max() < 2.01 and levels.mean() < 0.2
     with torch.no_grad():
         expected = net(prepared).numpy()
-    found = extractor.features(images)
-    assert found.shape == (3, extractor.dimension) == expected.shape
-    assert np.allclose(found, expected, atol=1e-4)
+    features = extractor.features(images)
+    assert features.shape == (3, extractor.dimension) == expected.shape
+    assert np.allclose(features, expected, atol=1e-4)
     for count in range(4):
-        assert np.array_equal(extractor.features(images[:count]), found[:count])
+        assert np.array_equal(extractor.features(images[:count]), features[:count])
 
 
 @pytest.mark.parametrize(("name", "dimension", "side"), [("dinov2", 384, 518), ("clip", 768, 336)])
@@ -685,15 +685,15 @@ def test_required_weights_are_fetched_once_and_checked(weight_server):
 @pytest.mark.parametrize("harm", ["cut short", "other weights"])
 def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
     name, served, _ = weight_server
-    held = Path(torch.hub.get_dir(), "checkpoints", name)
-    held.parent.mkdir(parents=True)
+    file = Path(torch.hub.get_dir(), "checkpoints", name)
+    file.parent.mkdir(parents=True)
     if harm == "cut short":
-        held.write_bytes((served / name).read_bytes()[:1000])
+        file.write_bytes((served / name).read_bytes()[:1000])
     else:
-        torch.save({"weight": torch.zeros(1)}, held)
+        torch.save({"weight": torch.zeros(1)}, file)
     with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.pretrained"):
         find_weights(of_file(name), "required", {})
-    assert held.exists()
+    assert file.exists()
 
 
 def test_absent_weights_say_what_to_do(weight_server):

@@ -111,8 +111,8 @@ class TestTables:
     def test_the_workflow_reads_spreadsheets(self, tmp_path: Path) -> None:
         pictures(tmp_path / "i", "a.png", "b.png")
         table = spreadsheet(tmp_path / "t.xlsx", [["id", "label"], ["b", "x"], ["a", "y"]])
-        found = records(tmp_path / "i", "x", "y", table=str(table))
-        assert found["member"].tolist() == ["b.png", "a.png"]
+        rows = records(tmp_path / "i", "x", "y", table=str(table))
+        assert rows["member"].tolist() == ["b.png", "a.png"]
 
     @pytest.mark.parametrize(
         ("data", "message"),
@@ -194,10 +194,10 @@ class TestHam10000:
         "table", ["HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"]
     )
     def test_the_workflow(self, tmp_path: Path, table: str) -> None:
-        found = records(self.folder(tmp_path, table), "other", "mel", labels={"bkl": "other"})
-        assert found["label"].tolist() == ["other", "other", "mel"]
-        assert found["lesion"].tolist() == ["HAM_0000118", "HAM_0000118", "HAM_0002730"]
-        assert found["id"].tolist() == ["ISIC_0027419", "ISIC_0025030", "ISIC_0026769"]
+        rows = records(self.folder(tmp_path, table), "other", "mel", labels={"bkl": "other"})
+        assert rows["label"].tolist() == ["other", "other", "mel"]
+        assert rows["lesion"].tolist() == ["HAM_0000118", "HAM_0000118", "HAM_0002730"]
+        assert rows["id"].tolist() == ["ISIC_0027419", "ISIC_0025030", "ISIC_0026769"]
 
     def test_evaluate(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
@@ -274,8 +274,8 @@ def test_index_and_packed_sets_of_hospital_files(tmp_path: Path, window: Any) ->
     Image.fromarray(levels[5].astype(np.float32)).save(tmp_path / "i/b/f.tiff")
     choice = {"percentiles": (1, 99)} if window == "percentiles" else {"window": window}
     settings = FolderSettings(images=str(tmp_path / "i"), **choice)
-    found = read_folder(settings, ["a", "b"])
-    index = build_index(found, windows=settings.windows, workers=2)
+    table = read_folder(settings, ["a", "b"])
+    index = build_index(table, windows=settings.windows, workers=2)
     index.assign(group=range(6)).to_csv(tmp_path / "index.csv", index=False)
     pack_images(read_index(tmp_path / "index.csv"), Preprocessing(None, 40), tmp_path / "x.npy",
                 tmp_path / "x.csv")  # fmt: skip

@@ -73,8 +73,8 @@ def test_intervals_are_as_wide_as_new_patients_make_them(metric) -> None:
         real, names = patients(24, 6, 100 + draw)
         synthetic = patients(144, 1, 1000 + draw)[0] + 0.5
         groups = number_groups(np.array(names)[order_by_contents(real)])
-        for name, known in (("aware", {"reference": groups}), ("blind", {})):
-            distance = distance_at(metric, synthetic, real, (144, 144), 40, 0, groups=known)
+        for name, options in (("aware", {"reference": groups}), ("blind", {})):
+            distance = distance_at(metric, synthetic, real, (144, 144), 40, 0, groups=options)
             errors[name].append(distance.estimate().error)
         values.append(distance.value)
     spread = np.std(values, ddof=1)
@@ -226,10 +226,10 @@ def test_names_that_look_grouped(pattern, grouped, folder) -> None:
                                 kind=n % 2)
         for n in range(40)
     ]  # fmt: skip
-    said = grouped_by_name(names, ["melanoma"] * 40 if folder else None, "REAL")
-    assert bool(said) == grouped
+    message = grouped_by_name(names, ["melanoma"] * 40 if folder else None, "REAL")
+    assert bool(message) == grouped
     if grouped:
-        suggested = said.split("--groups '")[1].split("'")[0]
+        suggested = message.split("--groups '")[1].split("'")[0]
         groups = groups_by(pd.DataFrame({"id": names}), suggested, "REAL")
         assert groups.nunique() == 10 and (groups.value_counts() == 4).all()
 

@@ -30,10 +30,10 @@ def points() -> tuple[np.ndarray, np.ndarray]:
 )
 def test_a_ramp_points_one_way(axis, directions):
     ramp = np.indices((64, 64))[axis][:, :, None].repeat(3, 2).astype(np.uint8) * 3
-    found = hog_features(ramp[None])
-    assert found.shape == (1, 30_276) and found.dtype == np.float32
+    features = hog_features(ramp[None])
+    assert features.shape == (1, 30_276) and features.dtype == np.float32
     # The border's gradient is 0 in OpenCV, so that outer blocks hold less.
-    inner = found.reshape(29, 29, 4, 9)[2:-2, 2:-2]
+    inner = features.reshape(29, 29, 4, 9)[2:-2, 2:-2]
     assert set(np.flatnonzero(inner.sum((0, 1, 2)) > 1e-3)) == directions
     assert np.linalg.norm(inner.reshape(25 * 25, 36), axis=1) == pytest.approx(1, abs=1e-2)
 
@@ -61,16 +61,16 @@ def test_the_search_is_scikit_learns(points):
     folds, _ = machine._folds(training(inputs, labels))
     grid = {"C": settings.C, "kernel": settings.kernels}
     gamma = 1 / (6 * inputs.astype(float).var())
-    known = GridSearchCV(SVC(gamma=gamma), grid, cv=folds).fit(inputs.astype(float), labels)
-    chosen = known.best_params_
+    search = GridSearchCV(SVC(gamma=gamma), grid, cv=folds).fit(inputs.astype(float), labels)
+    chosen = search.best_params_
     assert learnt.note.startswith(f"kernel {chosen['kernel']}, C {chosen['C']:g}")
     assert chosen["kernel"] != "linear" and learnt.steps is None
     fresh = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
-    said = learnt.predict_proba(fresh)
-    assert said.sum(1) == pytest.approx(1)
-    decided = known.decision_function(fresh.astype(float))
-    assert (np.argsort(said[:, 1]) == np.argsort(decided)).all()
-    assert (said.argmax(1) == known.predict(fresh.astype(float))).all()
+    probabilities = learnt.predict_proba(fresh)
+    assert probabilities.sum(1) == pytest.approx(1)
+    decided = search.decision_function(fresh.astype(float))
+    assert (np.argsort(probabilities[:, 1]) == np.argsort(decided)).all()
+    assert (probabilities.argmax(1) == search.predict(fresh.astype(float))).all()
 
 
 def test_probabilities_are_the_machines_own_classes_even_of_noise():
@@ -81,8 +81,8 @@ def test_probabilities_are_the_machines_own_classes_even_of_noise():
         learnt = HogSvm(HogSvmSettings(C=[1], kernels=["linear"])).fit(training(inputs, labels))
         machine = SVC(kernel="linear", C=1).fit(inputs.astype(float), labels)
         fresh = chance.normal(size=(60, 5)).astype(np.float32)
-        said = learnt.predict_proba(fresh)
-        assert (said.argmax(1) == machine.predict(fresh.astype(float))).all()
+        probabilities = learnt.predict_proba(fresh)
+        assert (probabilities.argmax(1) == machine.predict(fresh.astype(float))).all()
 
 
 def test_probabilities_are_calibrated():
@@ -107,9 +107,10 @@ def test_threads_change_nothing(points):
 def test_three_classes(points):
     inputs, _ = points
     labels = np.digitize(inputs[:, 1], [-0.4, 0.4])
-    said = HogSvm(HogSvmSettings(folds=3)).fit(training(inputs, labels)).predict_proba(inputs)
-    assert said.shape == (120, 3) and said.sum(1) == pytest.approx(1)
-    assert (said.argmax(1) == labels).mean() > 0.8
+    learnt = HogSvm(HogSvmSettings(folds=3)).fit(training(inputs, labels))
+    probabilities = learnt.predict_proba(inputs)
+    assert probabilities.shape == (120, 3) and probabilities.sum(1) == pytest.approx(1)
+    assert (probabilities.argmax(1) == labels).mean() > 0.8
 
 
 def test_groups_stay_on_one_side_of_every_fold(points):

@@ -119,10 +119,10 @@ def test_the_studys_own_nets(tmp_path: Path, name: str, size: int, channels: int
 def test_an_import_needs_what_weights_do_not_tell() -> None:
     with pytest.raises(ValidationError, match="checkpoint needs network and schedule"):
         ClassSettings.model_validate({"checkpoint": "old.pt", "network": NETWORK})
-    told = {"checkpoint": "old.pt", "network": NETWORK, "schedule": {"prediction": "epsilon"}}
+    metadata = {"checkpoint": "old.pt", "network": NETWORK, "schedule": {"prediction": "epsilon"}}
     with pytest.raises(ValidationError, match="epochs beside checkpoint"):
-        ClassSettings.model_validate({**told, "epochs": 3})
-    settings = DiffusionSettings.model_validate({"classes": {"a": told}})
+        ClassSettings.model_validate({**metadata, "epochs": 3})
+    settings = DiffusionSettings.model_validate({"classes": {"a": metadata}})
     assert settings.for_class("a").network.channels == NETWORK["channels"]
     assert settings.for_class("a").schedule.prediction == "epsilon"
     assert settings.for_class("b").network == DiffusionSettings().network
@@ -152,7 +152,7 @@ def test_the_studys_schedule_is_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"channels": [8, 16, 32]}, "size mismatch"),
         ({"attention": [False, False, True]}, "do not fit"),
@@ -160,7 +160,7 @@ def test_the_studys_schedule_is_ours() -> None:
     ],
 )
 def test_another_net_is_refused(
-    studys: torch.nn.Module, tmp_path: Path, changes: dict, told: str
+    studys: torch.nn.Module, tmp_path: Path, changes: dict, message: str
 ) -> None:
     torch.save(studys.state_dict(), tmp_path / "old.pt")
     other = DiffusionSettings.model_validate({"network": NETWORK | changes})

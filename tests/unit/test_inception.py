@@ -35,12 +35,12 @@ def test_two_classes_have_a_closed_form():
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 9), st.floats(0, 1000))
 def test_is_from_one_to_the_number_of_classes_whatever_the_order(seed, n, classes, scale):
     rng = np.random.default_rng(seed)
-    given_rows = softmax(rng.normal(size=(n, classes)) * scale, axis=1)
-    score = inception_score(given_rows)
+    conditional = softmax(rng.normal(size=(n, classes)) * scale, axis=1)
+    score = inception_score(conditional)
     assert 1 <= score <= classes
-    assert inception_score(given_rows[::-1]) == pytest.approx(score)
-    assert inception_score(given_rows[:, ::-1]) == pytest.approx(score)
-    assert inception_score(np.repeat(given_rows[:1], n, axis=0)) == pytest.approx(1)
+    assert inception_score(conditional[::-1]) == pytest.approx(score)
+    assert inception_score(conditional[:, ::-1]) == pytest.approx(score)
+    assert inception_score(np.repeat(conditional[:1], n, axis=0)) == pytest.approx(1)
 
 
 def test_half_precision_probabilities_are_made_sums_of_one():
@@ -70,9 +70,10 @@ def test_rows_that_are_no_distributions_are_refused(bad, message):
 def test_its_interval_holds_its_expected_value_and_knows_no_order():
     chance = np.random.default_rng(0)
     sets = [chance.dirichlet([0.3] * 5, 60) for _ in range(80)]
-    values = [inception_score(given) for given in sets]
+    values = [inception_score(probabilities) for probabilities in sets]
     scores = [
-        inception_interval(given, n_resamples=60, seed=seed) for seed, given in enumerate(sets)
+        inception_interval(probabilities, n_resamples=60, seed=seed)
+        for seed, probabilities in enumerate(sets)
     ]
     assert [one.value for one in scores] == pytest.approx(values)
     assert np.mean([one.low <= np.mean(values) <= one.high for one in scores]) >= 0.88

@@ -116,7 +116,7 @@ def with_param(rule: str, *keys: str, value: Any) -> Step:
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "reason"),
     [
         (
             with_param("train", "settings", "optimiser", "rate", value=2e-4),
@@ -127,9 +127,9 @@ def with_param(rule: str, *keys: str, value: Any) -> Step:
         (with_param("train", "code", value="t2"), "the code of train changed"),
     ],
 )
-def test_a_changed_parameter_is_named_and_uncovers_what_follows(records, step, told):
+def test_a_changed_parameter_is_named_and_uncovers_what_follows(records, step, reason):
     plan = make_plan(step)
-    assert reasons(plan, records, "train") == [told]
+    assert reasons(plan, records, "train") == [reason]
     assert covered(plan, records) == ["draw", "pack"]
     assert reasons(plan, records, "score") == ["model.bin would be made again"]
     assert reasons(plan, records, "table") == ["score.csv would be made again"]
@@ -171,15 +171,15 @@ def test_what_was_put_there_by_hand_stays_whatever_its_rule_would_do(records):
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "reason"),
     [
         (("model.bin",), "score no longer reads test.npy"),
         (("model.bin", "test.npy", "train.npy"), "score now reads train.npy"),
     ],
 )
-def test_more_and_fewer_inputs_are_told(records, inputs, told):
+def test_more_and_fewer_inputs_are_told(records, inputs, reason):
     plan = make_plan(make_step("score", inputs=inputs))
-    assert reasons(plan, records, "score") == [told]
+    assert reasons(plan, records, "score") == [reason]
     assert covered(plan, records) == ["draw", "pack", "train"]
 
 
@@ -302,8 +302,8 @@ def test_with_what_is_needed_here_each_job_finds_its_inputs(data):
         params = {"code": "new" if change == "code" else "old"}
         steps.append(Step(name, tuple(inputs), (name,), params, planned))
         if change != "no record":
-            told = make_record(name, "draw", sorted(inputs))
-            shared[name] = told.model_copy(update={"rule": name, "params": {"code": "old"}})
+            record = make_record(name, "draw", sorted(inputs))
+            shared[name] = record.model_copy(update={"rule": name, "params": {"code": "old"}})
     plan = Plan(Path("/p"), Path("/p"), tuple(steps), (names[-1],), {}, overlays=False)
     here = set(plan.required_files(plan.targets, shared))
     assert here <= set(shared) and all(

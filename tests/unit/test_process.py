@@ -124,9 +124,9 @@ def test_vp_is_the_limit_of_ddpms() -> None:
     limit, apart = process(process="vp"), []
     for count in (500, 5000):
         ours = process(timesteps=count, betas="linear", beta_start=0.1 / count, beta_end=20 / count)
-        found = [ours.bar(round(share * count) - 1) for share in SHARES[2:]]
+        bars = [ours.bar(round(share * count) - 1) for share in SHARES[2:]]
         expected = [limit.bar(share) for share in SHARES[2:]]
-        apart.append(np.abs(np.log(found) - np.log(expected)).max())
+        apart.append(np.abs(np.log(bars) - np.log(expected)).max())
     assert apart[0] < 0.2 and apart[1] < apart[0] / 9
 
 
@@ -137,8 +137,8 @@ def test_what_nets_see_has_the_same_variance_at_any_time(kind: str) -> None:
     signal, noise = ours.mix(times)
     assert signal.shape == (4000, 1, 1, 1) and signal.dtype == noise.dtype == torch.float32
     assert torch.allclose(signal**2 + noise**2, torch.ones(1), atol=1e-6)
-    told = ours.condition(times)
-    assert told.min() >= 0 and told.max() <= 999 and told.max() > 990
+    condition = ours.condition(times)
+    assert condition.min() >= 0 and condition.max() <= 999 and condition.max() > 990
     for time in times[:5].tolist():
         assert ours.mix(torch.tensor([time]))[0].item() == pytest.approx(
             ours.parts(time)[0], rel=1e-3
@@ -181,7 +181,7 @@ def test_the_noise_of_the_best_net_is_minus_sigma_times_the_score(
     mean, spread = 0.1, 0.05
     ours = process(process=kind, prediction=prediction)
 
-    def best(noisy: Tensor, told: Tensor) -> Tensor:
+    def best(noisy: Tensor, condition: Tensor) -> Tensor:
         signal, noise = ours.parts(time)
         variance = (signal * spread) ** 2 + noise**2
         epsilon = noise * (noisy - signal * mean) / variance

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from meddiff.core.errors import MeddiffError
 from meddiff.workflow.provenance.record import Record
 from meddiff.workflow.sharing.plan import Plan
-from meddiff.workflow.sharing.proof import Proof, cells_of
+from meddiff.workflow.sharing.proof import Proof, cells_of, select
 
 CLASSES = ("benign", "malignant")
 SETS = ("train", "test", "synthetic")
@@ -141,3 +143,11 @@ def test_images_of_one_net_depend_on_every_class_that_it_learnt(prove):
     rows = ["benign,synthetic", "malignant,synthetic"]
     behind, _ = prove("metrics/similarity/synthetic.csv", rows, *records)
     assert behind == {"metrics/similarity/synthetic.csv", drawn[0], net, *images}
+
+
+def test_a_cell_is_named_by_columns_and_values():
+    table = pd.DataFrame({"class": ["a", "b", "b"], "fold": [1, 1, 2], "value": [0.1, 0.2, 0.3]})
+    assert select(table, "class=b,fold=2")["value"].tolist() == [0.3]
+    for cell in ("colour=red", "class=c", "class=a,fold=2"):
+        with pytest.raises(MeddiffError, match=f"--cell {cell}"):
+            select(table, cell)

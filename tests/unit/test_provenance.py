@@ -269,9 +269,9 @@ def described_function(**fields: object) -> ast.AST:
         posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]
     )
     body: list[ast.stmt] = [ast.Return(value=ast.Name(id="x", ctx=ast.Load()))]
-    known = {"name": "f", "args": arguments, "body": body, "decorator_list": [], "returns": None}
+    defaults = {"name": "f", "args": arguments, "body": body, "decorator_list": [], "returns": None}
     node = FunctionDef()
-    for name, value in {**copy.deepcopy(known), **fields}.items():
+    for name, value in {**copy.deepcopy(defaults), **fields}.items():
         setattr(node, name, value)
     return node
 
@@ -406,7 +406,7 @@ STRAIGHT = st.lists(
 def test_which_local_variable_is_meant_counts(program, data):
     """One variable for another is another program, unless all are renamed alike."""
     before = render(program, {name: name for name in "abc"})
-    places = [found.start() for found in re.finditer(r"(?<![\w.])[abc](?!\w)", before)]
+    places = [match.start() for match in re.finditer(r"(?<![\w.])[abc](?!\w)", before)]
     at = data.draw(st.sampled_from(places))
     other = data.draw(st.sampled_from([name for name in "abcpG" if name != before[at]]))
     after = before[:at] + other + before[at + 1 :]
@@ -621,14 +621,14 @@ EXCLUDED = {
 
 def seen_by(script: Path) -> set[str]:
     """Modules that a script runs, but for what is imported by excluded ones alone."""
-    found: set[str] = set()
+    files: set[str] = set()
     waiting = [*IMPORTS[script]]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             waiting += [] if path in EXCLUDED else IMPORTS[PACKAGE / path]
-    return found
+    return files
 
 
 SEEN = {script.name: seen_by(script) for script in SCRIPTS.glob("*.py")}

@@ -45,11 +45,11 @@ def give_away(folder: Path) -> None:
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int, int]]:
-    found = {}
+    answers = {}
     for path in [folder, *folder.rglob("*")]:
         status = path.stat()
-        found[str(path)] = (status.st_mtime_ns, status.st_size, status.st_uid)
-    return found
+        answers[str(path)] = (status.st_mtime_ns, status.st_size, status.st_uid)
+    return answers
 
 
 def test_a_proof_only_reads(theirs, monkeypatch):

@@ -53,8 +53,8 @@ def predictions(classes: list[str]) -> pd.DataFrame:
     k, each = len(classes), 10
     labels = np.repeat(np.arange(k), each)
     wrong = np.tile(np.arange(each) >= each - 2, k)
-    said = np.where(wrong, (labels + 1) % k, labels)
-    p = np.where(np.eye(k, dtype=bool)[said], 0.8, 0.2 / (k - 1))
+    predicted = np.where(wrong, (labels + 1) % k, labels)
+    p = np.where(np.eye(k, dtype=bool)[predicted], 0.8, 0.2 / (k - 1))
     names = np.array(classes)
     # Patients and images have numbers, some of them with zeros in front.
     return pd.DataFrame(
@@ -62,7 +62,7 @@ def predictions(classes: list[str]) -> pd.DataFrame:
             "id": [f"{n:03d}" for n in range(k * each)],
             "group": [f"{n // 2}" for n in range(k * each)],
             "label": names[labels],
-            "predicted": names[said],
+            "predicted": names[predicted],
             **{f"p_{name}": p[:, place] for place, name in enumerate(classes)},
             "n_real": 5,
         }
@@ -141,8 +141,8 @@ def test_classes_of_any_name_have_the_tables_of_plain_ones(classes, plain, tmp_p
         if isinstance(expected, pd.DataFrame):
             for column in ("class", "class_a", "class_b"):
                 if column in read:
-                    known = read[column].isin([*classes, "mean", "all", "lesion"])
-                    assert (known | read[column].isna()).all()
+                    named = read[column].isin([*classes, "mean", "all", "lesion"])
+                    assert (named | read[column].isna()).all()
                     read[column] = read[column].map(lambda one: back.get(one, one))
             # Table 5.2 stands in the order of the names.
             order = [c for c in ("class", "image_set", "metric", "extractor") if c in read]

@@ -242,7 +242,7 @@ def test_a_classifier_reaches_tables_figures_and_verdict(plans):
 
 
 def test_a_classifier_is_trained_scored_and_judged(run):
-    told = run("""
+    output = run("""
 import json, numpy as np
 from meddiff.cas.arms import Pool
 from meddiff.cas.classifiers import build_classifier
@@ -269,7 +269,7 @@ arms = arms_table(scored)
 text = verdict_text(verdict_table(scored, evidence), arms, {"data": "phantom"}, Wording())
 print(json.dumps([len(arms), text]))
 """)
-    assert told[0] > 0 and "Nearest mean" in told[1]
+    assert output[0] > 0 and "Nearest mean" in output[1]
 
 
 def test_a_published_extractor_reaches_table_and_matrices(plans):
@@ -320,9 +320,9 @@ print(json.dumps([json.loads(t.to_json(orient="records"))
 """)
     by_set = {row["image_set"]: row for row in rows}
     assert by_set["real"]["value"] < by_set["synthetic"]["value"] < by_set["noise"]["value"]
-    told = by_set["synthetic"]
-    assert told["ci_low"] <= told["value"] <= told["ci_high"]
-    assert 0 < told["score_ci_low"] <= told["score"] <= told["score_ci_high"] < 1
+    ours = by_set["synthetic"]
+    assert ours["ci_low"] <= ours["value"] <= ours["ci_high"]
+    assert 0 < ours["score_ci_low"] <= ours["score"] <= ours["score_ci_high"] < 1
     assert len(matrix) == len(between) == 4 and len(pairs) == 1
     assert all(row["value"] is not None for row in [*matrix, *between, *pairs])
 

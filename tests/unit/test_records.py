@@ -60,7 +60,7 @@ def write(path: str, text: str = "") -> str:
     return path
 
 
-def make_record(path: str, data: str = "", **known) -> Record:
+def make_record(path: str, data: str = "", **others) -> Record:
     """A record of a file that need not exist."""
     fields = {
         "sha256": hashlib.sha256(data.encode()).hexdigest(),
@@ -77,12 +77,12 @@ def make_record(path: str, data: str = "", **known) -> Record:
         "started": START.isoformat(),
         "finished": START.isoformat(),
     }
-    return Record(path=path, **{**fields, **known})
+    return Record(path=path, **{**fields, **others})
 
 
-def seal(told: dict[str, Any]) -> str:
+def seal(fields: dict[str, Any]) -> str:
     """The text of a record file whose seal is right, whatever the record says."""
-    return json.dumps({**told, "seal": _seal(told)})
+    return json.dumps({**fields, "seal": _seal(fields)})
 
 
 def run_job(
@@ -100,9 +100,9 @@ def run_job(
         params=Params(fromdict=params or {}),
         scriptdir=str(ROOT / "workflow/scripts"),
     )
-    known = job_metadata(job, threads=2, device="cpu")
+    metadata = job_metadata(job, threads=2, device="cpu")
     work()
-    record_outputs(job, known)
+    record_outputs(job, metadata)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_inputs_of_a_job_are_recorded_with_their_digests(table):
 
 
 def test_an_input_that_changes_meanwhile_is_recorded_as_the_job_found_it():
-    found = sha256_file(write("raw.zip", "raw"))
+    digest = sha256_file(write("raw.zip", "raw"))
 
     def work() -> None:
         write("raw.zip", "RAW")
@@ -165,7 +165,7 @@ def test_an_input_that_changes_meanwhile_is_recorded_as_the_job_found_it():
 
     run_job("make", ["raw.zip"], {"c": "made.csv"}, work=work)
     record = read_records(LOCAL)["made.csv"]
-    assert record.inputs == {"raw.zip": found} != {"raw.zip": sha256_file("raw.zip")}
+    assert record.inputs == {"raw.zip": digest} != {"raw.zip": sha256_file("raw.zip")}
     assert record.sha256 == sha256_file("made.csv")
 
 
@@ -178,7 +178,7 @@ def test_a_job_started_when_its_circumstances_were_taken(monkeypatch):
 
 
 def test_a_table_lies_beside_the_records_of_all_that_it_was_made_from(table):
-    chain = [Record(**told) for told in json.loads(Path("results/t.json").read_text())]
+    chain = [Record(**row) for row in json.loads(Path("results/t.json").read_text())]
     assert [record.path for record in chain] == ["raw.zip", "models/a.bin", "models/a.csv", table]
     records = read_records(LOCAL)
     assert all(record == records[record.path] for record in chain)
@@ -317,8 +317,8 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("path", ELSEWHERE)
 def test_a_record_of_another_path_is_refused(path):
-    told = make_record("a.csv").model_copy(update={"path": path})
-    write(str(SHARED / "a.csv.json"), seal(told.model_dump(mode="json")))
+    record = make_record("a.csv").model_copy(update={"path": path})
+    write(str(SHARED / "a.csv.json"), seal(record.model_dump(mode="json")))
     with pytest.raises(MeddiffError, match=r"a\.csv\.json"):
         read_records(SHARED)
 
@@ -376,10 +376,10 @@ def written(record: Record) -> str:
 
 
 def test_a_record_is_sealed_by_a_digest_of_the_rest():
-    told = json.loads(written(make_record("a", params={"limit": math.inf, "name": "ä"})))
-    told_seal = told.pop("seal")
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    assert told_seal == hashlib.sha256(text.encode()).hexdigest()
+    fields = json.loads(written(make_record("a", params={"limit": math.inf, "name": "ä"})))
+    own_seal = fields.pop("seal")
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
+    assert own_seal == hashlib.sha256(text.encode()).hexdigest()
 
 
 CHANGES = {
@@ -398,18 +398,18 @@ CHANGES = {
 
 @pytest.mark.parametrize(("key", "value"), CHANGES.items(), ids=CHANGES)
 def test_a_record_that_was_changed_by_hand_is_refused(key, value):
-    told = json.loads(written(make_record("a")))
-    assert told[key] != value
-    write(str(SHARED / "a.json"), json.dumps({**told, key: value}))
+    fields = json.loads(written(make_record("a")))
+    assert fields[key] != value
+    write(str(SHARED / "a.json"), json.dumps({**fields, key: value}))
     with pytest.raises(MeddiffError, match=r"^provenance/a\.json.*git checkout$"):
         read_records(SHARED)
 
 
 @pytest.mark.parametrize("value", ["absent", None, 1, "", [], {}])
 def test_a_record_without_a_seal_is_refused(value):
-    told = json.loads(written(make_record("a")))
-    del told["seal"]
-    unsealed = told if value == "absent" else {**told, "seal": value}
+    fields = json.loads(written(make_record("a")))
+    del fields["seal"]
+    unsealed = fields if value == "absent" else {**fields, "seal": value}
     write(str(SHARED / "a.json"), json.dumps(unsealed))
     with pytest.raises(MeddiffError, match=r"\.json"):
         read_records(SHARED)
@@ -418,9 +418,9 @@ def test_a_record_without_a_seal_is_refused(value):
 def test_how_a_record_is_set_does_not_matter():
     """git may turn line ends; other tools may sort keys and indent otherwise."""
     record = make_record("a", params={"b": 1, "a": [1e-7, 2**70, "ü"]})
-    told = json.loads(written(record))
-    turned = dict(reversed(told.items()))
-    for text in (json.dumps(turned), json.dumps(told, indent=4).replace("\n", "\r\n")):
+    fields = json.loads(written(record))
+    turned = dict(reversed(fields.items()))
+    for text in (json.dumps(turned), json.dumps(fields, indent=4).replace("\n", "\r\n")):
         write(str(SHARED / "a.json"), text)
         assert read_records(SHARED) == {"a": record}
 
@@ -468,8 +468,8 @@ def test_a_mixture_of_two_records_by_lines_is_refused(data):
 def test_the_digest_of_one_record_with_the_inputs_of_another_is_refused():
     """Each field is valid; only together they are wrong."""
     mine, theirs = MERGED, make_record("a", "theirs", inputs={"x": "9" * 64})
-    told, other = (json.loads(written(record)) for record in (mine, theirs))
-    for mixed in ({**told, "inputs": other["inputs"]}, {**told, "seal": other["seal"]}):
+    mine_read, other = (json.loads(written(record)) for record in (mine, theirs))
+    for mixed in ({**mine_read, "inputs": other["inputs"]}, {**mine_read, "seal": other["seal"]}):
         write(str(SHARED / "a.json"), json.dumps(mixed, indent=1))
         with pytest.raises(MeddiffError, match=r"\.json"):
             read_records(SHARED)

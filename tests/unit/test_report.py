@@ -72,8 +72,8 @@ def evaluation() -> meddiff.Evaluation:
         ),
         images={"test": {"dark": 5, HOSTILE: 5}},
     )
-    found = (Finding("answer", "It is so: because."), Finding("problem", HOSTILE))
-    return replace(result, training=training, findings=found)
+    findings = (Finding("answer", "It is so: because."), Finding("problem", HOSTILE))
+    return replace(result, training=training, findings=findings)
 
 
 @pytest.fixture(scope="module")

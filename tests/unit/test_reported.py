@@ -28,7 +28,7 @@ def test_the_studys_numbers_are_consistent() -> None:
 
 
 def test_every_run_stands_beside_the_number() -> None:
-    known_rows = [
+    rows = [
         ReportedResult(table="t", row={"class": "a", "metric": "fid"}, values={"value": 2.0}),
         ReportedResult(table="u", row={"arm": "real"}, values={"f1": 0.5}),
         ReportedResult(table="none", row={"x": "y"}, values={"value": 1.0, "std": 0.1}),
@@ -44,7 +44,7 @@ def test_every_run_stands_beside_the_number() -> None:
             pd.DataFrame([STAMP | {"arm": "real", "f1": f} for f in (0.4, 0.6)]),
         ),
     ]
-    compared = comparison(known_rows, tables)
+    compared = comparison(rows, tables)
     first = compared[compared["table"] == "t"]
     assert first["run"].tolist() == ["this run", "thesis"]
     assert first["value"].tolist() == [3.0, 4.0] and first["scale"].tolist() == ["demo", "study"]

@@ -38,11 +38,11 @@ def train_safely(settings: DiffusionSettings, path: Path, **options: object) -> 
         return train(settings, checkpointer=Checkpointer(file, 0), **options)
 
 
-def assert_same(found: TrainedDdpm, expected: TrainedDdpm) -> None:
-    assert found.weights.keys() == expected.weights.keys()
-    assert all(torch.equal(found.weights[key], w) for key, w in expected.weights.items())
-    assert found.history.equals(expected.history)
-    assert np.array_equal(found.previews, expected.previews)
+def assert_same(result: TrainedDdpm, expected: TrainedDdpm) -> None:
+    assert result.weights.keys() == expected.weights.keys()
+    assert all(torch.equal(result.weights[key], w) for key, w in expected.weights.items())
+    assert result.history.equals(expected.history)
+    assert np.array_equal(result.previews, expected.previews)
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +129,13 @@ def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
     context.set_forkserver_preload(["meddiff.diffusion.training.loop"])
     path, result = tmp_path / "x.safetensors", tmp_path / "result.pt"
     chance, kills, seen = random.Random(0), 0, []
-    settings = settings_of(steps=40 * most, validation_every=4)
+    settings = settings_of(steps=20 * most + 20, validation_every=4)
     while not result.exists():
         child = context.Process(target=attempt, args=(path, result, settings))
         child.start()
         begun = steps_done(path)
         while child.is_alive() and kills < most and steps_done(path) <= begun:
-            time.sleep(0.01)
+            time.sleep(0.05)
         if kills < most:
             time.sleep(chance.uniform(0, 0.15))
             os.kill(child.pid, signal.SIGKILL)
@@ -146,9 +146,9 @@ def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
     assert kills == most and seen == sorted(seen)
     assert len(set(seen)) > most / 2, "most kills came before any progress"
     expected = train(settings)
-    found = torch.load(result, weights_only=True)
-    assert np.array_equal(found.pop("previews").numpy(), expected.previews)
-    assert all(torch.equal(found[key], w) for key, w in expected.weights.items())
+    state = torch.load(result, weights_only=True)
+    assert np.array_equal(state.pop("previews").numpy(), expected.previews)
+    assert all(torch.equal(state[key], w) for key, w in expected.weights.items())
     history = expected.history.to_json(double_precision=15)
     assert result.with_suffix(".json").read_text() == history
 
@@ -217,10 +217,10 @@ class TestStateFile:
         }
         with CheckpointFile(tmp_path / "x.safetensors", KEY) as file:
             file.save(TrainState({"a": torch.arange(6.0).reshape(2, 3)}, values))
-            found = file.load()
-        assert torch.equal(found.tensors["a"], torch.arange(6.0).reshape(2, 3))
-        assert found.values["lr"] == 0.1 + 0.2 and found.values["best"] == float("inf")
-        assert np.isnan(found.values["rows"][0]["loss"])
+            state = file.load()
+        assert torch.equal(state.tensors["a"], torch.arange(6.0).reshape(2, 3))
+        assert state.values["lr"] == 0.1 + 0.2 and state.values["best"] == float("inf")
+        assert np.isnan(state.values["rows"][0]["loss"])
 
     @pytest.mark.parametrize("damage", [b"", b"x" * 100])
     def test_a_damaged_state_is_left_behind(
@@ -231,9 +231,9 @@ class TestStateFile:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         (tmp_path / "x.safetensors").write_bytes(damage)
-        found = train_safely(settings_of(), tmp_path / "x.safetensors")
+        result = train_safely(settings_of(), tmp_path / "x.safetensors")
         assert "cannot read" in caplog.text
-        assert_same(found, uninterrupted)
+        assert_same(result, uninterrupted)
 
     def test_half_written_files_are_cleared_and_others_are_not(self, tmp_path: Path) -> None:
         left, other = (

@@ -113,10 +113,10 @@ def test_implicit_step_is_monais(prediction: str, eta: float) -> None:
     generator = torch.Generator().manual_seed(5)
     expected, _ = monai.step(output, time, noisy, eta=eta, generator=generator)
     draw = source(5, noisy.shape) if eta else never
-    found = next(
+    drawn_next = next(
         ddim(clean_estimator(Fixed(), schedule), noisy, BARS, [time, after], draw, eta=eta)
     )
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(drawn_next, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -147,9 +147,9 @@ def test_the_solver_is_of_second_order() -> None:
     for steps in (40, 80):
         ends = np.linspace(target[600], target[20], steps)
         times = [int(np.abs(target - value).argmin()) for value in ends]
-        for name, found in errors.items():
+        for name, error in errors.items():
             *_, images, _ = SAMPLERS[name](exact, at(noise, times[0]), BARS, times, never)
-            found.append((images - at(noise, times[-1])).abs().max().item())
+            error.append((images - at(noise, times[-1])).abs().max().item())
     assert errors["dpm"][0] < errors["ddim"][0] / 5
     assert errors["ddim"][0] / errors["ddim"][1] == pytest.approx(2, rel=0.35)
     assert errors["dpm"][0] / errors["dpm"][1] > 3
@@ -176,14 +176,14 @@ def test_a_noisy_step_of_the_solver_is_exact_for_a_known_image(eta: float) -> No
     bar, after = BARS[400], BARS[300]
     clean, noisy, drawn = torch.randn(3, 1, 1, 4, 4, dtype=torch.float64)
     step = partial(dpm_solver, eta=eta)
-    found = next(step(lambda *_: clean, noisy, BARS, [400, 300], lambda: drawn))
+    stepped = next(step(lambda *_: clean, noisy, BARS, [400, 300], lambda: drawn))
     kept = ((1 - after) / (1 - bar)) ** ((1 + eta) / 2) * (bar / after) ** (eta / 2)
     spread = math.sqrt(1 - after - kept**2 * (1 - bar))
     expected = math.sqrt(after) * clean + kept * (noisy - math.sqrt(bar) * clean) + spread * drawn
-    assert torch.allclose(found, expected, atol=1e-12)
+    assert torch.allclose(stepped, expected, atol=1e-12)
     if eta == 1:
         ancestral = next(ddpm(lambda *_: clean, noisy, BARS, [400, 300], lambda: drawn))
-        assert torch.allclose(found, ancestral, atol=1e-12)
+        assert torch.allclose(stepped, ancestral, atol=1e-12)
 
 
 def test_few_noisy_steps_of_second_order_keep_more_spread_than_ancestral_ones() -> None:

@@ -124,17 +124,17 @@ def test_resizing_is_that_of_the_program_of_its_name(sides):
     fidelity = pytest.importorskip("torch_fidelity.interpolate_compat_tensorflow")
     image = photograph(*sides)
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-    found = {name: inception.RESIZES[name](batch) for name in get_args(InceptionResize)}
+    ours = {name: inception.RESIZES[name](batch) for name in get_args(InceptionResize)}
     clean = torch.from_numpy(resizer(image)).permute(2, 0, 1)[None]
-    assert torch.equal(found["clean-fid"], (clean - 128) / 128)
+    assert torch.equal(ours["clean-fid"], (clean - 128) / 128)
     # pytorch_fid.inception.InceptionV3.forward
     resized = torch.nn.functional.interpolate(batch / 255, (299, 299), mode="bilinear")
-    assert torch.equal(found["pytorch-fid"], 2 * resized - 1)
+    assert torch.equal(ours["pytorch-fid"], 2 * resized - 1)
     first = fidelity.interpolate_bilinear_2d_like_tensorflow1x(
         batch.float(), (299, 299), align_corners=False
     )
-    assert torch.equal(found["torch-fidelity"], (first - 128) / 128)
-    for each in found.values():
+    assert torch.equal(ours["torch-fidelity"], (first - 128) / 128)
+    for each in ours.values():
         assert each.shape == (1, 3, 299, 299) and each.abs().max() <= 1
 
 

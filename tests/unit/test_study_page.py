@@ -34,8 +34,8 @@ def page_of(*runs: Run) -> str:
 
 
 def line(page: str, start: str) -> list[str]:
-    [found] = [text for text in page.splitlines() if text.startswith(f"| {start} |")]
-    return [cell.strip() for cell in found.strip("|").split("|")]
+    [line] = [text for text in page.splitlines() if text.startswith(f"| {start} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def distance(image_set: str, value: float, **more: object) -> dict[str, object]:
@@ -144,10 +144,10 @@ class TestFlaws:
         named = (flaws.MEANT, flaws.VOID, flaws.PLATEAU)
         assert named == (trainings.AS_MEANT, trainings.VOID, trainings.PLATEAU)
 
-    @pytest.mark.parametrize(("positive", "told"), [(0.47, 0.7), (0.1, 0.3), (0.5, 0.5)])
-    def test_accuracy_of_independent_predictions(self, positive: float, told: float) -> None:
+    @pytest.mark.parametrize(("positive", "flagged"), [(0.47, 0.7), (0.1, 0.3), (0.5, 0.5)])
+    def test_accuracy_of_independent_predictions(self, positive: float, flagged: float) -> None:
         rng = np.random.default_rng(0)
-        labels, predicted = (rng.random(400_000) < share for share in (positive, told))
+        labels, predicted = (rng.random(400_000) < share for share in (positive, flagged))
         precision = labels[predicted].mean()
         recall = predicted[labels].mean()
         expected = flaws.independent_accuracy(precision, recall)

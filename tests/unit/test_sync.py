@@ -91,8 +91,8 @@ def make_here(path: str, text: str, *inputs: str) -> Record:
 
 def is_void(path: str) -> bool:
     """Whether Snakemake finds parameters that no rule has, which it reads without complaint."""
-    told = MetadataRecord.model_validate(read_metadata(path))
-    return bool(told.params) and told.params != make_metadata(path)["params"]
+    metadata = MetadataRecord.model_validate(read_metadata(path))
+    return bool(metadata.params) and metadata.params != make_metadata(path)["params"]
 
 
 def edited(*names: str) -> list[str]:
@@ -100,8 +100,8 @@ def edited(*names: str) -> list[str]:
     with pytest.raises(MeddiffError) as caught:
         sync_metadata()
     lines = str(caught.value).splitlines()
-    told = [f"{name} has other bytes than were recorded" for name in names]
-    assert lines[: len(names)] == told
+    messages = [f"{name} has other bytes than were recorded" for name in names]
+    assert lines[: len(names)] == messages
     return lines[len(names) :]
 
 
@@ -211,13 +211,13 @@ def test_an_edit_that_keeps_the_size_is_found():
 def test_what_was_made_here_may_differ_from_what_is_shared():
     share("models/a.bin", "theirs")
     mine = make_here("models/a.bin", "mine")
-    told = make_metadata("models/a.bin")
+    metadata = make_metadata("models/a.bin")
     own = LOCAL / "models/a.bin.json"
     before = {path: state for path, state in snapshot().items() if path != own}
     sync_metadata()
-    assert read_metadata("models/a.bin") == told
+    assert read_metadata("models/a.bin") == metadata
     assert all(snapshot()[path] == state for path, state in before.items())
-    assert read_records(LOCAL) == {"models/a.bin": mine.model_copy(update={"snakemake": told})}
+    assert read_records(LOCAL) == {"models/a.bin": mine.model_copy(update={"snakemake": metadata})}
 
 
 def test_what_snakemake_wrote_is_kept_once():
@@ -479,15 +479,15 @@ def test_void_metadata_give_way_to_those_of_the_record(origin):
     share("models/a.bin", "old")
     origin("features/a.npy", "features", "models/a.bin")
     sync_metadata()
-    known = metadata_file("features/a.npy")
-    before, states = known.read_bytes(), snapshot()[Path("features/a.npy")]
+    file = metadata_file("features/a.npy")
+    before, states = file.read_bytes(), snapshot()[Path("features/a.npy")]
     for _ in range(2):
         make_here("models/a.bin", "new")
         sync_metadata()
-        assert is_void("features/a.npy") and known.read_bytes() != before
+        assert is_void("features/a.npy") and file.read_bytes() != before
         write("models/a.bin", "old")
         sync_metadata()
-        assert known.read_bytes() == before
+        assert file.read_bytes() == before
         assert snapshot()[Path("features/a.npy")] == states
 
 
@@ -532,8 +532,8 @@ def test_a_second_look_at_stale_files_leaves_the_same_bytes():
 def test_a_file_whose_job_ended_at_an_odd_time_settles():
     """Times lose digits on the way to the disk; that must not touch a file again and again."""
     record = share("models/a.bin", "weights")
-    told = {**record.snakemake, "endtime": 1_712_345_678.123456789}
-    write_record(record.model_copy(update={"snakemake": told}), SHARED)
+    fields = {**record.snakemake, "endtime": 1_712_345_678.123456789}
+    write_record(record.model_copy(update={"snakemake": fields}), SHARED)
     sync_metadata()
     before = snapshot()
     sync_metadata()

@@ -271,9 +271,9 @@ def test_the_order_of_images_changes_nothing(held_out):
     def entry(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         chance = np.random.default_rng(seed)
         mixed = {key: {"a": chance.permutation(x["a"])} for key, x in sets.items()}
-        known = {"a": chance.permutation(reference["a"])}
-        every = {(key, "a"): x["a"] for key, x in {**mixed, "test": known}.items()}
-        rows = distance_rows("x", known, mixed, **DRAWN)
+        reordered = {"a": chance.permutation(reference["a"])}
+        every = {(key, "a"): x["a"] for key, x in {**mixed, "test": reordered}.items()}
+        rows = distance_rows("x", reordered, mixed, **DRAWN)
         return rows, distance_matrix(every, "fid", most=25, **DRAWN)
 
     first, *others = (entry(seed) for seed in range(5))
@@ -294,9 +294,9 @@ def test_a_number_of_parts_moves_less_with_the_seed_than_its_interval_allows():
         width = np.mean(
             [rows[f"{start}ci_high"] - rows[f"{start}ci_low"] for rows in seeds], axis=0
         )
-        known = np.isfinite(width)
-        assert known.sum() >= 2
-        assert (values[:, known].std(axis=0) < width[known] / 4).all()
+        finite = np.isfinite(width)
+        assert finite.sum() >= 2
+        assert (values[:, finite].std(axis=0) < width[finite] / 4).all()
 
 
 def test_noise_scores_zero_and_a_score_has_an_interval():
@@ -420,8 +420,8 @@ def test_no_set_counts_more_images_than_the_synthetic_one(features):
     rows = rows.set_index(["image_set", "class", "metric"])
     floor = rows.loc[("real", "benign", "fid")]
     chance = np.random.default_rng(0)
-    known = features["benign"]
-    expected = [fid(chance.permutation(known)[:12], known) for _ in range(200)]
+    reference = features["benign"]
+    expected = [fid(chance.permutation(reference)[:12], reference) for _ in range(200)]
     assert floor["value"] == pytest.approx(np.mean(expected), abs=np.std(expected))
     assert floor["n_real"] == 30 + 12
 

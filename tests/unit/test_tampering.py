@@ -62,8 +62,8 @@ EDITED = re.compile(
 
 
 def check_refusal(error: MeddiffError) -> None:
-    told = str(error)
-    assert len(told.splitlines()) == 1 or EDITED.fullmatch(told), f"not one line: {told!r}"
+    message = str(error)
+    assert len(message.splitlines()) == 1 or EDITED.fullmatch(message), f"not one line: {message!r}"
 
 
 def attempt(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -195,18 +195,18 @@ BAD_ARRAYS = {
 
 
 def check_array(path: Path) -> None:
-    found = attempt(load_array, path)
-    if found is not None:
-        assert type(found) is np.ndarray and not found.dtype.hasobject
-        assert found.nbytes <= path.stat().st_size
+    result = attempt(load_array, path)
+    if result is not None:
+        assert type(result) is np.ndarray and not result.dtype.hasobject
+        assert result.nbytes <= path.stat().st_size
 
 
 def check_images(path: Path) -> None:
-    found = attempt(load_images, path)
-    if found is not None:
-        assert found.dtype == np.uint8 and found.ndim == 4 and found.shape[-1] in (1, 3)
-        assert found.nbytes <= path.stat().st_size and not found.flags.writeable
-        np.array(found)
+    result = attempt(load_images, path)
+    if result is not None:
+        assert result.dtype == np.uint8 and result.ndim == 4 and result.shape[-1] in (1, 3)
+        assert result.nbytes <= path.stat().st_size and not result.flags.writeable
+        np.array(result)
 
 
 @pytest.mark.parametrize("check", [check_array, check_images])
@@ -303,8 +303,8 @@ def tensors(header: Any, data: bytes = b"") -> bytes:
 
 
 def tensor(dtype: str = "F32", shape: Any = (6,), ends: Any = (0, 24), name: str = "a") -> dict:
-    told = {"dtype": dtype, "shape": shape, "data_offsets": ends}
-    return {"__metadata__": {"meddiff": "{}"}, name: told}
+    header = {"dtype": dtype, "shape": shape, "data_offsets": ends}
+    return {"__metadata__": {"meddiff": "{}"}, name: header}
 
 
 def noted(note: str) -> bytes:
@@ -356,9 +356,9 @@ BAD_CHECKPOINTS = {
 
 
 def check_checkpoint(path: Path) -> None:
-    found = attempt(load_checkpoint, path)
-    if found is not None:
-        weights, about = found
+    result = attempt(load_checkpoint, path)
+    if result is not None:
+        weights, about = result
         assert isinstance(about, dict), f"the note is {about!r}"
         assert all(isinstance(value, torch.Tensor) for value in weights.values())
         assert sum(value.nbytes for value in weights.values()) <= path.stat().st_size
@@ -454,11 +454,11 @@ def read_folder() -> None:
 
 
 def prove() -> list[str]:
-    said: list[str] = []
+    messages: list[str] = []
     plan = Plan(Path.cwd(), Path.cwd(), (), (TARGET,), {}, overlays=False)
     for as_json in (False, True):
-        verify(plan, cell=None, as_json=as_json, origin="absent", say=said.append)
-    return said
+        verify(plan, cell=None, as_json=as_json, origin="absent", say=messages.append)
+    return messages
 
 
 def check_folder() -> None:
@@ -492,9 +492,9 @@ def test_a_proof_sees_bytes_that_were_changed_behind_the_caches_back(shared_run)
 def reseal(text: bytes) -> bytes:
     """Seal what can be sealed: whoever changes a record on purpose can do that too."""
     try:
-        told = json.loads(text)
-        told.pop("seal", None)
-        return json.dumps({**told, "seal": _seal(told)}).encode()
+        fields = json.loads(text)
+        fields.pop("seal", None)
+        return json.dumps({**fields, "seal": _seal(fields)}).encode()
     except (ValueError, TypeError, AttributeError, RecursionError):
         return text
 
@@ -506,10 +506,10 @@ def tampered(data: st.DataObject, original: bytes) -> bytes:
 
 
 def check_record(file: Path) -> None:
-    found = attempt(read_record, file)
-    if found is not None:
-        assert isinstance(found, Record)
-        assert len(found.sha256) == 64 and len(found.md5) == 32 and found.size >= 0
+    result = attempt(read_record, file)
+    if result is not None:
+        assert isinstance(result, Record)
+        assert len(result.sha256) == 64 and len(result.md5) == 32 and result.size >= 0
 
 
 @fuzz
@@ -595,23 +595,23 @@ TIMES = ["x", "1", [1], {}, 1e300, -1e300, 10**18, -(10**18), 10**30, True, floa
 @pytest.mark.parametrize("ended", TIMES, ids=str)
 def test_a_record_that_ended_at_no_time_is_refused(shared_run, ended):
     with copy_of(shared_run):
-        told = json.loads((SHARED / "models/a.bin.json").read_text())["snakemake"]
-        edit_record("models/a.bin", snakemake={**told, "endtime": ended})
+        fields = json.loads((SHARED / "models/a.bin.json").read_text())["snakemake"]
+        edit_record("models/a.bin", snakemake={**fields, "endtime": ended})
         check_folder()
 
 
 @pytest.mark.parametrize(
-    "told",
+    "metadata",
     [{"starttime": "x"}, {"input": "x"}, {"params": 1}, {"record_format_version": "x"}],
     ids=str,
 )
-def test_what_snakemake_is_told_it_can_read(shared_run, told):
+def test_what_snakemake_is_told_it_can_read(shared_run, metadata):
     """Else it ends with a traceback that names neither the record nor a remedy."""
     with copy_of(shared_run):
-        edit_record("models/a.bin", snakemake=told)
+        edit_record("models/a.bin", snakemake=metadata)
         attempt(sync_metadata)
-        if (found := MetadataStore().read("models/a.bin")) is not None:
-            MetadataRecord.model_validate(found)
+        if (result := MetadataStore().read("models/a.bin")) is not None:
+            MetadataRecord.model_validate(result)
 
 
 def nested(depth: int) -> list:
@@ -623,10 +623,10 @@ def nested(depth: int) -> list:
 
 def add_record(path: str, **changes: Any) -> None:
     """Put a sealed record of another path beside the others."""
-    told = json.loads((SHARED / "models/a.bin.json").read_text())
+    fields = json.loads((SHARED / "models/a.bin.json").read_text())
     file = SHARED / f"{path}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(reseal(json.dumps({**told, "path": path, **changes}).encode()))
+    file.write_bytes(reseal(json.dumps({**fields, "path": path, **changes}).encode()))
 
 
 def edit_inputs(name: str) -> None:
@@ -754,10 +754,10 @@ def test_a_record_adds_no_lines_to_a_proof(shared_run, field):
     with copy_of(shared_run):
         edit_record(TARGET, **{field: "x\nresults/other.csv: proven\x1b[2J"})
         plan = Plan(Path.cwd(), Path.cwd(), (), (TARGET,), {}, overlays=False)
-        said: list[str] = []
+        messages: list[str] = []
         with contextlib.suppress(MeddiffError):
-            verify(plan, cell=None, as_json=False, origin=None, say=said.append)
-        assert all(line.isprintable() for line in said)
+            verify(plan, cell=None, as_json=False, origin=None, say=messages.append)
+        assert all(line.isprintable() for line in messages)
 
 
 @fewer

@@ -247,15 +247,15 @@ def test_a_model_of_timm_by_its_name(published, server, name, side):
 def test_a_model_that_changes_at_its_publisher_is_refused(published, server):
     name = f"hf-hub:somebody/{MODEL}"
     load_extractor(name)
-    asked = len(server.requests)
+    n_requests = len(server.requests)
     load_extractor(name)
-    assert len(server.requests) == asked, "files that are here are not fetched again"
-    [held] = Path(torch.hub.get_dir()).rglob("model.safetensors")
-    held.unlink()
+    assert len(server.requests) == n_requests, "files that are here are not fetched again"
+    [file] = Path(torch.hub.get_dir()).rglob("model.safetensors")
+    file.unlink()
     save_file({"conv1.0.weight": torch.zeros(1)}, published / "model.safetensors")
     with pytest.raises(MeddiffError, match=r"other bytes.*recorded"):
         load_extractor(name)
-    assert not held.exists()
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(

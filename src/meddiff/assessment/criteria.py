@@ -1,4 +1,4 @@
-"""The seven criteria of a scorecard for synthetic medical data, and what can be said of each."""
+"""The seven criteria of a scorecard for synthetic medical data, and what a run says of each."""
 
 import pandas as pd
 

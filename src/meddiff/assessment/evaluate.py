@@ -91,18 +91,35 @@ def evaluate(
 ) -> Evaluation:
     """Return every score of synthetic images beside real ones, and what follows from them.
 
+    FID, KID, precision, recall, density and coverage per extractor, SSIM and MS-SSIM within each
+    set, and copies. Sets with labels also have all of it per class, and CAFD, the mean of the
+    classes' FIDs. docs/metrics.md says what each is. The order of images changes nothing but that
+    of `memorisation.nearest` and `images`.
+
     Args:
         real: uint8 (n,h,w,C), C is 1 or 3, or a `meddiff.ImageSet`, which has classes and groups,
-            too: what the synthetic images are to be like.
-        synthetic: the same of synthetic images.
+            too: what the synthetic images are to be like. Of a set with groups, images that stand
+            for unseen ones share no group with the others, and intervals are over groups.
+        synthetic: the same of synthetic images, (m,h,w,C).
         extractors: by name, nets whose features are compared; none for SSIM and copies alone.
-        unseen: real images that the generator was not trained on, where it was on `real`: what
-            copies are told by, and classifiers are tested on.
+        unseen: real images, (k,h,w,C), that the generator was not trained on, where it was on
+            `real`: synthetic ones that come closer to `real` than they do are copies, and
+            classifiers are tested on them.
         train: whether to train classifiers on every arm of docs/cas.md, or with which settings.
+        ssim_images: images of each set whose pairs SSIM and MS-SSIM take, chosen at random; all
+            classes together take as many again.
+        n_resamples: random half-samples behind an interval.
+        seed: fixes what is chosen at random.
         threads: classifiers that are trained at a time.
+        device: torch device of the extractors and of pairs of images.
+        features: by extractor and set (real, synthetic, noise, unseen), (n,d), where at hand.
+        pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM: the first k in the
+            order of `places_by_contents`.
 
-    Other arguments, and what is refused, are those of `meddiff.evaluation.evaluate.evaluate`, and
-    of `meddiff.assessment.training.train_classifiers`.
+    Raises:
+        MeddiffError: a set has fewer than 2 images, the sets differ in size, channels or classes,
+            `ssim_images` or `n_resamples` is below 4, or as
+            `meddiff.assessment.training.train_classifiers`.
     """
     sets = as_image_set(real), as_image_set(synthetic)
     others = None if unseen is None else as_image_set(unseen)

@@ -139,7 +139,7 @@ def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Find
                     "problem",
                     f"{top['share']:.0%} of the synthetic images of {name} are taken for "
                     f"{top['predicted']} by a classifier trained on real images: labels are "
-                    "exchanged, or the classes are not told apart.",
+                    "exchanged, or the classes are not distinguished.",
                 )
     scores = evaluation.scores[evaluation.scores["metric"] == "kid"]
     for _, rows in scores.groupby("extractor", sort=False):

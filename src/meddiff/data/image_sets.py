@@ -32,7 +32,7 @@ TABLES = (".csv", ".tsv", ".tab", ".xlsx")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with what is known of each: what scores are computed of.
+    """Images with their ids, classes and groups: what scores are computed of.
 
     Attributes:
         images: uint8 (n,h,w,C), C is 1 or 3.

@@ -26,7 +26,7 @@ class Compared:
 
     Attributes:
         sets: real and synthetic images, in an order that their pixels alone decide.
-        orders: place of each of them in the set as given, (n,).
+        orders: place of each of them in the caller's set, (n,).
         classes: those that both sets have; none where they have no labels.
         few: of those, the ones that have too few images for rows of their own.
     """
@@ -67,7 +67,7 @@ class Compared:
         return parts
 
     def groups(self, image_set: str, part: str) -> list[str] | None:
-        """Return the group of each image of a part, where groups are known."""
+        """Return the group of each image of a part, where there are groups."""
         groups = self.sets[image_set].groups
         if groups is None:
             return None
@@ -84,7 +84,7 @@ class Compared:
 
 
 def as_image_set(images: AnyImages) -> ImageSet:
-    """Return images with what is known of them."""
+    """Return images with their ids, labels and groups."""
     return images if isinstance(images, ImageSet) else ImageSet(images)
 
 

@@ -93,31 +93,7 @@ def evaluate(
 ) -> Evaluation:
     """Return every score of synthetic images beside real ones.
 
-    FID, KID, precision, recall, density and coverage per extractor, SSIM and MS-SSIM within each
-    set, and copies. Sets with labels also have all of it per class,
-    and CAFD, the mean of the classes' FIDs. docs/metrics.md says what each is. The order of images
-    changes nothing but that of `memorisation.nearest` and `images`.
-
-    Args:
-        real: uint8 (n,h,w,C), what the synthetic images are to be like; C is 1 or 3. Of an
-            `ImageSet` with groups, images that stand for unseen ones share no group with the
-            others, and intervals are over groups.
-        synthetic: uint8 (m,h,w,C).
-        extractors: by name, nets whose features are compared; none for SSIM and copies alone.
-        unseen: real images, uint8 (k,h,w,C), that the generator was not trained on, where it was on
-            `real`: synthetic ones that come closer to `real` than they do are copies.
-        ssim_images: images of each set whose pairs SSIM and MS-SSIM take, chosen at random; all
-            classes together take as many again.
-        n_resamples: random half-samples behind an interval.
-        seed: fixes what is chosen at random.
-        device: torch device of the extractors and of pairs of images.
-        features: by extractor and set (real, synthetic, noise, unseen), (n,d), where at hand.
-        pairs: by set, images (k,h,w,C) of another size for SSIM and MS-SSIM: the first k in the
-            order of `places_by_contents`.
-
-    Raises:
-        MeddiffError: a set has fewer than 2 images, the sets differ in size, channels or classes,
-            or `ssim_images` or `n_resamples` is below 4.
+    Arguments, scores and what is refused are those of `meddiff.assessment.evaluate.evaluate`.
     """
     sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}
     others = {} if unseen is None else {"unseen": as_image_set(unseen).images}

@@ -89,7 +89,7 @@ class Scorer:
         """Return the features of real and synthetic images and of noise, ordered as `compared`.
 
         Args:
-            computed: features of sets in the order that they were given in, where they are at hand.
+            computed: features of sets in the caller's order, where they are at hand.
         """
         images = {key: each.images for key, each in self.compared.sets.items()}
         features = {}

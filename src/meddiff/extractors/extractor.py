@@ -72,7 +72,7 @@ class Extractor:
 
     @property
     def caution(self) -> str:
-        """What is to be known before the numbers of this net are believed, if anything."""
+        """A caution about the numbers of this net, if any."""
         return CAUTIONS.get(self.name, "")
 
     @property

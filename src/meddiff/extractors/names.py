@@ -23,7 +23,7 @@ CAUTIONS: Mapping[str, str] = {
     "RadImageNet volatile and unlike those of experts, with whom nets of ImageNet agreed: look at "
     "another extractor, too"
 }
-"""What is to be known of an extractor before its numbers are believed."""
+"""Cautions about the numbers of an extractor."""
 
 
 def module_of(name: str) -> ModuleType:

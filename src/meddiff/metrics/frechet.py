@@ -175,8 +175,8 @@ def _triangle(centred: Array) -> Array:
 class _Weighted:
     """Distances of two sets whose images count as often as weights say, many times over.
 
-    Squared singular values are found as eigenvalues of the smaller Gram matrix, which is fast and
-    loses half the digits: enough for resamples, not for the value itself.
+    Squared singular values are eigenvalues of the smaller Gram matrix, which is fast and loses half
+    the digits: enough for resamples, not for the value itself.
     """
 
     a: Array

@@ -28,7 +28,7 @@ def describe_file(path: str, **metadata: Any) -> Record:
 
     Args:
         path: the file, from the run directory.
-        metadata: fields of `Record` that are known of the job that made it.
+        metadata: fields of `Record` that describe the job that made it.
     """
     defaults: dict[str, Any] = {
         "rule": None,
