@@ -57,6 +57,9 @@ COMMANDS = {
     "verify": Command(
         results.verify, "print what a table was made from, and prove it", results.VERIFY
     ),
+    "export": Command(
+        results.export, "write a run as an RO-Crate: results and their provenance", results.EXPORT
+    ),
     "pack": Command(
         results.pack,
         "put runs into one file, for a machine without their raw archives or DVC",

@@ -1,4 +1,4 @@
-"""`meddiff show`, `share`, `restore`, `verify`, `pack` and `unpack`: the results of runs."""
+"""Results of runs: `meddiff show`, `share`, `restore`, `verify`, `export`, `pack`, `unpack`."""
 
 import argparse
 from collections.abc import Mapping
@@ -31,6 +31,20 @@ PACK: Arguments = {
     },
 }
 UNPACK: Arguments = {"file": {"type": Path, "help": "a zip of meddiff pack"}}
+EXPORT: Arguments = {
+    "file": {"type": Path, "help": "the zip to write"},
+    "--license": {
+        "required": True,
+        "metavar": "NAME|URL",
+        "help": "the licence of the results: an SPDX identifier such as CC-BY-4.0, or a URL",
+    },
+    "--largest": {
+        "type": float,
+        "default": 16,
+        "metavar": "MB",
+        "help": "name larger files that are no results by their digest alone (16)",
+    },
+}
 VERIFY: Arguments = {
     "--cell": {"metavar": "COLUMN=VALUE,…", "help": "print all about the cells of these rows"},
     "--json": FLAG | {"help": "print everything as JSON"},
@@ -71,6 +85,18 @@ def unpack(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.workflow.sharing.carry import unpack
 
     unpack(options.file, say)
+    return 0
+
+
+def export(options: argparse.Namespace, rest: list[str]) -> int:
+    """Write a run, or some of its results, as an RO-Crate."""
+    from meddiff.workflow.sharing.crate import export
+    from meddiff.workflow.sharing.dag import in_run_directory
+
+    target = options.file.absolute()
+    with in_run_directory(rest) as (root, _, results):
+        largest = int(options.largest * 1e6)
+        export(target, root, results, license=options.license, largest=largest, say=say)
     return 0
 
 
