@@ -177,7 +177,7 @@ def test_an_extra_is_named_for_each_module_that_it_brings():
     names = set().union(*map(imported, (ROOT / "src/meddiff").rglob("*.py"))) - {"meddiff"}
     expected: dict[str, str] = {}
     core = needed_by(PROJECT["dependencies"])
-    for extra in ("workflow", "share"):
+    for extra in ("workflow", "share", "export"):
         brought = needed_by(PROJECT["optional-dependencies"][extra]) - core
         for module, distributions in packages_distributions().items():
             if module in names and brought & set(map(canonicalize_name, distributions)):
