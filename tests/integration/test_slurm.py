@@ -1,140 +1,201 @@
-"""A run as jobs of Slurm: its real daemons on this machine, on the loopback interface alone."""
+"""Runs as jobs of Slurm: its real daemons, two nodes and two users on this machine."""
 
 import os
+import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from conftest import ROOT, SMOKE
+from cluster import Cluster, cluster, missing
+from conftest import SMOKE
+from meddiff.core.checkpoints import load_checkpoint
 
-DAEMONS = ("munged", "slurmctld", "slurmd")
-PATH = f"{os.environ['PATH']}:/usr/sbin"
-# Jobs look for the configuration in /etc/slurm alone: a mount that these processes alone see.
-WITHIN = ["unshare", "--mount", "sh", "-c",
-          'mount --make-rprivate / && mount --bind "$0" /etc/slurm && exec "$@"']  # fmt: skip
-CONFIGURATION = """
-ClusterName=lab
-SlurmctldHost={host}(127.0.0.1)
-AuthType=auth/munge
-CryptoType=crypto/munge
-AuthInfo=socket={folder}/munge.socket
-SlurmUser={user}
-SlurmdUser={user}
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-MpiDefault=none
-ReturnToService=2
-KillWait=5
-MinJobAge=300
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
+pytestmark = pytest.mark.slow
+
+DDPM = "models/ddpm/benign.safetensors"
+SPEED = "logs/train_ddpm/benign_speed.csv"
+LONGER = "diffusion: {steps: 150}\ncompute: {checkpoint_minutes: %d}\n"
+FILES = [DDPM, "models/ddpm/benign_history.csv", "models/ddpm/benign_previews.npy"]
+OPTIONS = ["--slurm-status-command", "squeue", "--slurm-no-account",
+           "--slurm-init-seconds-before-status-checks", "5"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[list[str]]:
-    """Return the beginning of commands that find a cluster of this machine."""
-    missing = [name for name in DAEMONS if not shutil.which(name, path=PATH)]
-    if missing or not find_spec("snakemake_executor_plugin_slurm"):
-        pytest.skip(f"Slurm is not here: {', '.join(missing) or 'its executor plugin'}")
-    if os.getuid() != 0 or not Path("/etc/slurm").is_dir():
-        pytest.skip("slurmd starts jobs as root alone, and looks in /etc/slurm")
-    # A socket's path may not be longer than some hundred characters.
-    with tempfile.TemporaryDirectory(prefix="slurm-") as name:
-        folder = Path(name)
-        for each in ("state", "spool"):
-            (folder / each).mkdir()
-        (folder / "key").write_bytes(os.urandom(1024))
-        (folder / "key").chmod(0o400)
-        host = os.uname().nodename.split(".")[0]
-        (folder / "slurm.conf").write_text(
-            CONFIGURATION.format(folder=folder, user="root", host=host, ports=free_ports(2))
+def slurm() -> Iterator[Cluster]:
+    if reason := missing():
+        pytest.skip(reason)
+    with cluster() as started:
+        yield started
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def start(slurm: Cluster) -> Start:
+    """Return a function that starts Snakemake with the profile: (directory, *arguments)."""
+
+    def run(
+        directory: Path, *arguments: str, overlay: str = "", user: str = "root", **resources: object
+    ) -> subprocess.Popen[str]:
+        configs = [str(SMOKE)]
+        if overlay:
+            file = slurm.folder / f"{directory.name}.yaml"
+            file.write_text(overlay)
+            configs.append(str(file))
+        given = {"mem_mb": 1000, "runtime": 5, "slurm_partition": "main", **resources}
+        command = [
+            Path(sys.executable).with_name("snakemake"), *arguments, "--profile", "profiles/slurm",
+            "--directory", directory, *OPTIONS, "--configfile", *configs,
+            "--default-resources", *(f"{key}={value}" for key, value in given.items()),
+        ]  # fmt: skip
+        return subprocess.Popen(
+            slurm.command(*command, user=user),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        within = ["env", f"PATH={PATH}", *WITHIN, str(folder)]
-        munge = [f"--{kind}-file={folder}/munge.{kind}" for kind in ("pid", "seed", "log")]
-        commands = (
-            ["munged", "--foreground", "--force", f"--key-file={folder}/key",
-             f"--socket={folder}/munge.socket", *munge],
-            ["slurmctld", "-D", "-i"],
-            ["slurmd", "-D"],
-        )  # fmt: skip
-        running = []
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def quiet(smoke_run: Path, snakemake: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run with a longer training, of a machine without Slurm."""
+    folder = copied(smoke_run, tmp_path_factory.mktemp("quiet") / "run")
+    overlay = folder.with_name("longer.yaml")
+    overlay.write_text(LONGER % 60)
+    snakemake(folder, DDPM, configs=[SMOKE, overlay])
+    return folder
+
+
+def copied(run: Path, to: Path) -> Path:
+    shutil.copytree(run, to)
+    return to
+
+
+def ended(run: subprocess.Popen[str], expected: int = 0) -> str:
+    out = run.communicate(timeout=800)[0]
+    assert run.returncode == expected, out[-6000:]
+    return out
+
+
+def until(condition: Callable[[], object], run: subprocess.Popen[str]) -> None:
+    limit = time.monotonic() + 300
+    while not condition():
+        assert run.poll() is None, run.communicate()[0][-6000:]
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def jobs_of(slurm: Cluster, output: str) -> dict[str, dict[str, str]]:
+    """What Slurm knows of the jobs that a run submitted, by what the executor calls them."""
+    jobs = {}
+    for number in re.findall(r"submitted with SLURM jobid (\d+)", output):
+        text = slurm.ask("scontrol", "show", "job", number)
+        fields = dict(re.findall(r"(\S+?)=(\S*)", text))
+        jobs[fields["Comment"]] = fields
+    return jobs
+
+
+def process_of(script: str, directory: Path) -> int:
+    """The process of a rule's script in a run directory."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            for command in commands:
-                with (folder / f"{command[0]}.out").open("w") as out:
-                    running.append(subprocess.Popen([*within, *command], stdout=out, stderr=out))
-                time.sleep(1)
-            wait_until_idle(within, folder)
-            yield within
-        finally:
-            for process in reversed(running):
-                process.terminate()
-                process.wait(timeout=30)
+            words, where = (folder / "cmdline").read_bytes(), (folder / "cwd").readlink()
+        except OSError:
+            continue
+        if where == directory and words.strip(b"\0").endswith(script.encode()):
+            return int(folder.name)
+    raise AssertionError(f"{script} does not run in {directory}")
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+def assert_same(found: Path, expected: Path, files: list[str]) -> None:
+    for name in files:
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def wait_until_idle(within: list[str], folder: Path) -> None:
-    for _ in range(60):
-        done = subprocess.run(
-            [*within, "sinfo", "--noheader", "--format=%T"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.stdout.strip() == "idle":
-            return
-        time.sleep(1)
-    logs = "\n".join(path.read_text()[-1500:] for path in folder.glob("*.log"))
-    raise AssertionError(f"the node is not idle: {done.stdout}{done.stderr}\n{logs}")
+def left_over(run: Path) -> list[Path]:
+    """States, locks and half-written files."""
+    return [path for path in (run / "models/ddpm").glob("*") if re.search(r"state|^\.", path.name)]
 
 
-@pytest.mark.slow
-def test_rules_are_jobs_of_slurm(slurm, tmp_path):
-    done = subprocess.run(
-        [
-            *slurm, Path(sys.executable).with_name("snakemake"), "data/images/index.csv",
-            "--profile", "profiles/slurm", "--directory", str(tmp_path / "run"),
-            "--configfile", str(SMOKE), "--slurm-status-command", "squeue", "--slurm-no-account",
-            "--slurm-init-seconds-before-status-checks", "5",
-            "--default-resources", "mem_mb=1000", "runtime=5", "slurm_partition=main",
-        ],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False, timeout=400,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-5000:]
-    assert done.stdout.count("has been submitted with SLURM jobid") == 2, done.stdout
-    run = tmp_path / "run"
-    assert (run / "data/images/index.csv").is_file()
-    assert (run / ".snakemake/meddiff/records/data/images/index.csv.json").is_file()
-    assert "done in" in (run / "logs/index.log").read_text()
-    jobs = subprocess.run(
-        [*slurm, "squeue", "--states=all", "--noheader", "--format=%T"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert jobs.stdout.split() == ["COMPLETED", "COMPLETED"]
+# With the profile's signal before the limit, and without it.
+LIMITS = {"warned": [], "killed": ["--set-resources", "train_ddpm:runtime=1440"]}
+
+
+@pytest.fixture(scope="module")
+def limited(
+    slurm: Cluster, start: Start, smoke_run: Path
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Runs whose training will meet a limit of one minute: it is held until then."""
+    runs = {}
+    try:
+        for name, options in LIMITS.items():
+            folder = copied(smoke_run, slurm.folder / name)
+            (folder / SPEED).unlink()
+            runs[name] = start(folder, DDPM, *options, overlay=LONGER % 60, constraint="a")
+        for name, run in runs.items():
+            until((slurm.folder / name / SPEED).exists, run)
+            os.kill(process_of("train_ddpm.py", slurm.folder / name), signal.SIGSTOP)
+        names = slurm.ask("squeue", "--noheader", "--format=%i %k").splitlines()
+        for number, name in map(str.split, names):
+            if name == "rule_train_ddpm_wildcards_benign":
+                slurm.ask("scontrol", "update", f"JobId={number}", "TimeLimit=1")
+        yield runs
+    finally:
+        for run in runs.values():
+            run.kill()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_training_that_meets_its_limit_goes_on(slurm, limited, quiet, name):
+    folder = slurm.folder / name
+    out = ended(limited[name])
+    state = "TIMEOUT" if name == "killed" else "FAILED|TIMEOUT"  # the signal may come too late
+    assert re.search(f"SLURM status is: '({state})'", out), out[-5000:]
+    (log,) = (folder / "logs/slurm/rule_train_ddpm/benign").iterdir()
+    stopped = re.search(r"interrupted \(SIGTERM\) at step (\d+)/150", log.read_text())
+    assert stopped and int(stopped[1]) < 150
+    text = (folder / "logs/train_ddpm/benign.log").read_text()
+    assert f"resumed at step {stopped[1]}/150" in text
+    assert_same(folder, quiet, FILES)
+    assert not left_over(folder)
+
+
+def test_a_training_that_is_preempted_goes_on(slurm, start, smoke_run, quiet):
+    folder = copied(smoke_run, slurm.folder / "preempted")
+    run = start(folder, DDPM, overlay=LONGER % 0, constraint="b")
+    until((folder / "models/ddpm/benign.state.safetensors").exists, run)
+    slurm.ask("sbatch", "--partition=urgent", "--nodelist=node-b", "--exclusive", "--wait",
+              f"--output={slurm.folder}/urgent.out", "--wrap", "true")  # fmt: skip
+    out = ended(run)
+    ((name, job),) = jobs_of(slurm, out).items()
+    assert name == "rule_train_ddpm_wildcards_benign"
+    assert job["Restarts"] == "1" and job["JobState"] == "COMPLETED"
+    assert "resumed at step" in (folder / "logs/train_ddpm/benign.log").read_text()
+    assert_same(folder, quiet, FILES)
+    assert not left_over(folder)
+
+
+def test_two_nodes_train_together(slurm, start, smoke_run):
+    folder = copied(smoke_run, slurm.folder / "nodes")
+    for name in FILES:
+        (folder / name).unlink()
+    out = ended(start(folder, DDPM, overlay="compute: {device: auto, nodes: 2}\n"))
+    (job,) = jobs_of(slurm, out).values()
+    assert job["NumNodes"] == "2" and job["TresPerJob"] == "gres:gpu:2"
+    assert "1 processes on 2 machines" in (folder / "logs/train_ddpm/benign.log").read_text()
+    found, expected = (pd.read_csv(run / FILES[1]) for run in (folder, smoke_run))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
+    weights, reference = (load_checkpoint(run / DDPM)[0] for run in (folder, smoke_run))
+    for key, weight in reference.items():
+        np.testing.assert_allclose(weights[key], weight, atol=2e-4)

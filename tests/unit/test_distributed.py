@@ -151,8 +151,8 @@ def test_two_machines_meet_through_srun(
     srun.parent.mkdir()
     srun.write_text(
         "#!/bin/sh\n"
-        'echo "$@" | grep -q -- "--overlap --nodes=2 --ntasks=2 --ntasks-per-node=1" || exit 9\n'
-        "shift 4\n"
+        'echo "$@" | grep -q -- "--overlap --nodes=2 --ntasks=2 --cpus-per-task=1 " || exit 9\n'
+        "shift 5\n"
         '"$@" & "$@"; first=$?; wait $! && exit $first\n'
     )
     srun.chmod(0o755)

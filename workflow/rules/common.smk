@@ -11,8 +11,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives
-from meddiff.workflow.conventions import complete, matrices, one_of, picture, project_root
-from meddiff.workflow.conventions import result, shown, table
+from meddiff.workflow.conventions import across_nodes, complete, matrices, one_of, picture
+from meddiff.workflow.conventions import project_root, result, shown, table
 from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, imported_ddpms
 from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, stamp
 from meddiff.workflow.parameters import table_notes

@@ -20,8 +20,8 @@ rule train_ddpm:
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
         runtime="2d",
-        gpu=GPU * cfg.compute.processes,
-        nodes=cfg.compute.nodes,
+        gpu=GPU * cfg.compute.processes * cfg.compute.nodes,
+        **across_nodes(cfg.compute.nodes),
     params:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
         seed=cfg.seed,

@@ -5,16 +5,11 @@
 is what each of several processes runs, with the job as JSON.
 """
 
-import ctypes
 import hashlib
 import json
 import logging
 import os
-import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,16 +25,12 @@ from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.processes import run_processes
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.training.distributed import setup_runtime
 from meddiff.diffusion.training.images import Images
 from meddiff.diffusion.training.loop import Callback, train_ddpm
-
-log = logging.getLogger(__name__)
-
-PORT = 29400
-"""First port on which processes of several machines meet."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,8 @@ def launch(job: DdpmJob) -> None:
     if compute.processes * compute.nodes == 1:
         run_worker(job)
     else:
-        _run_workers(job, compute)
+        arguments = ["-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
+        run_processes(arguments, compute, f"ddpm {job.name}")
 
 
 def discard_checkpoint(job: DdpmJob) -> None:
@@ -154,68 +146,6 @@ def _read(paths: list[str], classes: list[str]) -> Images:
     if classes:
         return load_by_class(paths, classes)
     return np.concatenate([load_images(path) for path in paths])
-
-
-def _run_workers(job: DdpmJob, compute: ComputeSettings) -> None:
-    command = [
-        *_torchrun(compute),
-        "-m",
-        "meddiff.diffusion.launch",
-        json.dumps(asdict(job)),
-    ]
-    log.info("%d processes on %d machines", compute.processes, compute.nodes)
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=_end_with_parent(),
-        env=os.environ | {"OMP_NUM_THREADS": str(compute.threads)},
-    )
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    faults = []
-    assert process.stdout is not None
-    try:
-        for line in map(str.rstrip, process.stdout):
-            if line.startswith("error: "):
-                faults.append(line.removeprefix("error: "))
-            elif line:
-                log.info("%s", line)
-        status = process.wait()
-    finally:
-        process.terminate()
-        signal.signal(signal.SIGTERM, before)
-    if faults:
-        raise MeddiffError(faults[0])
-    if status:
-        raise MeddiffError(f"the processes of ddpm {job.name} ended with status {status}: see log")
-
-
-def _torchrun(compute: ComputeSettings) -> list[str]:
-    """Return the command that starts the processes; Slurm starts it on each of several machines."""
-    command = [sys.executable, "-m", "torch.distributed.run"]
-    command += [f"--nproc-per-node={compute.processes}"]
-    if compute.nodes == 1:
-        return [*command, "--standalone"]
-    number = os.environ.get("SLURM_JOB_ID")
-    if number is None:
-        raise MeddiffError(
-            f"compute.nodes is {compute.nodes}, but this is no job of Slurm: set it to 1, or use a "
-            "profile that submits to Slurm"
-        )
-    meeting = f"{socket.gethostname()}:{PORT + int(number) % 1000}"
-    # A job that itself runs in a step of Slurm holds the processors that this step needs.
-    start = ["srun", "--overlap", f"--nodes={compute.nodes}", f"--ntasks={compute.nodes}"]
-    together = [f"--nnodes={compute.nodes}", f"--rdzv-id={number}", "--rdzv-backend=c10d"]
-    return [*start, "--ntasks-per-node=1", *command, *together, f"--rdzv-endpoint={meeting}"]
-
-
-def _end_with_parent() -> Callable[[], None] | None:
-    """Return what makes a child of Linux end when its parent is killed."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc, die = ctypes.CDLL(None), 1
-    return lambda: libc.prctl(die, signal.SIGTERM)
 
 
 def _digest(value: object) -> str:

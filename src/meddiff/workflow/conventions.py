@@ -70,6 +70,17 @@ def complete(rule: Any, digest: Callable[[str], str], threads: int, device: str)
         rule.priority += 1
 
 
+def across_nodes(nodes: int) -> dict[str, Any]:
+    """Return the resources of a job that starts itself on several machines of Slurm.
+
+    With `mpi` Snakemake's executor asks for all of them and starts the job on the first alone, and
+    GPUs are counted over all of them.
+    """
+    if nodes == 1:
+        return {}
+    return {"mpi": "srun", "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0}
+
+
 def cuda_in_sight(device: str) -> bool:
     """Return whether `compute.device` is a GPU of CUDA, without the seconds that torch takes."""
     return device == "cuda" or (device == "auto" and any(map(os.path.exists, DRIVERS)))

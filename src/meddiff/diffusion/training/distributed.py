@@ -60,7 +60,10 @@ def setup_runtime(
     """
     with lean_imports():
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import TorchElasticEnvironment
+        from lightning_fabric.plugins.environments import (
+            LightningEnvironment,
+            TorchElasticEnvironment,
+        )
         from lightning_fabric.plugins.precision import MixedPrecision
 
     check_precision(device, precision)
@@ -72,9 +75,8 @@ def setup_runtime(
     plugins: list[Any] = []
     if precision in MIXED:
         plugins.append(MixedPrecision(MIXED[precision], device, scaler))
-    if distributed:
-        # Explicit, since Fabric would otherwise take a job of Slurm for one process per task.
-        plugins.append(TorchElasticEnvironment())
+    # Explicit, since Fabric would otherwise take a job of Slurm for one process per task.
+    plugins.append(TorchElasticEnvironment() if distributed else LightningEnvironment())
     fabric = Fabric(
         accelerator=device,
         devices=processes,
