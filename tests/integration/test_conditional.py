@@ -12,11 +12,13 @@ pytestmark = pytest.mark.slow
 OVERLAY = """
 diffusion: {conditional: true, augmentation: hand}
 sampling: {guidance: 1, shards: 2, images: 40}
+guidance: {weights: [0, 1.5], images: 8}
 """
 TARGETS = [
     "results/memorisation.csv",
     "results/figures/ddpm/benign_previews.png",
     "metrics/similarity/synthetic.csv",
+    "results/guidance.csv",
 ]
 
 
@@ -37,6 +39,9 @@ def test_every_class_comes_from_the_one_net(snakemake, tmp_path):
     assert sets[0].shape == sets[1].shape == (40, 32, 32, 3)
     assert not np.array_equal(*sets)
     assert np.load(tmp_path / "models/ddpm/all_previews.npy").shape[1:] == (4, 32, 32, 3)
+    table = pd.read_csv(tmp_path / "results/guidance.csv")
+    assert set(table["guidance"]) == {0, 1.5}
+    assert {"fid", "recall", "accuracy"} <= set(table["metric"])
     losses = pd.read_csv(tmp_path / "results/memorisation.csv").query("by == 'denoising loss'")
     assert set(losses["class"]) == {"benign", "malignant"} and losses["auc"].notna().all()
     assert planned(snakemake(tmp_path, *TARGETS, "--dry-run", configs=configs).stdout) == {}

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 
-def without_repeats(names: list[str] | None) -> list[str] | None:
+def without_repeats(names: list[Any] | None) -> list[Any] | None:
     """Refuse a list that has a name twice."""
     if names and len(set(names)) < len(names):
         raise ValueError(f"repeat: {names}")

@@ -315,6 +315,17 @@ class DiffusionSettings(DdpmSettings):
         return DiffusionSettings.model_validate(values)
 
 
+class GuidanceSettings(Settings):
+    """Weights of guidance that `results/guidance.csv` compares, of a `conditional` net."""
+
+    weights: list[Annotated[float, Field(ge=0)]] = Field(default=[0, 0.5, 1, 2, 4], min_length=1)
+    """Weights, as of `sampling.guidance`."""
+    images: int = Field(default=200, ge=2)
+    """Images per class and weight."""
+
+    _differ = field_validator("weights")(without_repeats)
+
+
 class SamplingSettings(SamplerSettings):
     """Images drawn from each DDPM."""
 

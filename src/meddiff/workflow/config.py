@@ -22,7 +22,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
-from meddiff.diffusion.settings import ALL, DiffusionSettings, SamplingSettings
+from meddiff.diffusion.settings import ALL, DiffusionSettings, GuidanceSettings, SamplingSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
@@ -56,6 +56,7 @@ class Config(Settings):
     audit: AuditSettings = AuditSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     sampling: SamplingSettings = SamplingSettings()
+    guidance: GuidanceSettings = GuidanceSettings()
     extractors: ExtractorsSettings = ExtractorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     cas: CasSettings = CasSettings()
