@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import nibabel
@@ -22,9 +23,13 @@ from meddiff.data.index import build_index
 from meddiff.data.readers.settings import Reading
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.folder import read_folder
+from meddiff.evaluation.own_size import Framing, paired_images
 folder, step = sys.argv[1:]
-if step == "evaluate":
-    list_images(folder, Reading(slices=1)).pixels(crop=None, size=32)
+if step != "index":
+    sets = dict.fromkeys(("real", "synthetic"), list_images(folder, Reading(slices=1)))
+    small = dict.fromkeys(sets, sets["real"].pixels(crop=None, size=32))
+    if step == "pairs":
+        paired_images(sets, small, Framing(None, whole=False, windows={}), most=None, seed=0)
 else:
     records = read_folder(FolderSettings(images=folder, slices=1), ["x"])
     build_index(records, workers=2)
@@ -57,8 +62,11 @@ def peak(folder: Path, step: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["evaluate", "index"])
-@pytest.mark.parametrize("write", [write_dicom, write_tiff, write_nifti, write_npz])
+@pytest.mark.parametrize(
+    ("write", "step"),
+    [*product((write_dicom, write_tiff, write_nifti, write_npz), ("evaluate", "index")),
+     (write_tiff, "pairs")],
+)  # fmt: skip
 def test_memory_does_not_grow_with_their_number(
     tmp_path: Path, write: Callable[[Path, np.ndarray], None], step: str
 ) -> None:

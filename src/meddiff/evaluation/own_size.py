@@ -20,6 +20,8 @@ PAIRED = 500
 longer as it has more pixels."""
 LEAST_PAIRED = 24
 PAIRED_SIZE = 64
+LARGEST_PAIRED = 512
+"""Px from which images are reduced for SSIM: 24 scans of 4,000 px would take gigabytes."""
 
 
 class SizedExtractor(Protocol):
@@ -138,8 +140,8 @@ def paired_images(
 ) -> dict[str, Images]:
     """Return a random part of each set at the size that all have in common, for SSIM.
 
-    That is the smallest side of an image that is looked at. Which are, and their order, is that of
-    `places_by_contents` of `small`.
+    That is the smallest side of an image that is looked at, or `LARGEST_PAIRED`. Which are, and
+    their order, is that of `places_by_contents` of `small`.
 
     Args:
         most: images of a set, or None for as many as take as long as 500 of 64 px, 24 at least.
@@ -150,7 +152,9 @@ def paired_images(
         for key, places in chosen.items()
         for _, image in _originals(listings[key], places, framing)
     }
-    size = min(map(min, shapes))
+    sides = [min(shape) for shape in shapes]
+    size = min(LARGEST_PAIRED, *sides)
+    as_stored = len(shapes) == 1 and sides[0] <= LARGEST_PAIRED
     if most is None:
         most = max(LEAST_PAIRED, min(PAIRED, int(PAIRED * (PAIRED_SIZE / size) ** 1.5)))
     pairs = {}
@@ -158,7 +162,7 @@ def paired_images(
         rank = {place: row for row, place in enumerate(places[:most].tolist())}
         images: dict[int, Images] = {}
         for place, image in _originals(listings[key], places[:most], framing):
-            images[rank[place]] = image if len(shapes) == 1 else _square(image, size)
+            images[rank[place]] = image if as_stored else _square(image, size)
         pairs[key] = np.stack([images[row] for row in range(len(images))])
     return with_same_channels(pairs)
 
