@@ -1,13 +1,14 @@
-# make demo: Table 5.2 of phantom images from nothing. make test: the tests.
+# make demo: Table 5.2 and the page of a run of phantom images from nothing. make test: the tests.
 
 PYTHON ?= python3
 BIN := .venv/bin
 TABLE := results/table_5_2.csv
+PAGE := results/report.html
 
 .PHONY: gpu-check demo study study-gpu env test test-all lint format config lock help
 
 help:
-	@echo "make demo    build $(TABLE) from nothing (phantom images, no GPU, no account)"
+	@echo "make demo    build $(TABLE) and $(PAGE) from nothing (phantom images, no GPU, no account)"
 	@echo "make study   the study's tables at its own scale, as published and without leaks (GPU, Kaggle account)"
 	@echo "make study-gpu  what of docs/study.md waits for a GPU, in minutes on an H100"
 	@echo "make test    run the tests that take minutes"
@@ -30,14 +31,15 @@ env: .venv/.ready
 	@touch $@
 
 demo: env
-	$(BIN)/snakemake --cores all $(TABLE)
+	$(BIN)/snakemake --cores all $(TABLE) $(PAGE)
 	@echo
 	@$(BIN)/meddiff show $(TABLE)
 	@echo
 	@echo "The table: $(TABLE)"
 	@echo "What each cell was made from: $(BIN)/meddiff verify $(TABLE)"
-	@$(BIN)/snakemake --cores 1 results/figures/image_sets.png --quiet all
-	@echo "Real and synthetic images: results/figures/image_sets.png"
+	@echo "The run on one page, for any browser: $(PAGE)"
+	@[ -z "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] && [ "$$(uname)" != Darwin ] || \
+		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$(PAGE)" > /dev/null || true
 
 study: env
 	$(BIN)/snakemake --profile profiles/thesis-hand

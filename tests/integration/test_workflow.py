@@ -3,6 +3,7 @@
 import filecmp
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sklearn.metrics import accuracy_score
 from conftest import ROOT, SMOKE, planned
 from meddiff.core.tables import TEXT
 from meddiff.workflow.sharing.dag import open_plan
+from page import NUMBERS, Page
 
 TABLES = ("table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response")
 
@@ -38,6 +40,23 @@ def test_every_column_of_text_is_known_to_the_reader(smoke_run):
         for name in set(table) - TEXT:
             values = table.loc[table[name] != "", name]
             assert values.isin(["True", "False"]).all() or len(pd.to_numeric(values)) == len(values)
+
+
+def test_the_page_of_the_run_says_what_its_tables_say(smoke_run):
+    page = Page((smoke_run / "results/report.html").read_text())
+    page.check()
+    verdict = pd.read_csv(smoke_run / "results/verdict.csv")
+    judged = verdict[verdict["outcome"] != "excluded"]["classifier"].nunique()
+    sentences = page.answers()
+    assert len(sentences) == judged and len(page.html) < 5e6
+    for line, numbers, text in sentences:
+        row = verdict.iloc[line - 2]
+        assert (row["question"], row["metric"]) == ("replace", "accuracy")
+        assert numbers == pytest.approx([row[name] for name in NUMBERS], abs=6e-4)
+        assert len(text.split()) <= 25
+    for title in ("How near", "What do they look like", "copies", "every other", "audit", "study"):
+        assert re.search(f"<h2[^>]*>[^<]*{title}", page.html), title
+    assert "alice" in page.text and "Not on this page" not in page.text
 
 
 def test_table_5_2_is_complete_and_finite(smoke_run):
