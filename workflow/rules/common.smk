@@ -18,6 +18,7 @@ from meddiff.workflow.parameters import other_tables, preprocessing, split_fract
 from meddiff.workflow.parameters import table_notes
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
+from meddiff.reporting.figures.numbers import drawings_of, figures_of
 from meddiff.reporting.reported import read_reported
 from meddiff.workflow.session import begin, check_jobs, keep_hooks
 from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded

@@ -19,9 +19,9 @@ rule train_ddpm:
     priority: 2  # the longest jobs first, so that none is left over on one core
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
+        **across_nodes(cfg.compute.nodes),
         runtime="2d",
         gpu=GPU * cfg.compute.processes * cfg.compute.nodes,
-        **across_nodes(cfg.compute.nodes),
     params:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
         seed=cfg.seed,

@@ -1,5 +1,7 @@
 # Pictures: what the image sets look like, and how the trainings went.
 
+DRAWN_FIGURES = drawings_of(TRAINED)
+
 
 rule data_figures:
     """Show each class's images as published and in every image set (Figures 5.1, 5.2, 5.7-5.10)."""
@@ -87,3 +89,41 @@ rule report_page:
         templates=folder_digest(PACKAGE / "reporting/templates"),
     script:
         "../scripts/report_page.py"
+
+
+rule drawings:
+    """Draw nets, forward process and scores from the configuration (Figures 1.4, 2.1-2.5, 4.1-4.3)."""
+    input:
+        real=image_sets(["train"], CLASSES),
+        synthetic=image_sets(["synthetic"], CLASSES),
+    output:
+        **{
+            name: shown(
+                f"results/figures/drawings/{name}.svg", "Drawings", "drawings", figure=name
+            )
+            for name in DRAWN_FIGURES
+        },
+    params:
+        **SEEDED,
+        size=cfg.data.size,
+        channels=1 if cfg.data.is_grey else 3,
+        schedule=cfg.diffusion.schedule.model_dump(),
+        network=cfg.diffusion.network.model_dump(),
+        unet=cfg.extractors.unet.channels,
+        nets=["ddpm", *TRAINED],
+    script:
+        "../scripts/drawings.py"
+
+
+rule figures:
+    """Every figure of the study by number, in a gallery."""
+    input:
+        [each.path for each in figures_of(CLASSES, TRAINED)],
+    output:
+        shown("results/figures/gallery.html", "Drawings", "gallery", shows="every figure"),
+    params:
+        **STAMPED,
+        trained=TRAINED,
+        templates=folder_digest(PACKAGE / "reporting/templates"),
+    script:
+        "../scripts/gallery.py"
