@@ -141,8 +141,9 @@ def test_one_training_claims_nothing():
 
 def test_a_ddpm_from_elsewhere_is_named():
     scores = scored({"real": 0.8, "synthetic": 0.8})
-    assert "DDPM of benign" in text_of(scores, imported=["benign"])
-    assert "DDPM of" not in text_of(scores)
+    text = text_of(scores, imported={"benign": "images made elsewhere"})
+    assert "Images made elsewhere, maybe from test images: benign." in text
+    assert "elsewhere" not in text_of(scores)
 
 
 def test_a_class_that_does_worse_is_named_beside_a_good_answer():

@@ -45,6 +45,7 @@ rule table_5_3:
         **result("table_5_3", "5.3", "training on synthetic images"),
     params:
         **SCORING,
+        imported=ORIGINS,
     script:
         "../scripts/table_5_3.py"
 
@@ -93,6 +94,7 @@ rule dose_response:
         **SCORING,
         fractions=cfg.cas.dose.fractions,
         ratios=cfg.cas.dose.ratios,
+        imported=ORIGINS,
     script:
         "../scripts/dose_response.py"
 
@@ -124,6 +126,6 @@ rule verdict:
     params:
         **SCORING,
         margin=cfg.cas.non_inferiority_margin,
-        imported=[name for name in CLASSES if DDPMS[name] in IMPORTED],
+        imported=ORIGINS,
     script:
         "../scripts/verdict.py"

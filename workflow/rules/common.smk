@@ -13,9 +13,10 @@ from meddiff.metrics.similarity import PAIRS
 from meddiff.workflow.archives import Archives
 from meddiff.workflow.conventions import across_nodes, complete, matrices, one_of, picture
 from meddiff.workflow.conventions import project_root, result, shown, table
-from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params, imported_ddpms
-from meddiff.workflow.parameters import other_tables, preprocessing, split_fractions, stamp
-from meddiff.workflow.parameters import table_notes
+from meddiff.workflow.imported import imported_sets
+from meddiff.workflow.parameters import cas_settings, dose_settings, folder_params
+from meddiff.workflow.parameters import imported_ddpms, origins, other_tables, preprocessing
+from meddiff.workflow.parameters import split_fractions, stamp, table_notes
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 from meddiff.reporting.figures.numbers import drawings_of, figures_of
@@ -38,18 +39,16 @@ try:
     cfg = load_config(config)
     SHARED = begin(workflow, ROOT, RUN, cfg) if MAIN else {}
     FOLDER = folder_params(cfg, ROOT)
+    IMPORTED_SETS = {name: each.params() for name, each in imported_sets(cfg, ROOT).items()}
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
 
-CLASSES = cfg.data.classes
+CLASSES, SPLITS = cfg.data.classes, ["train", "validation", "test"]
 RESNET50 = "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
-DDPMS = cfg.ddpms
-IMPORTED = imported_ddpms(cfg)
-SPLITS = ["train", "validation", "test"]
-SOURCE = cfg.source
-TRAINED = cfg.trained_extractors
+DDPMS, IMPORTED, ORIGINS = cfg.ddpms, imported_ddpms(cfg), origins(cfg)
+SOURCE, TRAINED = cfg.source, cfg.trained_extractors
 CLASSIFIERS = [name for name in TRAINED if name != "unet"]
 PRETRAINED = cfg.extractors.pretrained
 EXTRACTORS = TRAINED + PRETRAINED
@@ -112,7 +111,7 @@ def ddpm(form):
 def learnt(sets):
     """Image sets that a DDPM learns from: of its class, or of all."""
     return lambda wildcards: image_sets(
-        sets, [name for name in CLASSES if DDPMS[name] == wildcards.cls]
+        sets, CLASSES if cfg.diffusion.conditional else wildcards.cls
     )
 
 

@@ -57,6 +57,8 @@ rule sample:
         checkpoint=ddpm(".safetensors"),
     output:
         "data/images/synthetic/{cls}.npy",
+    wildcard_constraints:
+        cls=one_of(DDPMS),
     resources:
         gpu=GPU,
     params:
@@ -84,6 +86,8 @@ if cfg.sampling.shards > 1:
             expand("data/images/shards/{{cls}}/shard-{n}.npy", n=range(cfg.sampling.shards)),
         output:
             "data/images/synthetic/{cls}.npy",
+        wildcard_constraints:
+            cls=one_of(DDPMS),
         params:
             images=cfg.sampling.images,
         script:

@@ -91,6 +91,7 @@ rule table_5_2:
     params:
         reference="+".join(cfg.reference_sets),
         notes=table_notes(cfg),
+        imported=ORIGINS,
         stamp=STAMP,
     script:
         "../scripts/table_5_2.py"
@@ -137,7 +138,7 @@ rule memorisation:
         training=image_sets(DDPM_SETS, CLASSES),
         synthetic=image_sets(["synthetic"], CLASSES),
         unseen=image_sets(["test"], CLASSES),
-        ddpms=[f"models/ddpm/{DDPMS[name]}.safetensors" for name in CLASSES],
+        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
         # Of nets that did not learn from the training images.
         features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
     output:
@@ -148,6 +149,7 @@ rule memorisation:
     params:
         **SEEDED,
         **RESAMPLED,
+        drawn=list(DDPMS),
     script:
         "../scripts/memorisation.py"
 

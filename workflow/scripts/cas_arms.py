@@ -29,15 +29,17 @@ with job(snakemake) as device:
         threads=ComputeSettings.model_validate(snakemake.config.get("compute", {})).threads,
         device=device,
     )
+    chosen = settings.model_copy(update={"arms": params.get("trained", settings.arms)})
     predictions = run_arms(
         classifier,
+        # As for all arms: a frozen net's features depend on an image's place.
         pool,
         {
             "test": load_held_out(files.test, files.test_rows),
             "validation": load_held_out(files.validation, files.validation_rows),
         },
         params.classes,
-        settings,
+        chosen,
         equal_steps=params.equal_steps,
         repetitions=params.repetitions,
         seed=params.seed,

@@ -17,8 +17,9 @@ with job(snakemake) as device:
         load_by_class(paths, params.classes)
         for paths in (files.training, files.synthetic, files.unseen)
     )
+    ddpms = dict(zip(params.drawn, files.ddpms, strict=False))
     rows, sheets = [], {}
-    for name, checkpoint in zip(params.classes, files.ddpms, strict=True):
+    for name in params.classes:
         copies = find_copies(training[name], synthetic[name], unseen[name])
         closest = np.argsort(copies.distances)[:12]
         sheets[f"{name}: synthetic"] = contact_sheet(synthetic[name][closest])
@@ -28,10 +29,11 @@ with job(snakemake) as device:
         sizes = {"n_training": len(training[name]), "n_synthetic": len(synthetic[name]),
                  "n_unseen": len(unseen[name])}  # fmt: skip
         measured = [*copies_rows(copies, load_features(files.features, name), sizes)]
-        measured += membership_rows(
-            load_ddpm(checkpoint, device), training[name], unseen[name],
-            n_resamples=params.n_resamples, seed=params.seed, name=name,
-        )  # fmt: skip
+        if name in ddpms:
+            measured += membership_rows(
+                load_ddpm(ddpms[name], device), training[name], unseen[name],
+                n_resamples=params.n_resamples, seed=params.seed, name=name,
+            )  # fmt: skip
         rows += [{"class": name, **row} for row in measured]
     write_table(pd.DataFrame(rows), snakemake.output.table, params.stamp)
     save_picture(titled_sheets(sheets), snakemake.output.figure)

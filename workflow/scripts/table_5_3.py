@@ -2,6 +2,7 @@
 
 from meddiff.cas.tables import arms_table, read_runs, score_arms
 from meddiff.core.tables import write_metrics, write_table
+from meddiff.reporting.image_quality import note_imported
 from meddiff.workflow.jobs import job
 
 params = snakemake.params
@@ -13,6 +14,6 @@ with job(snakemake):
         n_resamples=params.n_resamples,
         seed=params.stamp["seed"],
     )
-    table = arms_table(scored)
+    table = note_imported(arms_table(scored), params.imported)
     write_table(table, snakemake.output.table, params.stamp)
     write_metrics(table, snakemake.output.metrics)

@@ -44,7 +44,7 @@ def score_arms(
 def arms_table(scored: dict[str, Scored]) -> pd.DataFrame:
     """Return the scores of every classifier and arm (Table 5.3), with differences to `real`."""
     parts = [
-        _rows(scores, ["arm"], lambda _: "real").assign(classifier=name)
+        cells_table(scores, ["arm"], lambda _: "real").assign(classifier=name)
         for name, scores in scored.items()
     ]
     columns = ["classifier", "arm", *VALUES, *MADE_OF]
@@ -62,7 +62,7 @@ def doses_table(
         fractions: of the configuration.
         ratios: the same; a cell without scores has a row of the accuracy that says why.
     """
-    table = _rows(scored, DOSE, lambda cell: (cell[0], 0.0))
+    table = cells_table(scored, DOSE, lambda cell: (cell[0], 0.0))
     missing = [
         {
             "fraction": fraction,
@@ -93,9 +93,15 @@ def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.D
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def _rows(
+def cells_table(
     scored: Scored, names: Sequence[str], baseline: Callable[[Any], Hashable]
 ) -> pd.DataFrame:
+    """Return the scores of every cell.
+
+    Args:
+        names: columns that name a cell.
+        baseline: cell that another is compared with; one that was not scored gives no difference.
+    """
     rows: list[dict[str, Any]] = []
     for cell, by_score in scored.values.items():
         parts = cell if isinstance(cell, tuple) else (cell,)

@@ -1,7 +1,7 @@
 """Whether synthetic images can replace, complement or harm real ones, as a table."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -51,14 +51,14 @@ class Evidence:
         test_groups: patients, lesions or duplicates among them.
         shared: test images that share an image, lesion or patient with training images of a DDPM or
             a classifier.
-        imported: classes whose DDPM was trained elsewhere, on unknown images.
+        imported: what of a class was made elsewhere, by what has seen unknown images.
     """
 
     margin: float
     test_images: Mapping[str, int]
     test_groups: int
     shared: int
-    imported: Sequence[str] = ()
+    imported: Mapping[str, str] = field(default_factory=dict)
 
 
 def replacement_outcome(difference: Estimate, margin: float) -> str:
@@ -163,11 +163,14 @@ def _row(
     }
 
 
-def _elsewhere(classes: Sequence[str]) -> str:
-    """Return the doubt that DDPMs of other runs leave, or an empty text."""
-    if not classes:
-        return ""
-    return f"the DDPM of {', '.join(classes)} was trained elsewhere, maybe on test images"
+def _elsewhere(imported: Mapping[str, str]) -> str:
+    """Return the doubt that what was made elsewhere leaves, or an empty text."""
+    names: dict[str, list[str]] = {}
+    for name, what in imported.items():
+        names.setdefault(what, []).append(name)
+    return "; ".join(
+        f"{what}, maybe from test images: {', '.join(own)}" for what, own in names.items()
+    )
 
 
 def shown(estimate: Estimate, sign: str = "") -> str:

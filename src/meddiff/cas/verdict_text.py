@@ -52,7 +52,7 @@ class Wording:
     """
 
     learners: str = "a DDPM or a classifier"
-    generators: str = "one DDPM per class"
+    generators: str = "one generator per class"
     margin: str = "`cas.non_inferiority_margin`"
     repeats: str = "`cas.n_repeats`"
     encoding: str = "`results/audit/encoding.csv`"

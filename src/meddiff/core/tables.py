@@ -22,6 +22,7 @@ OVER_CLASSES = "mean"
 """Stands for the class where a number is the mean over classes."""
 FLOAT_FORMAT = "%.6g"
 KEYS = (
+    "generator",
     "extractor",
     "classifier",
     "arm",
@@ -35,9 +36,9 @@ KEYS = (
 """Columns that identify a row."""
 TEXT = frozenset(
     # The run, and what identifies a row.
-    ["data", "scale", "protocol", "run", "table", "cell", "column", "extractor", "classifier",
-     "arm", "class", "class_a", "class_b", "image_set", "image_set_a", "image_set_b", "metric",
-     "subset",
+    ["data", "scale", "protocol", "run", "table", "cell", "column", "generator", "extractor",
+     "classifier", "arm", "class", "class_a", "class_b", "image_set", "image_set_a", "image_set_b",
+     "metric", "subset",
      # Images and what belongs together.
      "id", "image", "archive", "member", "mask_archive", "mask_member", "edition", "other_edition",
      "split", "set", "label", "predicted", "diagnosis", "patient", "lesion", "group",

@@ -1,7 +1,7 @@
 """Image sets of users: their rows first (ids, labels, groups), then pixels of any size."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,24 @@ class Listing:
     rows: pd.DataFrame
     windows: Windows = field(default_factory=dict)
 
+    def take(self, places: NDArray[np.intp]) -> "Listing":
+        """Return the images at these places, in their order."""
+        return replace(self, rows=self.rows.iloc[places].reset_index(drop=True))
+
     def pixels(
-        self, *, crop: int | None, size: int, windows: dict[str, Window] | None = None
+        self,
+        *,
+        crop: int | None,
+        size: int,
+        grey: bool = False,
+        windows: dict[str, Window] | None = None,
     ) -> NDArray[np.uint8]:
         """Return the images, uint8 (n,size,size,C), in the order of the rows.
 
         Args:
             crop: side of the centred square in px of each file, or None for the largest.
             size: side of the result in px; an .npy is taken as it is.
+            grey: of files, one grey channel by ITU-R 601 luma instead of RGB.
             windows: of images of more than 8 bits, by type of pixels: those of sets that were read
                 before apply here, too, and those of this set are added.
 
@@ -106,9 +116,10 @@ class Listing:
                 than the windows, or memory is too small for the size.
         """
         if self.path.suffix == ".npy":
-            return load_images(self.path)
+            images = load_images(self.path)
+            return images if len(self.rows) == len(images) else images[self._numbers()]
         windows = {} if windows is None else windows
-        how = Preprocessing(crop, size)
+        how = Preprocessing(crop, size, grey)
         try:
             return self._preprocessed(how, self.windows)
         except MissingWindowError:
@@ -138,8 +149,8 @@ class Listing:
         """
         chosen = range(len(self.rows)) if places is None else places
         if self.path.suffix == ".npy":
-            images = load_images(self.path)
-            yield from ((place, images[place]) for place in chosen)
+            images, numbers = load_images(self.path), self._numbers()
+            yield from ((place, images[numbers[place]]) for place in chosen)
             return
         windows = {} if windows is None else windows
         wanted = [self._locations()[place] for place in chosen]
@@ -168,17 +179,22 @@ class Listing:
         """Return a column, or None if a row lacks it."""
         return None if self.rows[column].isna().any() else tuple(self.rows[column])
 
+    def _numbers(self) -> NDArray[np.intp]:
+        """Return the number of each row's image in an .npy."""
+        return self.rows["member"].str.rsplit("#", n=1).str[-1].to_numpy(np.intp)
+
     def _locations(self) -> list[tuple[str, str]]:
         return list(zip(self.rows["archive"], self.rows["member"], strict=True))
 
     def _preprocessed(self, how: Preprocessing, windows: Windows) -> NDArray[np.uint8]:
         locations, size = self._locations(), how.size
         try:
-            images = np.empty((len(locations), size, size, 3), np.uint8)
+            shape = (len(locations), size, size, 1 if how.grey else 3)
+            images = np.empty(shape, np.uint8)
         except (MemoryError, ValueError) as error:
             raise MeddiffError(
                 f"{self.path} has {len(locations)} images, which at {size} x {size} px need "
-                f"{len(locations) * size**2 * 3 / 2**30:,.0f} GiB of memory: lower --size"
+                f"{len(locations) * size**2 * shape[-1] / 2**30:,.0f} GiB of memory: lower --size"
             ) from error
         oddities = Oddities()
 

@@ -19,6 +19,7 @@ from meddiff.core.settings import (
     Precision,
     Settings,
     SplitName,
+    Text,
     without_repeats,
 )
 
@@ -194,6 +195,10 @@ class PreviewSettings(SamplerSettings):
 class ClassSettings(Settings):
     """What differs for the DDPM of one class."""
 
+    images: Text | None = None
+    """Synthetic images of this class that were made elsewhere, in place of a DDPM: a folder, or a
+    file of any format that real images are read from, or an .npy. Relative paths start at the
+    project's root."""
     epochs: PositiveInt | None = None
     """Epochs of this class's DDPM."""
     checkpoint: str | None = None
@@ -210,6 +215,12 @@ class ClassSettings(Settings):
             raise ValueError("checkpoint needs network and schedule: those it was trained with")
         if self.checkpoint and self.epochs:
             raise ValueError("epochs beside checkpoint: an imported DDPM is not trained; drop one")
+        others = [name for name in ("checkpoint", "epochs", "network", "schedule")
+                  if getattr(self, name) is not None]  # fmt: skip
+        if self.images is not None and others:
+            raise ValueError(
+                f"{', '.join(others)} beside images: with images there is no DDPM; drop one"
+            )
         return self
 
 

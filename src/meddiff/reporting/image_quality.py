@@ -7,7 +7,8 @@ import pandas as pd
 
 from meddiff.core.tables import OVER_CLASSES
 
-ORDER = {"synthetic": 0, "real": 1, "noise": 2}
+SYNTHETIC = "synthetic"
+ORDER = {SYNTHETIC: 0, "real": 1, "noise": 2}
 """Image sets as they stand in a table."""
 COLUMNS = ["class", "image_set", "metric", "extractor", "subset", "value", "std", "ci_low",
            "ci_high", "matched", "matched_ci_low", "matched_ci_high", "score", "score_ci_low",
@@ -39,7 +40,7 @@ def image_quality(
     missing = [
         {
             "class": name,
-            "image_set": "synthetic",
+            "image_set": SYNTHETIC,
             "metric": "fid",
             "extractor": extractor,
             "note": note,
@@ -50,3 +51,21 @@ def image_quality(
     ]
     table = pd.concat([table, pd.DataFrame(missing)], ignore_index=True) if missing else table
     return table.reindex(columns=COLUMNS)
+
+
+def note_imported(table: pd.DataFrame, imported: Mapping[str, str]) -> pd.DataFrame:
+    """Say in the notes of what synthetic images take part in that these are not of this run.
+
+    Args:
+        table: rows with `n_synthetic` and `note`; if with `image_set`, each of its class alone.
+        imported: what of a class was made elsewhere.
+    """
+    notes = table["note"].astype(object).fillna("")
+    for name, what in imported.items():
+        concerned = table["n_synthetic"].fillna(0) > 0
+        if "image_set" in table:
+            own = table["class"].isin([name, OVER_CLASSES])
+            concerned = own & (table["image_set"] == SYNTHETIC)
+        text = f"{name}: {what}"
+        notes = notes.mask(concerned, (notes + "; " + text).str.removeprefix("; "))
+    return table.assign(note=notes)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from meddiff.core.tables import read_csv
@@ -10,19 +11,65 @@ from meddiff.reporting.image_quality import ORDER
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 NOT_SHOWN = ["kid", "precision", "recall", "density", "coverage", "cafd"]
 """Metrics whose values are in the CSV alone, to keep the table narrow."""
+VALUE = ["value", "ci_low", "ci_high"]
+DIFFERENCE = ["difference", "difference_ci_low", "difference_ci_high"]
+SCORE = ["score", "score_ci_low", "score_ci_high"]
+SCALE = "from noise (0) to unseen real images (1)"
+COVER = ("precision", "recall", "coverage")
+COPIES = ("copies", "suspects", "closer")
+"""Metrics with parts of their own in the table of several generators."""
 
 
 def show(path: Path) -> str:
     """Return a table as text: Table 5.2 in the study's shape, others as they stand."""
     table = read_csv(path)
+    if "generator" in table:
+        return _head(path, table) + _generators(table)
     if "score" not in table:
         return table.dropna(axis="columns", how="all").to_string(index=False)
+    return _head(path, table) + "\n".join([_quality(with_cells(table)), *notes(table)])
+
+
+def _head(path: Path, table: pd.DataFrame) -> str:
     head = table.iloc[0]
-    text = (
+    return (
         f"{path.name}: data {head['data']}, scale {head['scale']}, protocol {head['protocol']}, "
         f"seed {head['seed']}; FID against {_first(table['reference'])} images, [95 % interval]\n\n"
     )
-    return text + "\n".join([_quality(with_cells(table)), *notes(table)])
+
+
+def _generators(table: pd.DataFrame) -> str:
+    """Return a part per kind of score, with a row per class and generator."""
+    cells, metric = with_cells(table), table["metric"]
+    trained = table["classifier"].notna()
+    copies, cover = metric.isin(COPIES), metric.isin(COVER) & ~trained
+    rest = ~(trained | copies | cover | metric.isin(NOT_SHOWN))
+    scores = [_score(*ends) for ends in table[SCORE].to_numpy()]
+    plain = cells.assign(column=metric + (" " + table["extractor"]).fillna(""))
+    parts = [
+        ("", cells[rest]),
+        (f"score, {SCALE}", cells.assign(cell=scores)[table["score"].notna()]),
+        ("share within reach: of synthetic images of real ones, and the reverse", plain[cover]),
+        ("copies of training images; closer: 0.5 without copying", plain[copies]),
+    ]
+    shown = [
+        f"{title}\n\n{_wide(rows, ['class', 'generator'])}" for title, rows in parts if len(rows)
+    ]
+    if trained.any():
+        shown.append(_accuracies(table[trained & (metric == "accuracy")]))
+    text = "\n\n".join(shown).strip("\n")
+    return "\n".join([text, "", *notes(table[~(trained | copies)])])
+
+
+def _accuracies(table: pd.DataFrame) -> str:
+    """Return accuracies by generator and arm, and their differences to this run's images."""
+    parts = []
+    for prefix, ends in (("", VALUE), ("difference of ", DIFFERENCE)):
+        cells = [_cell(at, np.nan, low, high) for at, low, high in table[ends].to_numpy()]
+        rows = table.assign(column=prefix + table["classifier"], cell=cells)
+        parts.append(rows[table[ends[0]].notna()])
+    title = "accuracy on real test images of classifiers trained on these"
+    return f"{title}\n\n{_wide(pd.concat(parts), ['generator', 'arm'])}"
 
 
 def with_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,8 +86,8 @@ def _quality(table: pd.DataFrame) -> str:
     text = _wide(table[~table["metric"].isin(NOT_SHOWN)], ["class", "image_set"])
     scored = table.dropna(subset=["score"])
     if len(scored):
-        scores = scored[["score", "score_ci_low", "score_ci_high"]].to_numpy()
-        text += "\n\nscore of the synthetic images, from noise (0) to unseen real images (1)\n\n"
+        scores = scored[SCORE].to_numpy()
+        text += f"\n\nscore of the synthetic images, {SCALE}\n\n"
         text += _wide(scored.assign(cell=[_score(*ends) for ends in scores]), ["class"])
     return text
 
@@ -54,18 +101,23 @@ def notes(table: pd.DataFrame) -> list[str]:
             f"fewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
             "it for images that vary less; look at KID, recall and coverage"
         ]
-    noted = table.dropna(subset=["note"])[["extractor", "note"]].drop_duplicates()
-    return lines + [
-        f"{name}: {note}" if name else str(note)
-        for name, note in noted.fillna({"extractor": ""}).itertuples(index=False)
-    ]
+    noted = table.dropna(subset=["note"])[["extractor", "note"]].fillna({"extractor": ""})
+    noted = noted.assign(note=noted["note"].str.split("; ")).explode("note").drop_duplicates()
+    for note, rows in noted.groupby("note", sort=False):
+        # What is of several extractors is of none alone.
+        name = rows["extractor"].iloc[0] if len(rows) == 1 else ""
+        lines.append(f"{name}: {note}" if name else str(note))
+    return lines
 
 
 def _wide(table: pd.DataFrame, index: list[str]) -> str:
     wide = table.pivot(index=index, columns="column", values="cell").fillna("")
     columns = sorted(map(str, wide.columns), key=lambda name: ("SSIM" not in name, name[::-1]))
+    order = {"image_set": ORDER}
+    if "generator" in index:
+        order["generator"] = {name: n for n, name in enumerate(table["generator"].unique())}
     wide = wide[columns].sort_index(
-        key=lambda level: level.map(ORDER) if level.name == "image_set" else level
+        key=lambda level: level.map(order[level.name]) if level.name in order else level
     )
     return wide.rename_axis(columns=None).to_string()
 

@@ -26,6 +26,7 @@ from meddiff.diffusion.settings import ALL, DiffusionSettings, GuidanceSettings,
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
+from meddiff.workflow.generators import Generators, check_classes
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 IMAGE_SETS = (
@@ -60,6 +61,10 @@ class Config(Settings):
     extractors: ExtractorsSettings = ExtractorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     cas: CasSettings = CasSettings()
+    generators: Generators = {}
+    """Synthetic images of other generators, to compare with this run's in `results/generators.csv`:
+    by name a path with a folder per class, or a path per class, each as
+    `diffusion.classes.<class>.images`. `this_run` in place of a path names this run's own."""
 
     @field_validator("undersample", mode="before")
     @classmethod
@@ -80,6 +85,7 @@ class Config(Settings):
             unused = own and (self.data.folder.images or others.issuperset(absent))
             if not unused:
                 raise ValueError(f"{key} names {absent}, not in {self.data.classes}")
+        check_classes(self.generators, self.data.classes)
         drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
         for key, sampler in drawn.items():
             self._check_guidance(key, sampler.guidance)
@@ -160,8 +166,12 @@ class Config(Settings):
 
     @property
     def ddpms(self) -> dict[str, str]:
-        """Name of the DDPM that draws each class: the class's own, or that of all."""
-        return {name: ALL if self.diffusion.conditional else name for name in self.data.classes}
+        """Name of the DDPM that draws each class, its own or that of all; none has its images."""
+        drawn = set(self.data.classes) - {
+            n for n, own in self.diffusion.classes.items() if own.images
+        }
+        names = [name for name in self.data.classes if name in drawn]
+        return {name: ALL if self.diffusion.conditional else name for name in names}
 
     @property
     def arms(self) -> list[ArmName]:

@@ -145,12 +145,25 @@ def _manual_rows(section: Settings, prefix: str) -> Iterator[str]:
         if isinstance(value, Settings):
             yield f"| **`{key}`** | | **{' '.join((type(value).__doc__ or '').split())}** |"
             yield from _manual_rows(value, key + ".")
-        else:
-            shown = json.dumps(section.model_dump(mode="json")[name])
-            meaning = " ".join(_describe(section, name).split()) + _choices(field.annotation)
-            yield f"| `{key}` | `{shown}` | {meaning} |"
-            if (own := _alternative(field.annotation)) is not None:
-                yield from _manual_rows(own, key + ".")
+            continue
+        yield _row(section, name, prefix)
+        if (own := _alternative(field.annotation)) is not None:
+            yield from _manual_rows(own, key + ".")
+        if (each := _section_of_each(field.annotation)) is not None:
+            yield from (_row(each, one, f"{key}.<name>.") for one in type(each).model_fields)
+
+
+def _row(section: Settings, name: str, prefix: str) -> str:
+    shown = json.dumps(section.model_dump(mode="json")[name])
+    field = type(section).model_fields[name]
+    meaning = " ".join(_describe(section, name).split()) + _choices(field.annotation)
+    return f"| `{prefix}{name}` | `{shown}` | {meaning} |"
+
+
+def _section_of_each(annotation: Any) -> Settings | None:
+    """Return the defaults of the section that a mapping has by name, if it does."""
+    kind = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    return kind() if isinstance(kind, type) and issubclass(kind, Settings) else None
 
 
 def _choices(annotation: Any) -> str:

@@ -31,6 +31,23 @@ def imported_ddpms(cfg: Config) -> dict[str, str]:
     }
 
 
+def origins(cfg: Config) -> dict[str, str]:
+    """What of a class was made elsewhere, as notes of tables say it."""
+    if cfg.real_only:
+        return {}
+    ddpms, imported = cfg.ddpms, imported_ddpms(cfg)
+    notes = {name: "images made elsewhere" for name in cfg.data.classes if name not in ddpms}
+    trained = [name for name in ddpms if ddpms[name] in imported]
+    return notes | dict.fromkeys(trained, "DDPM trained elsewhere")
+
+
+def imported_as(cfg: Config) -> dict[str, Any]:
+    """How synthetic images that were made elsewhere are brought to the form of this run's."""
+    how = {"size": cfg.data.size, "grey": cfg.data.is_grey}
+    reading = cfg.data.folder.model_dump(include={"window", "percentiles", "slices", "plane"})
+    return {"preprocessing": how, "reading": reading}
+
+
 def table_notes(cfg: Config) -> dict[str, str]:
     """Notes of tables, by extractor: why a row is missing."""
     if cfg.data.source != "folder" or cfg.data.folder.masks:

@@ -38,6 +38,7 @@ def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) 
         *(f"audit/{name}.csv" for name in audited),
         "audit/near_duplicates.png",
         *(() if cfg.real_only else _of_synthetic_images(cfg)),
+        *(("generators.csv",) if cfg.generators else ()),
     ]
     return [*(f"results/{name}" for name in files), PAGE]
 
@@ -57,9 +58,7 @@ def page_inputs(
         targets: of this run of Snakemake; None in a job of its own, before which all has been made.
     """
     everything = final_outputs(cfg, measures, audited)
-    ddpms = [
-        f"ddpm/{name}_{kind}" for name in cfg.data.classes for kind in ("previews", "denoising")
-    ]
+    ddpms = [f"ddpm/{name}_{kind}" for name in cfg.ddpms for kind in ("previews", "denoising")]
     pictures = {f"results/figures/{name}.png" for name in ("image_sets", *ddpms)}
     shown = [path for path in everything if path.endswith(".csv") or path in pictures]
     shown += ["results/audit/near_duplicates.png"]
@@ -78,10 +77,10 @@ def _of_synthetic_images(cfg: Config) -> list[str]:
     judged = ("dose_response.csv", "figures/cas/arms.png", "verdict.csv")
     return [
         *(judged if len(classes) > 1 else ()),
-        *(f"samples/{name}.png" for name in classes),
+        *(f"samples/{name}.png" for name in cfg.ddpms),
         "sample_checks.csv",
         # Without images that no DDPM has learnt from there is nothing to compare copies with.
         *(() if "test" in cfg.ddpm_sets else ("memorisation.csv",)),
         "figures/image_sets.png",
-        *(f"figures/ddpm/{name}_{figure}.png" for name in classes for figure in DDPM_FIGURES),
+        *(f"figures/ddpm/{name}_{figure}.png" for name in cfg.ddpms for figure in DDPM_FIGURES),
     ]
