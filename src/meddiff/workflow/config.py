@@ -258,7 +258,7 @@ def load_config(values: Mapping[str, Any]) -> Config:
 
 def _describe(fault: Any) -> str:
     location = fault["loc"]
-    if location and location[-1] == "[key]":
+    if location[-1:] == ("[key]",) and fault["type"] != "extra_forbidden":
         # The key itself is invalid: pydantic appends "[key]", and reports the key as the value.
         location = location[:-2]
     key = ".".join(map(str, location))
