@@ -214,6 +214,18 @@ CASES: dict[str, list[dict[str, Any]]] = {
         }
         for name, weights in (("skinlesnet", []), ("resnet50", "resnet50.safetensors"))
     ],
+    "likelihood": [
+        {
+            "input": {
+                "training": images(),
+                "unseen": [f"unseen/{path}" for path in images()],
+                "ddpms": ["ddpm.safetensors", "all.safetensors"],
+            },
+            "output": ["out.csv"],
+            "images": 2,
+            "stamp": {"seed": 0},
+        }
+    ],
     "memorisation": [
         {
             "input": {

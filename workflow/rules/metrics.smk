@@ -154,6 +154,24 @@ rule memorisation:
         "../scripts/memorisation.py"
 
 
+rule likelihood:
+    """Measure the likelihood of training and unseen images under the DDPMs, in bits per dimension."""
+    input:
+        training=image_sets(DDPM_SETS, CLASSES),
+        unseen=image_sets([] if "test" in DDPM_SETS else ["test"], CLASSES),
+        ddpms=[f"models/ddpm/{DDPMS[name]}.safetensors" for name in CLASSES],
+    output:
+        table("results/likelihood.csv", "likelihood", "bits per dimension under the DDPMs"),
+    resources:
+        gpu=GPU,
+    params:
+        **SEEDED,
+        images=cfg.metrics.likelihood_images,
+        stamp=STAMP,
+    script:
+        "../scripts/likelihood.py"
+
+
 rule reader_study:
     """Score readers who told synthetic from real images, asked by `meddiff readers make`."""
     input:

@@ -41,5 +41,8 @@ class MetricsSettings(Settings):
     them, so that like is compared with like, as the study did for hand radiographs."""
     n_resamples: int = Field(default=200, ge=4)
     """Random half-samples of the images behind each 95 % interval."""
+    likelihood_images: int = Field(default=64, ge=1)
+    """Images of a set whose likelihood `results/likelihood.csv` is of; each takes 80 passes of the
+    net forth and back."""
 
     _differ = field_validator("ssim_on", "reference")(without_repeats)

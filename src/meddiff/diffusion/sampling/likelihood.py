@@ -1,0 +1,158 @@
+"""The likelihood of images under a trained net, through the probability-flow equation.
+
+Song et al. 2021, section 4.3 and appendix D.2: the density of an image is that of the noise that it
+flows to, times the volume that the flow changes on the way.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meddiff.core.devices import memory_errors
+from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
+from meddiff.diffusion.process import Process
+from meddiff.diffusion.sampling.ddpm import Ddpm, predict
+from meddiff.diffusion.sampling.guidance import conditioned
+from meddiff.diffusion.sampling.sample import LACKS_MEMORY
+from meddiff.diffusion.sampling.shards import cpu_block
+
+STEPS = 20
+"""Steps of Runge and Kutta's method of fourth order, each of four evaluations and gradients."""
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""From noisy images (N,C,H,W) and what the net is given of their times (N,) to its output."""
+
+
+def bits_per_dimension(
+    model: Ddpm,
+    images: np.ndarray,
+    *,
+    seed: int,
+    name: str,
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Return the negative log-likelihood of images in bits per dimension, at most.
+
+    Each grey level is taken for the interval of its width around it (uniform dequantisation). The
+    density is that of the process at its least noise. An image's value depends on the image, the
+    net and the seed alone, for its random numbers are of its own.
+
+    Args:
+        model: a trained net.
+        images: uint8 (n,H,W,C), of its size.
+        seed: fixes places in the intervals and the probe of the trace.
+        name: class of the images, of a net of several classes.
+        progress: is called with each number of images that are done.
+
+    Returns:
+        float64 (n,).
+
+    Raises:
+        MeddiffError: images are of another size, memory does not suffice, or the net gives values
+            that are not finite.
+    """
+    channels, height, width = model.shape
+    if images.shape[1:] != (height, width, channels):
+        raise MeddiffError(
+            f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
+            f"{images.shape[1:]}: give it images as it was trained on"
+        )
+    low, high = model.pixel_range
+    level = (high - low) / 255
+    network = conditioned(model.network, model.conditions, name)
+    device = next(model.network.parameters()).device
+    # Always as many: how many images a net sees at once changes its rounding.
+    size = cpu_block(model.shape[-1])
+    found = []
+    with memory_errors(LACKS_MEMORY):
+        for start in range(0, len(images), size):
+            block = images[start : start + size]
+            clean, probes = np.zeros((2, size, *model.shape), np.float32)
+            for number, image in enumerate(block):
+                source = stream(seed, "likelihood", hashlib.sha256(image.tobytes()).hexdigest())
+                inside = source.uniform(-0.5, 0.5, model.shape)
+                clean[number] = low + level * (image.transpose(2, 0, 1) + inside)
+                probes[number] = source.choice([-1, 1], model.shape)
+            density = log_density(
+                partial(predict, network, "fp32"),
+                model.schedule,
+                torch.from_numpy(clean).to(device),
+                torch.from_numpy(probes).to(device),
+            )
+            found.append(density[: len(block)])
+            progress(len(block))
+    dimensions = math.prod(model.shape)
+    bits = -(np.concatenate(found) / dimensions + math.log(level)) / math.log(2)
+    if not np.isfinite(bits).all():
+        raise MeddiffError("the DDPM gives values that are not finite: train it anew")
+    return bits
+
+
+def log_density(
+    predict: Predict, process: Process, clean: Tensor, probes: Tensor, *, steps: int = STEPS
+) -> np.ndarray:
+    """Return the logarithm of the density of images x at the least noise of a process.
+
+    The equation is solved in s = ln(tan(a / 2)) of the angle a = arctan(sigma / alpha): even steps
+    in it are even in ln(sigma) where there is little noise, and in the angle where there is much.
+
+    Args:
+        predict: the net, differentiable.
+        process: its forward process.
+        clean: float (N,C,H,W) in the net's range.
+        probes: of mean 0 and covariance 1, (N,C,H,W): the trace of the velocity's derivative is
+            estimated as theirs (Skilling 1989, Hutchinson 1990).
+        steps: of the solver.
+
+    Returns:
+        float64 (N,).
+    """
+    slopes = partial(_slopes, predict, process, probes)
+    ends = [math.log(math.tan(_angle(process, share) / 2)) for share in (0.0, 1.0)]
+    step = (ends[1] - ends[0]) / steps
+    scale = math.hypot(*process.scales(process.at(0.0)))
+    images, dimensions = clean / scale, clean[0].numel()
+    grown = np.full(len(clean), -dimensions * math.log(scale))
+    for number in range(steps):
+        place = ends[0] + number * step
+        first = slopes(images, place)
+        second = slopes(images + step / 2 * first[0], place + step / 2)
+        third = slopes(images + step / 2 * second[0], place + step / 2)
+        fourth = slopes(images + step * third[0], place + step)
+        change = [a + 2 * b + 2 * c + d for a, b, c, d in zip(first, second, third, fourth)]  # noqa: B905
+        images = images + step / 6 * change[0]
+        grown += step / 6 * change[1].double().cpu().numpy()
+    squares = images.flatten(1).square().sum(1).double().cpu().numpy()
+    density: np.ndarray = grown - squares / 2 - dimensions / 2 * math.log(2 * math.pi)
+    return density
+
+
+def _slopes(
+    predict: Predict, process: Process, probes: Tensor, images: Tensor, place: float
+) -> tuple[Tensor, Tensor]:
+    """Return the derivatives of images (N,C,H,W) and of their log-volume (N,) by s."""
+    angle = 2 * math.atan(math.exp(place))
+    signal, noise = math.cos(angle), math.sin(angle)
+    time = process.time_of(math.log(math.tan(angle)))
+    times = process.condition(torch.full((len(images),), float(time), device=images.device))
+    with torch.enable_grad():
+        moving = images.detach().requires_grad_()
+        output = predict(moving, times)
+        velocity = {
+            "v_prediction": lambda: output,
+            "epsilon": lambda: (output - noise * moving) / signal,
+            "sample": lambda: (signal * moving - output) / noise,
+        }[process.prediction_type]()
+        (gradient,) = torch.autograd.grad((velocity * probes).sum(), moving)
+    trace = (gradient * probes).flatten(1).sum(1)
+    return noise * velocity.detach(), noise * trace
+
+
+def _angle(process: Process, share: float) -> float:
+    signal, noise = process.parts(process.at(share))
+    return math.atan2(noise, signal)
