@@ -5,7 +5,7 @@ BIN := .venv/bin
 TABLE := results/table_5_2.csv
 PAGE := results/report.html
 
-.PHONY: gpu-check demo study study-gpu env test test-all lint format config lock help
+.PHONY: gpu-check demo docs study study-gpu env test test-all lint format config lock help
 
 help:
 	@echo "make demo    build $(TABLE) and $(PAGE) from nothing (phantom images, no GPU, no account)"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    check style, types and the workflow"
 	@echo "make format  format the code"
 	@echo "make config  write config/ from the settings in src/meddiff/"
+	@echo "make docs    build the site of docs/ into site/"
 	@echo "make lock    write requirements.txt from pyproject.toml (needs uv)"
 
 env: .venv/.ready
@@ -96,6 +97,9 @@ format: env
 
 config: env
 	$(BIN)/python -m meddiff.workflow.config_files config
+
+docs: env
+	$(BIN)/python -m mkdocs build --strict --site-dir site
 
 lock:
 	uv pip compile --universal --python-version 3.11 --group dev --extra share --extra slurm --no-annotate \

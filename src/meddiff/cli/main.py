@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(partial(_run, argv))
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="meddiff", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, dest="command", metavar=" | ".join(COMMANDS))
     for name, command in COMMANDS.items():
@@ -93,7 +94,11 @@ def _run(argv: Sequence[str] | None) -> int:
             sub.add_argument("--remote", metavar="NAME", help="a DVC remote, not the default one")
         for argument, keywords in command.arguments.items():
             sub.add_argument(argument, **keywords)
-    options, rest = parser.parse_known_args(argv)
+    return parser
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    options, rest = build_parser().parse_known_args(argv)
     command = COMMANDS[options.command]
     if rest and not command.takes_targets:
         raise MeddiffError(
