@@ -199,7 +199,8 @@ def _recognised(shares: pd.DataFrame) -> Table:
 
 def _numbers(scores: pd.DataFrame) -> Table:
     table = cells(scores)
-    return Table(list(table.columns), table.astype(str).to_numpy().tolist())
+    rows = table.astype(str).to_numpy().tolist()
+    return Table(list(table.columns), rows, kind="numbers")
 
 
 def _versions() -> dict[str, str]:
