@@ -25,7 +25,7 @@ from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
 from meddiff.workflow.parameters import cas_settings, dose_settings, imported_ddpms
-from meddiff.workflow.targets import final_outputs
+from meddiff.workflow.targets import final_outputs, page_inputs
 
 SPLITS = ("train", "validation", "test")
 
@@ -545,3 +545,23 @@ def test_one_net_draws_all_classes_and_takes_overrides_of_its_own() -> None:
     assert config.ddpms == {"benign": "all", "malignant": "all"}
     assert config.diffusion.for_class("all").epochs == 3
     assert load_config({}).ddpms == {"benign": "benign", "malignant": "malignant"}
+
+
+def test_the_page_is_of_everything_or_of_what_is_made_if_asked_for_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config({})
+    of = lambda targets: set(page_inputs(cfg, ["ssim"], ["leakage"], targets))  # noqa: E731
+    first = of(["results/report.html"])
+    assert {"results/table_5_2.csv", "results/table_5_2.json"} <= first
+    assert not {path for path in first if "verdict" in path or "table_5_3" in path}
+    assert of(None) == first, "a job of its own finds what has been made"
+    whole = of([])
+    assert first < whole and {"results/verdict.csv", "results/matrices/ssim.csv"} <= whole
+    assert of(["all"]) == whole and "results/report.html" not in whole
+    made = {"results/table_5_3.csv", "results/table_5_3.json", "results/audit/leakage.csv"}
+    for path in made:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    assert of(["results/report.html"]) == first | made
+    asked = of(["results/report.html", "results/verdict.csv"])
+    assert asked == first | made | {"results/verdict.csv"}

@@ -95,6 +95,12 @@ def test_a_run_of_one_class_says_that_it_has_no_classifiers(tmp_path) -> None:
     assert "dose_response" not in page.text
 
 
+def test_generators_and_readers_are_charted_where_there_are_any(page) -> None:
+    section = page.html.split('id="further"')[1].split("</section>")[0]
+    assert "reader &lt;script&gt;" in section and "all readers" in section
+    assert "0.800 [0.700, 0.900]" in section and "0.550 [0.400, 0.700]" in section
+
+
 def test_a_strip_of_three_moments_has_a_slider_of_three(page) -> None:
     sliders = [each for tag, each in page.tags if tag == "input"]
     assert len(sliders) == 2 and {each["max"] for each in sliders} == {"2"}

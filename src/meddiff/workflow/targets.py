@@ -11,6 +11,8 @@ PAGE = "results/report.html"
 RECORDED = {f"results/{name}.csv" for name in
             ("table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response")}  # fmt: skip
 """Tables with the records of all files behind them beside them."""
+FURTHER = ("results/guidance.csv", "results/figures/guidance.png", "results/reader_study.csv")
+"""What the page shows where it has been made."""
 SEGMENTED = ("data/segmentation", "extractors/segmentation")
 DDPM_FIGURES = ("curves", "previews", "denoising")
 
@@ -66,6 +68,7 @@ def page_inputs(
         shown.append("results/figures/memorisation.png")
     needed = {"results/table_5_2.csv", *pictures}
     alone = targets is None or any(str(target).endswith(PAGE) for target in targets)
+    shown += [path for path in FURTHER if Path(path).exists()]
     wanted = needed | {str(target) for target in targets or ()}
     files = [path for path in shown if not alone or path in wanted or Path(path).exists()]
     return [*files, *(f"{path[:-4]}.json" for path in files if path in RECORDED)]

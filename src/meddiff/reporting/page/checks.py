@@ -22,7 +22,7 @@ STAMP = ["data", "scale", "protocol", "seed"]
 AUDITED = {
     "leakage": "Test images whose image, lesion or patient a net has learnt from, by protocol",
     "copies": "The same with every image listed twice, as an edition lists those of an earlier one",
-    "duplicates": "Images of an edition that stand in another, or again in the same one",
+    "overlap": "Images of an edition that stand in another, or again in the same one",
     "archives": "What is listed, there and used",
     "labels": "Images of each diagnosis, and what each label policy makes of them",
 }

@@ -10,6 +10,7 @@ from PIL import Image
 from meddiff.reporting.figures.grids import MARGIN
 from meddiff.reporting.page.charts import Chart
 from meddiff.reporting.page.checks import STAMP, audit_section, copies_section, study_section
+from meddiff.reporting.page.further import further_section
 from meddiff.reporting.page.html import Table, anchor, embedded, render, rows_of
 from meddiff.reporting.page.quality import extractors_section, matrices_section, near_section
 from meddiff.reporting.page.sections import Contents, Part, Section, Strip, pictures_of
@@ -18,7 +19,7 @@ from meddiff.reporting.page.taught import answer_section, forest, how_to_read, t
 FRAME = 64 + MARGIN
 """Width of one moment in the picture of a training's previews, px."""
 ROWS = ("verdict", "table_5_1", "table_5_2", "table_5_3", "cas_hog_svm", "dose_response",
-        "memorisation", "audit/encoding")  # fmt: skip
+        "memorisation", "audit/encoding", "generators", "reader_study")  # fmt: skip
 """Tables whose rows the numbers of the page link to."""
 SIDE_BY_SIDE = {
     "figures/image_sets": (
@@ -68,8 +69,9 @@ class RunPage:
 def run_page(contents: Contents) -> str:
     """Return the page as HTML; parts that the run has not made are left out and named."""
     tables = contents.tables
-    builders = (answer_section, near_section, _looks_section, taught_section, copies_section,
-                matrices_section, extractors_section, audit_section, study_section)  # fmt: skip
+    builders = (answer_section, near_section, _looks_section, taught_section, further_section,
+                copies_section, matrices_section, extractors_section, audit_section,
+                study_section)  # fmt: skip
     stamp, verdict = _stamp(contents), tables.get("verdict")
     if verdict is not None and verdict.empty:
         verdict = None
