@@ -157,15 +157,16 @@ rule memorisation:
 rule likelihood:
     """Measure the likelihood of training and unseen images under the DDPMs, in bits per dimension."""
     input:
-        training=image_sets(DDPM_SETS, CLASSES),
-        unseen=image_sets([] if "test" in DDPM_SETS else ["test"], CLASSES),
-        ddpms=[f"models/ddpm/{DDPMS[name]}.safetensors" for name in CLASSES],
+        training=image_sets(DDPM_SETS, list(DDPMS)),
+        unseen=image_sets([] if "test" in DDPM_SETS else ["test"], list(DDPMS)),
+        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
     output:
         table("results/likelihood.csv", "likelihood", "bits per dimension under the DDPMs"),
     resources:
         gpu=GPU,
     params:
-        **SEEDED,
+        classes=list(DDPMS),
+        seed=cfg.seed,
         images=cfg.metrics.likelihood_images,
         stamp=STAMP,
     script:
