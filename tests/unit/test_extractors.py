@@ -600,24 +600,28 @@ def test_inception_is_torch_fidelitys(inception_weights, size, tmp_path):
     assert (extractor.name, extractor.size, extractor.weights) == ("inception", None, "random")
 
 
-ENCODERS = {"dinov2": "vit_tiny_patch16_224", "clip": "vit_base_patch32_clip_quickgelu_224.openai"}
+ENCODERS = {"dinov2": "vit_tiny_patch16_224", "clip": "vit_base_patch32_clip_quickgelu_224.openai",
+            "swav": "resnet10t.c3_in1k"}  # fmt: skip
 """Small nets of the same kinds in the place of the large ones."""
 
 
 def published_layout(name, net):
-    """DINOv2's file holds a token of its training besides; timm's file of CLIP is timm's own."""
+    """DINOv2's and SwAV's files hold what their trainings needed; timm's of CLIP is timm's own."""
     state = net.state_dict()
+    if name == "swav":
+        state |= {"projection_head.0.weight": torch.zeros(4), "prototypes.weight": torch.zeros(4)}
+        return {f"module.{key}": each for key, each in state.items()}
     return state | ({"mask_token": torch.zeros(1, 192)} if name == "dinov2" else {})
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encoders_are_timms(name, monkeypatch):
     timm = pytest.importorskip("timm")
-    classes = {"num_classes": 0} if name == "dinov2" else {}
+    classes = {} if name == "clip" else {"num_classes": 0}
     torch.manual_seed(0)
     net = timm.create_model(ENCODERS[name], **classes).eval()
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **k, **classes))
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **{**k, **classes}))
     monkeypatch.setattr(module_of(name), "MODEL", ENCODERS[name])
     about = {"extractor": name}
     extractor = extractor_of(build_network(about, published_layout(name, net), "here", "no"))
@@ -639,12 +643,15 @@ def test_encoders_are_timms(name, monkeypatch):
         assert np.array_equal(extractor.features(images[:count]), features[:count])
 
 
-@pytest.mark.parametrize(("name", "dimension", "side"), [("dinov2", 384, 518), ("clip", 768, 336)])
+@pytest.mark.parametrize(
+    ("name", "dimension", "side"), [("dinov2", 384, 518), ("clip", 768, 336), ("swav", 2048, 224)]
+)
 def test_encoders_have_their_papers_size(name, dimension, side):
     timm = pytest.importorskip("timm")
     with torch.device("meta"):
         net = timm.create_model(module_of(name).MODEL)
-    assert (net.num_classes or net.num_features) == dimension
+    classes = 0 if name == "swav" else net.num_classes
+    assert (classes or net.num_features) == dimension
     assert timm.data.resolve_model_data_config(net)["input_size"] == (3, side, side)
 
 
@@ -660,7 +667,7 @@ def test_each_name_of_the_settings_is_a_module_with_a_net(name):
 def test_reported_extractors_are_registered_throughout():
     """One name in the settings of extractors reaches the configuration and the downloads."""
     assert ExtractorsSettings(pretrained=list(PRETRAINED)).pretrained == list(PRETRAINED)
-    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'dinov2', 'clip' or 'effi"):
+    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'swav', 'dinov2', 'clip' or"):
         ExtractorsSettings(pretrained=["vgg"])
     with pytest.raises(ValueError, match="twice"):
         ExtractorsSettings(pretrained=["clip", "clip"])

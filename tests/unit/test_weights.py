@@ -291,3 +291,90 @@ def test_a_busy_publisher_is_named(published, server):
     server.plan(f"/timm/{MODEL}/resolve/main/model.safetensors", Status(403))
     with pytest.raises(MeddiffError, match="HTTP 403"):
         load_extractor(f"timm:{MODEL}")
+
+
+SIZES = {"width": 768, "layers": 12, "patch_size": 32, "image_size": 224}
+"""Of a ViT of open_clip's own."""
+
+
+@pytest.fixture(params=["timm's", "open_clip's"])
+def tower(request, server) -> tuple[torch.nn.Module, torch.nn.Module, Path]:
+    """A trunk, a projection and a served repository of open_clip's with a half for texts."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    preprocess = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
+    if request.param == "timm's":
+        trunk, head = timm.create_model("resnet10t", num_classes=0), nn.Linear(512, 8, bias=False)
+        vision = {"timm_model_name": "resnet10t", "timm_pool": "", "timm_proj": "linear",
+                  "image_size": 96}  # fmt: skip
+        state = {f"visual.trunk.{name}": each for name, each in trunk.state_dict().items()}
+        state["visual.head.proj.weight"] = head.weight.detach()
+    else:
+        trunk = timm.create_model("vit_base_patch32_clip_224", num_classes=8)
+        vision, head, state = SIZES, nn.Identity(), as_open_clip(trunk.state_dict())
+    state |= {"logit_scale": torch.tensor(1.0), "text.transformer.weight": torch.zeros(3)}
+    folder = Path(server.folder, "somebody/clip/resolve/main")
+    folder.mkdir(parents=True)
+    torch.save(state, folder / "open_clip_pytorch_model.bin")
+    config = {"model_cfg": {"embed_dim": 8, "vision_cfg": vision, "text_cfg": {}},
+              "preprocess_cfg": preprocess}  # fmt: skip
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return trunk.eval(), head, folder
+
+
+def as_open_clip(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Name a ViT's weights as open_clip does."""
+    names = {"norm_pre": "ln_pre", "norm": "ln_post", "patch_embed.proj": "conv1", "norm1": "ln_1",
+             "norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+             "attn.proj": "attn.out_proj"}  # fmt: skip
+    named = {"visual.class_embedding": weights["cls_token"].flatten(),
+             "visual.positional_embedding": weights["pos_embed"][0],
+             "visual.proj": weights["head.weight"].T.clone()}  # fmt: skip
+    for name, each in weights.items():
+        place, _, kind = name.rpartition(".")
+        if place.startswith("blocks."):
+            _, number, part = place.split(".", 2)
+            own = f"attn.in_proj_{kind}" if part == "attn.qkv" else f"{names[part]}.{kind}"
+            named[f"visual.transformer.resblocks.{number}.{own}"] = each
+        elif place in names:
+            named[f"visual.{names[place]}.{kind}"] = each
+    return named
+
+
+def test_a_vision_tower_of_open_clip_by_its_name(tower, server):
+    trunk, head, folder = tower
+    trunk_bias = getattr(trunk, "head", None)
+    if isinstance(trunk_bias, nn.Linear):  # open_clip's projection has none
+        nn.init.zeros_(trunk_bias.bias)
+    extractor = load_extractor("open_clip:somebody/clip")
+    assert extractor.dimension == 8 and extractor.side in (96, 224)
+    image = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    batch = extractor.network.transform(torch.from_numpy(image)[None])
+    black = extractor.network.transform(torch.zeros(1, 4, 4, 3, dtype=torch.uint8))
+    assert black[0, :, 0, 0].tolist() == pytest.approx([-0.4 / 0.2, -0.5 / 0.3, -0.6 / 0.4])
+    with torch.no_grad():
+        expected = head(trunk(batch))[0].numpy()
+    [features] = extractor.features_of_each([image])
+    assert np.allclose(features, expected, atol=1e-5) and np.ptp(features) > 1e-3
+    local = load_extractor(f"open_clip:{folder}")
+    assert (local.digest, local.dimension) == (extractor.digest, 8)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("pickle", "is damaged"), ("no tower", "no vision tower"),
+     ("other weights", "no vision tower"), ("lacking", r"HTTP 404\): not found")],
+)  # fmt: skip
+def test_a_faulty_repository_of_open_clip_is_one_line(tower, server, fault, message):
+    folder = tower[2]
+    if fault == "pickle":
+        (folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps(Hostile()))
+    elif fault == "no tower":
+        (folder / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 8}}')
+    elif fault == "other weights":
+        torch.save({"visual.w": torch.zeros(1)}, folder / "open_clip_pytorch_model.bin")
+    else:
+        (folder / "open_clip_pytorch_model.bin").unlink()
+    with pytest.raises(MeddiffError, match=message) as caught:
+        load_extractor("open_clip:somebody/clip")
+    assert "\n" not in str(caught.value) and not Path("harmed").exists()

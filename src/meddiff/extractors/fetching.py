@@ -173,6 +173,18 @@ def fetch_recorded(address: str, path: Path) -> str:
     return digest
 
 
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, .safetensors or in torch's format, of which no code is run.
+
+    Raises:
+        MeddiffError: it holds no weights alone.
+    """
+    try:
+        return _read(file)
+    except _UnavailableError as reason:
+        raise MeddiffError(str(reason)) from reason
+
+
 def _fetched(path: Path, fetch: Callable[[Recorded | None], None]) -> tuple[Path, Recorded | None]:
     """Fetch a file unless it is there; return where its first digest is recorded, and which."""
     record = path.with_name(f"{path.name}.sha256")

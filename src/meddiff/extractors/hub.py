@@ -1,7 +1,8 @@
 """Any model of timm as an extractor, by name: its weights come through the one downloader.
 
 Names are timm's own: `timm:<model>` of its registry, `hf-hub:<owner>/<name>` of the Hugging Face
-Hub with a revision behind an `@`, `local-dir:<folder>` with the two files that the hub would have.
+Hub with a revision behind an `@`, `local-dir:<folder>` with the two files that the hub would have;
+`open_clip:<owner>/<name>` or `open_clip:<folder>` is a vision tower that open_clip published.
 """
 
 import os
@@ -15,7 +16,7 @@ from meddiff.core.files import sha256_file
 from meddiff.extractors.extractor import Extractor
 from meddiff.extractors.fetching import fetch_recorded
 
-PREFIXES = ("timm:", "hf-hub:", "local-dir:")
+PREFIXES = ("timm:", "hf-hub:", "local-dir:", "open_clip:")
 WEIGHTS_FILE = "model.safetensors"
 """The one format that is read: it holds numbers and no code."""
 CONFIG_FILE = "config.json"
@@ -48,6 +49,8 @@ def load_hub_extractor(name: str) -> Extractor:
             "pip install 'meddiff[encoders]'"
         ) from error
     prefix, _, model = name.partition(":")
+    if prefix == "open_clip":
+        return _open_clip(name, model)
     options: dict[str, Any] = {"pretrained": True, "headless": True}
     if prefix == "timm":
         weights = _fetch(_published_at(model), WEIGHTS_FILE)
@@ -68,6 +71,23 @@ def load_hub_extractor(name: str) -> Extractor:
     digest = sha256_file(weights)
     line = f"{name} ({weights.name}, SHA-256 {digest[:16]})"
     return Extractor(name, network.eval(), None, digest, line)
+
+
+def _open_clip(name: str, model: str) -> Extractor:
+    from meddiff.extractors.open_clip import CONFIG_FILE, WEIGHTS_FILES, load_tower
+
+    if Path(model).is_dir():
+        held = [file for each in WEIGHTS_FILES if (file := Path(model, each)).is_file()]
+        if not held or not Path(model, CONFIG_FILE).is_file():
+            raise MeddiffError(f"{model} lacks {CONFIG_FILE} or {' or '.join(WEIGHTS_FILES)}")
+        return load_tower(name, Path(model), held[0], BLOCK)
+    folder = _fetch(model, CONFIG_FILE).parent
+    first, second = WEIGHTS_FILES
+    try:
+        weights = _fetch(model, first)
+    except MeddiffError:  # older repositories have the other file alone
+        weights = _fetch(model, second)
+    return load_tower(name, folder, weights, BLOCK)
 
 
 def _published_at(model: str) -> str:

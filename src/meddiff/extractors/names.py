@@ -21,7 +21,7 @@ METRICS_OF: Mapping[str, tuple[str, ...]] = {"clip": ("cmmd",), "inception": ("i
 CAUTIONS: Mapping[str, str] = {
     "radimagenet": "Woodland et al. (MICCAI 2024, arXiv:2311.13717) found rankings by nets of "
     "RadImageNet volatile and unlike those of experts, with whom nets of ImageNet agreed: look at "
-    "another extractor, too"
+    "swav or inception, too"
 }
 """Cautions about the numbers of an extractor."""
 

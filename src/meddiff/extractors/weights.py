@@ -65,6 +65,7 @@ WEIGHTS = {
     "radimagenet": _of_extractor(
         "radimagenet", "RadImageNet weights of ResNet50", "RadImageNet-ResNet50_notop.pth"
     ),
+    "swav": _of_extractor("swav", "SwAV weights of ResNet50", "swav_800ep_pretrain.pth.tar"),
     "dinov2": _of_extractor("dinov2", "DINOv2 weights of ViT-S/14", "dinov2_vits14_pretrain.pth"),
     "clip": _of_extractor(
         "clip",
