@@ -208,6 +208,18 @@ def test_a_download_is_judged_by_its_checksum_whatever_code_fetched_it(tmp_path)
 
 
 @pytest.mark.slow
+def test_snakemakes_own_report_holds_every_item_and_the_page(smoke_run, snakemake, tmp_path):
+    snakemake(smoke_run, "all", "--report", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    shown = [
+        path.relative_to(smoke_run).as_posix()
+        for path in (smoke_run / "results").rglob("*")
+        if path.suffix in (".csv", ".png", ".html")
+    ]
+    assert len(shown) > 40 and [path for path in shown if path not in text] == []
+
+
+@pytest.mark.slow
 def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake, tmp_path):
     overlay = tmp_path / "study.yaml"
     overlay.write_text("protocol: as_published\n")

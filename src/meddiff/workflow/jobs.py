@@ -65,7 +65,8 @@ def job(snakemake: Any) -> Iterator[str]:
     except KeyboardInterrupt:
         log.error("interrupted")
         sys.exit(INTERRUPTED)
-    log.info("done in %.1f s", time.monotonic() - clock)
+    name = " ".join([str(snakemake.rule), *map(str, getattr(snakemake, "wildcards", ()))])
+    log.info("%s: done in %.1f s", name, time.monotonic() - clock)
 
 
 def _log_to(path: Path) -> None:

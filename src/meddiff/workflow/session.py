@@ -15,6 +15,7 @@ from meddiff.data.registry import address_of, read_registry
 from meddiff.workflow.archives import downloads_among
 from meddiff.workflow.config import Config
 from meddiff.workflow.conventions import FOLDERS
+from meddiff.workflow.estimate import estimate
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Records
 from meddiff.workflow.provenance.store import read_effective
@@ -82,6 +83,9 @@ def check_jobs(
     files = downloads_among(outputs)
     local = {file for file in files if find_local(file, cfg.data.archives, root)}
     check_run(files, cfg.data.mirrors, local)
+    benchmarks = [job.benchmark for job in workflow.dag.needrun_jobs()]
+    if text := estimate(benchmarks, workflow.resource_settings.cores or 1):
+        logger.info(text)
 
 
 def _check_rebuild(
