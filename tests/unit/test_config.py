@@ -521,6 +521,9 @@ def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, ex
         ),
         ("{diffusion: {classes: {all: {epochs: 3}}}}", "diffusion.classes names"),
         ("{diffusion: {condition_on_augmentation: true}}", "condition_on_augmentation"),
+        ("{diffusion: {augmentation: hand, latent: {}}}", "diffusion.augment_once"),
+        ("{diffusion: {latent: {channels: [32, 32, 32, 32, 32]}}}", "data.size 32"),
+        ("{diffusion: {latent: {channels: [30, 32]}}}", "norm_groups"),
         (
             "{diffusion: {augmentation: hand, augment_once: true, "
             "condition_on_augmentation: true}}",

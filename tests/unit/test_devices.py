@@ -21,6 +21,8 @@ from meddiff.cas.settings import CasSettings
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.diffusion.conditions import conditions_of
+from meddiff.diffusion.latent.autoencoder import Autoencoder
+from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import ddpm
 from meddiff.diffusion.sampling import generate as generate_module
@@ -52,6 +54,8 @@ DDPM = {
     "min_snr": 5.0,
     "preview": {"images": 1, "steps": 2},
 }
+
+LATENT = {"steps": 4, "channels": [8, 16], "norm_groups": 4, "batch_size": 4}
 
 
 def drawn(*shape: int) -> np.ndarray:
@@ -88,6 +92,13 @@ def make_files() -> None:
     network = build_network(3, **TINY, conditions=conditions_of(conditional, CLASSES))
     about |= {"class": "all", "classes": CLASSES, "settings": conditional.model_dump()}
     save_checkpoint("all.safetensors", network.state_dict(), about)
+    autoencoder = Autoencoder(3, LatentSettings.model_validate(LATENT)).state_dict()
+    save_checkpoint("autoencoder.safetensors", autoencoder, {"latent": LATENT, "channels": 3})
+    weights = build_network(3, **TINY).state_dict()
+    weights |= {f"autoencoder.{key}": weight for key, weight in autoencoder.items()}
+    latent = DDPM | {"augmentation": "none", "latent": LATENT}
+    about |= {"settings": DiffusionSettings.model_validate(latent).model_dump(), "classes": []}
+    save_checkpoint("latent.safetensors", weights, about)
     unet = module_of("unet").UNet([8, 16], SIDE)
     about = {"extractor": "unet", "channels": [8, 16], "size": SIDE}
     save_checkpoint("unet.safetensors", unet.state_dict(), about)
@@ -115,15 +126,18 @@ OF_CLASSIFIER = {"train": images(), "validation": images(), "test": images()}
 CASES: dict[str, list[dict[str, Any]]] = {
     "train_ddpm": [
         {
-            "input": {"images": sets, "validation": validation},
+            "input": {"images": sets, "validation": validation, "autoencoder": autoencoder},
             "output": trained("checkpoint", "history", "previews"),
-            "settings": DDPM | {"conditional": bool(classes)},
+            "settings": DDPM
+            | {"conditional": bool(classes), "latent": latent}
+            | ({"augmentation": "none"} if latent else {}),
             "code": "",
             "classes": classes,
         }
-        for classes, sets, validation in (
-            ([], ["benign.npy"], ["malignant.npy"]),
-            (CLASSES, images(), images()),
+        for classes, sets, validation, autoencoder, latent in (
+            ([], ["benign.npy"], ["malignant.npy"], [], None),
+            (CLASSES, images(), images(), [], None),
+            (CLASSES, images(), images(), ["autoencoder.safetensors"], LATENT),
         )
     ],
     "sample": [
@@ -133,7 +147,27 @@ CASES: dict[str, list[dict[str, Any]]] = {
             "settings": SAMPLING.model_dump(exclude={"shards"}) | {"guidance": guidance},
             "code": "",
         }
-        for checkpoint, guidance in (("ddpm.safetensors", 0.0), ("all.safetensors", 1.0))
+        for checkpoint, guidance in (
+            ("ddpm.safetensors", 0.0),
+            ("all.safetensors", 1.0),
+            ("latent.safetensors", 0.0),
+        )
+    ],
+    "train_autoencoder": [
+        {
+            "input": {"images": images(), "validation": images()},
+            "output": trained("checkpoint", "history"),
+            "settings": LATENT,
+            "code": "",
+        }
+    ],
+    "reconstruction": [
+        {
+            "input": {"checkpoint": "autoencoder.safetensors", "images": images()},
+            "output": ["out.csv"],
+            "window": {"kernel_size": 11, "sigma": 1.5},
+            "stamp": {"seed": 0},
+        }
     ],
     "ddpm_figures": [
         {

@@ -44,7 +44,7 @@ except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
 
 CLASSES, SPLITS = cfg.data.classes, ["train", "validation", "test"]
-RESNET50 = "models/pretrained/resnet50.safetensors"
+AUTOENCODER, RESNET50 = "models/autoencoder.safetensors", "models/pretrained/resnet50.safetensors"
 # Archives that the run reads, and those that it can draw.
 RAW, DRAWN = Archives(cfg, drawn=cfg.source.drawn), Archives(cfg, drawn=True)
 DDPMS, IMPORTED, ORIGINS = cfg.ddpms, imported_ddpms(cfg), origins(cfg)

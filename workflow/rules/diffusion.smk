@@ -7,6 +7,7 @@ rule train_ddpm:
     input:
         images=learnt(DDPM_SETS),
         validation=learnt(["validation"]),
+        autoencoder=[AUTOENCODER] if cfg.diffusion.latent else [],
     output:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",

@@ -21,6 +21,7 @@ with job(snakemake) as device:
         speed=snakemake.log.speed,
         board=f"logs/tensorboard/{snakemake.wildcards.cls}",
         classes=params.classes,
+        autoencoder=next(iter(snakemake.input.autoencoder), None),
     )
     launch(training)
 # Last of all: Snakemake would remove the outputs of a job that is killed before.

@@ -1,8 +1,11 @@
 """The state of a training on disk, from which an interrupted one resumes."""
 
 import logging
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,3 +133,17 @@ class CheckpointFile:
         with self._lock:
             self.path.unlink(missing_ok=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Yield what SIGTERM sets, so that an interrupted training can save its state."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGTERM, before)

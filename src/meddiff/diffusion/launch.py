@@ -25,6 +25,7 @@ from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.latent.autoencoder import PREFIX, load_autoencoder
 from meddiff.diffusion.processes import run_processes
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
@@ -53,6 +54,7 @@ class DdpmJob:
         board: folder for TensorBoard, used where `compute` asks for it.
         classes: of a net for all classes, in the order of their labels; names of the files of
             their images.
+        autoencoder: checkpoint of the autoencoder whose latents the net learns, or None.
     """
 
     name: str
@@ -69,6 +71,7 @@ class DdpmJob:
     speed: str
     board: str
     classes: list[str] = field(default_factory=list)
+    autoencoder: str | None = None
 
     @property
     def state(self) -> Path:
@@ -77,7 +80,7 @@ class DdpmJob:
 
     def key(self) -> dict[str, str]:
         """Return what the result depends on, by name."""
-        sets = [*self.images, *self.validation]
+        sets = [*self.images, *self.validation, *filter(None, [self.autoencoder])]
         return {
             "the settings": _digest(self.settings),
             "the classes": _digest(self.classes),
@@ -114,6 +117,9 @@ def run_worker(job: DdpmJob) -> None:
         job.device, settings.precision, processes=compute.processes, nodes=compute.nodes
     )
     images = _read(job.images, job.classes)
+    autoencoder = None
+    if job.autoencoder:
+        autoencoder = load_autoencoder(job.autoencoder, runtime.fabric.device)
     callbacks: list[Callback] = []
     with ExitStack() as stack:
         file = CheckpointFile(job.state, job.key())
@@ -132,6 +138,7 @@ def run_worker(job: DdpmJob) -> None:
             checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
             compiled=compute.compile,
             callbacks=tuple(callbacks),
+            autoencoder=autoencoder,
         )
     if runtime.rank == 0:
         write_csv(trained.history, job.history)
@@ -139,7 +146,11 @@ def run_worker(job: DdpmJob) -> None:
         size, _, channels = load_images(job.images[0]).shape[1:]
         about = {"class": job.name, "classes": job.classes, "settings": job.settings}
         about |= {"size": size, "channels": channels}
-        save_checkpoint(job.checkpoint, trained.weights, about)
+        weights = dict(trained.weights)
+        if autoencoder:
+            # Beside the net, so that one file is all that sampling needs.
+            weights |= {PREFIX + key: each for key, each in autoencoder.state_dict().items()}
+        save_checkpoint(job.checkpoint, weights, about)
 
 
 def _read(paths: list[str], classes: list[str]) -> Images:

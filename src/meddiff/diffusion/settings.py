@@ -22,6 +22,7 @@ from meddiff.core.settings import (
     Text,
     without_repeats,
 )
+from meddiff.diffusion.latent.settings import LatentSettings
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -295,6 +296,9 @@ class DiffusionSettings(DdpmSettings):
     label_dropout: float = Field(default=0.1, ge=0, lt=1, strict=True)
     """Share of the images of a `conditional` net's training whose class is withheld, which
     `sampling.guidance` needs; 0 for none."""
+    latent: LatentSettings | None = None
+    """Train the DDPMs in the latent space of an autoencoder, for images of 128 px and more; null:
+    on pixels."""
     classes: dict[ClassName, ClassSettings] = {}
     """Overrides for single classes; for `all` where the net is `conditional`."""
     train_on: list[SplitName] | None = Field(default=None, min_length=1)
@@ -302,6 +306,21 @@ class DiffusionSettings(DdpmSettings):
     `as_published` from all."""
 
     _differ = field_validator("train_on")(without_repeats)
+
+    @model_validator(mode="after")
+    def _latents_are_made_once(self) -> "DiffusionSettings":
+        if self.latent and self.augmentation != "none" and not self.augment_once:
+            raise ValueError(
+                "augmentation: diffusion.latent encodes images once and for all; set "
+                "diffusion.augment_once to true, or augmentation to none"
+            )
+        for name, override in self.classes.items() if self.latent else ():
+            if override.checkpoint:
+                raise ValueError(
+                    f"classes.{name}.checkpoint: diffusion.latent takes over no DDPM, whose "
+                    "autoencoder it would need; drop one"
+                )
+        return self
 
     @model_validator(mode="after")
     def _one_net_has_one_override(self) -> "DiffusionSettings":

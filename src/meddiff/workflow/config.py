@@ -131,7 +131,9 @@ class Config(Settings):
 
     def _check_sizes(self) -> None:
         """Refuse an image size that a net or a metric cannot work at."""
-        nets = {"diffusion.network": 2 ** (len(self.diffusion.network.channels) - 1)}
+        latent = self.diffusion.latent
+        factor = latent.factor if latent else 1
+        nets = {"diffusion.network": factor * 2 ** (len(self.diffusion.network.channels) - 1)}
         if "unet" in self.trained_extractors:
             nets["extractors.unet"] = 2 ** (len(self.extractors.unet.channels) - 1)
         if "skinlesnet" in self.trained_extractors:

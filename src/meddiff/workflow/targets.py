@@ -82,6 +82,7 @@ def _of_synthetic_images(cfg: Config) -> list[str]:
         *(judged if len(classes) > 1 else ()),
         *(f"samples/{name}.png" for name in cfg.ddpms),
         "sample_checks.csv",
+        *(("reconstruction.csv",) if cfg.diffusion.latent else ()),
         # Without images that no DDPM has learnt from there is nothing to compare copies with.
         *(() if "test" in cfg.ddpm_sets else ("memorisation.csv",)),
         "figures/image_sets.png",

@@ -1,5 +1,6 @@
 """A trained DDPM, read from its checkpoint, and what it says of noisy images."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,10 @@ from meddiff.core.file_errors import remedy
 from meddiff.core.graphs import Graphed
 from meddiff.core.settings import Precision
 from meddiff.diffusion.conditions import NONE, Conditions, conditions_of
+from meddiff.diffusion.latent.autoencoder import PREFIX, RANGE, Autoencoder
+from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.model import build_network
+from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
 from meddiff.diffusion.process import Process, build_process
 from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.noise import philox_normal
@@ -31,10 +35,11 @@ class Ddpm:
     Attributes:
         network: the denoising net.
         schedule: its forward process.
-        shape: (C, H, W) of an image.
+        shape: (C, H, W) of an image, or of its latents.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         block: images that the net sees at once, always.
         conditions: that the net takes beside noisy images.
+        autoencoder: whose latents the net draws, or None.
     """
 
     network: nn.Module
@@ -43,6 +48,7 @@ class Ddpm:
     pixel_range: Sequence[int]
     block: int
     conditions: Conditions = NONE
+    autoencoder: Autoencoder | None = None
     _graphs: dict[object, Graphed] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
@@ -58,6 +64,32 @@ class Ddpm:
             network = conditioned(self.network, self.conditions, name, guidance)
             self._graphs[key] = Graphed(partial(predict, network, precision))
         return self._graphs[key]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        if self.autoencoder is None:
+            return self.shape
+        _, height, width = self.shape
+        factor = self.autoencoder.factor
+        return self.autoencoder.channels, factor * height, factor * width
+
+    @property
+    def limit(self) -> float:
+        """Largest value of what the net draws."""
+        return 1.0 if self.autoencoder is None else math.inf
+
+    def from_pixels(self, pixels: Tensor) -> Tensor:
+        """Map uint8 (N,H,W,C) to what the net sees, float (N,C,H,W)."""
+        if self.autoencoder:
+            return self.autoencoder.encode(pixels)
+        return to_model_range(to_unit_range(pixels), self.pixel_range)
+
+    def to_pixels(self, images: Tensor) -> Tensor:
+        """Map a block of what the net draws, float (N,C,H,W), to uint8 (N,H,W,C)."""
+        if self.autoencoder:
+            return to_uint8(self.autoencoder.decode(images), RANGE)
+        return to_uint8(images, self.pixel_range)
 
     def normal(self) -> Graphed:
         """Return `philox_normal` of images of this size."""
@@ -92,11 +124,13 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
     try:
         trained = DiffusionSettings.model_validate(about["settings"])
         conditions = conditions_of(trained, about.get("classes", []))
-        network = build_network(
-            about["channels"], **trained.network.model_dump(), conditions=conditions
-        )
-        network.load_state_dict(weights)
+        autoencoder = _autoencoder(weights, about["channels"], trained.latent, device)
         shape = (about["channels"], about["size"], about["size"])
+        if trained.latent:
+            side = about["size"] // trained.latent.factor
+            shape = (trained.latent.latent_channels, side, side)
+        network = build_network(shape[0], **trained.network.model_dump(), conditions=conditions)
+        network.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError) as error:
         message = " ".join(str(error).split())[:300]
         raise MeddiffError(
@@ -113,7 +147,20 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
         trained.schedule.pixel_range,
         block_of(about["size"], device),
         conditions,
+        autoencoder,
     )
+
+
+def _autoencoder(
+    weights: dict[str, Tensor], channels: int, settings: LatentSettings | None, device: str
+) -> Autoencoder | None:
+    """Take an autoencoder's weights out of a checkpoint's, and return it."""
+    if settings is None:
+        return None
+    autoencoder = Autoencoder(channels, settings)
+    own = {name: weights.pop(name) for name in list(weights) if name.startswith(PREFIX)}
+    autoencoder.load_state_dict({name.removeprefix(PREFIX): own[name] for name in own})
+    return autoencoder.to(device).eval()
 
 
 def predict(
@@ -134,13 +181,16 @@ def predict(
     return output.float()
 
 
-def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], process: Process) -> Denoise:
+def clean_estimator(
+    predict: Callable[[Tensor, Tensor], Tensor], process: Process, limit: float = 1.0
+) -> Denoise:
     """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
 
     Args:
         predict: the net's output for noisy images (N,C,H,W) and what it is told of their times
             (N,), float32.
         process: its forward process.
+        limit: largest value of a clean image; latents have none.
     """
 
     def denoise(noisy: Tensor, time: float | Sequence[float]) -> Tensor:
@@ -157,6 +207,6 @@ def clean_estimator(predict: Callable[[Tensor, Tensor], Tensor], process: Proces
         elif process.prediction_type == "epsilon":
             output = (noisy - noise * output) / signal
         # Clipping would hide what is infinite.
-        return torch.where(output.isfinite(), output.clamp(-1, 1), torch.nan)
+        return torch.where(output.isfinite(), output.clamp(-limit, limit), torch.nan)
 
     return denoise

@@ -46,7 +46,7 @@ def draw_shard(
     model = load_ddpm(checkpoint, device, compiled=compute.compile)
     members = range(first, settings.images)
     if shard is not None:
-        members = shard_members(settings.images, settings.shards, shard, model.shape[-1])
+        members = shard_members(settings.images, settings.shards, shard, model.image_shape[-1])
     key = {
         "the DDPM": sha256_file(checkpoint),
         "the settings": settings.model_dump_json(),

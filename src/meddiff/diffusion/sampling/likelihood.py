@@ -53,9 +53,14 @@ def bits_per_dimension(
         float64 (n,).
 
     Raises:
-        MeddiffError: images are of another size, memory does not suffice, or the net gives values
-            that are not finite.
+        MeddiffError: the net draws latents, images are of another size, memory does not suffice, or
+            the net gives values that are not finite.
     """
+    if model.autoencoder is not None:
+        raise MeddiffError(
+            "bits per dimension are of pixels, and a DDPM of diffusion.latent draws latents: leave "
+            "its likelihood out"
+        )
     channels, height, width = model.shape
     if images.shape[1:] != (height, width, channels):
         raise MeddiffError(

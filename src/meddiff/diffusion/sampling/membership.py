@@ -9,7 +9,6 @@ from torch import Tensor
 from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
 from meddiff.diffusion.sampling.sample import LACKS_MEMORY
 
@@ -51,7 +50,7 @@ def denoising_losses(
         MeddiffError: images are of another size, memory does not suffice, or the net gives values
             that are not finite.
     """
-    channels, height, width = model.shape
+    channels, height, width = model.image_shape
     if images.shape[1:] != (height, width, channels):
         raise MeddiffError(
             f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
@@ -72,12 +71,12 @@ def _of_block(
     model: Ddpm, images: np.ndarray, levels: Sequence[float], draws: int, seed: int, name: str
 ) -> np.ndarray:
     """Return the losses of no more images than the net sees at once."""
-    denoise = clean_estimator(model.predict("fp32", name), model.schedule)
+    denoise = clean_estimator(model.predict("fp32", name), model.schedule, model.limit)
     device = next(model.network.parameters()).device
     # Always as many: how many images a net sees at once changes its rounding.
     padded = np.zeros((model.block, *images.shape[1:]), np.uint8)
     padded[: len(images)] = images
-    clean = to_model_range(to_unit_range(torch.from_numpy(padded)), model.pixel_range).to(device)
+    clean = model.from_pixels(torch.from_numpy(padded)).to(device)
     losses = np.zeros((len(images), len(levels)))
     for place, level in enumerate(levels):
         time = model.schedule.at(level)

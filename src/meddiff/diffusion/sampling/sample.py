@@ -21,7 +21,6 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
 from meddiff.diffusion.checkpointing import Checkpointer, TrainState
-from meddiff.diffusion.pixels import to_uint8
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
 from meddiff.diffusion.sampling.methods import method
 from meddiff.diffusion.sampling.noise import numpy_normal
@@ -67,7 +66,7 @@ def sample_images(
         settings.steps,
         model.block,
     )
-    channels, height, width = model.shape
+    channels, height, width = model.image_shape
     saved = checkpointer.load() if checkpointer else None
     drawn = [saved.tensors["images"].numpy()] if saved else []
     done = sum(map(len, drawn))
@@ -162,7 +161,7 @@ def trajectory(
     check_precision(device.type, settings.precision)
     draw = noise_source(model, members, (seed, "sample", name), device)
     predicted = model.predict(settings.precision, name, settings.guidance)
-    denoise = clean_estimator(predicted, model.schedule)
+    denoise = clean_estimator(predicted, model.schedule, model.limit)
     for images in method(settings, model.schedule)(denoise, draw(), draw):
         yield images
     if not torch.isfinite(images[_places(model, members)]).all():
@@ -219,4 +218,4 @@ def _places(model: Ddpm, members: Sequence[int]) -> list[int]:
 
 def _pixels(model: Ddpm, images: Tensor, members: Sequence[int]) -> np.ndarray:
     """Return the wanted images of a block, uint8 (n,H,W,C)."""
-    return to_uint8(images[_places(model, members)], model.pixel_range).cpu().numpy()
+    return model.to_pixels(images)[_places(model, members)].cpu().numpy()

@@ -1,6 +1,6 @@
 """The images of a training, on its device and in the net's range, with their conditions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from meddiff.core.batches import Batch
 from meddiff.core.devices import to_device
 from meddiff.core.randomness import stream
 from meddiff.diffusion.conditions import Conditions, conditions_of
+from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings
 from meddiff.diffusion.training.augmentation import (
@@ -30,7 +31,7 @@ class LabelledImages:
     """Images of one class or more, class by class.
 
     Attributes:
-        pixels: uint8 (N,H,W,C).
+        pixels: uint8 (N,H,W,C), or latents.
         sizes: images of each class.
     """
 
@@ -70,6 +71,7 @@ class TrainingImages:
         settings: of the training.
         seed: of the run.
         name: of the training, part of the names of its streams.
+        autoencoder: whose latents the images are, float32 (N,h,w,c), or None.
     """
 
     learnt: LabelledImages
@@ -79,6 +81,7 @@ class TrainingImages:
     settings: DiffusionSettings
     seed: int
     name: str
+    autoencoder: Autoencoder | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,10 +96,11 @@ class TrainingImages:
         """
         pixels = self.learnt.pixels
         rows = self.learnt.rows(batch.members, batch.epoch)
-        unit = to_unit_range(pixels[to_device(torch.from_numpy(rows), pixels.device)])
         key = (self.seed, "augmentation", self.name, batch.epoch)
-        unit = augment(unit, batch.members, self.augmentation, *key)
-        clean = to_model_range(unit, self.settings.schedule.pixel_range)
+        clean = self._clean(
+            pixels[to_device(torch.from_numpy(rows), pixels.device)],
+            lambda unit: augment(unit, batch.members, self.augmentation, *key),
+        )
         if not self.conditions:
             return (clean,)
         labels = self._withheld(self.learnt.labels()[torch.from_numpy(rows)], batch.step)
@@ -105,6 +109,14 @@ class TrainingImages:
             drawn = draw_changes(batch.members, self.augmentation, *key)
             changes = describe(drawn, self.augmentation)
         return clean, to_device(self.conditions.rows(labels, changes), pixels.device)
+
+    def _clean(
+        self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda unit: unit
+    ) -> Tensor:
+        """Return images (N,C,H,W) as the net sees them; latents are there as they are."""
+        if self.autoencoder:
+            return pixels.permute(0, 3, 1, 2)
+        return to_model_range(change(to_unit_range(pixels)), self.settings.schedule.pixel_range)
 
     def _withheld(self, labels: Tensor, step: int) -> Tensor:
         """Replace labels at random by the one that stands for any class."""
@@ -120,8 +132,7 @@ class TrainingImages:
         The conditions of a net that takes any come second.
         """
         assert self.held_out is not None
-        unit = to_unit_range(self.held_out.pixels)
-        clean = to_model_range(unit, self.settings.schedule.pixel_range)
+        clean = self._clean(self.held_out.pixels)
         if not self.conditions:
             return (clean,)
         return clean, to_device(self.conditions.rows(self.held_out.labels()), clean.device)
@@ -135,6 +146,7 @@ def load_training_images(
     *,
     seed: int,
     name: str,
+    autoencoder: Autoencoder | None = None,
 ) -> TrainingImages:
     """Put images on a device, changed once and for all where the settings ask for that.
 
@@ -145,6 +157,7 @@ def load_training_images(
         device: of the training.
         seed: of the run.
         name: of the training.
+        autoencoder: whose latents the net learns from, or None.
     """
     augmentation = resolve_augmentation(settings.augmentation)
     key = (seed, "augmentation", name)
@@ -154,7 +167,10 @@ def load_training_images(
         pixels = np.concatenate(parts)
         if settings.augment_once:
             pixels = augment_once(pixels, augmentation, *key)
-        return LabelledImages(torch.from_numpy(pixels).to(device), tuple(map(len, parts)))
+        tensor = torch.from_numpy(pixels)
+        if autoencoder:
+            tensor = autoencoder.encode(tensor).permute(0, 2, 3, 1)
+        return LabelledImages(tensor.to(device), tuple(map(len, parts)))
 
     classes = list(images) if isinstance(images, Mapping) else []
     return TrainingImages(
@@ -165,4 +181,5 @@ def load_training_images(
         settings,
         seed,
         name,
+        autoencoder,
     )

@@ -1,8 +1,6 @@
 """Training of a DDPM (Ho et al. 2020, algorithm 1)."""
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +9,12 @@ from meddiff.core.batches import Batch
 from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.diffusion.checkpointing import Checkpointer
+from meddiff.diffusion.checkpointing import Checkpointer, interruption
+from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import Callback
 from meddiff.diffusion.training.distributed import Runtime, setup_runtime
-from meddiff.diffusion.training.images import Images
+from meddiff.diffusion.training.images import Images, load_training_images
 from meddiff.diffusion.training.trainer import DdpmTrainer, Diverged, TrainedDdpm
 
 log = logging.getLogger(__name__)
@@ -37,6 +36,7 @@ def train_ddpm(
     checkpointer: Checkpointer | None = None,
     compiled: bool = False,
     callbacks: Sequence[Callback] = (),
+    autoencoder: Autoencoder | None = None,
 ) -> TrainedDdpm:
     """Train a DDPM on the images of one class, or of all where the settings are `conditional`.
 
@@ -56,6 +56,7 @@ def train_ddpm(
         checkpointer: where to resume from and save to; default: nothing is saved.
         compiled: compile the net.
         callbacks: called after every epoch, in the first process.
+        autoencoder: on the runtime's device; the net learns its latents of the images.
 
     Returns:
         Weights to sample from, history and previews.
@@ -66,8 +67,17 @@ def train_ddpm(
     """
     runtime = runtime or setup_runtime("cpu", settings.precision)
     saver = checkpointer if runtime.rank == 0 else None
-    with memory_errors(LACKS_MEMORY), _keep_last_good(saver), _sigterm() as interrupted:
-        trainer = DdpmTrainer(images, settings, seed, name, runtime, validation, compiled)
+    with memory_errors(LACKS_MEMORY), _keep_last_good(saver), interruption() as interrupted:
+        loaded = load_training_images(
+            images,
+            validation,
+            settings,
+            runtime.fabric.device,
+            seed=seed,
+            name=f"ddpm {name}",
+            autoencoder=autoencoder,
+        )
+        trainer = DdpmTrainer(loaded, settings, seed, name, runtime, compiled)
         _resume(trainer, checkpointer)
         with _Monitor(trainer, callbacks if runtime.rank == 0 else ()) as monitor:
             for batch in trainer.batches():
@@ -136,17 +146,3 @@ def _keep_last_good(checkpointer: Checkpointer | None) -> Iterator[None]:
         path = checkpointer.keep_last_good() if checkpointer else None
         note = f"; the last checkpoint is kept as {path}" if path else ""
         raise MeddiffError(f"{error}{note}") from error
-
-
-@contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """Yield what SIGTERM sets, so that an interrupted training can save its state."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from meddiff.diffusion.conditions import Conditions
+from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
@@ -26,6 +27,7 @@ def previewer(
     *,
     pixel_range: Sequence[int],
     conditions: Conditions,
+    autoencoder: Autoencoder | None,
     seed: int,
     names: Sequence[str],
 ) -> Callable[[], np.ndarray]:
@@ -40,12 +42,11 @@ def previewer(
         settings: number of images of a class, at least 1, and sampler.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         conditions: that the net takes.
+        autoencoder: whose latents it learns, or None.
         seed: seed of the run.
         names: classes.
     """
-    model = Ddpm(
-        network, schedule, shape, pixel_range, block=settings.images, conditions=conditions
-    )
+    model = Ddpm(network, schedule, shape, pixel_range, settings.images, conditions, autoencoder)
 
     def draw() -> np.ndarray:
         drawn = (

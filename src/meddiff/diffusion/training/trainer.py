@@ -22,7 +22,7 @@ from meddiff.diffusion.process import build_process
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import Runtime
 from meddiff.diffusion.training.history import COLUMNS, History
-from meddiff.diffusion.training.images import Images, load_training_images
+from meddiff.diffusion.training.images import TrainingImages
 from meddiff.diffusion.training.objective import draw_times_and_noise, largest_loss
 from meddiff.diffusion.training.previews import previewer
 from meddiff.diffusion.training.rates import LearningRate
@@ -65,36 +65,31 @@ class PendingLoss:
 
 
 class DdpmTrainer:
-    """One training, step by step; arguments as for `meddiff.diffusion.training.loop.train_ddpm`."""
+    """One training, step by step; arguments as for `meddiff.diffusion.training.loop.train_ddpm`,
+    which loads the images."""
 
     def __init__(
         self,
-        images: Images,
+        images: TrainingImages,
         settings: DiffusionSettings,
         seed: int,
         name: str,
         runtime: Runtime,
-        validation: Images | None,
         compiled: bool,
     ) -> None:
-        self.name, self._class = f"ddpm {name}", name
+        self.name, self._class, self._images = images.name, name, images
         self._settings, self._seed, self._runtime = settings, seed, runtime
         self._device = runtime.fabric.device
-        self._images = load_training_images(
-            images, validation, settings, self._device, seed=seed, name=self.name
-        )
         torch.manual_seed(stream_seed(seed, "weights", self.name))
         network = build_network(
-            self._images.shape[0],
-            **settings.network.model_dump(),
-            conditions=self._images.conditions,
+            images.shape[0], **settings.network.model_dump(), conditions=images.conditions
         )
         schedule = build_process(settings.schedule)
         self._model = build_model(network, schedule, settings, self._device, compiled=compiled)
         self._step = build_step(self._model, settings, runtime, self.name)
         self._limit = EXPLODED * largest_loss(schedule, settings.min_snr)
         self._group = settings.batch_size * settings.gradient_accumulation
-        self.steps = count_steps(settings, self._images.learnt.places, self._group)
+        self.steps = count_steps(settings, images.learnt.places, self._group)
         self._rate = LearningRate(settings, self.steps)
         self._history = History()
         self._pending: list[PendingLoss] = []
@@ -288,6 +283,7 @@ class DdpmTrainer:
             self._settings.preview,
             pixel_range=self._settings.schedule.pixel_range,
             conditions=self._images.conditions,
+            autoencoder=self._images.autoencoder,
             seed=self._seed,
             names=self._drawn,
         )

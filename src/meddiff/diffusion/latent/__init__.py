@@ -1,0 +1,1 @@
+"""Autoencoders, in whose latent space processes work (Rombach et al. 2022)."""

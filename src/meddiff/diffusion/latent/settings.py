@@ -1,0 +1,49 @@
+"""Settings of the autoencoder."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from meddiff.core.settings import DurationSettings, Fraction
+
+
+class LatentSettings(DurationSettings):
+    """An autoencoder, trained on all training images, in whose latent space the DDPM works
+    (Rombach et al. 2022): for images of 128 px and more."""
+
+    steps: PositiveInt | None = 2000
+    kind: Literal["autoencoder_kl", "vqvae"] = "autoencoder_kl"
+    """MONAI's AutoencoderKL, or its VQVAE with a codebook (van den Oord et al. 2017)."""
+    channels: list[PositiveInt] = Field(default=[32, 64, 64], min_length=2)
+    """Channels of each level; each further level halves the resolution: three make 32 px of 128."""
+    latent_channels: PositiveInt = 3
+    """Channels of a latent image."""
+    residual_blocks: PositiveInt = 1
+    """Residual blocks per level."""
+    norm_groups: PositiveInt = 16
+    """Groups of the group normalisation of `autoencoder_kl`; divides every entry of `channels`."""
+    codes: PositiveInt = 256
+    """Entries of the codebook of `vqvae`."""
+    batch_size: PositiveInt = 8
+    """Images per optimiser step."""
+    lr: PositiveFloat = 5e-4
+    """Learning rate of Adam, of autoencoder and discriminator."""
+    kl_weight: NonNegativeFloat = 1e-6
+    """Weight of the divergence from a standard normal density of `autoencoder_kl`, beside the mean
+    absolute error of pixels."""
+    adversarial_weight: NonNegativeFloat = 0.01
+    """Weight of a discriminator of patches (PatchGAN, least squares); 0 for none."""
+    adversarial_from: Fraction = 0.5
+    """Share of the steps after which the discriminator counts."""
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> "LatentSettings":
+        odd = [c for c in self.channels if c % self.norm_groups]
+        if odd and self.kind == "autoencoder_kl":
+            raise ValueError(f"channels {odd} are no multiples of norm_groups {self.norm_groups}")
+        return self
+
+    @property
+    def factor(self) -> int:
+        """Pixels of an image along one of its latent image."""
+        return 2 ** (len(self.channels) - 1)
