@@ -520,6 +520,10 @@ def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, ex
             "classes.malignant.epochs",
         ),
         ("{diffusion: {classes: {all: {epochs: 3}}}}", "diffusion.classes names"),
+        (
+            "{diffusion: {conditional: true, classes: {all: {images: mine}}}}",
+            "classes.all.images",
+        ),
         ("{diffusion: {condition_on_augmentation: true}}", "condition_on_augmentation"),
         ("{diffusion: {augmentation: hand, latent: {}}}", "diffusion.augment_once"),
         ("{diffusion: {latent: {channels: [32, 32, 32, 32, 32]}}}", "data.size 32"),
@@ -548,6 +552,8 @@ def test_one_net_draws_all_classes_and_takes_overrides_of_its_own() -> None:
     assert config.ddpms == {"benign": "all", "malignant": "all"}
     assert config.diffusion.for_class("all").epochs == 3
     assert load_config({}).ddpms == {"benign": "benign", "malignant": "malignant"}
+    elsewhere = {"conditional": True, "classes": {"malignant": {"images": "mine"}}}
+    assert load_config({"diffusion": elsewhere}).ddpms == {"benign": "all"}
 
 
 def test_the_page_is_of_everything_or_of_what_is_made_if_asked_for_alone(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def ddpm(form):
 def learnt(sets):
     """Image sets that a DDPM learns from: of its class, or of all."""
     return lambda wildcards: image_sets(
-        sets, CLASSES if cfg.diffusion.conditional else wildcards.cls
+        sets, list(DDPMS) if cfg.diffusion.conditional else wildcards.cls
     )
 
 

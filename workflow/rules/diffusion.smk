@@ -26,7 +26,7 @@ rule train_ddpm:
     params:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
         seed=cfg.seed,
-        classes=CLASSES if cfg.diffusion.conditional else [],
+        classes=list(DDPMS) if cfg.diffusion.conditional else [],
     script:
         "../scripts/train_ddpm.py"
 
@@ -45,7 +45,7 @@ rule import_ddpm:
         settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(
             include={"network", "schedule", "conditional", "label_dropout"}
         ),
-        classes=CLASSES if cfg.diffusion.conditional else [],
+        classes=list(DDPMS) if cfg.diffusion.conditional else [],
         size=cfg.data.size,
         channels=1 if cfg.data.is_grey else 3,
     script:

@@ -68,7 +68,7 @@ rule ddpm_figures:
         gpu=GPU,
     params:
         settings=SAMPLER,
-        drawn=CLASSES if cfg.diffusion.conditional else [],
+        drawn=list(DDPMS) if cfg.diffusion.conditional else [],
         every=cfg.diffusion.validation_every,
         seed=cfg.seed,
     script:

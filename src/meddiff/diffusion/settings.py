@@ -326,10 +326,11 @@ class DiffusionSettings(DdpmSettings):
     def _one_net_has_one_override(self) -> "DiffusionSettings":
         for name, override in self.classes.items() if self.conditional else ():
             for key, value in override:
-                if name != ALL and value is not None:
+                # Images of a class that were made elsewhere leave it out of the net.
+                if value is not None and (name == ALL) == (key == "images"):
                     raise ValueError(
                         f"classes.{name}.{key}: diffusion.conditional trains one net for all "
-                        f"classes; set it to null, or diffusion.classes.{ALL}.{key} in its place"
+                        "classes; set it to null" + f", or classes.{ALL}.{key}" * (name != ALL)
                     )
         return self
 
