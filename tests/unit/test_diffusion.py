@@ -134,10 +134,13 @@ def test_min_snr_without_a_bound_is_the_plain_loss_of_noise():
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_every_prediction_learns(prediction):
+    """On one dark image, repeated, the loss falls below that of an untrained net."""
     image = np.full((16, 16, 16, 3), 20, dtype=np.uint8)
     settings = tiny(steps=80, batch_size=16, lr=5e-3, schedule={"prediction": prediction})
-    losses = train_ddpm(image, settings, seed=0, name="x").history["loss"]
+    history = train_ddpm(image, settings, seed=0, name="x").history
+    losses = history["loss"]
     assert losses.iloc[-25:].mean() < 0.85 * losses.iloc[:25].mean()
+    assert history["step"].tolist() == list(range(1, 81))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -276,15 +279,6 @@ def test_training_is_a_function_of_the_seed(images):
     assert all(torch.equal(w, again.weights[k]) for k, w in first.weights.items())
     assert first.history.equals(again.history)
     assert any(not torch.equal(w, other.weights[k]) for k, w in first.weights.items())
-
-
-def test_training_learns_one_image():
-    """On one dark image, repeated, the loss falls well below that of an untrained net."""
-    image = np.full((8, 16, 16, 3), 20, dtype=np.uint8)
-    settings = tiny(steps=120, batch_size=8, lr=5e-3)
-    history = train_ddpm(image, settings, seed=0, name="x").history
-    assert history["loss"].iloc[-10:].mean() < 0.65 * history["loss"].iloc[:5].mean()
-    assert history["step"].tolist() == list(range(1, 121))
 
 
 @pytest.mark.parametrize(

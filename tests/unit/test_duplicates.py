@@ -190,8 +190,10 @@ class TestRealImages:
         tmp_path: Path,
         edit: str,
     ) -> None:
+        """A share needs many images; where all are to be found, each edit is made of others."""
         change, recall = EDITS[edit]
-        chosen = list(real)[::4]
+        step = len(EDITS) if recall == 1 else 4
+        chosen = list(real)[list(EDITS).index(edit) % step :: step]
         files = {f"{name}_copy.bmp": encode(change(real[name]), "BMP") for name in chosen}
         copies = index_of(tmp_path / "x.zip", files, edition="2")
         index = pd.concat([copies, real_index], ignore_index=True)

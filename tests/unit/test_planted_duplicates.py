@@ -15,7 +15,7 @@ from meddiff.data.sources.kaggle import read_kaggle
 COUNTS = {edition: {"benign": 40, "malignant": 30} for edition in ("2018", "2019", "2020")}
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=[0, 1])
 def planted(request, tmp_path_factory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A plan, and the index of what was drawn from it."""
     folder: Path = tmp_path_factory.mktemp("raw")

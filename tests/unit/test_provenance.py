@@ -510,10 +510,11 @@ def local_names(text: str) -> set[str]:
     return {name for name in local - other - {".0"} if not any(name in word for word in words)}
 
 
-def test_every_local_variable_of_the_package_can_be_renamed(package):
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_local_variable_of_the_package_can_be_renamed(package, step):
     _, digest = package
     count = 0
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py"))[::step]:
         text = path.read_text()
         names = local_names(text)
         count += len(names)
@@ -525,7 +526,7 @@ def test_every_local_variable_of_the_package_can_be_renamed(package):
         ]
         renamed = tokenize.untokenize((token.type, token.string) for token in tokens)
         assert digest(renamed) == digest(text), (path, names)
-    assert count > 500
+    assert count > 500 / step
 
 
 def test_the_script_itself_counts(package):

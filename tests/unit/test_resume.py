@@ -77,19 +77,24 @@ class EndsAfter:
     [
         {},
         {"lr_schedule": "plateau", "ema": None, "optimizer": "adam"},
-        {"lr_schedule": "linear", "gradient_accumulation": 2, "min_snr": 5.0},
-        {"precision": "bf16", "augmentation": "isic2016"},
+        {
+            "lr_schedule": "linear",
+            "gradient_accumulation": 2,
+            "min_snr": 5.0,
+            "precision": "bf16",
+            "augmentation": "isic2016",
+        },
         {"precision": "fp16", "schedule": {"prediction": "epsilon", "betas": "linear"}},
         *(pytest.param({"schedule": {"process": p}}, marks=pytest.mark.slow) for p in OTHERS),
     ],
-    ids=["warm-up", "plateau", "accumulated", "bf16", "fp16", *OTHERS],
+    ids=["warm-up", "plateau", "bf16", "fp16", *OTHERS],
 )
 def test_every_part_of_a_training_goes_on(
     tmp_path: Path, uninterrupted: TrainedDdpm, changes: dict
 ) -> None:
     settings = settings_of(**changes)
     expected = train(settings) if changes else uninterrupted
-    for epoch in (1, 2, 4):
+    for epoch in (1, 3):
         with pytest.raises(Ends):
             train_safely(settings, tmp_path / "x.safetensors", callbacks=(EndsAfter(epoch),))
     assert 0 < steps_done(tmp_path / "x.safetensors") < 40

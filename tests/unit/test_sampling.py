@@ -76,10 +76,10 @@ def test_an_image_of_another_process_is_the_same_too(checkpoint, tmp_path, setti
 
 @pytest.mark.parametrize("settings", [*WAYS, {"precision": "bf16"}])
 def test_an_image_is_the_same_whatever_is_drawn_beside_it(checkpoint, settings):
-    settings = {"steps": 3} | settings
+    settings = {"steps": 2} | settings
     whole = draw(checkpoint, range(40), **settings)
     assert whole.shape == (40, 16, 16, 3) and whole.dtype == np.uint8
-    for borders in ([0, 13, 32, 40], [0, 32, 35, 40]):
+    for borders in ([0, 13, 40], [0, 32, 35, 40]):
         drawn = [draw(checkpoint, range(*ends), **settings) for ends in pairwise(borders)]
         assert np.array_equal(np.concatenate(drawn), whole)
     for members in ([4, 1], [39], [33, 2, 34, 2]):

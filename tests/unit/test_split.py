@@ -66,7 +66,7 @@ class TestLeakFree:
             for name, share in fractions.items():
                 assert 1 <= counted[name] < share * len(rows) + largest + 1, label
 
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=25)
     @given(groups_of_two_classes, st.integers(0, 99), st.randoms())
     def test_row_order_does_not_matter(self, groups, seed: int, random) -> None:
         table = table_of(groups, 5)
