@@ -99,9 +99,10 @@ def quality(classes: list[str]) -> pd.DataFrame:
             row = {"class": name, "image_set": image_set, "dimension": 4, "n_synthetic": 9}
             ends = {"ci_low": value - 0.5, "ci_high": value + 0.5}
             rows.append(row | {"metric": "fid", "extractor": "unet", "value": value} | ends)
+            rows.append(row | {"metric": "kid", "extractor": "unet", "value": value} | ends)
             rows.append(row | {"metric": "coverage", "extractor": "unet", "value": 1 / value})
             rows.append(row | {"metric": "ssim", "value": 0.5, "std": 0.1})
-        rows[-9] |= {"score": 0.91, "score_ci_low": 0.8, "score_ci_high": 1.4}
+        rows[-11] |= {"score": 0.91, "score_ci_low": 0.8, "score_ci_high": 1.4}
     return pd.DataFrame(rows).assign(subset=np.nan, note=np.nan, reference="test")
 
 

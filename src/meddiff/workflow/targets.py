@@ -70,6 +70,8 @@ def page_inputs(
     alone = targets is None or any(str(target).endswith(PAGE) for target in targets)
     shown += [path for path in FURTHER if Path(path).exists()]
     wanted = needed | {str(target) for target in targets or ()}
+    if "audit" in wanted:
+        wanted |= {path for path in shown if path.startswith("results/audit/")}
     files = [path for path in shown if not alone or path in wanted or Path(path).exists()]
     return [*files, *(f"{path[:-4]}.json" for path in files if path in RECORDED)]
 

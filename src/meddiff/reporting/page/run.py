@@ -13,7 +13,7 @@ from meddiff.reporting.page.checks import STAMP, audit_section, copies_section, 
 from meddiff.reporting.page.further import further_section
 from meddiff.reporting.page.html import Table, anchor, embedded, render, rows_of
 from meddiff.reporting.page.quality import extractors_section, matrices_section, near_section
-from meddiff.reporting.page.sections import Contents, Part, Section, Strip, pictures_of
+from meddiff.reporting.page.sections import Contents, Part, Section, Strip, pictures_of, title
 from meddiff.reporting.page.taught import answer_section, forest, how_to_read, taught_section
 
 FRAME = 64 + MARGIN
@@ -28,15 +28,18 @@ SIDE_BY_SIDE = {
     )
 }
 COMMANDS = {
-    "verdict": "what a classifier learns from the images",
-    "dose_response": "how many beside real ones",
-    "memorisation": "copies of training images",
-    "matrices": "every image set against every other",
-    "audit": "the audit of the data",
-    "table_5_1": "the quality of the extractors",
-}
-"""What may be missing, by table or folder, in words."""
-OF_CLASSIFIERS = ("verdict", "dose_response", "table_5_1")
+    "verdict": ("what a classifier learns from the images", "results/verdict.csv"),
+    "table_5_3": ("its accuracy on every training set",
+                  "results/table_5_3.csv results/cas_hog_svm.csv"),
+    "dose_response": ("how many beside real ones", "results/dose_response.csv"),
+    "memorisation": ("copies of training images", "results/memorisation.csv"),
+    "table_5_1": ("the quality of the extractors", "results/table_5_1.csv"),
+    "audit": ("the audit of the data", "audit"),
+    "matrices": ("every image set against every other, and everything else", ""),
+}  # fmt: skip
+"""What may be missing, by table or folder: in words, and the targets that make it."""
+PAGE = "results/report.html"
+OF_CLASSIFIERS = ("verdict", "dose_response", "table_5_1", "table_5_3")
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,23 @@ def _notices(stamp: Mapping[str, str]) -> list[str]:
 
 
 def _no_answer(contents: Contents) -> str:
+    """Return what can be said where no classifier is trained: the score of KID."""
+    untrained = "what they teach a classifier is not measured yet."
     if len(contents.classes) == 1:
-        return (
-            "One class: no classifier can be trained, so the images are judged by distances alone."
-        )
-    return "Whether a classifier can learn from them is not measured yet."
+        untrained = "one class, so no classifier can be trained."
+    table = contents.tables.get("table_5_2", pd.DataFrame(columns=["metric", "score"]))
+    scored = table[table["metric"].eq("kid") & table["score"].notna()]
+    scored = scored[scored["class"].isin(contents.classes)] if len(scored) else scored
+    if scored.empty:
+        return untrained[0].upper() + untrained[1:]
+    lead = str(scored["extractor"].value_counts(sort=False).idxmax())
+    rows = scored[scored["extractor"] == lead].sort_values("score", kind="stable")
+    ends = rows if len(rows) < 3 else rows.iloc[[0, -1]]
+    numbers = [f"{row['class']} {row['score']:.2f}" for row in ends.to_dict("records")]
+    return (
+        f"Between noise (0) and unseen real images (1), by KID of {title(lead)}: "
+        f"{' to '.join(numbers)}; {untrained}"
+    )
 
 
 def _looks_section(contents: Contents) -> Section | None:
@@ -178,14 +193,14 @@ def _previews(contents: Contents, name: str) -> list[Strip]:
 def _absent(contents: Contents) -> list[str]:
     """Return a line for each part that the run has not made, with the command that makes it."""
     lines = []
-    for name, words in COMMANDS.items():
+    for name, (words, targets) in COMMANDS.items():
         folder = any(each.startswith(f"{name}/") for each in contents.tables)
         if name in contents.tables or folder:
             continue
         if len(contents.classes) == 1 and name in OF_CLASSIFIERS:
             continue
-        target = {"audit": "audit", "matrices": "all"}.get(name, f"results/{name}.csv")
-        lines.append(f"{words}: `snakemake --cores all {target}`, then `results/report.html` again")
+        command = " ".join(["snakemake --cores all", targets, PAGE * bool(targets)]).strip()
+        lines.append(f"{words}: `{command}`, with the options of this run")
     if len(contents.classes) == 1:
         lines.append("classifiers, Tables 5.1 and 5.3: a run of one class has none")
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
