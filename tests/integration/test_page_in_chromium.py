@@ -82,7 +82,8 @@ def test_a_keyboard_goes_through_the_training_and_to_the_row_of_a_number(opened)
     driver = opened(1200)
     slider = driver.find_element("css selector", ".slider input")
     image = driver.find_element("css selector", ".slider img")
-    last = image.get_attribute("style")
+    last, size = image.get_attribute("style"), image.size
+    assert size["width"] / size["height"] == pytest.approx(66 * 3 / 30, rel=0.01)
     slider.send_keys("\ue012")  # left
     assert image.get_attribute("style") != last and "2 of 3" in image.get_attribute("alt")
     link = driver.find_element("css selector", ".answer a")

@@ -95,7 +95,9 @@ def test_a_run_of_one_class_says_that_it_has_no_classifiers(tmp_path) -> None:
     )))  # fmt: skip
     [sentence] = re.findall(r'<p class="answer">(.*?)</p>', page.html)
     assert "no classifier can be trained" in sentence and len(sentence.split()) <= 25
-    assert "by KID of U-Net: hand 0.91" in sentence
+    assert "by KID of U-Net: hand 0.91;" in sentence
+    table = whole.tables["table_5_2"].assign(note="a (b; c); d")
+    assert "<li>a (b; c)</li><li>d</li>" in run_page(replace(whole, tables={"table_5_2": table}))
     assert "dose_response" not in page.text
 
 

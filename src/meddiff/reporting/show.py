@@ -102,7 +102,9 @@ def notes(table: pd.DataFrame) -> list[str]:
             "it for images that vary less; look at KID, recall and coverage"
         ]
     noted = table.dropna(subset=["note"])[["extractor", "note"]].fillna({"extractor": ""})
-    noted = noted.assign(note=noted["note"].str.split("; ")).explode("note").drop_duplicates()
+    # Not within parentheses.
+    parts = noted["note"].str.split(r"; (?![^(]*\))", regex=True)
+    noted = noted.assign(note=parts).explode("note").drop_duplicates()
     for note, rows in noted.groupby("note", sort=False):
         # What is of several extractors is of none alone.
         name = rows["extractor"].iloc[0] if len(rows) == 1 else ""

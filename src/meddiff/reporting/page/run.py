@@ -133,11 +133,12 @@ def _no_answer(contents: Contents) -> str:
         return untrained[0].upper() + untrained[1:]
     lead = str(scored["extractor"].value_counts(sort=False).idxmax())
     rows = scored[scored["extractor"] == lead].sort_values("score", kind="stable")
-    ends = rows if len(rows) < 3 else rows.iloc[[0, -1]]
-    numbers = [f"{row['class']} {row['score']:.2f}" for row in ends.to_dict("records")]
+    words = ("", "") if len(rows) < 3 else (" (lowest)", " (highest)")
+    ends = zip(rows.iloc[[0, -1]].to_dict("records")[-len(rows) :], words, strict=False)
+    numbers = [f"{row['class']} {row['score']:.2f}{word}" for row, word in ends]
     return (
         f"Between noise (0) and unseen real images (1), by KID of {title(lead)}: "
-        f"{' to '.join(numbers)}; {untrained}"
+        f"{', '.join(numbers)}; {untrained}"
     )
 
 
