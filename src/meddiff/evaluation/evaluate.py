@@ -17,6 +17,7 @@ from meddiff.evaluation.scores import (
     COLUMNS,
     FeatureExtractor,
     Scorer,
+    is_standardised,
     steps_of,
 )
 from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies
@@ -112,7 +113,8 @@ def evaluate(
             near = image_rows(compared, own, copies)
             rows += authenticity_rows(name, own["real"].shape[1], compared, near)
             images = near if images is None else images
-            if copies is not None:
+            # A crop has other statistics than its whole.
+            if copies is not None and not is_standardised(net):
                 shown = features.get(name, {})
                 if "unseen" in arrays and "unseen" not in shown:
                     shown = {"unseen": net.features(arrays["unseen"], device=device)}

@@ -55,6 +55,11 @@ def noise_count(real: int, synthetic: int) -> int:
     return max(2, min(synthetic, real // 2))
 
 
+def is_standardised(extractor: FeatureExtractor) -> bool:
+    """Return whether distances are of features standardised by the real images."""
+    return getattr(extractor, "standardised", False)
+
+
 def steps_of(extractors: Mapping[str, FeatureExtractor], compared: Compared) -> int:
     """Return how often the functions below advance their progress."""
     parts = len(compared.parts)
@@ -102,7 +107,7 @@ class Scorer:
                 shown = images[key] if key in images else self._noise()
                 features[key] = extractor.features(shown, device=self.device)
             self.progress.advance()
-        return features
+        return _standardised(features) if is_standardised(extractor) else features
 
     def feature_rows(
         self, name: str, extractor: FeatureExtractor, features: Mapping[str, np.ndarray]
@@ -191,6 +196,20 @@ class Scorer:
             by_set["noise"][part] = features["noise"][start : start + count]
             start += count
         return by_set
+
+
+def _standardised(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Divide features (n,d) by their deviation in the real images.
+
+    Large multiples of it count by their logarithm (the inverse hyperbolic sine), else noise, whose
+    textures lie hundreds of deviations away, would make all images alike on the scale of scores.
+    Features that are the same in all real images do not count.
+    """
+    real = features["real"].astype(np.float64)
+    mean, deviation = real.mean(axis=0), real.std(axis=0)
+    varies = deviation > 1e-9 * np.abs(mean)
+    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
+    return {key: np.arcsinh((rows - mean) * scale) for key, rows in features.items()}
 
 
 def _between_ends(by_set: pd.DataFrame) -> dict[str, Any]:

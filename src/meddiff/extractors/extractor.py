@@ -7,6 +7,7 @@ The net is a module of torch with
 - `side`, if its `transform` takes images of any size to that side in px;
 - `trained_size`, if it does not, but learnt from images of that side;
 - `block`, if its batches are smaller than `BLOCK`;
+- `standardised`, if distances are of features standardised by the real images;
 - `classify`, if it is a classifier: from features to logits.
 """
 
@@ -74,6 +75,11 @@ class Extractor:
     def caution(self) -> str:
         """A caution about the numbers of this net, if any."""
         return CAUTIONS.get(self.name, "")
+
+    @property
+    def standardised(self) -> bool:
+        """Whether distances are of features standardised by the real images."""
+        return bool(getattr(self.network, "standardised", False))
 
     @property
     def side(self) -> int | None:

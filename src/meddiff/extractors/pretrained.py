@@ -19,6 +19,9 @@ from meddiff.extractors.weights import WEIGHTS, PretrainedWeights
 
 log = logging.getLogger(__name__)
 
+RADIOMICS = "radiomics"
+"""Names features that no net computes."""
+
 
 def pretrained_weights(
     name: str,
@@ -57,8 +60,8 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
     """Return an extractor by its published name, a name of timm's, or the path of a checkpoint.
 
     Args:
-        name: `inception`, `radimagenet`, `swav`, `dinov2`, `clip` or `efficientnet_lite0`;
-            `timm:<model>`, `hf-hub:<owner>/<name>`, `local-dir:<folder>` or
+        name: `inception`, `radimagenet`, `swav`, `dinov2`, `clip`, `efficientnet_lite0` or
+            `radiomics`; `timm:<model>`, `hf-hub:<owner>/<name>`, `local-dir:<folder>` or
             `open_clip:<owner>/<name>`; or a file such as models/skinlesnet.safetensors.
         resize: how `inception` brings images to 299 px: as the program of that name does.
 
@@ -67,6 +70,8 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
     """
     if is_hub_name(name):
         return load_hub_extractor(name)
+    if name == RADIOMICS:
+        return _radiomics()
     if name in PRETRAINED:
         remedy = (
             "name another --extractor: a checkpoint such as models/skinlesnet.safetensors, or none "
@@ -81,10 +86,22 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
         return Extractor(name, network, None, digest, line)
     if not Path(name).is_file():
         raise MeddiffError(
-            f"{name} is neither a published extractor ({', '.join(PRETRAINED)}), nor a name of "
-            f"timm's ({', '.join(PREFIXES)}), nor a file such as models/skinlesnet.safetensors"
+            f"{name} is neither an extractor ({', '.join([*PRETRAINED, RADIOMICS])}), nor a name "
+            f"of timm's ({', '.join(PREFIXES)}), nor a file such as models/skinlesnet.safetensors"
         )
     return read_extractor(name)
+
+
+def _radiomics() -> Extractor:
+    try:
+        from meddiff.extractors.radiomics import Radiomics
+    except ModuleNotFoundError as error:
+        raise MeddiffError(
+            f"{RADIOMICS} needs the package {error.name}, which is not installed: run "
+            "pip install 'meddiff[radiomics]'"
+        ) from error
+    network = Radiomics()
+    return Extractor(RADIOMICS, network, None, "", network.line)
 
 
 def load_default_extractor(*, resize: InceptionResize = "clean-fid") -> Extractor:
