@@ -27,6 +27,7 @@ def guidance_figure(table: pd.DataFrame) -> Figure:
             _draw(axis, rows, PANELS[metric])
             names = rows["classifier"].dropna().unique()
             axis.set(title=", ".join(names) if len(names) else extractor)
+    figure.supxlabel("weight of guidance; bars are 95 % intervals", fontsize="medium")
     return figure
 
 
@@ -42,6 +43,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, label: str) -> None:
             capsize=3,
             label=str(name),
         )
-    axis.set(xlabel="weight of guidance", ylabel=f"{label} (95 % interval)", ylim=(0, None))
+    axis.set(ylabel=label, ylim=(0, None))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize="small")
+    if rows["class"].nunique() > 1:
+        axis.legend(fontsize="small")
