@@ -225,11 +225,11 @@ def verdict_text(
             for row in rows.to_dict("records")
         ]
         lines.append(f"  {TITLES[name]}, {QUESTIONS[question].text}: {'; '.join(cells)}")
-    for title, said in (
+    for title, sentences in (
         ("Controls:", controls(table, arms, wording=wording)),
         ("Limits:", limits(table, stamp, wording)),
     ):
-        lines += ["", title, *(f"  {line}" for line in said)]
+        lines += ["", title, *(f"  {line}" for line in sentences)]
     margin = f"The margin is {table['margin'].iloc[0]:g} ({wording.margin}). " if len(table) else ""
     lines += ["", margin + OUTCOMES]
     return "\n".join(_filled(line) for line in lines) + "\n"

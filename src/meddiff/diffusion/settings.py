@@ -269,8 +269,8 @@ class DdpmSettings(DurationSettings):
     @model_validator(mode="after")
     def _changes_are_drawn_anew(self) -> "DdpmSettings":
         if self.condition_on_augmentation and (self.augment_once or self.augmentation == "none"):
-            given = "augment_once" if self.augment_once else "augmentation: none"
-            raise ValueError(f"condition_on_augmentation beside {given}: drop one of them")
+            other = "augment_once" if self.augment_once else "augmentation: none"
+            raise ValueError(f"condition_on_augmentation beside {other}: drop one of them")
         return self
 
     @field_validator("augmentation", mode="before")

@@ -77,10 +77,10 @@ def _open_clip(name: str, model: str) -> Extractor:
     from meddiff.extractors.open_clip import CONFIG_FILE, WEIGHTS_FILES, load_tower
 
     if Path(model).is_dir():
-        held = [file for each in WEIGHTS_FILES if (file := Path(model, each)).is_file()]
-        if not held or not Path(model, CONFIG_FILE).is_file():
+        files = [file for each in WEIGHTS_FILES if (file := Path(model, each)).is_file()]
+        if not files or not Path(model, CONFIG_FILE).is_file():
             raise MeddiffError(f"{model} lacks {CONFIG_FILE} or {' or '.join(WEIGHTS_FILES)}")
-        return load_tower(name, Path(model), held[0], BLOCK)
+        return load_tower(name, Path(model), files[0], BLOCK)
     folder = _fetch(model, CONFIG_FILE).parent
     first, second = WEIGHTS_FILES
     try:

@@ -76,10 +76,10 @@ def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd
         file = _read(path)
         if file.study != key["study"].iloc[0]:
             raise MeddiffError(f"{path} answers study {file.study}, not {key['study'].iloc[0]}")
-        given = {each.trial: each for each in file.answers}
-        if len(given) < len(file.answers) or not given.keys() <= set(trials["trial"]):
+        by_trial = {each.trial: each for each in file.answers}
+        if len(by_trial) < len(file.answers) or not by_trial.keys() <= set(trials["trial"]):
             raise MeddiffError(f"{path} has answers twice, or to other trials than the study's")
-        if missing := len(trials) - len(given):
+        if missing := len(trials) - len(by_trial):
             raise MeddiffError(
                 f"{path}: {missing} of {len(trials)} questions have no answer: the page resumes "
                 f"where {file.reader} stopped"
@@ -95,8 +95,8 @@ def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd
         answers[file.reader] = (
             path,
             trials.assign(
-                answer=[given[trial].answer for trial in trials["trial"]],
-                seconds=[given[trial].seconds for trial in trials["trial"]],
+                answer=[by_trial[trial].answer for trial in trials["trial"]],
+                seconds=[by_trial[trial].seconds for trial in trials["trial"]],
             ).reset_index(drop=True),
         )
     return {reader: answers[reader][1] for reader in sorted(answers)}

@@ -52,12 +52,12 @@ def check_encoding(images: Pixels, *, seed: int = 0) -> None:
     """
     for cls in images[REAL]:
         real, synthetic = images[REAL][cls], images[SYNTHETIC][cls]
-        found = separation(real, synthetic, seed=seed)
-        if found.ci_low > TOLD_APART:
+        apart = separation(real, synthetic, seed=seed)
+        if apart.ci_low > TOLD_APART:
             raise MeddiffError(
                 f"class {cls}: a classifier tells real from synthetic images by their encoding "
-                f"alone, {found.accuracy:.2f} [{found.ci_low:.2f}, {found.ci_high:.2f}] of "
-                f"{found.n_images}: encode both sets alike before readers see them"
+                f"alone, {apart.accuracy:.2f} [{apart.ci_low:.2f}, {apart.ci_high:.2f}] of "
+                f"{apart.n_images}: encode both sets alike before readers see them"
             )
 
 

@@ -111,17 +111,17 @@ def _repeated(of_reader: pd.DataFrame, design: str) -> Metrics:
 def _over_readers(first: Answers, design: str, choices: int) -> Metrics:
     """Yield scores over readers; the answers of each are in the order of the questions."""
     target = next(iter(first.values()))["target"].to_numpy()
-    given = np.stack([each["answer"].to_numpy() for each in first.values()])
+    answers = np.stack([each["answer"].to_numpy() for each in first.values()])
     n = len(target)
-    called = says_synthetic(given).astype(int) if design == "single" else given - 1
+    called = says_synthetic(answers).astype(int) if design == "single" else answers - 1
     right = (called == target).astype(float)
     accuracy = over_readers_and_cases(right, float(right.mean()))
     yield "accuracy", _within(accuracy, 0, 1), n
     if design == "single":
-        yield from _single_over_readers(given, target == 1)
+        yield from _single_over_readers(answers, target == 1)
     else:
         yield "d_prime", _as_d_prime(_within(accuracy, 0, 1), choices), n
-    if len(given) > 1:
+    if len(answers) > 1:
         kappa = jackknife(lambda places: fleiss_kappa(called[:, places]), n)
         yield "fleiss_kappa", _within(kappa, -1, 1), n
 
@@ -168,19 +168,19 @@ def image_table(answers: Answers, key: pd.DataFrame) -> pd.DataFrame:
     every = pd.concat(answers.values())
     rows = []
     for image in shown.itertuples():
-        given = every.loc[every["trial"] == image.trial]
-        answer = given["answer"].to_numpy()
+        judged = every.loc[every["trial"] == image.trial]
+        answer = judged["answer"].to_numpy()
         called = says_synthetic(answer) if single else answer - 1 == image.place
         rows.append(
             {
                 "image_set": image.image_set,
                 "class": key.at[image.Index, "class"],
                 "row": image.row,
-                "n_readers": len(given),
+                "n_readers": len(judged),
                 "called_synthetic": int(called.sum()),
                 "share": float(called.mean()),
                 "confidence": float(answer.mean()) if single else np.nan,
-                "seconds": float(given["seconds"].median()),
+                "seconds": float(judged["seconds"].median()),
             }
         )
     return pd.DataFrame(rows).sort_values("share", ascending=False, kind="stable")

@@ -50,8 +50,8 @@ def alike_pairs(table: pd.DataFrame, copies: NDArray[np.intp], workers: int) -> 
         return pairs[_misfit(smooth, pairs) <= MAX_MISFIT]
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(fitting, candidates()))
-    pairs = np.sort(rows[np.concatenate([np.empty((0, 2), np.intp), *found])], axis=1)
+        parts = list(pool.map(fitting, candidates()))
+    pairs = np.sort(rows[np.concatenate([np.empty((0, 2), np.intp), *parts])], axis=1)
     return pairs[np.lexsort(pairs.T[::-1])]
 
 

@@ -107,7 +107,7 @@ def solve_each(
         solver could not go on.
     """
     count = len(states)
-    found = np.full((len(variables) - 1, *states.shape), np.nan)
+    solved = np.full((len(variables) - 1, *states.shape), np.nan)
     at, wanted, slopes = np.full(count, variables[0]), states.copy(), np.empty_like(states)
     done, meeting = np.zeros(count, bool), threading.Barrier(count + 1)
 
@@ -127,7 +127,7 @@ def solve_each(
             atol=tolerance,
         )
         if solution.success:
-            found[:, place] = solution.y.T
+            solved[:, place] = solution.y.T
         done[place] = True
         while meeting.wait() >= 0 and not done.all():
             meeting.wait()
@@ -143,7 +143,7 @@ def solve_each(
             raise
     for solver in solvers:
         solver.result()
-    return found
+    return solved
 
 
 def _angle(process: Process, time: float) -> float:

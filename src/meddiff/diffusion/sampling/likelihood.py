@@ -73,7 +73,7 @@ def bits_per_dimension(
     device = next(model.network.parameters()).device
     # Always as many: how many images a net sees at once changes its rounding.
     size = cpu_block(model.shape[-1])
-    found = []
+    densities = []
     with memory_errors(LACKS_MEMORY):
         for start in range(0, len(images), size):
             block = images[start : start + size]
@@ -89,10 +89,10 @@ def bits_per_dimension(
                 torch.from_numpy(clean).to(device),
                 torch.from_numpy(probes).to(device),
             )
-            found.append(density[: len(block)])
+            densities.append(density[: len(block)])
             progress(len(block))
     dimensions = math.prod(model.shape)
-    bits = -(np.concatenate(found) / dimensions + math.log(level)) / math.log(2)
+    bits = -(np.concatenate(densities) / dimensions + math.log(level)) / math.log(2)
     if not np.isfinite(bits).all():
         raise MeddiffError("the DDPM gives values that are not finite: train it anew")
     return bits

@@ -129,12 +129,12 @@ def study_section(contents: Contents) -> Section | None:
 def _printed(contents: Contents) -> Iterator[list[Cell | str]]:
     for result in contents.printed:
         table = contents.tables.get(result.table)
-        found = None if table is None else table[matching(table, result.row)]
-        if table is None or found is None or len(found) != 1:
+        rows = None if table is None else table[matching(table, result.row)]
+        if table is None or rows is None or len(rows) != 1:
             continue
         words = {name: word for name, word in result.row.items() if word not in ("", "all")}
         for column, printed in result.values.items():
-            if column == "std" or pd.isna(found.iloc[0].get(column)):
+            if column == "std" or pd.isna(rows.iloc[0].get(column)):
                 continue
             metric = words.get("metric", "") if column == "value" else column
             name = ", ".join(title(word) for key, word in words.items() if key != "metric")
@@ -142,7 +142,7 @@ def _printed(contents: Contents) -> Iterator[list[Cell | str]]:
             yield [
                 f"{name}: {title(metric)}",
                 str(printed) + ("" if deviation is None else f" ± {deviation}"),
-                Cell(_here(found.iloc[0], column), f"#{anchor(result.table, found.index[0])}"),
+                Cell(_here(rows.iloc[0], column), f"#{anchor(result.table, rows.index[0])}"),
                 "; ".join(f"{end} {number(value)}" for end, value in
                           distance_ends(table, result.row).items() if column == "value"),
             ]  # fmt: skip

@@ -68,10 +68,10 @@ def forest(
         rows = rows[rows["question"].isin(["replace", "add"])]
     marks = []
     for place, row in rows.to_dict("index").items():
-        asked = questions.get(row["question"], row["question"])
-        label, group = asked, title(row["classifier"])
+        question = questions.get(row["question"], row["question"])
+        label, group = question, title(row["classifier"])
         if by_class:
-            label, group = row["class"], f"{group}: {asked}"
+            label, group = row["class"], f"{group}: {question}"
         marks.append(mark_of(row, label, name, place, column="difference", sign="+", group=group))
     margin = float(table["margin"].iloc[0])
     low, high = _reach([*marks], margin)
@@ -83,8 +83,8 @@ def forest(
 def _reach(marks: Sequence[Mark], margin: float) -> tuple[float, float]:
     """Return the ends of a scale that shows every interval and twice the margin."""
     numbers = [end for mark in marks for end in (mark.value, mark.low, mark.high)]
-    known = [each for each in numbers if not np.isnan(each)]
-    low, high = min([*known, -2 * margin]), max([*known, 2 * margin])
+    finite = [each for each in numbers if not np.isnan(each)]
+    low, high = min([*finite, -2 * margin]), max([*finite, 2 * margin])
     space = 0.05 * (high - low)
     return low - space, high + space
 
