@@ -80,7 +80,7 @@ def times(folder: Path) -> pd.DataFrame:
 
 
 def append(options: argparse.Namespace, seconds: float, findings: str) -> None:
-    """Write a row: memory is the process's own peak, imports included (about 0.3 GB)."""
+    """Write a row: memory is the process's own peak, imports included."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     row = {
         "stage": options.stage,
