@@ -150,3 +150,15 @@ def test_words_stand_out_from_the_page_in_both_schemes(scheme) -> None:
             assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
     for name in ("mark", "bad", "good", *(f"s{number}" for number in range(1, 7))):
         assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
+def test_what_a_run_can_never_have_is_not_asked_for(shown) -> None:
+    table = shown.tables["table_5_2"]
+    changed = {
+        "Real images alone": table[table["image_set"] != "synthetic"].reset_index(drop=True),
+        "no classifier can give an answer here": table.assign(protocol="as_published"),
+    }
+    for words, quality in changed.items():
+        page = Page(run_page(replace(shown, tables={"table_5_2": quality}, answers=())))
+        assert words in page.text and "memorisation.csv" not in page.text
+        assert ("results/verdict.csv" in page.text) == (words[0] == "n")

@@ -123,6 +123,8 @@ def _notices(stamp: Mapping[str, str]) -> list[str]:
 
 def _no_answer(contents: Contents) -> str:
     """Return what can be said where no classifier is trained: the score of KID."""
+    if _real_only(contents):
+        return "Real images alone: nothing synthetic is judged here."
     untrained = "what they teach a classifier is not measured yet."
     if len(contents.classes) == 1:
         untrained = "one class, so no classifier can be trained."
@@ -140,6 +142,11 @@ def _no_answer(contents: Contents) -> str:
         f"Between noise (0) and unseen real images (1), by KID of {title(lead)}: "
         f"{', '.join(numbers)}; {untrained}"
     )
+
+
+def _real_only(contents: Contents) -> bool:
+    table = contents.tables.get("table_5_2")
+    return table is not None and "synthetic" not in set(table["image_set"])
 
 
 def _looks_section(contents: Contents) -> Section | None:
@@ -193,12 +200,14 @@ def _previews(contents: Contents, name: str) -> list[Strip]:
 
 def _absent(contents: Contents) -> list[str]:
     """Return a line for each part that the run has not made, with the command that makes it."""
-    lines = []
+    lines, never = [], set(OF_CLASSIFIERS if len(contents.classes) == 1 else ())
+    if _real_only(contents):
+        never |= {"verdict", "dose_response"}
+    if _real_only(contents) or _stamp(contents).get("protocol") == "as_published":
+        never.add("memorisation")  # no images that no DDPM has learnt from
     for name, (words, targets) in COMMANDS.items():
         folder = any(each.startswith(f"{name}/") for each in contents.tables)
-        if name in contents.tables or folder:
-            continue
-        if len(contents.classes) == 1 and name in OF_CLASSIFIERS:
+        if name in contents.tables or folder or name in never:
             continue
         command = " ".join(["snakemake --cores all", targets, PAGE * bool(targets)]).strip()
         lines.append(f"{words}: `{command}`, with the options of this run")
