@@ -116,7 +116,9 @@ def load_default_extractor(*, resize: InceptionResize = "clean-fid") -> Extracto
         try:
             instead = load_extractor("efficientnet_lite0")
         except MeddiffError:
-            raise reason from None
+            raise MeddiffError(
+                f"{reason}; SSIM, copies and --train need no net: --extractor none"
+            ) from None
         log.warning("%s", reason)
         line = f"{instead.weights}, for want of InceptionV3's: no published FID is comparable"
         return replace(instead, weights=line)
