@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT, SMOKE
 
@@ -28,7 +29,18 @@ def environment() -> list[str]:
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     declared = re.search(r"^ENV (.*)$", text, re.M)
     assert declared
-    return [*declared[1].split(), "PATH=/usr/bin:/bin", "OMP_NUM_THREADS=1"]
+    programs = Path(sys.executable).parent
+    return [*declared[1].split(), f"PATH={programs}:/usr/bin:/bin", "OMP_NUM_THREADS=1"]
+
+
+def pod() -> list[str]:
+    """What the pod of containers/kubernetes.yaml starts, up to Snakemake's own arguments."""
+    *_, job = yaml.safe_load_all((ROOT / "containers/kubernetes.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    given = container["args"]
+    assert "--profile=profiles/thesis" in given and "--directory=/runs/thesis" in given
+    assert container["volumeMounts"][0]["mountPath"] == "/runs"
+    return [*container["command"], *given[:2]]
 
 
 @pytest.fixture
@@ -56,7 +68,7 @@ def room(tmp_path: Path):
 @pytest.mark.slow
 def test_a_run_needs_its_directory_alone(room):
     enter, run = room
-    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    snakemake = "snakemake"
     options = ["--cores", "2", "--directory", "/mnt", "--configfile", str(SMOKE)]
     made = enter(snakemake, "data/images/index.csv", *options)
     assert made.returncode == 0, made.stdout[-3000:]
@@ -65,6 +77,13 @@ def test_a_run_needs_its_directory_alone(room):
     assert '"author"' in record
     again = enter(snakemake, "data/images/index.csv", *options)
     assert "Nothing to be done" in again.stdout
+    # A pod that was killed leaves a lock; the next one goes on.
+    (run / "data/images/index.csv").unlink()
+    (run / ".snakemake/locks").mkdir(exist_ok=True)
+    (run / ".snakemake/locks/0.output.lock").write_text("data/images/index.csv\n")
+    assert "cannot be locked" in enter(snakemake, "data/images/index.csv", *options).stdout
+    next_one = enter(*pod(), "data/images/index.csv", *options)
+    assert next_one.returncode == 0 and (run / "data/images/index.csv").is_file(), next_one.stdout
     # Without a run directory it says so.
     refused = enter(snakemake, "--cores", "1", "data/images/index.csv")
     assert refused.returncode == 1 and "you may only read" in refused.stdout

@@ -127,6 +127,15 @@ def test_a_finished_job_leaves_a_record_and_a_failed_one_none(tmp_path):
     assert (record["rule"], record["params"], record["size"]) == ("x", {"seed": 3}, 1)
 
 
+def test_a_job_removes_what_a_killed_one_left_of_its_outputs(tmp_path):
+    dies = "with files.atomic_write('made.csv'): files.os.kill(files.os.getpid(), 9)"
+    assert run(dies, tmp_path, first="from meddiff.core import files").returncode == -9
+    assert len(list(tmp_path.glob(".made-*.csv"))) == 1
+    (tmp_path / ".made-mine.csv").write_text("a file of somebody else")
+    assert run("pass", tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.glob(".made*")] == [".made-mine.csv"]
+
+
 def test_progress_tells_loss_and_time_left_in_a_log(caplog):
     caplog.set_level("INFO")
     with Progress(4, "ddpm x", every=0) as progress:

@@ -1,5 +1,6 @@
 """Write files whole or not at all, and digest them."""
 
+import glob
 import hashlib
 import logging
 import os
@@ -52,6 +53,13 @@ def atomic_write(path: str | Path, *, quiet: bool = False) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | Path) -> None:
+    """Delete what killed processes left of a file that they wrote by `atomic_write`."""
+    path = Path(path)
+    for each in path.parent.glob(f".{glob.escape(path.stem)}-{'[0-9a-f]' * 8}{path.suffix}"):
+        each.unlink(missing_ok=True)
 
 
 def sha256_file(path: str | Path) -> str:

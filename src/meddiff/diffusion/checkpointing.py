@@ -15,6 +15,7 @@ from torch import Tensor
 
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.errors import MeddiffError
+from meddiff.core.files import remove_unfinished
 
 AFFECTS_RESULTS = False
 
@@ -93,8 +94,7 @@ class CheckpointFile:
                 f"another process writes {self.path}: wait for it or stop it, then rerun"
             ) from error
         # A process that was killed while it wrote leaves its temporary file.
-        for partial in self.path.parent.glob(f".{self.path.stem}-*{self.path.suffix}"):
-            partial.unlink(missing_ok=True)
+        remove_unfinished(self.path)
         return self
 
     def __exit__(self, *failure: object) -> None:

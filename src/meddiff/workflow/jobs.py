@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from meddiff.core.console import INTERRUPTED
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
+from meddiff.core.files import remove_unfinished
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.workflow.provenance.recording import job_metadata, record_outputs
@@ -29,7 +30,8 @@ def job(snakemake: Any) -> Iterator[str]:
 
     Logs go to the rule's log and to stderr. A job that has imported torch, or whose rule has a
     resource `gpu`, computes with `compute.threads` CPU threads, others with one. It computes on
-    `compute.device` where it asks for a GPU, else on the CPU. A record is written for each output.
+    `compute.device` where it asks for a GPU, else on the CPU. What a killed job left of its outputs
+    is deleted, and a record is written for each.
     A `MeddiffError`, and a file that this user may not read or write, ends the process with one
     line and status 1; any other exception is a bug and keeps its traceback.
     """
@@ -47,6 +49,8 @@ def job(snakemake: Any) -> Iterator[str]:
     threads = compute.threads if nets else 1
     try:
         device = _choose_device(compute.device) if gpus else "cpu"
+        for path in snakemake.output:
+            remove_unfinished(path)
         metadata = job_metadata(snakemake, threads=threads, device=device)
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
