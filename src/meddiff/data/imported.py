@@ -65,8 +65,8 @@ def selected(total: int, selection: Selection, name: str) -> NDArray[np.intp]:
         log.warning("%s has %d images of the class, %s is %d", name, total, key, wanted)
     if total <= wanted and not first:
         return np.arange(total)
-    log.info("%s: of %d images of the class %d are taken, at random", name, total,
-             max(0, min(total, wanted) - first))  # fmt: skip
+    if total > wanted:
+        log.info("%s: %d of %d images are taken, at random", name, wanted - first, total)
     order = stream(selection.seed, "imported images").permutation(total)
     return np.sort(order[first:wanted])
 
