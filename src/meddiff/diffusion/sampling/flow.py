@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from meddiff.diffusion.process import Process
@@ -106,6 +105,9 @@ def solve_each(
         States at each variable but the first, float64 (len(variables) - 1, N, d); NaN where a
         solver could not go on.
     """
+    # A training, whose previews come this way, starts without scipy.
+    from scipy.integrate import solve_ivp
+
     count = len(states)
     solved = np.full((len(variables) - 1, *states.shape), np.nan)
     at, wanted, slopes = np.full(count, variables[0]), states.copy(), np.empty_like(states)
