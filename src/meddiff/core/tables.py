@@ -47,6 +47,8 @@ TEXT = frozenset(
      # Remarks.
      "net", "unit", "labels", "treatment", "confusion", "reference", "source_file", "note",
      "verdict", "weights", "question", "baseline", "outcome", "by",
+     # Families of models.
+     "family", "sampler",
      # Reader studies.
      "study", "reader", "design", "trial"]
 )  # fmt: skip

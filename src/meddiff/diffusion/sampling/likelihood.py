@@ -20,10 +20,11 @@ from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.ddpm import Ddpm, predict
 from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.sample import LACKS_MEMORY
-from meddiff.diffusion.sampling.shards import cpu_block
 
 STEPS = 20
 """Steps of Runge and Kutta's method of fourth order, each of four evaluations and gradients."""
+BLOCK = 8
+"""Images that the net sees at once, always: how many there are changes its rounding."""
 Predict = Callable[[Tensor, Tensor], Tensor]
 """From noisy images (N,C,H,W) and what the net is given of their times (N,) to its output."""
 
@@ -71,13 +72,11 @@ def bits_per_dimension(
     level = (high - low) / 255
     network = conditioned(model.network, model.conditions, name)
     device = next(model.network.parameters()).device
-    # Always as many: how many images a net sees at once changes its rounding.
-    size = cpu_block(model.shape[-1])
     densities = []
     with memory_errors(LACKS_MEMORY):
-        for start in range(0, len(images), size):
-            block = images[start : start + size]
-            clean, probes = np.zeros((2, size, *model.shape), np.float32)
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            clean, probes = np.zeros((2, BLOCK, *model.shape), np.float32)
             for number, image in enumerate(block):
                 source = stream(seed, "likelihood", hashlib.sha256(image.tobytes()).hexdigest())
                 inside = source.uniform(-0.5, 0.5, model.shape)

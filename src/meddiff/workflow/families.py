@@ -1,0 +1,99 @@
+"""Families of models that a run trains beside its DDPMs, to compare them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from meddiff.core.errors import MeddiffError
+from meddiff.core.settings import ClassName, Settings
+from meddiff.diffusion.settings import ALL, DiffusionSettings, SamplingSettings
+from meddiff.workflow.config import Config
+
+AFFECTS_RESULTS = False
+
+IMAGES = 100
+"""Images per class and sampler."""
+LIKELIHOOD_IMAGES = 32
+"""Images of a set whose likelihood is measured."""
+
+
+class FamilyEntry(Settings):
+    """A family as its file has it: what differs in `diffusion`, and samplers by name."""
+
+    diffusion: dict[str, Any] = {}
+    samplers: dict[ClassName, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models with its samplers.
+
+    Attributes:
+        diffusion: settings of the training.
+        samplers: settings of the samplers by name.
+    """
+
+    diffusion: DiffusionSettings
+    samplers: Mapping[str, SamplingSettings]
+
+    def net(self, name: str) -> str:
+        """Return the name of the net that draws a class."""
+        return ALL if self.diffusion.conditional else name
+
+    def training(self, net: str) -> dict[str, Any]:
+        """Return the settings of a net's training."""
+        return self.diffusion.for_class(net).model_dump()
+
+
+def read_families(path: str | Path, cfg: Config) -> dict[str, Family]:
+    """Read the families of a file such as `config/families.yaml`.
+
+    Args:
+        path: the file.
+        cfg: the run's configuration, from which families differ.
+
+    Raises:
+        MeddiffError: a family is not valid.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+        entries = TypeAdapter(dict[ClassName, FamilyEntry]).validate_python(content)
+        return {name: _family(name, entry, cfg) for name, entry in entries.items()}
+    except (OSError, yaml.YAMLError, ValidationError, ValueError) as error:
+        raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
+    # Nets that were trained elsewhere are no families, and a class has no steps of its own here.
+    base = cfg.diffusion.model_dump(exclude={"classes", "train_on"}) | {"conditional": False}
+    values = merged(base, entry.diffusion)
+    if values["conditional"]:
+        for length in ("steps", "epochs"):
+            values[length] = values[length] and values[length] * len(cfg.data.classes)
+    diffusion = DiffusionSettings.model_validate(values)
+    drawn = cfg.sampling.model_dump() | {"shards": 1, "images": min(IMAGES, cfg.sampling.images)}
+    samplers = {
+        key: SamplingSettings.model_validate(merged(drawn, changes))
+        for key, changes in entry.samplers.items()
+    }
+    schedule = diffusion.schedule
+    for key, sampler in {"preview": diffusion.preview, **samplers}.items():
+        if reason := sampler.misfit(schedule.process, schedule.levels):
+            raise ValueError(f"{name}.{key}: {reason}")
+        if sampler.guidance and not diffusion.conditional:
+            raise ValueError(f"{name}.{key}: guidance needs `conditional: true`")
+    return Family(diffusion, samplers)
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with some changed."""
+    inner = {
+        key: merged(values[key], change)
+        for key, change in changes.items()
+        if isinstance(change, Mapping) and isinstance(values.get(key), Mapping)
+    }
+    return {**values, **changes, **inner}
