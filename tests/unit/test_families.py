@@ -47,6 +47,7 @@ def test_families_differ_from_the_run_in_what_their_file_says() -> None:
         ("a: {samplers: {x: {stops: 1}}}", "stops"),
         ("a: {diffusion: {lr: -1}, samplers: {}}", "lr"),
         ("a: {nets: 1}", "a.nets"),
+        ("a: {diffusion: {latent: {}}, samplers: {}}", r"a\.diffusion\.latent"),
         ("a: [", "expected"),
     ],
 )

@@ -29,6 +29,7 @@ use rule train_ddpm as train_family with:
     input:
         images=of_net(DDPM_SETS),
         validation=of_net(["validation"]),
+        autoencoder=[],
     output:
         checkpoint="models/families/{family}/{cls}.safetensors",
         history="models/families/{family}/{cls}_history.csv",

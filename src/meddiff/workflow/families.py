@@ -68,9 +68,11 @@ def read_families(path: str | Path, cfg: Config) -> dict[str, Family]:
 
 
 def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
+    if "latent" in entry.diffusion:
+        raise ValueError(f"{name}.diffusion.latent: families are of pixels; leave it out")
     # Nets that were trained elsewhere are no families, and a class has no steps of its own here.
-    base = cfg.diffusion.model_dump(exclude={"classes", "train_on"}) | {"conditional": False}
-    values = merged(base, entry.diffusion)
+    base = cfg.diffusion.model_dump(exclude={"classes", "train_on"})
+    values = merged(base | {"conditional": False, "latent": None}, entry.diffusion)
     if values["conditional"]:
         for length in ("steps", "epochs"):
             values[length] = values[length] and values[length] * len(cfg.data.classes)
