@@ -497,7 +497,13 @@ def code_objects(code: CodeType) -> Iterator[CodeType]:
 
 
 def local_names(text: str) -> set[str]:
-    """Names that are local variables wherever they occur in a file, as the compiler says."""
+    """Names that are local variables wherever they occur in a file, as the compiler says.
+
+    None of a file with a query, in which `@name` reads a variable: there names count.
+    """
+    strings = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
+    if any(isinstance(each, str) and re.search(r"@\w", each) for each in strings):
+        return set()
     codes = list(code_objects(compile(text, "text", "exec")))
     local, other = set(), {node.arg for node in ast.walk(ast.parse(text)) if hasattr(node, "arg")}
     for code in codes:
