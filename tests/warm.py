@@ -62,8 +62,10 @@ def programs() -> Iterator[Path]:
         command = [sys.executable, __file__, address]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
             assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-            yield Path(folder)
-            server.terminate()
+            try:
+                yield Path(folder)
+            finally:
+                server.terminate()
 
 
 def serve(address: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster import Cluster, cluster, missing
+from cluster import USERS, Cluster, cluster, missing
 from conftest import SMOKE
 from meddiff.core.checkpoints import load_checkpoint
 
@@ -83,7 +83,7 @@ def copied(run: Path, to: Path) -> Path:
 
 
 def ended(run: subprocess.Popen[str], expected: int = 0) -> str:
-    out = run.communicate(timeout=800)[0]
+    out = run.communicate(timeout=1500)[0]
     assert run.returncode == expected, out[-6000:]
     return out
 
@@ -156,6 +156,29 @@ def limited(
             run.kill()
 
 
+def test_two_users_share_an_installation(slurm, start, limited, smoke_run):
+    """From archives to a table, with GPUs and shards, beside a short run of somebody else."""
+    table, noise, split = (
+        "results/sample_checks.csv",
+        "data/images/noise/benign.npy",
+        "data/images/split.csv",
+    )
+    alices, bobs = (slurm.home(user) / "run" for user in USERS)
+    overlay = "compute: {device: auto}\nsampling: {shards: 2}\n"
+    runs = (
+        start(alices, table, noise, overlay=overlay, user="alice"),
+        start(bobs, split, user="bob"),
+    )
+    for run in runs:
+        ended(run)
+    assert_same(alices, smoke_run, [table, noise])
+    assert_same(bobs, smoke_run, [split])
+    assert {path.stat().st_uid for path in (alices / "results").iterdir()} == {USERS["alice"]}
+    # Short rules that were one job of Slurm have logs of their own.
+    for name in ("split", "image_sets", "noise", "train_ddpm/benign"):
+        assert (alices / f"logs/{name}.log").is_file()
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_a_training_that_meets_its_limit_goes_on(slurm, limited, quiet, name):
     folder = slurm.folder / name
@@ -199,3 +222,18 @@ def test_two_nodes_train_together(slurm, start, smoke_run):
     weights, reference = (load_checkpoint(run / DDPM)[0] for run in (folder, smoke_run))
     for key, weight in reference.items():
         np.testing.assert_allclose(weights[key], weight, atol=2e-4)
+
+
+def test_a_full_disk_is_one_line(slurm, start, smoke_run):
+    archive = "data/raw/phantom/kaggle/2019.zip"
+    run = slurm.folder / "full"
+    run.mkdir()
+    slurm.ask("mount", "-t", "tmpfs", "-o", "size=700k,nr_inodes=2000", "tmpfs", str(run))
+    out = ended(start(run, archive, "--retries", "0"), expected=1)
+    lines = [line for line in out.splitlines() if "no space left on the disk" in line]
+    assert lines and all(archive in line for line in lines), out
+    assert "Traceback" not in out
+    slurm.ask("test", "!", "-e", str(run / archive))
+    slurm.ask("mount", "-o", "remount,size=100m", str(run))
+    ended(start(run, archive))
+    slurm.ask("cmp", str(run / archive), str(smoke_run / archive))
