@@ -179,6 +179,7 @@ EDITS = {
     "extractors.pretrained": (
         "extractors: {pretrained: [radimagenet]}",
         [
+            "results/report.html",
             "models/pretrained/radimagenet.safetensors",
             "features/radimagenet/*",
             "metrics/distances/radimagenet.csv",

@@ -230,7 +230,8 @@ def test_the_command_answers(folders, capsys, monkeypatch) -> None:
     assert main(arguments) == 0
     output = capsys.readouterr().out
     assert output.startswith("The synthetic images can replace real ones")
-    assert "margin is 0.3" in output and "give real images" in output.replace("\n", " ")
+    text = " ".join(output.split())
+    assert "margin is 0.3" in text and "give real images" in text
 
 
 @pytest.mark.slow

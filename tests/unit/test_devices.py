@@ -269,8 +269,21 @@ CASES: dict[str, list[dict[str, Any]]] = {
                 "features": [],
             },
             "output": {"table": "out.csv", "figure": "out.png"},
+            "drawn": CLASSES,
             "n_resamples": 4,
             "stamp": {"seed": 0},
+        }
+    ],
+    "family_scores": [
+        {
+            "input": {
+                **dict.fromkeys(["training", "synthetic"], images()),
+                "unseen": [f"unseen/{path}" for path in images()],
+                "extractor": "unet.safetensors",
+            },
+            "output": ["out.csv"],
+            "judge": "unet",
+            "n_resamples": 4,
         }
     ],
     "similarity": [
@@ -345,6 +358,7 @@ def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool
         files = {key: named(params.pop(key)) for key in ("input", "output")}
         wildcards = {"cls": "benign"} | params.pop("wildcards", {})
         snakemake = SimpleNamespace(
+            rule=name,
             **files,
             log=Namedlist(fromdict={"main": "x.log", "speed": "speed.csv"}),
             config={"compute": {"device": kind, "threads": 1}},

@@ -382,7 +382,7 @@ def test_the_command_leaves_logging_alone(folders) -> None:
     ("arguments", "message"),
     [
         (["real", "gone"], "there is no gone"),
-        (["real", "real", "--extractor", "vgg"], "vgg is neither a published extractor"),
+        (["real", "real", "--extractor", "vgg"], "vgg is neither an extractor"),
         (["real", "few", "--extractor", "none"], "few has 2 images"),
         *(
             (["real", "real", f"--{name}", str(value)], f"--{name} is {value}")

@@ -367,7 +367,11 @@ def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_n
     monkeypatch.setattr("meddiff.workflow.session.plan_of", lambda *_: plan)
     monkeypatch.setattr("meddiff.workflow.session.check_run", lambda *_: None)
     dag = SimpleNamespace(needrun_jobs=lambda: [])
-    workflow = SimpleNamespace(dag=dag, dag_settings=SimpleNamespace(targets=["train.npy"]))
+    workflow = SimpleNamespace(
+        dag=dag,
+        dag_settings=SimpleNamespace(targets=["train.npy"]),
+        resource_settings=SimpleNamespace(cores=1),
+    )
 
     def check() -> None:
         check_jobs(workflow, load_config({}), tmp_path, {}, {"pack"}, rebuild=False)

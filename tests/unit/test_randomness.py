@@ -80,8 +80,15 @@ def seeds_of(node: ast.AST) -> Iterator[ast.AST]:
 
 def unnamed(path: Path) -> Iterator[str]:
     """Generators and seeds of a file that no named stream gives."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        for seed in seeds_of(node):
+    tree = ast.parse(path.read_text())
+    # `torch.Generator(device).manual_seed(…)` is judged by its seed.
+    seeded = {
+        id(call.func.value)
+        for call in calls_of(tree)
+        if name_of(call) == "manual_seed" and isinstance(call.func, ast.Attribute)
+    }
+    for node in ast.walk(tree):
+        for seed in seeds_of(node) if id(node) not in seeded else ():
             if not any(name_of(call) in NAMED for call in calls_of(seed)):
                 yield f"{path}: {ast.unparse(node)}"
 

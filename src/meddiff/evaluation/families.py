@@ -1,5 +1,6 @@
 """Families of models and their samplers in one table: quality, likelihood and cost."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,4 +102,5 @@ def _seconds(stem: str) -> float:
     path = Path(f"{stem}.benchmark.tsv")
     if not path.is_file():
         return np.nan
-    return float(pd.read_csv(path, sep="\t")[SECONDS].iloc[0])
+    with path.open() as file:
+        return float(next(csv.DictReader(file, delimiter="\t"))[SECONDS])

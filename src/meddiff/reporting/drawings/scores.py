@@ -103,7 +103,7 @@ def score_figure(process: Process, *, seed: int) -> Figure:
     grid = np.linspace(-REACH, REACH, 15)
     points = torch.tensor(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), dtype=torch.float32)
     figure = Figure(figsize=(10, 3.9), layout="compressed")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(stream_seed(seed, "drawing", "scores"))
     for axis, share in zip(figure.subplots(1, len(SIGNALS)), SIGNALS, strict=True):
         time = process.time_of(math.log(math.sqrt(1 - share**2) / share))
         signal, noise = process.parts(time)
@@ -125,7 +125,7 @@ def score_figure(process: Process, *, seed: int) -> Figure:
 def paths_figure(process: Process, *, seed: int, steps: int = 120) -> Figure:
     """Draw points on their way from noise to data: with the reverse SDE, and without noise."""
     denoise = cast(Denoise, fitted_denoiser(process, seed=seed))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(stream_seed(seed, "drawing", "paths"))
     start = torch.randn(PATHS, 1, 1, 2, generator=generator)
     times = process.visited(steps, "even")
 
