@@ -3,6 +3,7 @@
 import contextlib
 import runpy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from meddiff.diffusion.conditions import conditions_of
 from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.model import build_network
-from meddiff.diffusion.sampling import ddpm
+from meddiff.diffusion.sampling import ddpm, likelihood
 from meddiff.diffusion.sampling import generate as generate_module
 from meddiff.diffusion.sampling.generate import generate
 from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
@@ -347,6 +348,9 @@ def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool
     """Return a function that runs a script on a device and counts layers there and on the CPU."""
     monkeypatch.chdir(run)
     monkeypatch.setattr(ddpm, "block_of", lambda *_: 4)
+    short = partial(likelihood.log_density, steps=2)
+    monkeypatch.setattr(likelihood, "log_density", short)
+    monkeypatch.setattr(likelihood, "BLOCK", 2)
     monkeypatch.setattr(lightning_fabric, "Fabric", Alone)
     monkeypatch.setattr(jobs, "record_outputs", lambda *_: None)
     monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: None)
