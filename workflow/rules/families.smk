@@ -12,23 +12,10 @@ DRAWINGS = [f"{family}/{name}" for family, each in FAMILIES.items() for name in 
 JUDGE = "skinlesnet" if "skinlesnet" in TRAINED else "resnet50"
 
 
-def of_net(sets):
-    """Image sets of the classes that a family's net learns from."""
-    return lambda wildcards: image_sets(
-        sets, [c for c in CLASSES if FAMILIES[wildcards.family].net(c) == wildcards.cls]
-    )
-
-
-def family_net(wildcards):
-    """The net that draws a class of a family."""
-    net = FAMILIES[wildcards.family].net(wildcards.cls)
-    return f"models/families/{wildcards.family}/{net}.safetensors"
-
-
 use rule train_ddpm as train_family with:
     input:
-        images=of_net(DDPM_SETS),
-        validation=of_net(["validation"]),
+        images=lambda w: image_sets(DDPM_SETS, FAMILIES[w.family].taught(w.cls, CLASSES)),
+        validation=lambda w: image_sets(["validation"], FAMILIES[w.family].taught(w.cls, CLASSES)),
         autoencoder=[],
     output:
         checkpoint="models/families/{family}/{cls}.safetensors",
@@ -48,7 +35,7 @@ use rule train_ddpm as train_family with:
 
 use rule sample as sample_family with:
     input:
-        checkpoint=family_net,
+        checkpoint=lambda w: f"models/families/{w.family}/{FAMILIES[w.family].net(w.cls)}.safetensors",
     output:
         "data/images/families/{family}/{sampler}/{cls}.npy",
     wildcard_constraints:
@@ -114,8 +101,9 @@ rule families:
         drawings=DRAWINGS,
         nets={name: sorted({each.net(c) for c in CLASSES}) for name, each in FAMILIES.items()},
         steps={
-            drawing: FAMILIES[drawing.split("/")[0]].samplers[drawing.split("/")[1]].steps
-            for drawing in DRAWINGS
+            f"{family}/{name}": sampler.steps
+            for family, each in FAMILIES.items()
+            for name, sampler in each.samplers.items()
         },
     script:
         "../scripts/families.py"

@@ -1,5 +1,7 @@
 # Synthetic images that were made elsewhere: of a class in place of a DDPM's, and of other generators.
 
+from functools import partial
+
 from meddiff.workflow.imported import PROJECT, other_generators, own_generator
 from meddiff.workflow.parameters import imported_as
 
@@ -16,10 +18,13 @@ wildcard_constraints:
     imported=one_of(IMPORTED_SETS),
 
 
-def of_others(path):
-    """Files on every other generator."""
-    names = {"generator": other_generators(cfg), "extractor": EXTRACTORS}
-    return expand(path, **names, classifier=[*cfg.cas.classifiers, HOG_SVM])
+# Of files on every other generator, by their path.
+of_others = partial(
+    expand,
+    generator=other_generators(cfg),
+    extractor=EXTRACTORS,
+    classifier=[*cfg.cas.classifiers, HOG_SVM],
+)
 
 
 rule import_images:

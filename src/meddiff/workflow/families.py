@@ -1,6 +1,6 @@
 """Families of models that a run trains beside its DDPMs, to compare them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Family:
     def net(self, name: str) -> str:
         """Return the name of the net that draws a class."""
         return ALL if self.diffusion.conditional else name
+
+    def taught(self, net: str, classes: Sequence[str]) -> list[str]:
+        """Return the classes that a net learns from."""
+        return [name for name in classes if self.net(name) == net]
 
     def training(self, net: str) -> dict[str, Any]:
         """Return the settings of a net's training."""
