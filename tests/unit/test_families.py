@@ -39,6 +39,12 @@ def test_families_differ_from_the_run_in_what_their_file_says() -> None:
     assert families["ve"].samplers["pf_ode"].precision == cfg.sampling.precision
 
 
+def test_a_run_whose_own_net_is_guided_has_families_too() -> None:
+    cfg = Config.model_validate({"diffusion": {"conditional": True}, "sampling": {"guidance": 1}})
+    families = read_families(SHIPPED, cfg)
+    assert not any(each.guidance for each in families["ddpm"].samplers.values())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

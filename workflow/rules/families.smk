@@ -1,11 +1,11 @@
 # Families of models at the same images, net and steps: config/families.yaml -> results/families.csv.
 
-from meddiff.workflow.families import LIKELIHOOD_IMAGES, read_families
+from meddiff.workflow.families import LIKELIHOOD_IMAGES, read_families, unless
 
 try:
-    FAMILIES = read_families(workflow.source_path("../../config/families.yaml"), cfg)
-except MeddiffError as error:
-    raise WorkflowError(str(error))
+    FAMILIES, FAULT = read_families(workflow.source_path("../../config/families.yaml"), cfg), ""
+except MeddiffError as error:  # of a configuration that families cannot differ from
+    FAMILIES, FAULT = {}, str(error)
 
 DRAWINGS = [f"{family}/{name}" for family, each in FAMILIES.items() for name in each.samplers]
 # One net of this run judges all; FIDs of several cannot be compared.
@@ -88,7 +88,9 @@ rule family_scores:
 rule families:
     """Set families of models and their samplers side by side, with what they cost."""
     input:
-        scores=expand("metrics/families/{drawing}/scores.csv", drawing=DRAWINGS),
+        scores=lambda wildcards: unless(
+            FAULT, expand("metrics/families/{drawing}/scores.csv", drawing=DRAWINGS)
+        ),
         likelihoods=expand("metrics/families/{family}/likelihood.csv", family=FAMILIES),
         images=expand("data/images/families/{drawing}/{cls}.npy", drawing=DRAWINGS, cls=CLASSES),
         real=image_sets(DDPM_SETS[:1], CLASSES),

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from snakemake.exceptions import WorkflowError
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Settings
@@ -71,6 +72,17 @@ def read_families(path: str | Path, cfg: Config) -> dict[str, Family]:
         raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
 
 
+def unless(fault: str, files: list[str]) -> list[str]:
+    """Return files, or raise what is wrong with the families: only who asks for them hears of it.
+
+    Raises:
+        WorkflowError: there is a fault.
+    """
+    if fault:
+        raise WorkflowError(fault)
+    return files
+
+
 def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
     if "latent" in entry.diffusion:
         raise ValueError(f"{name}.diffusion.latent: families are of pixels; leave it out")
@@ -82,6 +94,8 @@ def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
             values[length] = values[length] and values[length] * len(cfg.data.classes)
     diffusion = DiffusionSettings.model_validate(values)
     drawn = cfg.sampling.model_dump() | {"shards": 1, "images": min(IMAGES, cfg.sampling.images)}
+    if not diffusion.conditional:
+        drawn["guidance"] = 0.0  # the run's own net may be guided
     samplers = {
         key: SamplingSettings.model_validate(merged(drawn, changes))
         for key, changes in entry.samplers.items()
