@@ -32,8 +32,7 @@ rule import_images:
     input:
         "data/images/index.csv",
     output:
-        images="data/images/{imported}.npy",
-        rows="data/images/{imported}.csv",
+        "data/images/{imported}.npy",
     params:
         **imported_as(cfg),
         source=lambda wildcards: IMPORTED_SETS[wildcards.imported],

@@ -1,9 +1,6 @@
 """Read the synthetic images of one class that were made elsewhere."""
 
-import pandas as pd
-
 from meddiff.core.arrays import save_array
-from meddiff.core.files import write_csv
 from meddiff.data.imported import Selection, import_images
 from meddiff.data.index import read_index
 from meddiff.data.preprocessing.files import Preprocessing
@@ -14,7 +11,7 @@ from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output
 with job(snakemake):
-    images, names = import_images(
+    images = import_images(
         # Where the images lie is no parameter of the rule: their contents are.
         place_of(snakemake.config, snakemake.wildcards.imported),
         Selection(**{name: params.source[name] for name in Selection.__annotations__}),
@@ -22,5 +19,4 @@ with job(snakemake):
         reading=Reading.model_validate(params.reading),
         windows=windows_of(read_index(snakemake.input[0])),
     )
-    save_array(images, output.images)
-    write_csv(pd.DataFrame({"id": names}), output.rows)
+    save_array(images, output[0])

@@ -28,7 +28,7 @@ def import_images(
     *,
     reading: Reading,
     windows: Mapping[str, Window],
-) -> tuple[NDArray[np.uint8], list[str]]:
+) -> NDArray[np.uint8]:
     """Read images that somebody else made, at the size and with the channels of this run's.
 
     Args:
@@ -37,7 +37,7 @@ def import_images(
         windows: of real images of more than 8 bits, by type of pixels.
 
     Returns:
-        uint8 (n,size,size,1 or 3), and the name of each image below the path.
+        uint8 (n,size,size,1 or 3), in the order of their names.
 
     Raises:
         MeddiffError: there are none of the label or too few, or one cannot be read.
@@ -83,9 +83,7 @@ def _labelled(listing: Listing, label: str) -> Listing:
     return listing.take(places)
 
 
-def _read(
-    listing: Listing, how: Preprocessing, windows: dict[str, Window]
-) -> tuple[NDArray[np.uint8], list[str]]:
+def _read(listing: Listing, how: Preprocessing, windows: dict[str, Window]) -> NDArray[np.uint8]:
     images = listing.pixels(crop=None, size=how.size, grey=how.grey, windows=windows)
     shape = (how.size, how.size, 1 if how.grey else 3)
     if images.shape[1:] != shape:  # of an .npy, which is read as it is
@@ -94,4 +92,4 @@ def _read(
             Frame(image if image.shape[2] == 3 else image[..., 0], "NumPy") for image in images
         )
         images = preprocess_files(zip(map(to_bytes, frames), names, strict=True), how)
-    return np.ascontiguousarray(images), list(listing.rows["id"])
+    return np.ascontiguousarray(images)
