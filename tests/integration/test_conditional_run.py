@@ -41,7 +41,8 @@ def test_every_class_comes_from_the_one_net(snakemake, tmp_path):
     assert np.load(tmp_path / "models/ddpm/all_previews.npy").shape[1:] == (4, 32, 32, 3)
     table = pd.read_csv(tmp_path / "results/guidance.csv")
     assert set(table["guidance"]) == {0, 1.5}
-    assert {"fid", "recall", "accuracy"} <= set(table["metric"])
+    # Recall needs more images than a smoke run has.
+    assert {"fid", "kid", "accuracy"} <= set(table["metric"])
     losses = pd.read_csv(tmp_path / "results/memorisation.csv").query("by == 'denoising loss'")
     assert set(losses["class"]) == {"benign", "malignant"} and losses["auc"].notna().all()
     assert planned(snakemake(tmp_path, *TARGETS, "--dry-run", configs=configs).stdout) == {}
