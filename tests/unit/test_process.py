@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
@@ -216,3 +217,9 @@ def test_every_process_learns_and_draws(kind: str) -> None:
     model = Ddpm(network, build_process(settings.schedule), (3, 16, 16), (-1, 1), 2)
     drawn = sample_images(model, SamplerSettings(steps=10), range(2), seed=0, name="x")
     assert abs(drawn.mean() - 200) < 30
+
+
+def test_a_process_without_an_equation_says_which_have_one() -> None:
+    ddpm = build_process(ScheduleSettings())
+    with pytest.raises(MeddiffError, match=r"process ddpm .*ve, vp or sub_vp"):
+        ddpm.sde(0.5)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from meddiff.core.errors import MeddiffError
 from meddiff.core.imports import lean_imports
 from meddiff.diffusion.settings import ProcessName, ScheduleSettings, Spacing
 
@@ -80,8 +81,15 @@ class Process(ABC):
         return CONDITION * times
 
     def sde(self, time: float) -> tuple[float, float]:
-        """Return f and g^2 of dx = f x dt + g dw; of continuous processes alone."""
-        raise NotImplementedError
+        """Return f and g^2 of dx = f x dt + g dw.
+
+        Raises:
+            MeddiffError: the process is none of continuous time.
+        """
+        raise MeddiffError(
+            f"diffusion.schedule.process {self.name} has no differential equation: take ve, vp or "
+            "sub_vp, or another sampler"
+        )
 
     def visited(self, steps: int, spacing: Spacing) -> list[float]:
         """Return falling times for a sampler, the first of the most noise, the last of the least.

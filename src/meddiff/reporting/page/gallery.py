@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from meddiff.reporting.figures.numbers import Numbered
-from meddiff.reporting.page.html import embedded, render
+from meddiff.reporting.page.html import address, embedded, render
 
 NOTE = (
     "Figures of the study by number, each drawn anew from this run's own data and configuration; "
@@ -26,7 +24,9 @@ def gallery_page(figures: Sequence[Numbered], stamp: Mapping[str, object]) -> st
             "anchor": f"figure-{place}",
             "numbers": each.numbers,
             "title": each.title,
-            "svg": _inline(each.path) if each.path.endswith(".svg") else None,
+            "svg": address(Path(each.path).read_bytes(), "svg+xml")
+            if each.path.endswith(".svg")
+            else None,
             "picture": None if each.path.endswith(".svg") else embedded(each.path, each.title),
             "command": f"snakemake --cores 2 {each.path}",
         }
@@ -34,12 +34,3 @@ def gallery_page(figures: Sequence[Numbered], stamp: Mapping[str, object]) -> st
     ]
     run = ", ".join(f"{value}" for key, value in stamp.items() if key != "seed")
     return render("gallery.html.j2", {"figures": shown, "note": NOTE, "run": run})
-
-
-def _inline(path: str) -> Markup:
-    """Return an SVG of ours as an image within the page, so that its ids stay its own."""
-    from base64 import b64encode
-
-    return Markup("data:image/svg+xml;base64,{}").format(
-        b64encode(Path(path).read_bytes()).decode()
-    )

@@ -82,18 +82,19 @@ def picture(image: np.ndarray, alt: str, caption: str = "") -> Picture:
     """Return an image, uint8 (h,w,1 or 3), as a picture within the page."""
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
-    return Picture(_address(buffer.getvalue()), alt, caption, image.shape[1], image.shape[0])
+    return Picture(address(buffer.getvalue()), alt, caption, image.shape[1], image.shape[0])
 
 
 def embedded(path: str | Path, alt: str, caption: str = "") -> Picture:
     """Return the bytes of a PNG file as a picture within the page."""
     data = Path(path).read_bytes()
     with Image.open(io.BytesIO(data)) as image:
-        return Picture(_address(data), alt, caption, *image.size)
+        return Picture(address(data), alt, caption, *image.size)
 
 
-def _address(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def address(image: bytes, kind: str = "png") -> str:
+    """Return an image file as a `data:` address; `kind` is its media type after `image/`."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def anchor(name: str, place: Any) -> str:
