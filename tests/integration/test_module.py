@@ -7,9 +7,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+import meddiff
 from conftest import ROOT, SMOKE, planned
 
 INDEX = "data/images/index.csv"
@@ -135,6 +138,31 @@ def test_a_wrong_key_of_their_configuration_is_named(outer, tmp_path):
     refused = outer("--dry-run", check=False)
     assert refused.returncode == 1 and "sede" in refused.stdout
     assert "Traceback" not in refused.stdout
+
+
+@pytest.mark.slow
+def test_their_relative_paths_start_at_their_project(outer, tmp_path):
+    theirs = tmp_path / "theirs"
+    rng = np.random.default_rng(0)
+    for cls in ("a", "b"):
+        (theirs / "mine" / cls).mkdir(parents=True)
+        for number in range(12):
+            image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8))
+            image.save(theirs / "mine" / cls / f"{number}.png")
+    data = {"source": "folder", "classes": ["a", "b"], "size": 16, "folder": {"images": "mine"}}
+    write_project(theirs, THEIRS.format(snakefile=str(ROOT / "workflow/Snakefile")),
+                  {"images": {"data": data, "extractors": {"trained": []}}})  # fmt: skip
+    assert planned(outer().stdout) == {"meddiff_index": 1, "summary": 1}
+    assert int((theirs / "results/summary.txt").read_text()) == 24 + 1
+
+
+def test_a_library_of_another_version_is_named_in_one_line(outer, repository, tmp_path):
+    snakefile = tmp_path / "newer/workflow/Snakefile"
+    shutil.copytree(repository / "workflow", snakefile.parent)
+    snakefile.write_text(snakefile.read_text().replace(meddiff.__version__, "9.9.9"))
+    refused = outer("--dry-run", "--snakefile", str(snakefile), folder=tmp_path, check=False)
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout
+    assert re.search(rf"9\.9\.9.*{re.escape(meddiff.__version__)} is installed", refused.stdout)
 
 
 @pytest.fixture(scope="module")

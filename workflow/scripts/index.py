@@ -1,5 +1,6 @@
 """List every image with label, patient and digests, and find duplicates."""
 
+import os
 from pathlib import Path
 
 from meddiff.core.files import write_csv
@@ -12,6 +13,7 @@ from meddiff.data.sources.accounting import take_usable
 from meddiff.data.sources.folder import read_folder
 from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.data.sources.tables import require_classes, warn_ungrouped
+from meddiff.workflow.imported import PROJECT
 from meddiff.workflow.jobs import job
 
 params, output = snakemake.params, snakemake.output
@@ -20,7 +22,7 @@ with job(snakemake):
     if params.folder:
         # Where the folder lies is not a parameter of the rule: its contents are.
         folder = FolderSettings.model_validate(snakemake.config["data"]["folder"])
-        records = read_folder(folder, params.classes, Path(snakemake.scriptdir) / "../..")
+        records = read_folder(folder, params.classes, Path(os.environ[PROJECT]))
         windows = folder.windows
     else:
         files = by_version([*snakemake.input.images, *snakemake.input.tables])
