@@ -14,7 +14,7 @@ from card import card  # noqa: F401
 
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.graphs import Graphed
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling import ddpm, sample
@@ -144,7 +144,7 @@ class EndsAfter:
 def test_a_killed_training_ends_with_the_same_bits(changes: dict, tmp_path: Path) -> None:
     def safely(**options: object) -> TrainedDdpm:
         with CheckpointFile(tmp_path / "x.safetensors", {}) as file:
-            return train(settings_of(**changes), checkpointer=Checkpointer(file, 0), **options)
+            return train(settings_of(**changes), checkpointer=file, **options)
 
     with pytest.raises(Ends):
         safely(callbacks=[EndsAfter(2)])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from collaboration import OUTPUTS, new_project
 from PIL import Image
 
 from conftest import ROOT, SMOKE, planned
@@ -155,3 +156,37 @@ def test_own_samples_as_another_generators_get_the_same_numbers(smoke_run, snake
     jobs = planned(snakemake(run, TABLE, "--dry-run", configs=configs).stdout)
     assert jobs["import_images"] == 1 and jobs["generator_features"] == 3
     assert not {"features", "cas_arms", "sample", "train_ddpm"} & {*jobs}
+
+
+@pytest.mark.slow
+def test_a_run_with_images_of_elsewhere_is_shared_and_restored(programs, tmp_path):
+    """Its colleagues have the image sets, not the files that these were made of."""
+    table = "metrics/similarity/synthetic.csv"
+    sets = {f"data/images/synthetic/{cls}.npy" for cls in CLASSES}
+    for name in (*OUTPUTS, ".snakemake"):
+        (tmp_path / "nothing" / name).mkdir(parents=True)
+    alice = new_project(tmp_path / "alice/project", tmp_path / "nothing", programs)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 40, 40, 3), np.uint8)
+    for cls, images in zip(CLASSES, pixels, strict=True):
+        as_pictures(tmp_path / "alice/pictures" / cls, images)
+    classes = {cls: {"images": f"../pictures/{cls}"} for cls in CLASSES}
+    alice.configure(yaml.safe_dump({"diffusion": {"classes": classes}}))
+    alice.snakemake(table)
+    alice.run("dvc", "remote", "add", "--quiet", "--default", "store", tmp_path / "store")
+    alice.meddiff("share", table)
+    alice.commit("Share")
+    bob = alice.clone(tmp_path / "bob/project")
+    bob.meddiff("restore", table)
+    assert bob.files() == {table} and bob.dry_run(table) == {}
+    bob.meddiff("restore", "--everything", table)
+    assert sets <= bob.files() and bob.dry_run(table) == {}
+    for path in (table, *sets):
+        assert (bob.root / path).read_bytes() == (alice.root / path).read_bytes()
+    proof = bob.meddiff("verify", table).stdout
+    assert "NOT PROVEN" not in proof and "would make it again" not in proof
+    # Without the shared bytes he is sent to them, and with other images of his own he makes it new.
+    (bob.root / table).unlink()
+    assert f"meddiff restore {table}" in bob.snakemake(table, check=False).stdout
+    for cls, images in zip(CLASSES, pixels[:, ::-1], strict=True):
+        as_pictures(tmp_path / "bob/pictures" / cls, images)
+    assert bob.dry_run(table) == {"import_images": 2, "similarity": 1}

@@ -1,7 +1,7 @@
 """Callbacks of a training: its speed, TensorBoard."""
 
-import builtins
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +68,6 @@ class TestTensorBoard:
     def test_without_the_package_the_error_names_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = builtins.__import__
-
-        def refuse(name: str, *arguments: object, **options: object) -> object:
-            if name == "tensorboardX":
-                raise ImportError(name)
-            return real(name, *arguments, **options)
-
-        monkeypatch.setattr(builtins, "__import__", refuse)
+        monkeypatch.setitem(sys.modules, "tensorboardX", None)
         with pytest.raises(MeddiffError, match=r"meddiff\[tensorboard\]"):
             TensorBoard(tmp_path)

@@ -15,7 +15,7 @@ import meddiff
 from meddiff.core.batches import Batch
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.conditions import CHANGES, Conditions
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.model import build_network
@@ -270,8 +270,7 @@ def test_a_conditional_training_goes_on_and_is_a_gpus(
     expected = train_ddpm(images, settings, **options)
     assert len(expected.history) == 3, "an epoch is 18 images, in five batches of four"
     for epoch in (1, 2, 3):
-        with CheckpointFile(tmp_path / "x.safetensors", {}) as file:
-            kept = Checkpointer(file, 0)
+        with CheckpointFile(tmp_path / "x.safetensors", {}) as kept:
             if epoch < 3:
                 with pytest.raises(Ends):
                     train_ddpm(

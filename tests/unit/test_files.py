@@ -24,7 +24,7 @@ from meddiff.core.file_errors import RECORDS
 from meddiff.core.files import atomic_write, sha256_file, write_csv, write_text
 from meddiff.core.tables import write_metrics, write_table
 from meddiff.data.download.http import download as fetch_file
-from meddiff.data.phantom import write_mednist
+from meddiff.data.phantom.archives import write_mednist
 from meddiff.diffusion.importing import import_ddpm
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.reporting.figures.curves import save_figure

@@ -17,7 +17,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import RECORDS
 from meddiff.data.index import build_index, read_index
 from meddiff.data.preprocessing.files import Preprocessing, preprocess_files
-from meddiff.data.preprocessing.packing import pack_images, pack_masks
+from meddiff.data.preprocessing.packing import pack_images
 from meddiff.data.preprocessing.resizing import preprocess, preprocess_mask
 from meddiff.data.sources.tables import COLUMNS
 from pictures import jpeg, photograph, png, smooth
@@ -68,9 +68,9 @@ def pack(
     progress: Callable[[int], object] | None = None,
     **options: Any,
 ) -> None:
-    write = pack_masks if masks else pack_images
+    files = {"out_array": out_array, "out_table": out_table}
     how = Preprocessing(**options)
-    write(records, how, out_array, out_table, workers=workers, progress=progress)
+    pack_images(records, how, **files, masks=masks, workers=workers, progress=progress)
 
 
 class Packed(NamedTuple):

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from meddiff.core.arrays import load_array, save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.latent import training
 from meddiff.diffusion.latent.autoencoder import Autoencoder, load_autoencoder
 from meddiff.diffusion.latent.settings import LatentSettings
@@ -104,7 +104,7 @@ def test_an_interrupted_training_goes_on(
 ) -> None:
     """Also where the discriminator learns: the bits are those of one run."""
 
-    def train(checkpointer: Checkpointer | None = None) -> TrainedAutoencoder:
+    def train(checkpointer: CheckpointFile | None = None) -> TrainedAutoencoder:
         settings = settings_of(kind, adversarial_weight=0.1, adversarial_from=0.25)
         return train_autoencoder(discs(10), settings, seed=0, checkpointer=checkpointer)
 
@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on(
     for last in (3, 8, None):
         with CheckpointFile(tmp_path / "x.state.safetensors", {}) as file:
             if last is None:
-                found = train(Checkpointer(file, 0))
+                found = train(file)
                 continue
 
             def ending(trainer: Any, batch: Any, last: int = last) -> float:
@@ -124,7 +124,7 @@ def test_an_interrupted_training_goes_on(
 
             monkeypatch.setattr(training._Trainer, "step", ending)
             with pytest.raises(KeyboardInterrupt):
-                train(Checkpointer(file, 0))
+                train(file)
             monkeypatch.setattr(training._Trainer, "step", real)
     weights = found.model.state_dict()
     assert all(torch.equal(weights[key], w) for key, w in expected.model.state_dict().items())

@@ -26,17 +26,10 @@ from sklearn.preprocessing import StandardScaler
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-from meddiff.data.phantom import (
-    draw_hand,
-    draw_lesion,
-    plan_editions,
-    sample_lesion,
-    sample_skin,
-    sample_view,
-    write_isic2016,
-    write_kaggle_edition,
-    write_mednist,
-)
+from meddiff.data.phantom.archives import write_isic2016, write_kaggle_edition, write_mednist
+from meddiff.data.phantom.dermoscopy import draw_lesion, sample_lesion, sample_skin, sample_view
+from meddiff.data.phantom.hand import draw_hand
+from meddiff.data.phantom.plan import plan_editions
 
 COUNTS = {
     "2018": {"benign": 24, "malignant": 12},
@@ -399,7 +392,8 @@ def test_archives_do_not_depend_on_the_workers(tmp_path: Path, write: Callable):
 def test_a_script_without_a_guard_gets_a_clear_error_and_no_archive(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from meddiff.data.phantom import plan_editions, write_kaggle_edition\n"
+        "from meddiff.data.phantom.archives import write_kaggle_edition\n"
+        "from meddiff.data.phantom.plan import plan_editions\n"
         "plan = plan_editions(0, {'2018': {'benign': 4}}, 0, 0)\n"
         f"write_kaggle_edition({str(tmp_path / 'k.zip')!r}, plan, size=32, workers=2)\n"
     )

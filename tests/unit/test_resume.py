@@ -13,7 +13,7 @@ import torch
 
 from meddiff.core.checkpoints import load_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile, TrainState
+from meddiff.diffusion.checkpointing import CheckpointFile, TrainState
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.loop import train_ddpm
 from meddiff.diffusion.training.trainer import TrainedDdpm
@@ -35,7 +35,7 @@ def train(settings: DiffusionSettings, **options: object) -> TrainedDdpm:
 
 def train_safely(settings: DiffusionSettings, path: Path, **options: object) -> TrainedDdpm:
     with CheckpointFile(path, KEY) as file:
-        return train(settings, checkpointer=Checkpointer(file, 0), **options)
+        return train(settings, checkpointer=file, **options)
 
 
 def assert_same(result: TrainedDdpm, expected: TrainedDdpm) -> None:
@@ -168,9 +168,9 @@ def test_sigterm_saves_and_ends_in_one_line(tmp_path: Path, uninterrupted: Train
     path = tmp_path / "x.safetensors"
     with (
         pytest.raises(MeddiffError, match=r"SIGTERM.* 17/40"),
-        CheckpointFile(path, KEY) as file,
+        CheckpointFile(path, KEY, 9999) as file,
     ):
-        train(settings_of(), checkpointer=Checkpointer(file, 9999), callbacks=(Terminates(),))
+        train(settings_of(), checkpointer=file, callbacks=(Terminates(),))
     assert signal.getsignal(signal.SIGTERM) == before
     assert steps_done(path) == 17
     assert_same(train_safely(settings_of(), path), uninterrupted)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from meddiff.data.index import read_index
 from meddiff.data.preprocessing.files import Preprocessing
-from meddiff.data.preprocessing.packing import pack_images, pack_masks
+from meddiff.data.preprocessing.packing import pack_images
 from meddiff.workflow.jobs import job
 
 output = snakemake.output
@@ -12,11 +12,11 @@ with job(snakemake):
     preprocessing = Preprocessing(**snakemake.params.preprocessing)
     rows = read_index(snakemake.input.index)
     for array, table in zip(map(Path, output.arrays), map(Path, output.tables), strict=True):
-        pack = pack_masks if array.stem == "masks" else pack_images
-        pack(
+        pack_images(
             rows[rows["split"] == array.parent.name],
             preprocessing,
             array,
             table,
+            masks=array.stem == "masks",
             workers=snakemake.threads,
         )

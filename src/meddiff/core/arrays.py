@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import atomic_write
 
@@ -76,11 +76,15 @@ def _map(path: str | Path, kind: str) -> np.ndarray:
         return np.lib.format.open_memmap(path, mode="r")
     # NumPy's parser of headers raises SyntaxError, TokenError, OverflowError and others.
     except Exception as error:
-        reason = " ".join(str(error).split())
         otherwise = "write it again with numpy.save, or copy it again in full"
         raise MeddiffError(
-            f"{path} is not a whole {kind} ({reason}): {remedy(path, otherwise)}"
+            f"{path} is not a whole {kind} ({one_line(error)}): {remedy(path, otherwise)}"
         ) from error
+
+
+def load_sets(paths: Iterable[str | Path]) -> np.ndarray:
+    """Read image sets of one size, uint8 (N,H,W,C), one after the other."""
+    return np.concatenate([load_images(path) for path in paths])
 
 
 def load_by_class(paths: Iterable[str | Path], classes: Sequence[str]) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.file_errors import check_readable, remedy
 from meddiff.core.files import atomic_write
 
@@ -47,6 +47,12 @@ def load_metadata(path: str | Path) -> dict[str, Any]:
     return _read(path, lambda file: None, "np")[1]
 
 
+def wrong_checkpoint(path: str | Path, wanted: str, error: Exception) -> MeddiffError:
+    """Return the error for a checkpoint of something else than what is wanted."""
+    otherwise = remedy(path, NAME_ANOTHER)
+    return MeddiffError(f"{path} holds no {wanted} ({one_line(error, 300)}): {otherwise}")
+
+
 def _read(
     path: str | Path, read: Callable[[Any], Content], framework: str = "pt"
 ) -> tuple[Content, dict[str, Any]]:
@@ -60,8 +66,7 @@ def _read(
                 raise ValueError("its metadata are no JSON object")
             return read(file), metadata
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise MeddiffError(
-            f"{path} is no checkpoint of this workflow, or a damaged one ({reason}): "
+            f"{path} is no checkpoint of this workflow, or a damaged one ({one_line(error, 300)}): "
             + remedy(path, NAME_ANOTHER)
         ) from error

@@ -25,6 +25,11 @@ def first_names(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def one_line(error: Exception, limit: int | None = None) -> str:
+    """Return the text of an error in one line of so many characters at most; else its kind."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 def listing_error(problem: str, names: Sequence[str], remedy: str) -> MeddiffError:
     """Return one error for many faults of a kind, with the first names and their number."""
     return MeddiffError(f"{problem}: {first_names(names)}; {remedy}")

@@ -122,11 +122,6 @@ def capturable_optimizer(
     """Return an optimiser of a net's trainable parameters whose steps a graph can hold.
 
     On CUDA it is fused, and its rate is a tensor there; elsewhere it is torch's default.
-
-    Args:
-        kind: class of the optimiser.
-        network: on its device.
-        lr: learning rate of the first step.
     """
     parameters = [each for each in network.parameters() if each.requires_grad]
     device = parameters[0].device

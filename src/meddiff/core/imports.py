@@ -38,6 +38,18 @@ def missing_extra(error: ModuleNotFoundError) -> MeddiffError | None:
     )
 
 
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Turn the lack of a package within the block into one line that says which extra has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MeddiffError(
+            f"{what} needs the package {error.name}, which is not installed: pip install "
+            f"'meddiff[{extra}]'"
+        ) from error
+
+
 def leave_out_optional() -> None:
     """Let `lean_imports` take effect in this process.
 

@@ -23,7 +23,6 @@ def groups_by(rows: pd.DataFrame, by: str, where: object) -> pd.Series:
         rows: of `meddiff.data.image_sets.Listing`.
         by: name of a column; else a regular expression that is searched in `id`: its first bracket,
             or all that it matches, names the group.
-        where: the set, for errors.
 
     Raises:
         MeddiffError: the expression is none, does not match an image, or a cell is empty.
@@ -63,7 +62,6 @@ def grouped_by_name(ids: Sequence[str], labels: Sequence[str] | None, where: obj
     Args:
         ids: paths of images.
         labels: their classes; a folder of that name groups no patients.
-        where: the set.
     """
     names = list(ids)
     if labels is not None:

@@ -20,7 +20,7 @@ from meddiff.data.preprocessing.files import (
 )
 from meddiff.data.preprocessing.packing import choose_windows_of_files
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
-from meddiff.data.readers.members import Group, map_groups
+from meddiff.data.readers.members import Group, map_groups, named_files
 from meddiff.data.readers.settings import Reading, choose
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import LISTED
@@ -136,16 +136,11 @@ class Listing:
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (place of its row, image at its own size, uint8 (h,w,C)), in the order of reading.
 
-        A few images are in memory at a time.
+        A few images are in memory at a time. Otherwise as `pixels`.
 
         Args:
             places: of the rows that are read, else all.
-            crop: side of the centred square in px of each file, or None for the largest.
             whole: leave images as they are where there is no `crop`.
-            windows: as of `pixels`.
-
-        Raises:
-            MeddiffError: as `pixels`.
         """
         chosen = range(len(self.rows)) if places is None else places
         if self.path.suffix == ".npy":
@@ -153,18 +148,19 @@ class Listing:
             yield from ((place, images[numbers[place]]) for place in chosen)
             return
         windows = {} if windows is None else windows
-        wanted = [self._locations()[place] for place in chosen]
+        locations = self._locations()
+        wanted = [locations[place] for place in chosen]
 
         def decode(files: list[tuple[bytes, str]]) -> list[NDArray[np.uint8]]:
             both = {**windows, **self.windows}
             return list(original_files(files, crop=crop, whole=whole, windows=both))
 
         def read(group: Group) -> list[tuple[int, NDArray[np.uint8]]]:
-            files = [(data, "{1} in {0}".format(*wanted[place])) for place, data in group]
+            files = named_files(group, wanted)
             try:
                 images = decode(files)
             except MissingWindowError:
-                windows.update(choose_windows_of_files(self._locations(), windows))
+                windows.update(choose_windows_of_files(locations, windows))
                 images = decode(files)
             return [(chosen[place], each) for (place, _), each in zip(group, images, strict=True)]
 
@@ -199,10 +195,9 @@ class Listing:
         oddities = Oddities()
 
         def prepare(group: Group) -> tuple[list[int], NDArray[np.uint8]]:
-            files = [(data, "{1} in {0}".format(*locations[place])) for place, data in group]
-            return [place for place, _ in group], preprocess_files(
-                files, how, windows=windows, oddities=oddities
-            )
+            files = named_files(group, locations)
+            pixels = preprocess_files(files, how, windows=windows, oddities=oddities)
+            return [place for place, _ in group], pixels
 
         with Progress(len(locations), f"read {self.path}", "image") as progress:
             for places, pixels in map_groups(prepare, locations):

@@ -18,7 +18,6 @@ class RegistryEntry:
 
     Attributes:
         file: its path below `data/raw/published/`.
-        role: its content, e.g. images, masks, diagnoses.
         address: `https://…` or `kaggle://<owner>/<name>`.
         megabytes: approximate size in MB.
         sha256: published SHA-256, or its first digits if only those are published.

@@ -37,35 +37,33 @@ class TrainState:
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
 
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors by the part before the first dot of their names; see `prefixed`."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = tensor
+        return parts
 
-class Checkpointer:
-    """Saves a state now and then, and loads the last.
 
-    Args:
-        file: an open file.
-        seconds: time between states.
-    """
+def prefixed(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with the part of a state that they belong to before their names."""
+    return {f"{part}.{key}": tensor for key, tensor in tensors.items()}
 
-    def __init__(self, file: "CheckpointFile", seconds: float) -> None:
-        self._file, self._seconds = file, seconds
-        self._saved = time.monotonic()
 
-    def load(self) -> TrainState | None:
-        """Return the state to resume from, or None."""
-        return self._file.load()
+def named_moments(optimizer: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the moments in an optimiser's state, by `<number of the parameter>.<name>`."""
+    state = optimizer["state"].items()
+    return {f"{number}.{key}": each for number, own in state for key, each in own.items()}
 
-    def is_due(self) -> bool:
-        """Return whether it is time to save."""
-        return time.monotonic() - self._saved >= self._seconds
 
-    def keep_last_good(self) -> Path | None:
-        """Rename the state, so that no other replaces it; return its path, if there is one."""
-        return self._file.keep_last_good()
-
-    def save(self, state: TrainState) -> None:
-        """Save, and wait again."""
-        self._file.save(state)
-        self._saved = time.monotonic()
+def numbered_moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return such moments as an optimiser's state has them."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        moments.setdefault(int(number), {})[key] = tensor
+    return moments
 
 
 class CheckpointFile:
@@ -74,15 +72,16 @@ class CheckpointFile:
     It is no output of a job, since Snakemake removes those of a job that was killed.
 
     Args:
-        path: where it lies (.safetensors).
         key: what the training's result depends on, by name. A state of another key is not used.
+        seconds: between two states, see `is_due`.
 
     Raises:
         MeddiffError: on entry, another process is training into this file.
     """
 
-    def __init__(self, path: str | Path, key: Mapping[str, str]) -> None:
+    def __init__(self, path: str | Path, key: Mapping[str, str], seconds: float = 0) -> None:
         self.path, self._key = Path(path), dict(key)
+        self._seconds, self._saved = seconds, time.monotonic()
         self._lock = FileLock(f"{self.path}.lock", timeout=WAIT)
 
     def __enter__(self) -> "CheckpointFile":
@@ -116,10 +115,15 @@ class CheckpointFile:
             return None
         return TrainState(tensors, values)
 
+    def is_due(self) -> bool:
+        """Return whether it is time to save."""
+        return time.monotonic() - self._saved >= self._seconds
+
     def save(self, state: TrainState) -> None:
         """Replace what is there, all at once."""
         about = {"key": self._key, "values": dict(state.values)}
         save_checkpoint(self.path, state.tensors, about, quiet=True)
+        self._saved = time.monotonic()
 
     def keep_last_good(self) -> Path | None:
         """Rename the state, if there is one, to `<name>.last_good.safetensors`; return that."""
@@ -133,6 +137,11 @@ class CheckpointFile:
         with self._lock:
             self.path.unlink(missing_ok=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+def interrupted_at(name: str, step: int, steps: int) -> MeddiffError:
+    """Return the error of a training that is ended by SIGTERM, its state saved."""
+    return MeddiffError(f"{name}: interrupted (SIGTERM) at step {step}/{steps}; rerun to resume")
 
 
 @contextmanager

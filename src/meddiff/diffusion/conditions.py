@@ -18,7 +18,6 @@ class ConditionEmbedding(nn.Embedding):
     """MONAI's class embedding, beside it a linear map of changes (Karras et al. 2022, app. F.2).
 
     Args:
-        labels: number of labels.
         changes: columns of changes; 0 for none.
         dimension: of the net's embedding of times, to which this one is added.
     """
@@ -98,12 +97,7 @@ NONE = Conditions()
 
 
 def conditions_of(settings: DiffusionSettings, classes: Sequence[str]) -> Conditions:
-    """Return what a net of these settings is conditioned on.
-
-    Args:
-        settings: of its training.
-        classes: names of the classes that it learns.
-    """
+    """Return what a net of these settings is conditioned on."""
     return Conditions(
         tuple(classes) if settings.conditional else (),
         with_null=settings.conditional and settings.label_dropout > 0,

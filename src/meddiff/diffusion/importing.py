@@ -3,7 +3,7 @@
 import contextlib
 import io
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.file_errors import check_readable
 from meddiff.diffusion.conditions import conditions_of
 from meddiff.diffusion.model import build_network
@@ -63,7 +63,7 @@ def import_ddpm(
     except KeyError as error:
         raise _other_net(path, f"it lacks {error.args[0]}") from error
     except RuntimeError as error:
-        raise _other_net(path, " ".join(str(error).split())[:300]) from error
+        raise _other_net(path, one_line(error, 300)) from error
     old = rest.keys() != state.keys()
     missing = set() if old else expected.keys() - state.keys()
     foreign = (
@@ -88,7 +88,7 @@ def _read(path: str | Path) -> Any:
         ) from error
     # torch raises what it likes for bytes that are none of its own.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise MeddiffError(f"{path} cannot be read as weights ({reason}): name another") from error
 
 
@@ -101,13 +101,9 @@ def _unwrapped(content: Any) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-    while state and (wrapper := next((w for w in WRAPPERS if _all_begin(state, w)), None)):
-        state = {name.removeprefix(wrapper): value for name, value in state.items()}
+    while wrapped := [w for w in WRAPPERS if state and all(name.startswith(w) for name in state)]:
+        state = {name.removeprefix(wrapped[0]): value for name, value in state.items()}
     return state
-
-
-def _all_begin(names: Iterable[str], start: str) -> bool:
-    return all(name.startswith(start) for name in names)
 
 
 def _other_net(path: str | Path, reason: str) -> MeddiffError:

@@ -15,16 +15,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from meddiff.core.arrays import load_by_class, load_images, save_array
+from meddiff.core.arrays import load_by_class, load_images, load_sets, save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.devices import limit_threads
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.latent.autoencoder import PREFIX, load_autoencoder
 from meddiff.diffusion.processes import run_processes
 from meddiff.diffusion.settings import DiffusionSettings
@@ -40,17 +38,9 @@ class DdpmJob:
 
     Attributes:
         name: class, or `all`.
-        images: image sets to train on.
         validation: image sets of the validation loss; none for no such loss.
         settings: `DiffusionSettings` of this class.
-        seed: seed of the run.
         code: digest of the code that the result depends on.
-        compute: `Compute`.
-        device: "cpu", "cuda" or "mps".
-        checkpoint: weights to sample from.
-        history: table with one row per epoch.
-        previews: images drawn during the training.
-        speed: table of images per second.
         board: folder for TensorBoard, used where `compute` asks for it.
         classes: of a net for all classes, in the order of their labels; names of the files of
             their images.
@@ -122,7 +112,7 @@ def run_worker(job: DdpmJob) -> None:
         autoencoder = load_autoencoder(job.autoencoder, runtime.fabric.device)
     callbacks: list[Callback] = []
     with ExitStack() as stack:
-        file = CheckpointFile(job.state, job.key())
+        file = CheckpointFile(job.state, job.key(), 60 * compute.checkpoint_minutes)
         if runtime.rank == 0:
             stack.enter_context(file)
             callbacks.append(SpeedLog(job.speed))
@@ -135,7 +125,7 @@ def run_worker(job: DdpmJob) -> None:
             name=job.name,
             validation=_read(job.validation, job.classes) if job.validation else None,
             runtime=runtime,
-            checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
+            checkpointer=file,
             compiled=compute.compile,
             callbacks=tuple(callbacks),
             autoencoder=autoencoder,
@@ -154,9 +144,7 @@ def run_worker(job: DdpmJob) -> None:
 
 
 def _read(paths: list[str], classes: list[str]) -> Images:
-    if classes:
-        return load_by_class(paths, classes)
-    return np.concatenate([load_images(path) for path in paths])
+    return load_by_class(paths, classes) if classes else load_sets(paths)
 
 
 def _digest(value: object) -> str:

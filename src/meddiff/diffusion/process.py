@@ -3,7 +3,7 @@
 An image x(0) is x(t) = alpha(t) x(0) + sigma(t) epsilon at time t. Nets see it divided by
 sqrt(alpha^2 + sigma^2), as y = signal x(0) + noise epsilon with signal^2 + noise^2 = 1, whatever
 the process: so one training, one denoiser and the samplers of DDPMs serve all of them. A process
-is then its ratio sigma / alpha by time, which times are drawn, and what a net is told of them.
+is then its ratio sigma / alpha by time, which times are drawn, and what a net is given of them.
 """
 
 import math
@@ -63,6 +63,11 @@ class Process(ABC):
         twice = 2 * self._log_ratio(time)
         return math.sqrt(_sigmoid(-twice)), math.sqrt(_sigmoid(twice))
 
+    def angle(self, time: float) -> float:
+        """Return arctan(sigma / alpha)."""
+        signal, noise = self.parts(time)
+        return math.atan2(noise, signal)
+
     def bar(self, time: float) -> float:
         """Return signal^2, a DDPM's product of alphas."""
         return self.parts(time)[0] ** 2
@@ -77,7 +82,7 @@ class Process(ABC):
         return self.alpha(time), self.alpha(time) * noise / signal
 
     def condition(self, times: Tensor) -> Tensor:
-        """Return what a net is told of times (N,)."""
+        """Return what a net is given of times (N,)."""
         return CONDITION * times
 
     def sde(self, time: float) -> tuple[float, float]:
@@ -118,7 +123,6 @@ class Ddpm(Process):
 
     Args:
         alphas_cumprod: products of alphas by time, (T,), falling.
-        prediction: what the net predicts.
     """
 
     name = "ddpm"
@@ -166,7 +170,7 @@ class Ddpm(Process):
         return torch.randint(len(self._bars), (count,), generator=generator, device=device)
 
     def condition(self, times: Tensor) -> Tensor:
-        """Return what a net is told of times: themselves."""
+        """Return what a net is given of times: themselves."""
         return times
 
     def to(self, device: torch.device) -> None:
@@ -177,7 +181,7 @@ class Ddpm(Process):
 class Exploding(Process):
     """Variance explodes: alpha = 1, and sigma grows geometrically from `sigma_min` to `sigma_max`.
 
-    Nets are told t, which is ln(sigma) but for scale and origin. With levels it is the process of
+    Nets are given t, which is ln(sigma) but for scale and origin. With levels it is the process of
     noise-conditioned score networks (NCSN, Song and Ermon 2019), else `ve` of Song et al. 2021.
     """
 
@@ -293,8 +297,6 @@ def respaced_times(timesteps: int, steps: int, spacing: Spacing = "even") -> lis
     """Return `steps` <= T different times from T-1 down to 0 (Song et al. 2021, appendix D.2).
 
     Args:
-        timesteps: T of the process.
-        steps: times wanted.
         spacing: `quadratic` times lie the closer together the less noise there is.
     """
     power = 2 if spacing == "quadratic" else 1

@@ -23,11 +23,6 @@ PORT = 29400
 def run_processes(arguments: Sequence[str], compute: ComputeSettings, name: str) -> None:
     """Run Python with these arguments in as many processes as `compute` says, and log their lines.
 
-    Args:
-        arguments: what follows the interpreter.
-        compute: processes per machine, and machines.
-        name: what is trained, for messages.
-
     Raises:
         MeddiffError: a process printed `error: ...`, or they ended with another status than 0.
     """

@@ -54,10 +54,7 @@ def train_classifier(
     A frozen trunk gives the same features in every epoch, so they are computed once.
 
     Args:
-        recipe: what is trained.
-        training: images and labels.
         validation: for the loss and the accuracy in the history.
-        settings: length, batch size, learning rate.
         seed: fixes weights, order and dropout.
         name: part of the random streams' names.
     """

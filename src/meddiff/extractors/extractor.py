@@ -23,7 +23,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.file_errors import remedy
 from meddiff.core.files import sha256_file
 from meddiff.extractors.names import CAUTIONS, METRICS_OF, PRETRAINED, module_of
@@ -45,7 +45,6 @@ class Extractor:
     Elsewhere, on another device or another number of threads they differ by rounding.
 
     Attributes:
-        name: name of the extractor.
         network: the net, as above.
         size: side in px of the images that it takes; None if it takes any.
         digest: SHA-256 of the file that holds its weights.
@@ -174,6 +173,13 @@ def read_extractor(path: str | Path) -> Extractor:
     return Extractor(name, network, metadata.get("size"), sha256_file(path), note)
 
 
+def extractor_of(name: str, network: nn.Module, weights: Path) -> Extractor:
+    """Return the extractor of a net that has been built from a file of weights."""
+    digest = sha256_file(weights)
+    line = f"{name} ({weights.name}, SHA-256 {digest[:16]})"
+    return Extractor(name, network.eval(), None, digest, line)
+
+
 def build_network(
     metadata: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, remedy: str
 ) -> nn.Module:
@@ -195,6 +201,6 @@ def build_network(
         network: nn.Module = module.build(*arguments)
     # Libraries raise what they like for the weights of another net.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise MeddiffError(f"{where} holds no weights of {name} ({reason}): {remedy}") from error
     return network.eval()

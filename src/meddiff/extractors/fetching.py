@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, hub
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.file_errors import check_readable
 from meddiff.core.files import sha256_file, write_text
 from meddiff.data.download.http import download
@@ -242,8 +242,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     except MeddiffError as error:
         raise _UnavailableError(str(error)) from error
     except READING as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _UnavailableError(f"{file} is damaged ({reason})") from error
+        raise _UnavailableError(f"{file} is damaged ({one_line(error, 200)})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _UnavailableError(f"{file} holds no weights alone")
     return dict(state)

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import hub
 
-from meddiff.core.errors import MeddiffError
-from meddiff.core.files import sha256_file
-from meddiff.extractors.extractor import Extractor
+from meddiff.core.errors import MeddiffError, one_line
+from meddiff.core.imports import needing
+from meddiff.extractors.extractor import Extractor, extractor_of
 from meddiff.extractors.fetching import fetch_recorded
 
 PREFIXES = ("timm:", "hf-hub:", "local-dir:", "open_clip:")
@@ -40,14 +40,8 @@ def load_hub_extractor(name: str) -> Extractor:
         MeddiffError: there is no such model, it cannot be fetched, has no weights as safetensors,
             or timm cannot build it.
     """
-    try:
-        # Here, so that a missing package is one line.
+    with needing("encoders", name):
         from meddiff.extractors.encoder import Encoder
-    except ModuleNotFoundError as error:
-        raise MeddiffError(
-            f"{name} needs the package {error.name}, which is not installed: run "
-            "pip install 'meddiff[encoders]'"
-        ) from error
     prefix, _, model = name.partition(":")
     if prefix == "open_clip":
         return _open_clip(name, model)
@@ -66,11 +60,9 @@ def load_hub_extractor(name: str) -> Extractor:
         network = Encoder(model, None, BLOCK, **options)
     # timm raises what it likes for the configuration or the weights of something else.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise MeddiffError(f"timm cannot build {name} ({reason}): name another model") from error
-    digest = sha256_file(weights)
-    line = f"{name} ({weights.name}, SHA-256 {digest[:16]})"
-    return Extractor(name, network.eval(), None, digest, line)
+    return extractor_of(name, network, weights)
 
 
 def _open_clip(name: str, model: str) -> Extractor:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import get_args
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.imports import needing
 from meddiff.extractors.settings import PretrainedName, TrainedName
 
 TRAINED: tuple[str, ...] = get_args(TrainedName)
@@ -35,10 +36,5 @@ def module_of(name: str) -> ModuleType:
     names = [*TRAINED, *PRETRAINED]
     if name not in names:
         raise MeddiffError(f"there is no extractor {name}: name one of {', '.join(names)}")
-    try:
+    with needing("encoders", f"the extractor {name}"):
         return import_module(f"meddiff.extractors.{name}")
-    except ModuleNotFoundError as error:
-        raise MeddiffError(
-            f"the extractor {name} needs the package {error.name}, which is not installed: run "
-            f"pip install 'meddiff[encoders]', or do without {name}"
-        ) from error

@@ -13,9 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import sha256_file
 from meddiff.extractors.encoder import Encoder
-from meddiff.extractors.extractor import Extractor
+from meddiff.extractors.extractor import Extractor, extractor_of
 from meddiff.extractors.fetching import read_weights
 
 CONFIG_FILE = "open_clip_config.json"
@@ -31,7 +30,6 @@ class Tower(Encoder):
     Args:
         config: `model_cfg` and `preprocess_cfg` of the repository.
         weights: of the whole model.
-        block: images that it sees at once.
     """
 
     def __init__(
@@ -80,9 +78,7 @@ def load_tower(name: str, folder: Path, weights: Path, block: int) -> Extractor:
         raise MeddiffError(
             f"{name} has no vision tower that timm can build ({reason}): name another model"
         ) from error
-    digest = sha256_file(weights)
-    line = f"{name} ({weights.name}, SHA-256 {digest[:16]})"
-    return Extractor(name, network.eval(), None, digest, line)
+    return extractor_of(name, network, weights)
 
 
 def _head(weights: Mapping[str, Tensor]) -> nn.Module:

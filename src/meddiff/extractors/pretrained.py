@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, hub, nn
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.imports import needing
 from meddiff.extractors.extractor import Extractor, build_network, read_extractor
 from meddiff.extractors.fetching import find_weights
 from meddiff.extractors.hub import PREFIXES, is_hub_name, load_hub_extractor
@@ -35,8 +36,6 @@ def pretrained_weights(
         name: a published extractor, or resnet50 for the ImageNet weights that it starts from.
         policy: what to do without them, see `find_weights`. A published extractor takes random
             weights then, the same every time; for resnet50 there are none.
-        mirrors: beginnings of published addresses to what stands in their place.
-        file: the user's own copy of the weights.
 
     Raises:
         MeddiffError: the weights are required and unavailable, or those of another net.
@@ -93,13 +92,8 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
 
 
 def _radiomics() -> Extractor:
-    try:
+    with needing("radiomics", RADIOMICS):
         from meddiff.extractors.radiomics import Radiomics
-    except ModuleNotFoundError as error:
-        raise MeddiffError(
-            f"{RADIOMICS} needs the package {error.name}, which is not installed: run "
-            "pip install 'meddiff[radiomics]'"
-        ) from error
     network = Radiomics()
     return Extractor(RADIOMICS, network, None, "", network.line)
 

@@ -21,7 +21,6 @@ class ResNet50(nn.Module):
     """ResNet50 whose last layer is replaced by linear layers 1024-512-256-128-64-classes.
 
     Args:
-        classes: number of classes.
         imagenet: torchvision's weights of the whole net; they are frozen then, and only the head is
             trained. None trains all of it from scratch.
     """

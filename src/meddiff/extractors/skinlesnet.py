@@ -13,7 +13,6 @@ class SkinLesNet(nn.Module):
     """Four 3x3 convolutions, each with 2x2 max-pooling, and two linear layers.
 
     Args:
-        classes: number of classes.
         size: side of the images in px, a multiple of 16.
     """
 

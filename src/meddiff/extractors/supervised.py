@@ -80,7 +80,6 @@ def fit(
 
     Args:
         network: maps transformed inputs to what the loss compares with the targets.
-        objective: transform, loss and validation scores.
         training: every epoch is a new permutation.
         seed: fixes order and dropout.
         name: what is trained, for progress and errors.

@@ -51,9 +51,6 @@ def keep_hooks(workflow: Any, names: Mapping[str, Any]) -> None:
 
     Snakemake leaves that to the workflow that uses the module. One that has hooks of its own below
     the module replaces these, and calls them itself (`meddiff.onstart()`).
-
-    Args:
-        names: what the Snakefile defines.
     """
     if workflow.modifier.is_main_snakefile():
         return

@@ -32,7 +32,15 @@ def check_kaggle_credentials() -> None:
 
     They are not sent anywhere: wrong ones fail at the first download.
     """
-    if _has_token() or _has_key() or _has_login():
+    from kagglesdk import get_access_token_from_env  # type: ignore[import-untyped]
+
+    key = _stored(_config_folder() / "kaggle.json")
+    login = _stored(Path.home() / ".kaggle" / "credentials.json")
+    if (
+        get_access_token_from_env()[0]
+        or all(os.environ.get(f"KAGGLE_{name.upper()}") or key.get(name) for name in KEY)
+        or login.get("refresh_token")
+    ):
         return
     raise MeddiffError(
         "no Kaggle credentials: create an API token in the settings of your kaggle.com account "
@@ -150,21 +158,6 @@ def _explain_kaggle(dataset: str, status: int) -> str:
     if status == 404:
         return f"Kaggle has no data set {dataset} (HTTP 404): check its name, see {page}"
     return f"cannot download {dataset} from Kaggle (HTTP {status}): see {page} and run again"
-
-
-def _has_token() -> bool:
-    from kagglesdk import get_access_token_from_env  # type: ignore[import-untyped]
-
-    return bool(get_access_token_from_env()[0])
-
-
-def _has_key() -> bool:
-    stored = _stored(_config_folder() / "kaggle.json")
-    return all(os.environ.get(f"KAGGLE_{name.upper()}") or stored.get(name) for name in KEY)
-
-
-def _has_login() -> bool:
-    return bool(_stored(Path.home() / ".kaggle" / "credentials.json").get("refresh_token"))
 
 
 def _config_folder() -> Path:

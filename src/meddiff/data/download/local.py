@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.files import atomic_write
-from meddiff.data.download.verify import Recorded, file_digests
+from meddiff.data.download.verify import Expected, Recorded, file_digests
 from meddiff.data.registry import read_registry
 from meddiff.data.settings import ArchivesSettings
 
@@ -59,8 +59,7 @@ def copy_local(local: LocalFile, file: str, path: str | Path, recorded: Recorded
             has none, or than the recorded one; or it cannot be read.
     """
     entry = read_registry()[file]
-    expected = {} if local.stands_in else {"md5": entry.md5, "sha256": entry.sha256}
-    published = {name: digest for name, digest in expected.items() if digest}
+    published = {} if local.stands_in else Expected(entry.md5, entry.sha256).published
     with atomic_write(path) as temporary:
         try:
             shutil.copyfile(local.path, temporary)
@@ -68,7 +67,7 @@ def copy_local(local: LocalFile, file: str, path: str | Path, recorded: Recorded
             raise MeddiffError(f"cannot read {local.path}: make it readable for you") from error
         digests = file_digests(temporary, {"sha256", *published})
         for name, digest in published.items():
-            if not digests[name].startswith(digest.lower()):
+            if not digests[name].startswith(digest):
                 raise MeddiffError(
                     f"{local.path} has {name} {digests[name]}, not the published {digest}: it is "
                     f"damaged or another file; to use it all the same, name it in "

@@ -52,7 +52,6 @@ class Interrupted(Exception):
     """A transfer was interrupted and may be resumed by the next attempt.
 
     Args:
-        reason: why, without secrets.
         wait: seconds that the server asks to wait.
     """
 

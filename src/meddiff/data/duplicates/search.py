@@ -72,7 +72,6 @@ def search_index(
         index: table of `meddiff.data.index.build_index`, unique by id; archives of images that look
             alike are read again.
         official: the archive's own list of duplicates: pairs of `image` ids, `first` and `second`.
-        near: compare the pixels of images that look alike.
         progress: called with the number of rows just finished; they add up to all.
     """
     order = np.lexsort([index["id"].to_numpy(str), index["edition"].to_numpy(str)])

@@ -136,10 +136,8 @@ def original_files(
     """Yield images at their own size, upright: uint8, (height, width, 3), one in memory at a time.
 
     Args:
-        files: each file's bytes, and how errors name it.
         crop: side of the centred square in px, or None for the largest.
         whole: leave images as they are where there is no `crop`.
-        windows: window of each type of pixels in the set, for images of more than 8 bits.
 
     Raises:
         MissingWindowError: an image has more than 8 bits and no window.

@@ -23,14 +23,14 @@ from meddiff.data.preprocessing.files import (
 )
 from meddiff.data.readers.decode import find_missing_window
 from meddiff.data.readers.depth import MissingWindowError, Window, Windows
-from meddiff.data.readers.members import Group, map_groups, map_members
+from meddiff.data.readers.members import Group, map_groups, map_members, named_files
 from meddiff.data.readers.windows import choose_windows, windows_of
 
 log = logging.getLogger(__name__)
 
 
-Prepare = Callable[[list[tuple[bytes, str]]], NDArray[np.uint8]]
-"""From files, as bytes and names, to squares (files, size, size, channels)."""
+Rows = tuple[list[int], NDArray[np.uint8]]
+"""Positions of rows and their squares, (rows, size, size, channels)."""
 
 
 def pack_images(
@@ -39,74 +39,45 @@ def pack_images(
     out_array: Path,
     out_table: Path,
     *,
+    masks: bool = False,
     workers: int = 1,
     progress: OnProgress | None = None,
 ) -> None:
-    """Preprocess images and write them as one array and one table, row by row.
+    """Preprocess images, or their masks, and write them as one array and one table, row by row.
 
-    The array (.npy) is uint8 (n, size, size, 3), or (n, size, size, 1) for grey. The table (.csv)
-    has `id`, `label`, `edition`, `group` if there is one, `source_sha256`, `decoding`, and `window`
-    if images of the data set have more than 8 bits.
+    The array (.npy) is uint8 (n, size, size, 3), or (n, size, size, 1) for grey and masks, which
+    are of 0 and 255 and always decoded exactly. The table (.csv) has `id`, `label`, `edition`,
+    `group` if there is one, `source_sha256` (of the image or the mask), `decoding`, and `window` if
+    images of the data set have more than 8 bits.
     """
-    sources = records.assign(decoding=preprocessing.decoding)
-    oddities = Oddities()
-    prepare = partial(
-        preprocess_files, how=preprocessing, windows=windows_of(records), oddities=oddities
-    )
-    shape = (preprocessing.size, preprocessing.size, 1 if preprocessing.grey else 3)
-    _pack(sources, prepare, shape, out_array, out_table, workers, progress)
-    oddities.log(len(sources), preprocessing.size)
-
-
-def pack_masks(
-    records: pd.DataFrame,
-    preprocessing: Preprocessing,
-    out_array: Path,
-    out_table: Path,
-    *,
-    workers: int = 1,
-    progress: OnProgress | None = None,
-) -> None:
-    """Pack the masks of images as `pack_images` does the images, always decoded exactly.
-
-    The array is uint8 of 0 and 255, (n, size, size, 1); `source_sha256` is the mask's.
-    """
-    sources = _masks_of(records).assign(decoding="exact")
-    prepare = partial(preprocess_masks, crop=preprocessing.crop, size=preprocessing.size)
-    shape = (preprocessing.size, preprocessing.size, 1)
-    _pack(sources, prepare, shape, out_array, out_table, workers, progress)
-
-
-def _pack(
-    sources: pd.DataFrame,
-    prepare: Prepare,
-    shape: tuple[int, int, int],
-    out_array: Path,
-    out_table: Path,
-    workers: int,
-    progress: OnProgress | None,
-) -> None:
+    size, oddities = preprocessing.size, Oddities()
+    prepare: Callable[[list[tuple[bytes, str]]], NDArray[np.uint8]]
+    if masks:
+        sources = _masks_of(records).assign(decoding="exact")
+        prepare = partial(preprocess_masks, crop=preprocessing.crop, size=size)
+    else:
+        sources, windows = records.assign(decoding=preprocessing.decoding), windows_of(records)
+        prepare = partial(preprocess_files, how=preprocessing, windows=windows, oddities=oddities)
     if sources.empty:
         raise MeddiffError(f"no images to pack into {out_array}: check the split and the counts")
     locations = list(zip(sources["archive"], sources["member"], strict=True))
-    names = [f"{member} in {archive}" for archive, member in locations]
     digests = list(sources["bytes_sha256"])
 
-    def convert(group: Group) -> tuple[list[int], NDArray[np.uint8]]:
-        for position, data in group:
-            check_unchanged(data, digests[position], names[position])
-        positions = [position for position, _ in group]
-        return positions, prepare([(data, names[position]) for position, data in group])
+    def convert(group: Group) -> Rows:
+        files, positions = named_files(group, locations), [position for position, _ in group]
+        for position, (data, name) in zip(positions, files, strict=True):
+            check_unchanged(data, digests[position], name)
+        return positions, prepare(files)
 
+    shape = (len(sources), size, size, 1 if masks or preprocessing.grey else 3)
     with atomic_write(out_array) as array, atomic_write(out_table) as table:
         # With several threads of ours, threads of BLAS would only compete.
         with threadpool_limits(1):
-            groups = map_groups(convert, locations, workers)
-            _write_rows(array, (len(sources), *shape), groups, progress)
+            _write_rows(array, shape, map_groups(convert, locations, workers), progress)
         _describe(sources).to_csv(table, index=False)
     labels = ", ".join(f"{n} {label}" for label, n in sources["label"].value_counts().items())
-    size = "x".join(map(str, (len(sources), *shape)))
-    log.info("packed %s (%s) into %s", size, labels, out_array)
+    log.info("packed %s (%s) into %s", "x".join(map(str, shape)), labels, out_array)
+    oddities.log(len(sources), size)
 
 
 def choose_windows_of_files(
@@ -136,10 +107,7 @@ def _masks_of(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_rows(
-    path: Path,
-    shape: tuple[int, ...],
-    groups: Iterator[tuple[list[int], NDArray[np.uint8]]],
-    progress: OnProgress | None,
+    path: Path, shape: tuple[int, ...], groups: Iterator[Rows], progress: OnProgress | None
 ) -> None:
     """Write an .npy of `shape` from groups of rows and their positions, in any order.
 

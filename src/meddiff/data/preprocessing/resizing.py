@@ -19,7 +19,6 @@ def preprocess(image: NDArray[np.uint8], *, crop: int | None, size: int) -> NDAr
     Args:
         image: uint8, (height, width) or (height, width, 3).
         crop: side of the centred square in px, or None for the largest.
-        size: side of the result in px.
 
     Returns:
         uint8, (size, size) or (size, size, 3).

@@ -7,12 +7,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.data.readers.frames import Entry, Frame, check_pixels
 from meddiff.data.readers.settings import Reading
 
@@ -21,11 +21,6 @@ ADM_IMAGES, ADM_LABELS = "arr_0", "arr_1"
 MAX_LABELS = 2**27
 """Bytes of the largest array of labels."""
 REMEDY = "write it again with numpy.savez, or copy it again in full"
-
-
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 def entries(file: BinaryIO, name: str, reading: Reading) -> list[Entry]:
@@ -81,14 +76,19 @@ def _image_arrays(names: Sequence[str], name: str) -> list[str]:
     return arrays
 
 
-def _image_header(stream: Any, name: str) -> _Header:
-    """Read the header of an array of images (n,h,w) or (n,h,w,1 or 3), and check it."""
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an .npy: shape, whether it is in Fortran's order, and type."""
     version = np.lib.format.read_magic(stream)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    shape, by_columns, dtype = read[version](stream)
+    return read[version](stream)
+
+
+def _image_header(stream: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read the header of an array of images (n,h,w) or (n,h,w,1 or 3), and check it."""
+    shape, by_columns, dtype = _header(stream)
     if dtype.hasobject:
         raise MeddiffError(
             f"{name} holds Python objects, which are pickled code and never read: save it as an "
@@ -105,7 +105,7 @@ def _image_header(stream: Any, name: str) -> _Header:
     if by_columns:
         raise MeddiffError(f"{name} is in Fortran's order: save numpy.ascontiguousarray of it")
     check_pixels(shape[1], shape[2], name)
-    return _Header(shape, dtype)
+    return shape, dtype
 
 
 def _rows(stream: Any, numbers: list[int], name: str) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -128,12 +128,7 @@ def _rows(stream: Any, numbers: list[int], name: str) -> Iterator[tuple[int, NDA
 
 
 def _labels(stream: Any, count: int, name: str) -> list[str] | None:
-    version = np.lib.format.read_magic(stream)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, _, dtype = read[version](stream)
+    shape, _, dtype = _header(stream)
     if shape[:1] != (count,) or dtype.hasobject:
         raise MeddiffError(
             f"{name} is {dtype} {shape}, not one label for each of {count} images: save numbers or "
@@ -153,5 +148,5 @@ def _readable(name: str) -> Iterator[None]:
         raise
     except (OSError, EOFError, KeyError, ValueError, SyntaxError, RuntimeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise MeddiffError(f"{name} is not a whole .npz file ({reason}): {REMEDY}") from error

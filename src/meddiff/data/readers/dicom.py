@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.readers.frames import Curve, Entry, Frame, Tones, check_pixels, chosen, needs
+from meddiff.core.imports import needing
+from meddiff.data.readers.frames import Curve, Entry, Frame, Tones, check_pixels, chosen
 from meddiff.data.readers.pseudonyms import pseudonym
 from meddiff.data.readers.settings import Reading
 
@@ -184,7 +185,7 @@ def _syntax(header: Any) -> str:
 @contextmanager
 def _readable(name: str, part: str) -> Iterator[None]:
     """Turn errors of a damaged file into one line that quotes nothing from it."""
-    with needs("dicom", "pydicom", name):
+    with needing("dicom", name):
         import pydicom  # noqa: F401
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     try:

@@ -2,8 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -119,17 +117,6 @@ def check_pixels(height: int, width: int, name: str) -> None:
             f"{name} has images of {width}x{height} pixels, where 1 to {LARGEST / 1e6:.1f} million "
             "are read: replace the file, or reduce its images"
         )
-
-
-@contextmanager
-def needs(extra: str, package: str, name: str) -> Iterator[None]:
-    """Turn the lack of a package into one line that says what to install."""
-    try:
-        yield
-    except ImportError as error:
-        raise MeddiffError(
-            f"{name} is read by {package}, which is not installed: pip install 'meddiff[{extra}]'"
-        ) from error
 
 
 def _content(image: Image.Image) -> dict[str, Any]:

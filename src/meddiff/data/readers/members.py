@@ -70,6 +70,11 @@ def _member(name: str, key: str) -> str:
     return f"{name}#{key}" if key else name
 
 
+def named_files(group: Group, locations: Sequence[tuple[str, str]]) -> list[tuple[bytes, str]]:
+    """Return the bytes of a group's members, and how errors name each."""
+    return [(data, "{1} in {0}".format(*locations[position])) for position, data in group]
+
+
 def map_members(
     function: Callable[[int, bytes], R], locations: Sequence[tuple[str, str]], workers: int = 1
 ) -> Iterator[R]:

@@ -9,8 +9,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from meddiff.core.errors import MeddiffError
-from meddiff.data.readers.frames import Entry, Frame, Tones, check_pixels, chosen, needs
+from meddiff.core.errors import MeddiffError, one_line
+from meddiff.core.imports import needing
+from meddiff.data.readers.frames import Entry, Frame, Tones, check_pixels, chosen
 from meddiff.data.readers.settings import Reading
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -157,7 +158,7 @@ def _opened(file: BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    with needs("nifti", "nibabel", name):
+    with needing("nifti", name):
         import nibabel  # noqa: F401
     try:
         yield
@@ -165,5 +166,5 @@ def _readable(name: str) -> Iterator[None]:
         raise
     # nibabel raises a dozen kinds of exception for damaged headers.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise MeddiffError(f"{name} is not a readable NIfTI file ({reason}): {REMEDY}") from error

@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
@@ -116,7 +116,6 @@ def edition_records(
 
     Args:
         keys: names of files without suffix, one per row; the id is `<edition>/<name>`.
-        columns: what the rows say.
     """
     shared = {"edition": edition, "archive": str(path)}
     rows = record_table(
@@ -225,7 +224,7 @@ def _open_table(path: str | Path) -> tuple[pd.DataFrame, str]:
 def _match_images(path: str | Path, metadata: pd.DataFrame, edition: str) -> pd.DataFrame:
     """Find the file of each image that the ground truth of an edition names."""
     with open_archive(path) as archive:
-        files = [name for name in archive.names() if is_jpeg(PurePosixPath(name))]
+        files = [name for name in archive.names() if is_jpeg(name)]
     names, where = metadata["name"], f"the ground truth of {edition}"
     matches = match_stems(names, files, where, str(path), strict=False)
     return edition_records(edition, path, names, matches)

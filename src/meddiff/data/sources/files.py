@@ -41,9 +41,9 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) or reader_of(name) is not None
 
 
-def is_jpeg(path: PurePosixPath) -> bool:
+def is_jpeg(name: str) -> bool:
     """Return whether a file's name ends as a JPEG's."""
-    return path.suffix.lower() in JPEG_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in JPEG_SUFFIXES
 
 
 def image_files(archive: Archive) -> list[str]:
@@ -87,6 +87,22 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     for name in names:
         stems[PurePosixPath(without_suffix(name)).name].append(name)
     return stems
+
+
+def jpegs_by_stem(path: str | Path, wanted: str, folder: str | None = None) -> dict[str, str]:
+    """Return an archive's JPEGs by their name without folder and suffix.
+
+    Args:
+        wanted: how errors name them.
+        folder: name of the folder that they lie in, where the archive has others.
+    """
+    with open_archive(path) as archive:
+        names = [name for name in archive.names() if is_jpeg(name)]
+    stems = by_stem(n for n in names if folder in (None, PurePosixPath(n).parent.name))
+    if not stems:
+        raise MeddiffError(f"{path} holds no {wanted}: use the archive as published")
+    check_one_file(stems, stems.values(), str(path))
+    return {stem: files[0] for stem, files in stems.items()}
 
 
 def match_stems(

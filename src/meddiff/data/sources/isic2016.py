@@ -7,8 +7,7 @@ import pandas as pd
 
 from meddiff.core.errors import MeddiffError, listing_error
 from meddiff.core.tables import read_csv
-from meddiff.data.readers.archive import open_archive
-from meddiff.data.sources.files import by_stem, check_one_file, is_jpeg, with_masks
+from meddiff.data.sources.files import jpegs_by_stem, with_masks
 from meddiff.data.sources.tables import join, record_table
 
 log = logging.getLogger(__name__)
@@ -63,17 +62,13 @@ def _divide_by_lists(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFr
 
 
 def _read_split(split: str, images: str | Path, masks: str | Path) -> pd.DataFrame:
-    with open_archive(images) as archive:
-        stems = by_stem(name for name in archive.names() if is_jpeg(PurePosixPath(name)))
-    if not stems:
-        raise MeddiffError(f"{images} holds no <isic_id>.jpg: use the archive as published")
-    check_one_file(stems, stems.values(), str(images))
+    files = jpegs_by_stem(images, "<isic_id>.jpg")
     table = record_table(
-        id=[f"2016/{stem}" for stem in stems],
+        id=[f"2016/{stem}" for stem in files],
         edition="2016",
-        image=list(stems),
+        image=list(files),
         archive=str(images),
-        member=[files[0] for files in stems.values()],
+        member=list(files.values()),
         label="lesion",
         split=split,
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError, listing_error
-from meddiff.data.readers.frames import needs
+from meddiff.core.errors import MeddiffError, listing_error, one_line
+from meddiff.core.imports import needing
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,9 @@ def read_strings(source: str | Path | io.BytesIO, name: str) -> pd.DataFrame:
             twice = table.columns[table.columns.duplicated()][0]
             raise ValueError(f"column {twice!r} stands twice in the header")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
         raise MeddiffError(
-            f"cannot read the table {name} ({reason}): it must be a CSV in UTF-8 or an XLSX, with "
-            "a header"
+            f"cannot read the table {name} ({one_line(error)}): it must be a CSV in UTF-8 or an "
+            "XLSX, with a header"
         ) from error
     table.index += 2
     table = table.apply(lambda column: column.str.strip().replace("", pd.NA))
@@ -61,7 +60,7 @@ def _read_csv(data: bytes) -> pd.DataFrame:
 
 
 def _read_xlsx(data: bytes, name: str) -> pd.DataFrame:
-    with needs("xlsx", "openpyxl", name):
+    with needing("xlsx", name):
         import openpyxl  # noqa: F401
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         size = sum(member.file_size for member in file.infolist())

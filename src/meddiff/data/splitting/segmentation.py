@@ -35,16 +35,11 @@ def without_test_images(segmentation: pd.DataFrame, images: pd.DataFrame) -> pd.
         The table with `official_split`, and `split`, which is `<NA>` for excluded images.
     """
     official = official_split(segmentation)
-    repeated = _repeats_test_images(segmentation, images)
+    tested = images.loc[images["split"] == "test", "group"]
+    among = is_among(segmentation, images[images["group"].isin(tested)])
+    repeated = (official == "train") & among
     log.info("excluded %d training images: they are in the classes' test set", repeated.sum())
     return segmentation.assign(official_split=official, split=official.mask(repeated))
-
-
-def _repeats_test_images(segmentation: pd.DataFrame, images: pd.DataFrame) -> pd.Series:
-    """Return which training images are in a group of the classes' test images."""
-    tested = images.loc[images["split"] == "test", "group"]
-    repeated = is_among(segmentation, images[images["group"].isin(tested)])
-    return (official_split(segmentation) == "train") & repeated
 
 
 def is_among(images: pd.DataFrame, others: pd.DataFrame) -> pd.Series:

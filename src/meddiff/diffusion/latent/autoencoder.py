@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.core.errors import MeddiffError
-from meddiff.core.file_errors import remedy
+from meddiff.core.checkpoints import load_checkpoint, wrong_checkpoint
 from meddiff.core.imports import lean_imports
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
@@ -26,10 +24,8 @@ class Autoencoder(nn.Module):
 
     Args:
         channels: 1 or 3, of the images.
-        settings: of the autoencoder.
 
     Attributes:
-        channels: of the images.
         factor: pixels along one of a latent image.
         mean, spread: of the training images' latents by channel, (1,c,1,1).
     """
@@ -111,10 +107,7 @@ def load_autoencoder(checkpoint: str | Path, device: str | torch.device = "cpu")
         autoencoder = Autoencoder(about["channels"], settings)
         autoencoder.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError) as error:
-        message = " ".join(str(error).split())[:300]
-        raise MeddiffError(
-            f"{checkpoint} holds no autoencoder ({message}): {remedy(checkpoint, NAME_ANOTHER)}"
-        ) from error
+        raise wrong_checkpoint(checkpoint, "autoencoder", error) from error
     return autoencoder.to(device).eval()
 
 

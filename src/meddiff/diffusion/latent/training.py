@@ -1,7 +1,6 @@
 """Training of an autoencoder: pixels, latents, and a discriminator of patches."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,18 @@ from torch import Tensor, nn
 
 from meddiff.core.batches import Batch, batches, check_finite, count_steps
 from meddiff.core.devices import memory_errors
-from meddiff.core.errors import MeddiffError
 from meddiff.core.imports import lean_imports
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream_seed
-from meddiff.diffusion.checkpointing import Checkpointer, TrainState, interruption
+from meddiff.diffusion.checkpointing import (
+    CheckpointFile,
+    TrainState,
+    interrupted_at,
+    interruption,
+    named_moments,
+    numbered_moments,
+    prefixed,
+)
 from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
@@ -48,18 +54,15 @@ def train_autoencoder(
     *,
     seed: int,
     validation: np.ndarray | None = None,
-    checkpointer: Checkpointer | None = None,
+    checkpointer: CheckpointFile | None = None,
     device: str = "cpu",
 ) -> TrainedAutoencoder:
     """Train an autoencoder; an interrupted training goes on and ends with the same bits.
 
     Args:
         images: uint8 (N,H,W,C) of all classes.
-        settings: of the autoencoder.
         seed: fixes weights, order and noise.
         validation: uint8 (M,H,W,C), or None.
-        checkpointer: where to go on from and save to.
-        device: torch device.
 
     Raises:
         MeddiffError: the loss is no longer finite, memory does not suffice, or the process is
@@ -67,8 +70,7 @@ def train_autoencoder(
     """
     with memory_errors(LACKS_MEMORY), interruption() as interrupted:
         trainer = _Trainer(images, settings, seed, device, validation)
-        state = checkpointer.load() if checkpointer else None
-        if state:
+        if state := checkpointer and checkpointer.load():
             trainer.restore(state)
         with Progress(trainer.steps, NAME, done=trainer.done) as progress:
             for batch in trainer.batches():
@@ -78,10 +80,7 @@ def train_autoencoder(
                 if checkpointer and (stop or checkpointer.is_due()):
                     checkpointer.save(trainer.state())
                 if stop:
-                    raise MeddiffError(
-                        f"{NAME}: interrupted (SIGTERM) at step {batch.step}/{trainer.steps}; "
-                        "rerun to resume"
-                    )
+                    raise interrupted_at(NAME, batch.step, trainer.steps)
         return trainer.result()
 
 
@@ -108,10 +107,10 @@ class _Trainer:
             spatial_dims=2, channels=32, in_channels=channels, num_layers_d=2
         ).to(device)
         self._verdict = PatchAdversarialLoss(criterion="least_squares")
-        nets = {"model": self._model, "judge": self._judge}
-        self._nets = nets
+        self._nets = {"model": self._model, "judge": self._judge}
         self._optimizers = {
-            name: torch.optim.Adam(net.parameters(), lr=settings.lr) for name, net in nets.items()
+            name: torch.optim.Adam(net.parameters(), lr=settings.lr)
+            for name, net in self._nets.items()
         }
         self.steps = count_steps(settings, len(images), settings.batch_size)
         self.done = 0
@@ -192,26 +191,19 @@ class _Trainer:
         """Return all that the following steps depend on."""
         tensors: dict[str, Tensor] = {}
         for name, net in self._nets.items():
-            tensors |= {f"{name}.{key}": value for key, value in net.state_dict().items()}
-            for number, moments in self._optimizers[name].state_dict()["state"].items():
-                tensors |= {f"{name}@{number}.{key}": value for key, value in moments.items()}
+            tensors |= prefixed(name, net.state_dict())
+            moments = named_moments(self._optimizers[name].state_dict())
+            tensors |= prefixed(f"{name} optimizer", moments)
         values = {"done": self.done, "losses": self._losses, "rows": self._rows}
         return TrainState(tensors, values)
 
     def restore(self, state: TrainState) -> None:
         """Restore a state."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
-            part, _, key = name.partition(".")
-            parts.setdefault(part, {})[key] = tensor
+        parts = state.parts()
         for name, net in self._nets.items():
             net.load_state_dict(parts[name])
             optimizer = self._optimizers[name].state_dict()
-            moments: Mapping[int, Any] = {
-                int(part.split("@")[1]): tensors
-                for part, tensors in parts.items()
-                if part.startswith(f"{name}@")
-            }
+            moments = numbered_moments(parts.get(f"{name} optimizer", {}))
             self._optimizers[name].load_state_dict(optimizer | {"state": moments})
         self.done = int(state.values["done"])
         self._losses, self._rows = list(state.values["losses"]), list(state.values["rows"])

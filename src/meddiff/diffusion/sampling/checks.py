@@ -47,7 +47,6 @@ def faults_table(
 
     Args:
         samples: uint8 (N,H,W,C) by class.
-        training: the training images of each class.
     """
     rows = []
     for name, images in samples.items():

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
+from meddiff.core.checkpoints import load_checkpoint, wrong_checkpoint
 from meddiff.core.devices import arithmetic, compile_network
 from meddiff.core.errors import MeddiffError
-from meddiff.core.file_errors import remedy
 from meddiff.core.graphs import Graphed
 from meddiff.core.settings import Precision
 from meddiff.diffusion.conditions import NONE, Conditions, conditions_of
@@ -33,8 +33,6 @@ class Ddpm:
     """A trained net and what it takes to draw from it.
 
     Attributes:
-        network: the denoising net.
-        schedule: its forward process.
         shape: (C, H, W) of an image, or of its latents.
         pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
         block: images that the net sees at once, always.
@@ -74,6 +72,15 @@ class Ddpm:
         factor = self.autoencoder.factor
         return self.autoencoder.channels, factor * height, factor * width
 
+    def check_shape(self, images: np.ndarray) -> None:
+        """Raise a MeddiffError for images, (N,H,W,C), of another shape than the DDPM draws."""
+        channels, height, width = self.image_shape
+        if images.shape[1:] != (height, width, channels):
+            raise MeddiffError(
+                f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
+                f"{images.shape[1:]}: give it images as it was trained on"
+            )
+
     @property
     def limit(self) -> float:
         """Largest value of what the net draws."""
@@ -98,6 +105,13 @@ class Ddpm:
         return self._graphs["normal"]
 
 
+def check_finite(values: np.ndarray) -> np.ndarray:
+    """Return what a DDPM gives for images; raise a MeddiffError if that is not finite."""
+    if not np.isfinite(values).all():
+        raise MeddiffError("the DDPM gives values that are not finite: train it anew")
+    return values
+
+
 def block_of(side: int, device: str = "cpu") -> int:
     """Return how many images of side x side px a net sees at once.
 
@@ -111,11 +125,6 @@ def block_of(side: int, device: str = "cpu") -> int:
 
 def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = False) -> Ddpm:
     """Read a DDPM as `train_ddpm`'s script writes it.
-
-    Args:
-        checkpoint: the file.
-        device: torch device.
-        compiled: compile the net.
 
     Raises:
         MeddiffError: the file is truncated, or no checkpoint of a DDPM.
@@ -132,10 +141,7 @@ def load_ddpm(checkpoint: str | Path, device: str = "cpu", *, compiled: bool = F
         network = build_network(shape[0], **trained.network.model_dump(), conditions=conditions)
         network.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError) as error:
-        message = " ".join(str(error).split())[:300]
-        raise MeddiffError(
-            f"{checkpoint} holds no DDPM ({message}): {remedy(checkpoint, NAME_ANOTHER)}"
-        ) from error
+        raise wrong_checkpoint(checkpoint, "DDPM", error) from error
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     if compiled:
         compile_network(network, device)
@@ -169,10 +175,8 @@ def predict(
     """Return a net's output in float32, calculated in a precision.
 
     Args:
-        network: the denoising net, under the conditions of its images.
-        precision: arithmetic of the net.
         noisy: float (N,C,H,W).
-        times: what the net is told of their times, (N,).
+        times: what the net is given of their times, (N,).
     """
     with arithmetic(noisy.device.type, precision):
         output: Tensor = network(
@@ -187,9 +191,8 @@ def clean_estimator(
     """Return an estimate of the clean images, clipped to [-1, 1] as MONAI does.
 
     Args:
-        predict: the net's output for noisy images (N,C,H,W) and what it is told of their times
+        predict: the net's output for noisy images (N,C,H,W) and what it is given of their times
             (N,), float32.
-        process: its forward process.
         limit: largest value of a clean image; latents have none.
     """
 

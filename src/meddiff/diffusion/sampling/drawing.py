@@ -6,7 +6,7 @@ import numpy as np
 
 from meddiff.core.files import sha256_file
 from meddiff.core.settings import ComputeSettings
-from meddiff.diffusion.checkpointing import Checkpointer, CheckpointFile
+from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.sampling.shards import shard_members
@@ -29,16 +29,9 @@ def draw_shard(
     """Draw a class or one shard of it, uint8 (n,H,W,C); a call that was stopped goes on.
 
     Args:
-        checkpoint: of the DDPM.
-        settings: what to draw, and in how many shards.
-        compute: whether to compile the net, and how often to save.
         shard: which, from 0; None draws all.
         first: number of the first image where all are drawn.
-        seed: seed of the run.
-        name: class.
-        code: digest of the code that the images depend on.
         state: where the images drawn so far are kept (.safetensors).
-        device: torch device.
 
     Raises:
         MeddiffError: the checkpoint cannot be read, or as `sample_images`.
@@ -56,12 +49,5 @@ def draw_shard(
         # Its noise is of another kind.
         "the device": device,
     }
-    with CheckpointFile(state, key) as file:
-        return sample_images(
-            model,
-            settings,
-            members,
-            seed=seed,
-            name=name,
-            checkpointer=Checkpointer(file, 60 * compute.checkpoint_minutes),
-        )
+    with CheckpointFile(state, key, 60 * compute.checkpoint_minutes) as file:
+        return sample_images(model, settings, members, seed=seed, name=name, checkpointer=file)

@@ -16,32 +16,23 @@ import torch
 from torch import Tensor
 
 from meddiff.diffusion.process import Process
-from meddiff.diffusion.sampling.samplers import Denoise, Draw
+from meddiff.diffusion.sampling.samplers import Denoise, Draw, Times
 
 Rates = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From variables (N,) and states (N,d) to their derivatives (N,d), float64."""
 
 
 def heun(
-    denoise: Denoise, noise: Tensor, process: Process, times: Sequence[float], draw: Draw
+    denoise: Denoise, noise: Tensor, process: Process, times: Times, draw: Draw
 ) -> Iterator[Tensor]:
     """Solve the equation by Heun's method, of second order.
 
-    The last step goes to the estimate of the clean images.
-
-    Args:
-        denoise: the net.
-        noise: standard normal, (N,C,H,W).
-        process: any.
-        times: falling times to visit.
-        draw: is not called.
-
-    Yields:
-        Images after each step.
+    The last step goes to the estimate of the clean images. `noise` is standard normal, (N,C,H,W),
+    and `draw` is not called.
     """
     images = noise
     for time, after in pairwise(times):
-        step = _angle(process, after) - _angle(process, time)
+        step = process.angle(after) - process.angle(time)
         slope = _velocity(denoise, images, process, time)
         ahead = _velocity(denoise, images + step * slope, process, after)
         images = images + step / 2 * (slope + ahead)
@@ -50,23 +41,15 @@ def heun(
 
 
 def adaptive(
-    denoise: Denoise,
-    noise: Tensor,
-    process: Process,
-    times: Sequence[float],
-    draw: Draw,
-    *,
-    tolerance: float,
+    denoise: Denoise, noise: Tensor, process: Process, times: Times, draw: Draw, *, tolerance: float
 ) -> Iterator[Tensor]:
     """Solve the equation of each image by steps of its own (scipy's Runge-Kutta 5(4)).
 
-    Args:
-        denoise, noise, process, draw: as for `heun`; `denoise` also takes a time for each image.
-        times: falling times at which images are wanted.
-        tolerance: of a step, relative and absolute.
+    Images are wanted at each time but the first; otherwise as `heun`.
 
-    Yields:
-        Images at each time but the first, and the estimate of the clean ones.
+    Args:
+        denoise: also takes a time for each image.
+        tolerance: of a step, relative and absolute.
     """
 
     def rates(angles: np.ndarray, states: np.ndarray) -> np.ndarray:
@@ -79,7 +62,7 @@ def adaptive(
         )
         return ((cosine * images - clean) / sine).flatten(1).cpu().double().numpy()
 
-    angles = [_angle(process, time) for time in times]
+    angles = [process.angle(time) for time in times]
     states = solve_each(rates, noise.flatten(1).cpu().double().numpy(), angles, tolerance)
     for state in states:
         images = torch.from_numpy(state).to(noise).reshape(noise.shape)
@@ -115,8 +98,8 @@ def solve_each(
 
     def derivative(place: int, variable: float, state: np.ndarray) -> np.ndarray:
         at[place], wanted[place] = variable, state
-        meeting.wait()  # All have asked,
-        meeting.wait()  # and are answered.
+        meeting.wait()  # All want derivatives,
+        meeting.wait()  # and have them.
         return slopes[place].copy()
 
     def solve(place: int) -> None:
@@ -146,11 +129,6 @@ def solve_each(
     for solver in solvers:
         solver.result()
     return solved
-
-
-def _angle(process: Process, time: float) -> float:
-    signal, noise = process.parts(time)
-    return math.atan2(noise, signal)
 
 
 def _velocity(denoise: Denoise, images: Tensor, process: Process, time: float) -> Tensor:

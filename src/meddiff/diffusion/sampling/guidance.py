@@ -19,9 +19,6 @@ def conditioned(
     image alike, whichever the net predicts.
 
     Args:
-        network: the denoising net.
-        conditions: that it takes.
-        name: class.
         guidance: w; 0 is the conditional net.
 
     Raises:

@@ -17,7 +17,7 @@ from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.diffusion.process import Process
-from meddiff.diffusion.sampling.ddpm import Ddpm, predict
+from meddiff.diffusion.sampling.ddpm import Ddpm, check_finite, predict
 from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.sample import LACKS_MEMORY
 
@@ -44,7 +44,6 @@ def bits_per_dimension(
     net and the seed alone, for its random numbers are of its own.
 
     Args:
-        model: a trained net.
         images: uint8 (n,H,W,C), of its size.
         seed: fixes places in the intervals and the probe of the trace.
         name: class of the images, of a net of several classes.
@@ -62,12 +61,7 @@ def bits_per_dimension(
             "bits per dimension are of pixels, and a DDPM of diffusion.latent draws latents: leave "
             "its likelihood out"
         )
-    channels, height, width = model.shape
-    if images.shape[1:] != (height, width, channels):
-        raise MeddiffError(
-            f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
-            f"{images.shape[1:]}: give it images as it was trained on"
-        )
+    model.check_shape(images)
     low, high = model.pixel_range
     level = (high - low) / 255
     network = conditioned(model.network, model.conditions, name)
@@ -92,9 +86,7 @@ def bits_per_dimension(
             progress(len(block))
     dimensions = math.prod(model.shape)
     bits = -(np.concatenate(densities) / dimensions + math.log(level)) / math.log(2)
-    if not np.isfinite(bits).all():
-        raise MeddiffError("the DDPM gives values that are not finite: train it anew")
-    return bits
+    return check_finite(bits)
 
 
 def log_density(
@@ -107,17 +99,15 @@ def log_density(
 
     Args:
         predict: the net, differentiable.
-        process: its forward process.
         clean: float (N,C,H,W) in the net's range.
         probes: of mean 0 and covariance 1, (N,C,H,W): the trace of the velocity's derivative is
             estimated as theirs (Skilling 1989, Hutchinson 1990).
-        steps: of the solver.
 
     Returns:
         float64 (N,).
     """
     slopes = partial(_slopes, predict, process, probes)
-    ends = [math.log(math.tan(_angle(process, share) / 2)) for share in (0.0, 1.0)]
+    ends = [math.log(math.tan(process.angle(process.at(share)) / 2)) for share in (0.0, 1.0)]
     step = (ends[1] - ends[0]) / steps
     scale = math.hypot(*process.scales(process.at(0.0)))
     images, dimensions = clean / scale, clean[0].numel()
@@ -155,8 +145,3 @@ def _slopes(
         (gradient,) = torch.autograd.grad((velocity * probes).sum(), moving)
     trace = (gradient * probes).flatten(1).sum(1)
     return noise * velocity.detach(), noise * trace
-
-
-def _angle(process: Process, share: float) -> float:
-    signal, noise = process.parts(process.at(share))
-    return math.atan2(noise, signal)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from meddiff.core.devices import memory_errors
-from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
+from meddiff.diffusion.sampling.ddpm import Ddpm, check_finite, clean_estimator
 from meddiff.diffusion.sampling.sample import LACKS_MEMORY
 
 LEVELS = (0.05, 0.1, 0.2, 0.4, 0.7)
@@ -35,10 +34,9 @@ def denoising_losses(
     that an image's losses depend on the image, the net and the seed alone.
 
     Args:
-        model: a trained DDPM.
         images: uint8 (n,H,W,C), of its size.
         seed: fixes the noise.
-        name: class of the images, which a DDPM of several classes is told.
+        name: class of the images, of a DDPM of several classes.
         levels: in (0, 1).
         draws: of noise, over which a loss is the mean.
         progress: is called with each number of images that are done.
@@ -50,21 +48,14 @@ def denoising_losses(
         MeddiffError: images are of another size, memory does not suffice, or the net gives values
             that are not finite.
     """
-    channels, height, width = model.image_shape
-    if images.shape[1:] != (height, width, channels):
-        raise MeddiffError(
-            f"the DDPM draws images of {height}x{width} px with {channels} channels and got "
-            f"{images.shape[1:]}: give it images as it was trained on"
-        )
+    model.check_shape(images)
     losses = np.empty((len(images), len(levels)))
     with memory_errors(LACKS_MEMORY), torch.no_grad():
         for start in range(0, len(images), model.block):
             block = images[start : start + model.block]
             losses[start : start + len(block)] = _of_block(model, block, levels, draws, seed, name)
             progress(len(block))
-    if not np.isfinite(losses).all():
-        raise MeddiffError("the DDPM gives values that are not finite: train it anew")
-    return losses
+    return check_finite(losses)
 
 
 def _of_block(

@@ -20,41 +20,30 @@ Method = Callable[[Denoise, Tensor, Draw], Iterator[Tensor]]
 def method(settings: SamplerSettings, process: Process) -> Method:
     """Return a sampler with its times and options.
 
-    Args:
-        settings: which, its steps and options.
-        process: forward process of the net.
-
     Raises:
         MeddiffError: the sampler does not fit the process.
     """
     if reason := settings.misfit(process.name, process.levels):
         raise MeddiffError(f"sampling.{reason}")
     times = process.visited(settings.steps, settings.spacing)
-    sampler = _preserving(settings)
     # These take any process for one whose variance is preserved.
-    levels = {time: process.bar(time) for time in times} if sampler else process
-    steps = sampler or _following(settings)
-    return lambda denoise, noise, draw: steps(denoise, noise, levels, times, draw)
-
-
-def _preserving(settings: SamplerSettings) -> Steps | None:
-    samplers: dict[str, Steps] = {
+    preserving: dict[str, Steps] = {
         "ddpm": partial(ddpm, variance=settings.variance),
         "ddim": partial(ddim, eta=settings.eta),
         "dpm_solver": dpm_solver,
         "sde_dpm_solver": partial(dpm_solver, eta=1.0),
     }
-    return samplers.get(settings.sampler)
-
-
-def _following(settings: SamplerSettings) -> Steps:
-    steps = settings.langevin_steps
-    samplers: dict[str, Steps] = {
-        "langevin": partial(langevin, steps=steps, step_size=settings.langevin_size),
+    if preserved := preserving.get(settings.sampler):
+        bars = {time: process.bar(time) for time in times}
+        return lambda denoise, noise, draw: preserved(denoise, noise, bars, times, draw)
+    n_steps = settings.langevin_steps
+    following: dict[str, Steps] = {
+        "langevin": partial(langevin, steps=n_steps, step_size=settings.langevin_size),
         "reverse_sde": reverse_sde,
         "predictor_corrector": partial(
-            predictor_corrector, predictor=settings.predictor, steps=steps, snr=settings.snr
+            predictor_corrector, predictor=settings.predictor, steps=n_steps, snr=settings.snr
         ),
         "pf_ode": partial(adaptive, tolerance=settings.tolerance) if settings.tolerance else heun,
     }
-    return samplers[settings.sampler]
+    steps = following[settings.sampler]
+    return lambda denoise, noise, draw: steps(denoise, noise, process, times, draw)

@@ -22,10 +22,8 @@ def numpy_normal(
     """Return a block of standard normal noise, drawn on the CPU.
 
     Args:
-        streams: generator of each image.
         places: place of each image in the block; the others are zeros.
         shape: (block, C, H, W).
-        device: where the noise goes.
     """
     noise = np.zeros(shape, dtype=np.float32)
     for place, source in zip(places, streams, strict=True):

@@ -20,7 +20,7 @@ from meddiff.core.devices import check_precision, memory_errors, to_device
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
-from meddiff.diffusion.checkpointing import Checkpointer, TrainState
+from meddiff.diffusion.checkpointing import CheckpointFile, TrainState
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
 from meddiff.diffusion.sampling.methods import method
 from meddiff.diffusion.sampling.noise import numpy_normal
@@ -43,31 +43,20 @@ def sample_images(
     *,
     seed: int,
     name: str,
-    checkpointer: Checkpointer | None = None,
+    checkpointer: CheckpointFile | None = None,
 ) -> np.ndarray:
     """Draw images, uint8 (members,H,W,C), with progress; arguments as for `sample`.
 
     Args:
-        model: what to draw from.
-        settings: sampler and steps.
-        members: numbers of the images to draw.
-        seed: seed of the run.
-        name: class.
         checkpointer: keeps what is drawn, so that an interrupted run resumes there.
 
     Raises:
         MeddiffError: the net gives values that are not finite, or memory does not suffice.
     """
-    log.info(
-        "%s: %d images, %s, %d steps, %d images at once",
-        name,
-        len(members),
-        settings.sampler,
-        settings.steps,
-        model.block,
-    )
+    plan = "%s: %d images, %s, %d steps, %d images at once"
+    log.info(plan, name, len(members), settings.sampler, settings.steps, model.block)
     channels, height, width = model.image_shape
-    saved = checkpointer.load() if checkpointer else None
+    saved = checkpointer and checkpointer.load()
     drawn = [saved.tensors["images"].numpy()] if saved else []
     done = sum(map(len, drawn))
     with (
@@ -78,9 +67,8 @@ def sample_images(
             drawn.append(images)
             bar.advance(len(images))
             if checkpointer and checkpointer.is_due():
-                checkpointer.save(
-                    TrainState({"images": torch.from_numpy(np.concatenate(drawn))}, {})
-                )
+                together = torch.from_numpy(np.concatenate(drawn))
+                checkpointer.save(TrainState({"images": together}, {}))
     return np.concatenate([*drawn, np.empty((0, height, width, channels), np.uint8)])
 
 
@@ -96,12 +84,7 @@ def denoising_strip(
     """Return images on their way from noise, evenly spaced in steps, the first and last included.
 
     Args:
-        model: what to draw from.
-        settings: sampler and steps.
-        members: numbers of the images.
         moments: states to show of each.
-        seed: seed of the run.
-        name: class.
 
     Returns:
         uint8 (members,moments,H,W,C).
@@ -119,20 +102,12 @@ def denoising_strip(
 
 
 def sample(
-    model: Ddpm,
-    settings: SamplerSettings,
-    members: Sequence[int],
-    *,
-    seed: int,
-    name: str,
+    model: Ddpm, settings: SamplerSettings, members: Sequence[int], *, seed: int, name: str
 ) -> Iterator[np.ndarray]:
     """Yield images, uint8 (n,H,W,C), block by block.
 
     Args:
-        model: what to draw from.
-        settings: sampler and steps.
         members: numbers of the images to draw; image i is the same in every call.
-        seed: seed of the run.
         name: class, part of each image's stream.
 
     Raises:
@@ -179,10 +154,8 @@ def noise_source(
     A GPU draws on its own, from other numbers than the CPU, which would keep it waiting.
 
     Args:
-        model: says how large a block and its images are.
         members: numbers of the images, of one block.
         key: names the streams.
-        device: where the noise is needed.
     """
     places = _places(model, members)
     if device.type != "cuda":

@@ -2,7 +2,7 @@
 
 Each is a generator: it yields the images after each of its steps, so that the last are the samples
 and the others show how they came about. A net enters as `denoise` only, a schedule as the products
-`alpha_bars` of its alphas, and chance as `draw`.
+`bars` of its alphas, and chance as `draw`.
 """
 
 import math
@@ -18,13 +18,15 @@ Draw = Callable[[], Tensor]
 """Returns fresh standard normal noise (N,C,H,W)."""
 Bars = Sequence[float] | Mapping[float, float]
 """Products of alphas by time, falling."""
+Times = Sequence[float]
+"""Falling times to visit."""
 
 
 def ddpm(
     denoise: Denoise,
     images: Tensor,
-    alpha_bars: Bars,
-    times: Sequence[float],
+    bars: Bars,
+    times: Times,
     draw: Draw,
     *,
     variance: Literal["small", "large"] = "small",
@@ -35,17 +37,11 @@ def ddpm(
     these (Nichol and Dhariwal 2021, section 4).
 
     Args:
-        denoise: the net.
         images: standard normal noise, (N,C,H,W).
-        alpha_bars: products of alphas by time, falling.
-        times: falling times to visit, down to 0.
-        draw: noise of a step.
+        times: down to 0.
         variance: `small` is beta-tilde, that of the posterior; `large` is beta.
-
-    Yields:
-        Images after each step.
     """
-    for time, bar, after in _steps(alpha_bars, times):
+    for time, bar, after in _steps(bars, times):
         clean = denoise(images, time)
         alpha = bar / after
         beta = 1 - alpha
@@ -60,24 +56,14 @@ def ddpm(
 
 
 def ddim(
-    denoise: Denoise,
-    images: Tensor,
-    alpha_bars: Bars,
-    times: Sequence[float],
-    draw: Draw,
-    *,
-    eta: float = 0.0,
+    denoise: Denoise, images: Tensor, bars: Bars, times: Times, draw: Draw, *, eta: float = 0.0
 ) -> Iterator[Tensor]:
-    """Implicit sampling (Song et al. 2021, eq. 12 and 16).
+    """Implicit sampling (Song et al. 2021, eq. 12 and 16), otherwise as `ddpm`.
 
     Args:
-        denoise, images, alpha_bars, times, draw: as for `ddpm`; no noise is drawn where `eta` is 0.
-        eta: 0 is deterministic, 1 is ancestral with the small variance.
-
-    Yields:
-        Images after each step.
+        eta: 0 is deterministic and draws no noise, 1 is ancestral with the small variance.
     """
-    for time, bar, after in _steps(alpha_bars, times):
+    for time, bar, after in _steps(bars, times):
         clean = denoise(images, time)
         epsilon = (images - math.sqrt(bar) * clean) / math.sqrt(1 - bar)
         spread = eta * math.sqrt((1 - after) / (1 - bar) * (1 - bar / after))
@@ -88,27 +74,18 @@ def ddim(
 
 
 def dpm_solver(
-    denoise: Denoise,
-    images: Tensor,
-    alpha_bars: Bars,
-    times: Sequence[float],
-    draw: Draw,
-    *,
-    eta: float = 0.0,
+    denoise: Denoise, images: Tensor, bars: Bars, times: Times, draw: Draw, *, eta: float = 0.0
 ) -> Iterator[Tensor]:
     """DPM-Solver++(2M), of second order (Lu et al. 2022, algorithm 2; section 6 with noise).
 
-    The first and the last step are of first order, which is `ddim`'s.
+    The first and the last step are of first order, which is `ddim`'s; otherwise as `ddpm`.
 
     Args:
-        denoise, images, alpha_bars, times, draw: as for `ddpm`; no noise is drawn where `eta` is 0.
-        eta: 0 solves the ordinary, 1 the stochastic differential equation, as `ddpm` does.
-
-    Yields:
-        Images after each step.
+        eta: 0 solves the ordinary differential equation and draws no noise, 1 the stochastic one,
+            as `ddpm` does.
     """
     previous: tuple[Tensor, float] | None = None
-    for time, bar, after in _steps(alpha_bars, times):
+    for time, bar, after in _steps(bars, times):
         clean = denoise(images, time)
         if after == 1:
             images = clean
@@ -126,11 +103,11 @@ def dpm_solver(
         yield images
 
 
-def _steps(alpha_bars: Bars, times: Sequence[float]) -> Iterator[tuple[float, float, float]]:
+def _steps(bars: Bars, times: Times) -> Iterator[tuple[float, float, float]]:
     """Yield each time, its alpha-bar, and that of the time after it; there is no noise at 1."""
-    by_time: Any = alpha_bars
-    bars = [by_time[time] for time in times] + [1.0]
-    for time, (bar, after) in zip(times, pairwise(bars), strict=True):
+    by_time: Any = bars
+    visited = [by_time[time] for time in times] + [1.0]
+    for time, (bar, after) in zip(times, pairwise(visited), strict=True):
         yield time, bar, after
 
 

@@ -6,21 +6,21 @@ while `denoise` takes y = x / sqrt(alpha^2 + sigma^2).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
 
 from meddiff.diffusion.process import Process
-from meddiff.diffusion.sampling.samplers import Denoise, Draw
+from meddiff.diffusion.sampling.samplers import Denoise, Draw, Times
 
 
 def langevin(
     denoise: Denoise,
     noise: Tensor,
     process: Process,
-    times: Sequence[float],
+    times: Times,
     draw: Draw,
     *,
     steps: int,
@@ -29,11 +29,8 @@ def langevin(
     """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1).
 
     Args:
-        denoise: the net.
         noise: standard normal, (N,C,H,W).
         process: whose variance explodes.
-        times: falling times to visit.
-        draw: noise of a step.
         steps: at each noise level.
         step_size: in variances of the level: Song and Ermon's epsilon over that of the last.
     """
@@ -47,13 +44,11 @@ def langevin(
 
 
 def reverse_sde(
-    denoise: Denoise, noise: Tensor, process: Process, times: Sequence[float], draw: Draw
+    denoise: Denoise, noise: Tensor, process: Process, times: Times, draw: Draw
 ) -> Iterator[Tensor]:
     """The reverse stochastic differential equation by Euler and Maruyama's method (eq. 6).
 
-    Args:
-        denoise, noise, times, draw: as for `langevin`.
-        process: in continuous time.
+    The process is in continuous time; otherwise as `langevin`.
     """
     images = noise * math.hypot(*process.scales(times[0]))
     for time, after in pairwise(times):
@@ -69,7 +64,7 @@ def predictor_corrector(
     denoise: Denoise,
     noise: Tensor,
     process: Process,
-    times: Sequence[float],
+    times: Times,
     draw: Draw,
     *,
     predictor: Literal["reverse_diffusion", "ancestral"],
@@ -79,7 +74,6 @@ def predictor_corrector(
     """Langevin steps at each time, then a step to the next (appendix G, algorithms 2 to 5).
 
     Args:
-        denoise, noise, times, draw: as for `langevin`.
         process: any.
         predictor: `reverse_diffusion` turns the forward step round (eq. 46), `ancestral` draws
             from the posterior of the step.

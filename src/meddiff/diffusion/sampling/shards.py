@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meddiff.core.arrays import load_images
+from meddiff.core.arrays import load_sets
 from meddiff.core.errors import MeddiffError
 
 PIXELS = 32 * 64**2
@@ -21,11 +21,9 @@ def shard_members(images: int, shards: int, shard: int, side: int) -> range:
     """Return the numbers of the images of one of several shards, on any device the same.
 
     Args:
-        images: images in all.
         shards: number of shards, of nearly as many blocks of a CPU each; some are empty where
             there are fewer blocks.
         shard: which, from 0.
-        side: height and width of the images in pixels.
     """
     block = cpu_block(side)
     blocks = -(-images // block)
@@ -36,14 +34,10 @@ def shard_members(images: int, shards: int, shard: int, side: int) -> range:
 def gather_shards(paths: Sequence[str | Path], images: int) -> np.ndarray:
     """Return the images of all shards, uint8 (images,H,W,C).
 
-    Args:
-        paths: one file per shard, in order.
-        images: images in all.
-
     Raises:
         MeddiffError: the shards hold more or fewer images.
     """
-    gathered = np.concatenate([load_images(path) for path in paths])
+    gathered = load_sets(paths)
     if len(gathered) != images:
         folder = Path(paths[0]).parent
         raise MeddiffError(

@@ -72,7 +72,6 @@ def augment(
     Args:
         images: float (N,C,H,W) in [0, 1], on any device; C is 1 or 3.
         rows: int (N,), row of each image in its data set.
-        settings: what may happen.
         key: names the draw, e.g. ``seed, "augmentation", "ddpm benign", epoch``.
 
     Returns:
@@ -97,13 +96,11 @@ def augment_once(images: np.ndarray, settings: AugmentationSettings, *key: int |
 def draw_changes(rows: np.ndarray, settings: AugmentationSettings, *key: int | str) -> Changes:
     """Draw what happens to the images of the given rows.
 
-    Every row has eight numbers of its own, one per kind of change. So neither the other rows asked
-    for nor the other settings matter: a larger `rotation` flips the same images.
+    Every row has eight numbers of its own, one per kind of change. So neither the other rows nor
+    the other settings matter: a larger `rotation` flips the same images.
 
     Args:
-        rows: int (N,), rows of the data set.
         settings: probabilities of the first three changes, largest amounts of the others.
-        key: names the draw.
     """
     size = (int(rows.max(initial=-1)) + 1, len(Changes._fields))
     uniform = dict(zip(Changes._fields, stream(*key).random(size)[rows].T, strict=True))

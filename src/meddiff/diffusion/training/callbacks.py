@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.imports import needing
 
 AFFECTS_RESULTS = False
 
@@ -26,9 +26,6 @@ class SpeedLog:
 
     It stands apart from the history, which comes out the same twice. A training that resumes adds
     to the rows that are there.
-
-    Args:
-        path: where it goes (.csv).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -60,21 +57,13 @@ class SpeedLog:
 class TensorBoard:
     """Curves and previews for TensorBoard; a context manager.
 
-    Args:
-        folder: where the events go.
-
     Raises:
         MeddiffError: tensorboardX is not installed.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        try:
+        with needing("tensorboard", "compute.tensorboard"):
             from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise MeddiffError(
-                "compute.tensorboard needs tensorboardX: install it with "
-                '`pip install "meddiff[tensorboard]"`, or set compute.tensorboard to false'
-            ) from error
         self._writer: Any = SummaryWriter(str(folder))
 
     def __enter__(self) -> "TensorBoard":

@@ -50,10 +50,7 @@ def setup_runtime(
     """Return this process's runtime; with several, each must be started by torchrun.
 
     Args:
-        device: "cpu", "cuda" or "mps".
-        precision: "fp32", "tf32", "bf16" or "fp16".
         processes: processes per machine.
-        nodes: machines.
 
     Raises:
         MeddiffError: the device cannot calculate so.

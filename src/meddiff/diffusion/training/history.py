@@ -54,11 +54,6 @@ class History:
 
 
 def preview_epochs(history: pd.DataFrame, every: int) -> list[int]:
-    """Return the epochs after which previews were drawn: every so many, and the last.
-
-    Args:
-        history: a training's history, with `epoch`.
-        every: epochs between validations.
-    """
+    """Return the epochs after which previews were drawn: every so many, and the last."""
     epochs = history["epoch"]
     return epochs[(epochs % every == 0) | (epochs == epochs.max())].tolist()

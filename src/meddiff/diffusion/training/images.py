@@ -64,12 +64,9 @@ class TrainingImages:
     """Images to train on and to validate with.
 
     Attributes:
-        learnt: what the net learns from.
         held_out: images of the validation loss, or None.
         conditions: what the net is given beside them.
         augmentation: changes of every batch.
-        settings: of the training.
-        seed: of the run.
         name: of the training, part of the names of its streams.
         autoencoder: whose latents the images are, float32 (N,h,w,c), or None.
     """
@@ -148,17 +145,7 @@ def load_training_images(
     name: str,
     autoencoder: Autoencoder | None = None,
 ) -> TrainingImages:
-    """Put images on a device, changed once and for all where the settings ask for that.
-
-    Args:
-        images: to learn from.
-        validation: of the same classes, or None.
-        settings: of the training.
-        device: of the training.
-        seed: of the run.
-        name: of the training.
-        autoencoder: whose latents the net learns from, or None.
-    """
+    """Put images on a device, changed once and for all where the settings ask for that."""
     augmentation = resolve_augmentation(settings.augmentation)
     key = (seed, "augmentation", name)
 

@@ -9,7 +9,7 @@ from meddiff.core.batches import Batch
 from meddiff.core.devices import memory_errors
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.diffusion.checkpointing import Checkpointer, interruption
+from meddiff.diffusion.checkpointing import CheckpointFile, interrupted_at, interruption
 from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import Callback
@@ -33,7 +33,7 @@ def train_ddpm(
     name: str,
     validation: Images | None = None,
     runtime: Runtime | None = None,
-    checkpointer: Checkpointer | None = None,
+    checkpointer: CheckpointFile | None = None,
     compiled: bool = False,
     callbacks: Sequence[Callback] = (),
     autoencoder: Autoencoder | None = None,
@@ -46,7 +46,6 @@ def train_ddpm(
 
     Args:
         images: uint8 (N,H,W,C), or those of each class by its name, in the order of the labels.
-        settings: settings of this class.
         seed: fixes initial weights, image order, augmentation, time steps and noise.
         name: class, or `all`, for progress and errors.
         validation: such images for the validation loss, or None. They are
@@ -54,8 +53,6 @@ def train_ddpm(
             never otherwise, so that their losses compare.
         runtime: device, processes and arithmetic; default: one process on the CPU.
         checkpointer: where to resume from and save to; default: nothing is saved.
-        compiled: compile the net.
-        callbacks: called after every epoch, in the first process.
         autoencoder: on the runtime's device; the net learns its latents of the images.
 
     Returns:
@@ -78,7 +75,9 @@ def train_ddpm(
             autoencoder=autoencoder,
         )
         trainer = DdpmTrainer(loaded, settings, seed, name, runtime, compiled)
-        _resume(trainer, checkpointer)
+        if state := checkpointer and checkpointer.load():
+            trainer.restore(state)
+            log.info("%s: resumed at step %d/%d", trainer.name, trainer.done, trainer.steps)
         with _Monitor(trainer, callbacks if runtime.rank == 0 else ()) as monitor:
             for batch in trainer.batches():
                 trainer.step(batch)
@@ -92,18 +91,8 @@ def train_ddpm(
                 if save and saver:
                     saver.save(trainer.state())
                 if stop:
-                    raise MeddiffError(
-                        f"{trainer.name}: interrupted (SIGTERM) at step "
-                        f"{batch.step}/{trainer.steps}; rerun to resume"
-                    )
+                    raise interrupted_at(trainer.name, batch.step, trainer.steps)
         return trainer.result()
-
-
-def _resume(trainer: DdpmTrainer, checkpointer: Checkpointer | None) -> None:
-    state = checkpointer.load() if checkpointer else None
-    if state:
-        trainer.restore(state)
-        log.info("%s: resumed at step %d/%d", trainer.name, trainer.done, trainer.steps)
 
 
 class _Monitor:
@@ -138,7 +127,7 @@ class _Monitor:
 
 
 @contextmanager
-def _keep_last_good(checkpointer: Checkpointer | None) -> Iterator[None]:
+def _keep_last_good(checkpointer: CheckpointFile | None) -> Iterator[None]:
     """Rename the last checkpoint of a training that diverges, so that no other replaces it."""
     try:
         yield

@@ -18,9 +18,7 @@ def draw_times_and_noise(
 
     Args:
         shape: (N, C, H, W).
-        process: says of which times.
         key: seed, in [0, 2^63).
-        device: where they go.
     """
     source = device if torch.device(device).type == "cuda" else "cpu"
     generator = torch.Generator(source).manual_seed(key)
@@ -45,14 +43,14 @@ def denoising_loss(
     (Song and Ermon 2019, eq. 5 and 6), since the score is -noise / sigma.
 
     Args:
-        network: takes noisy images (N,C,H,W) and what it is told of their times (N,).
+        network: takes noisy images (N,C,H,W) and what it is given of their times (N,).
         process: its `prediction_type` says whether the target is the noise, the velocity (Salimans
             and Ho 2022, appendix D) or the clean image.
         clean: float (N,C,H,W) in the net's range.
         times: (N,), of the process.
         noise: standard normal (N,C,H,W).
         weigh: gives weights (N,) of times, as of `min_snr_weights`; None weighs all alike.
-        condition: what else the net is told of each image, (N,...) by name.
+        condition: what else the net is given of each image, (N,...) by name.
 
     Returns:
         float32 ().
@@ -91,9 +89,7 @@ def min_snr_weights(
     that of the noise is SNR times as large, that of the velocity SNR + 1 times.
 
     Args:
-        process: forward process.
         gamma: largest weight, 5 in the paper.
-        device: of the times.
 
     Returns:
         A function whose weights are float32 (N,).

@@ -36,15 +36,8 @@ def previewer(
     They always come from the same noise, whatever the net's weights have become.
 
     Args:
-        network: the denoising net.
-        schedule: its forward process.
         shape: (C, H, W) of an image.
         settings: number of images of a class, at least 1, and sampler.
-        pixel_range: lowest and highest value that the net sees, (-1, 1) or (0, 1).
-        conditions: that the net takes.
-        autoencoder: whose latents it learns, or None.
-        seed: seed of the run.
-        names: classes.
     """
     model = Ddpm(network, schedule, shape, pixel_range, settings.images, conditions, autoencoder)
 

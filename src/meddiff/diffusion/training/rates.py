@@ -10,12 +10,7 @@ from meddiff.diffusion.settings import DiffusionSettings
 
 
 class LearningRate:
-    """The learning rate of each step, a Python number whatever the device.
-
-    Args:
-        settings: rate and schedule.
-        steps: steps of the training.
-    """
+    """The learning rate of each step, a Python number whatever the device."""
 
     def __init__(self, settings: DiffusionSettings, steps: int) -> None:
         self._settings, self._steps, self._done = settings, steps, 0

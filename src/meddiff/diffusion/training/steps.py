@@ -21,6 +21,8 @@ from meddiff.diffusion.training.objective import denoising_loss, min_snr_weights
 
 log = logging.getLogger(__name__)
 
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
 Batch = tuple[Tensor, ...]
 """Clean images (N,C,H,W) in the net's range, times (N,), noise (N,C,H,W), and the conditions
 (N,...) of a net that takes any."""
@@ -31,10 +33,9 @@ class Model:
     """The net of a training and what belongs to it.
 
     Attributes:
-        network: trained, and compiled where that was asked for.
+        network: trained, and compiled where that is wanted.
         plain: the same parameters, for other sizes of batch than the training's on a GPU.
         average: moving average of the parameters, or None.
-        schedule: forward process.
         weigh: gives the weights of times, or None for 1.
     """
 
@@ -70,10 +71,6 @@ def build_model(
 
     Args:
         network: on the CPU.
-        schedule: its forward process.
-        settings: of the training.
-        device: of the training.
-        compiled: compile the net.
     """
     if device.type == "cuda":
         double_by_repeating(network)
@@ -111,14 +108,7 @@ class Step(ABC):
 
 
 def build_step(model: Model, settings: DiffusionSettings, runtime: Runtime, name: str) -> Step:
-    """Return the kind of step that a training's runtime allows.
-
-    Args:
-        model: what is trained.
-        settings: of the training.
-        runtime: device, processes and arithmetic.
-        name: what is trained, for the log.
-    """
+    """Return the kind of step that a training's runtime allows."""
     if runtime.fabric.device.type != "cuda" or runtime.processes > 1:
         return FabricStep(model, settings, runtime)
     if runtime.scaler is not None:
@@ -136,7 +126,7 @@ class FabricStep(Step):
     def __init__(self, model: Model, settings: DiffusionSettings, runtime: Runtime) -> None:
         self._model, self._settings, self._runtime = model, settings, runtime
         fused = runtime.fabric.device.type in ("cuda", "cpu")
-        kind = _optimizer_class(settings)
+        kind: Any = OPTIMIZERS[settings.optimizer]
         self._optimizer = kind(model.network.parameters(), lr=settings.lr, fused=fused)
         self._parallel, self._stepper = runtime.fabric.setup(model.network, self._optimizer)
 
@@ -170,7 +160,7 @@ class GraphStep(Step):
 
     def __init__(self, model: Model, settings: DiffusionSettings, name: str) -> None:
         self._model, self._settings, self._name = model, settings, name
-        kind = _optimizer_class(settings)
+        kind = OPTIMIZERS[settings.optimizer]
         self._optimizer = capturable_optimizer(kind, model.network, settings.lr)
         self._part = settings.batch_size * settings.gradient_accumulation
         self._usual = self._part
@@ -267,7 +257,6 @@ def shares(batch: Batch, size: int, runtime: Runtime) -> Iterator[tuple[float, B
     Args:
         batch: the same in every process.
         size: most images in a part.
-        runtime: says which share is this process's.
     """
     images, rank, processes = len(batch[0]), runtime.rank, runtime.processes
     own = slice(rank * images // processes, (rank + 1) * images // processes)
@@ -278,7 +267,3 @@ def shares(batch: Batch, size: int, runtime: Runtime) -> Iterator[tuple[float, B
     split: Sequence[tuple[Tensor, ...]] = [tensor[own].split(size) for tensor in batch]
     for part in zip(*split, strict=True):
         yield len(part[0]) / images, part
-
-
-def _optimizer_class(settings: DiffusionSettings) -> Any:
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]

@@ -16,7 +16,7 @@ from meddiff.core.batches import FLUSH_EVERY, Batch, batches, count_steps
 from meddiff.core.errors import MeddiffError
 from meddiff.core.graphs import Graphed
 from meddiff.core.randomness import stream_seed
-from meddiff.diffusion.checkpointing import TrainState
+from meddiff.diffusion.checkpointing import TrainState, named_moments, numbered_moments, prefixed
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.process import build_process
 from meddiff.diffusion.settings import DiffusionSettings
@@ -187,32 +187,24 @@ class DdpmTrainer:
                 f"{self.name}: weights not finite after step {self.done}/{self.steps}; lower "
                 "diffusion.lr and rerun"
             )
-        tensors = _prefixed("network", network.state_dict())
+        tensors = prefixed("network", network.state_dict())
         if average:
-            tensors |= _prefixed("average", average.state_dict())
-        for number, moments in self._step.optimizer_state()["state"].items():
-            tensors |= _prefixed(f"optimizer.{number}", moments)
+            tensors |= prefixed("average", average.state_dict())
+        tensors |= prefixed("optimizer", named_moments(self._step.optimizer_state()))
         previews = enumerate(map(torch.from_numpy, self._history.previews))
-        tensors |= _prefixed("preview", {str(number): images for number, images in previews})
-        values = {"history": self._history.values()}
-        return TrainState(
-            tensors, values | {key: part.state_dict() for key, part in self._stateful()}
-        )
+        tensors |= prefixed("preview", {str(number): images for number, images in previews})
+        values = {key: part.state_dict() for key, part in self._stateful()}
+        return TrainState(tensors, {"history": self._history.values(), **values})
 
     def restore(self, state: TrainState) -> None:
         """Restore a state."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
-            part, _, key = name.partition(".")
-            parts.setdefault(part, {})[key] = tensor
+        parts = state.parts()
         self._model.network.load_state_dict(parts["network"])
         if self._model.average:
             self._model.average.load_state_dict(parts["average"])
+        moments = {key: _as_computed(each) for key, each in parts.get("optimizer", {}).items()}
         optimizer = self._step.optimizer_state()
-        for name, tensor in parts.get("optimizer", {}).items():
-            number, _, key = name.partition(".")
-            optimizer["state"].setdefault(int(number), {})[key] = _as_computed(tensor)
-        self._step.load_optimizer_state(optimizer)
+        self._step.load_optimizer_state(optimizer | {"state": numbered_moments(moments)})
         for key, part in self._stateful():
             part.load_state_dict(part.state_dict() | state.values[key])
         previews = parts.get("preview", {})
@@ -293,10 +285,6 @@ class DdpmTrainer:
         if self._runtime.processes == 1:
             return own
         return cast(Tensor, self._runtime.fabric.all_reduce(own, reduce_op="sum"))
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{key}": tensor for key, tensor in tensors.items()}
 
 
 def _as_computed(tensor: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ def fingerprint(script: str | Path, *modules: str | Path) -> str:
     docstrings, formatting, names of local variables and where a module lies do not count.
 
     Args:
-        script: file of the script.
         modules: further files that it uses without importing them by name.
 
     Returns:

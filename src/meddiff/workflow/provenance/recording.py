@@ -27,7 +27,6 @@ def describe_file(path: str, **metadata: Any) -> Record:
     """Return the record of a file as it is now.
 
     Args:
-        path: the file, from the run directory.
         metadata: fields of `Record` that describe the job that made it.
     """
     defaults: dict[str, Any] = {
@@ -49,11 +48,6 @@ def job_metadata(job: Any, *, threads: int, device: str) -> dict[str, Any]:
     """Return what the records of a job's outputs have in common.
 
     To be called as the job starts, since the working tree may change while it runs.
-
-    Args:
-        job: Snakemake's object of a script.
-        threads: CPU threads that it computes with.
-        device: torch device of its nets.
     """
     return {
         "rule": job.rule,
@@ -69,12 +63,7 @@ def job_metadata(job: Any, *, threads: int, device: str) -> dict[str, Any]:
 
 
 def record_outputs(job: Any, metadata: Mapping[str, Any]) -> None:
-    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
-
-    Args:
-        job: Snakemake's object of a script.
-        metadata: its `job_metadata`.
-    """
+    """Write the records of a finished job's outputs, and its lineage where it declares `record`."""
     metadata = {**metadata, "finished": _now()}
     lineage_file = getattr(job.output, "record", None)
     for path in map(str, job.output):

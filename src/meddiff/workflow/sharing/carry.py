@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from meddiff.core.arrays import load_images
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.files import atomic_write, sha256_file
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Record, Records
@@ -48,8 +48,6 @@ def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
     """Write the files and records of run directories to a zip.
 
     Args:
-        runs: run directories below the working directory.
-        target: the zip.
         largest: bytes of the largest file that is no image set; larger ones are left out, and made
             again where they are needed.
 
@@ -100,7 +98,7 @@ def unpack(source: Path, say: Say) -> None:
                 _put(Path(folder) / run, Path(run), files, records, say)
                 say(f"{run}: {len(files)} files")
     except (BadZipFile, LZMAError, EOFError, KeyError, ValueError, FileNotFoundError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise MeddiffError(f"{source} is no whole zip of `meddiff pack` ({reason})") from error
 
 

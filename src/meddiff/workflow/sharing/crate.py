@@ -63,12 +63,9 @@ def export(
     are named with their SHA-256. Raw data are never in it.
 
     Args:
-        target: the zip.
-        root: the project's folder.
         results: files of the run to export, or none for all results.
         license: URL or SPDX identifier of the licence that the results are under.
         largest: bytes of the largest file besides results.
-        say: prints a line.
 
     Raises:
         MeddiffError: there is no record of a result, or a file has other bytes than were recorded.

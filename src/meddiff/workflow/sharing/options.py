@@ -37,11 +37,7 @@ def check_options(args: Any) -> None:
 
 
 def check_backend(settings: Any) -> None:
-    """Raise where Snakemake keeps its metadata elsewhere than records go, however it was started.
-
-    Args:
-        settings: Snakemake's options or its settings of a workflow.
-    """
+    """Raise where Snakemake keeps its metadata elsewhere than records go, however it is run."""
     if settings.persistence_backend.item_to_choice() != "file":
         raise MeddiffError(
             "--persistence-backend db is not for this workflow: its records (docs/sharing.md) go "
@@ -50,11 +46,7 @@ def check_backend(settings: Any) -> None:
 
 
 def check_module(modifier: Any) -> None:
-    """Raise where the workflow is a module whose files another workflow has moved.
-
-    Args:
-        modifier: Snakemake's settings of the module.
-    """
+    """Raise where the workflow is a module whose files another workflow has moved."""
     if modifier.modify_path("data/images") != "data/images":
         raise MeddiffError(
             "module meddiff: its files cannot have a `prefix`, since records and tables name them; "

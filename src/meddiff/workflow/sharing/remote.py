@@ -12,7 +12,7 @@ from typing import IO
 
 import yaml
 
-from meddiff.core.errors import MeddiffError, first_names
+from meddiff.core.errors import MeddiffError, first_names, one_line
 from meddiff.core.files import atomic_write
 from meddiff.workflow.provenance.digests import BLOCK
 from meddiff.workflow.provenance.record import Record, Records
@@ -136,7 +136,7 @@ def _explained(record: Record, remote: str | None) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise MeddiffError(
-            f"{record.path}: cannot be read from {_name(remote)}: {_one_line(error)}; finished "
+            f"{record.path}: cannot be read from {_name(remote)}: {one_line(error)}; finished "
             "files are kept, run the same command again"
         ) from None
 
@@ -155,7 +155,7 @@ def check_remote(run: Path, remote: str | None, *, needs: str) -> None:
     try:
         config = Config(dvc_dir=Repo.find_dvc_dir(str(run)))
     except DvcException as error:
-        raise MeddiffError(f"dvc: {_one_line(error)}") from None
+        raise MeddiffError(f"dvc: {one_line(error)}") from None
     name = remote or config["core"].get("remote")
     if name is None:
         raise MeddiffError(
@@ -203,7 +203,3 @@ def _remote(name: str | None) -> list[str]:
 
 def _name(remote: str | None) -> str:
     return f"the remote {remote}" if remote else "the default remote"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
