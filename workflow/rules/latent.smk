@@ -4,18 +4,14 @@
 rule train_autoencoder:
     """Train the autoencoder on the training images of every class."""
     input:
-        images=image_sets(DDPM_SETS, CLASSES),
-        validation=image_sets(["validation"], CLASSES),
+        images=image_sets(DDPM_SETS),
+        validation=image_sets(["validation"]),
     output:
         checkpoint=AUTOENCODER,
         history="models/autoencoder_history.csv",
     priority: 3  # every DDPM waits for it
     resources:
         runtime="1d",
-        gpu=GPU,
-    params:
-        settings=cfg.diffusion.latent.model_dump(),
-        seed=cfg.seed,
     script:
         "../scripts/train_autoencoder.py"
 
@@ -24,13 +20,8 @@ rule reconstruction:
     """PSNR and SSIM of real images that the autoencoder encodes and decodes."""
     input:
         checkpoint=AUTOENCODER,
-        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"]), CLASSES),
+        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"])),
     output:
         table("results/reconstruction.csv", "reconstruction", "what the autoencoder loses"),
-    resources:
-        gpu=GPU,
-    params:
-        **STAMPED,
-        window=cfg.metrics.ssim.model_dump(),
     script:
         "../scripts/reconstruction.py"
