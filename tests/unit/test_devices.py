@@ -15,6 +15,7 @@ import pytest
 import torch
 from snakemake.iocontainers import Namedlist
 from torch import nn
+from torchvision.models import alexnet
 
 import away
 from conftest import ROOT
@@ -104,6 +105,7 @@ def make_files() -> None:
     about = {"extractor": "unet", "channels": [8, 16], "size": SIDE}
     save_checkpoint("unet.safetensors", unet.state_dict(), about)
     imagenet = {"weights": "random"}
+    save_checkpoint("alexnet.safetensors", alexnet(weights=None).state_dict(), imagenet)
     save_checkpoint("resnet50.safetensors", resnet50.resnet50(weights=None).state_dict(), imagenet)
 
 
@@ -156,19 +158,25 @@ CASES: dict[str, list[dict[str, Any]]] = {
     ],
     "train_autoencoder": [
         {
-            "input": {"images": images(), "validation": images()},
+            "input": {"images": images(), "validation": images(), "alexnet": alexnet},
             "output": trained("checkpoint", "history"),
             "settings": LATENT,
             "code": "",
         }
+        for alexnet in ([], ["alexnet.safetensors"])
     ],
     "reconstruction": [
         {
-            "input": {"checkpoint": "autoencoder.safetensors", "images": images()},
+            "input": {
+                "checkpoint": "autoencoder.safetensors",
+                "images": images(),
+                "alexnet": alexnet,
+            },
             "output": ["out.csv"],
             "window": {"kernel_size": 11, "sigma": 1.5},
             "stamp": {"seed": 0},
         }
+        for alexnet in ([], ["alexnet.safetensors"])
     ],
     "ddpm_figures": [
         {

@@ -7,26 +7,34 @@ use rule sample as guided_samples with:
     output:
         "data/images/guided-{weight}/{cls}.npy",
     params:
-        settings=lambda w: sections.sampler(cfg, cfg.guidance.images, guidance=float(w.weight)),
+        settings=lambda wildcards: {
+            **SAMPLER,
+            "images": cfg.guidance.images,
+            "guidance": float(wildcards.weight),
+        },
+        seed=cfg.seed,
 
 
 use rule features as guided_features with:
     input:
-        checkpoint=paths.extractor,
-        images=image_sets(GUIDED),
+        checkpoint=extractor_checkpoint,
+        images=image_sets(GUIDED, CLASSES),
     output:
         features(GUIDED),
 
 
 use rule cas_arms as guided_cas with:
     input:
-        **paths.cas_images(image_sets(["guided-{weight}"])),
+        **CAS_IMAGES | {"synthetic": image_sets(["guided-{weight}"], CLASSES)},
         weights=[],
     output:
         "cas/guided-{weight}/{classifier}.csv",
     params:
-        settings=sections.cas_settings(cfg, "skinlesnet") | {"arms": ["synthetic"]},
+        **SEEDED,
+        settings=cas_settings(cfg, "skinlesnet") | {"arms": ["synthetic"]},
+        repetitions=cfg.cas.n_repeats,
         equal_steps=False,
+        code=extractor_code("cas_arms.py", "skinlesnet"),
 
 
 rule guidance:
@@ -38,5 +46,8 @@ rule guidance:
     output:
         table=table("results/guidance.csv", "guidance", "weight of guidance"),
         figure=picture("guidance", "weight of guidance"),
+    params:
+        **SCORING,
+        extractors=EXTRACTORS,
     script:
         "../scripts/guidance.py"

@@ -1,17 +1,24 @@
 # The autoencoder in whose latent space DDPMs work: image sets -> checkpoint -> what it loses.
 
+LPIPS = ["models/pretrained/alexnet.safetensors"] if cfg.diffusion.latent.perceptual_weight else []
+
 
 rule train_autoencoder:
     """Train the autoencoder on the training images of every class."""
     input:
-        images=image_sets(DDPM_SETS),
-        validation=image_sets(["validation"]),
+        images=image_sets(DDPM_SETS, CLASSES),
+        validation=image_sets(["validation"], CLASSES),
+        alexnet=LPIPS,
     output:
         checkpoint=AUTOENCODER,
         history="models/autoencoder_history.csv",
     priority: 3  # every DDPM waits for it
     resources:
         runtime="1d",
+        gpu=GPU,
+    params:
+        settings=cfg.diffusion.latent.model_dump(),
+        seed=cfg.seed,
     script:
         "../scripts/train_autoencoder.py"
 
@@ -20,8 +27,14 @@ rule reconstruction:
     """PSNR and SSIM of real images that the autoencoder encodes and decodes."""
     input:
         checkpoint=AUTOENCODER,
-        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"])),
+        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"]), CLASSES),
+        alexnet=LPIPS,
     output:
         table("results/reconstruction.csv", "reconstruction", "what the autoencoder loses"),
+    resources:
+        gpu=GPU,
+    params:
+        **STAMPED,
+        window=cfg.metrics.ssim.model_dump(),
     script:
         "../scripts/reconstruction.py"

@@ -6,16 +6,19 @@ SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
-NETS = [f"models/ddpm/{name}.safetensors" for name in DDPMS.values()]
 ANSWERS = sorted(map(str, Path("reader_study/answers").glob("*.json")))
+AT_ONE_SIZE = {"images": cfg.sampling.images, **RESAMPLED}
 
 
 rule noise:
     """Draw noise with each class's channel means and variances: the ceiling of every FID."""
     input:
-        image_sets(paths.compared(cfg.reference_sets)),
+        image_sets(compared(cfg.reference_sets), CLASSES),
     output:
-        image_sets(["noise"]),
+        expand("data/images/noise/{cls}.npy", cls=CLASSES),
+    params:
+        **SEEDED,
+        images=cfg.sampling.images,
     script:
         "../scripts/noise.py"
 
@@ -23,10 +26,14 @@ rule noise:
 rule features:
     """Compute the features of all images that Table 5.2 compares."""
     input:
-        checkpoint=paths.extractor,
-        images=image_sets(paths.compared(SCORED_SETS)),
+        checkpoint=extractor_checkpoint,
+        images=image_sets(compared(SCORED_SETS), CLASSES),
     output:
         features(SCORED_SETS),
+    resources:
+        gpu=GPU,
+    params:
+        code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
     script:
         "../scripts/features.py"
 
@@ -35,8 +42,8 @@ if MATRIX_ONLY:
 
     use rule features as matrix_features with:
         input:
-            checkpoint=paths.extractor,
-            images=image_sets(paths.compared(MATRIX_ONLY)),
+            checkpoint=extractor_checkpoint,
+            images=image_sets(compared(MATRIX_ONLY), CLASSES),
         output:
             features(MATRIX_ONLY),
 
@@ -46,9 +53,14 @@ rule distances:
     input:
         reference=features(cfg.reference_sets),
         scored=features(SCORED),
-        checkpoint=paths.extractor,
+        checkpoint=extractor_checkpoint,
     output:
         "metrics/distances/{extractor}.csv",
+    params:
+        **SEEDED,
+        # A class's rows follow from its own features alone (meddiff verify).
+        per_class=True,
+        n_resamples=cfg.metrics.n_resamples,
     script:
         "../scripts/distances.py"
 
@@ -56,9 +68,15 @@ rule distances:
 rule similarity:
     """Compute SSIM and MS-SSIM over all pairs of a class's images, synthetic or real."""
     input:
-        lambda w: image_sets(["synthetic"] if w.images == "synthetic" else DDPM_SETS),
+        lambda wildcards: image_sets(
+            ["synthetic"] if wildcards.images == "synthetic" else DDPM_SETS, CLASSES
+        ),
     output:
         "metrics/similarity/{images}.csv",
+    params:
+        **SEEDED,
+        per_class=True,
+        settings=cfg.metrics.model_dump(exclude={"reference", "augment_real"}),
     script:
         "../scripts/similarity.py"
 
@@ -70,6 +88,11 @@ rule table_5_2:
         similarity=expand("metrics/similarity/{images}.csv", images=[*cfg.synthetic_sets, "real"]),
     output:
         **result("table_5_2", "5.2", "quality of the synthetic images"),
+    params:
+        reference="+".join(cfg.reference_sets),
+        notes=table_notes(cfg),
+        imported=ORIGINS,
+        stamp=STAMP,
     script:
         "../scripts/table_5_2.py"
 
@@ -80,6 +103,8 @@ rule distance_matrix:
         features(MATRIX_SETS),
     output:
         **dict(zip(DISTANCES, matrices(f"{name}_{{extractor}}" for name in DISTANCES))),
+    params:
+        **AT_ONE_SIZE,
     script:
         "../scripts/distance_matrix.py"
 
@@ -87,9 +112,12 @@ rule distance_matrix:
 rule similarity_matrix:
     """Mean SSIM or MS-SSIM between every two image sets and classes, and within each."""
     input:
-        image_sets(MATRIX_SETS),
+        image_sets(MATRIX_SETS, CLASSES),
     output:
         **dict(zip(PAIRS, matrices(PAIRS))),
+    params:
+        **AT_ONE_SIZE,
+        settings=cfg.metrics.model_dump(include={*PAIRS}),
     script:
         "../scripts/similarity_matrix.py"
 
@@ -107,15 +135,21 @@ rule matrix_figures:
 rule memorisation:
     """Compare synthetic images' nearest training images with those of held-out real images."""
     input:
-        training=image_sets(DDPM_SETS),
-        synthetic=image_sets(["synthetic"]),
-        unseen=image_sets(["test"]),
-        ddpms=NETS,
+        training=image_sets(DDPM_SETS, CLASSES),
+        synthetic=image_sets(["synthetic"], CLASSES),
+        unseen=image_sets(["test"], CLASSES),
+        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
         # Of nets that did not learn from the training images.
         features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
     output:
         table=table("results/memorisation.csv", "memorisation", "copies of training images"),
         figure=picture("memorisation", "synthetic and nearest training images"),
+    resources:
+        gpu=GPU,
+    params:
+        **SEEDED,
+        **RESAMPLED,
+        drawn=list(DDPMS),
     script:
         "../scripts/memorisation.py"
 
@@ -124,10 +158,17 @@ rule likelihood:
     """Measure the likelihood of training and unseen images under the DDPMs, in bits per dimension."""
     input:
         training=image_sets(DDPM_SETS, list(DDPMS)),
-        unseen=image_sets(UNLEARNT, list(DDPMS)),
-        ddpms=NETS,
+        unseen=image_sets([] if "test" in DDPM_SETS else ["test"], list(DDPMS)),
+        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
     output:
         table("results/likelihood.csv", "likelihood", "bits per dimension under the DDPMs"),
+    resources:
+        gpu=GPU,
+    params:
+        classes=list(DDPMS),
+        seed=cfg.seed,
+        images=cfg.metrics.likelihood_images,
+        stamp=STAMP,
     script:
         "../scripts/likelihood.py"
 
@@ -140,6 +181,8 @@ rule reader_study:
     output:
         table=table("results/reader_study.csv", "reader study", "readers on synthetic images"),
         images="results/reader_study_images.csv",
+    params:
+        stamp=STAMP,
     script:
         "../scripts/reader_study.py"
 
@@ -152,6 +195,6 @@ rule comparison:
         table("results/comparison.csv", "all", "runs beside the study's numbers"),
     params:
         reported=REPORTED,
-        others=lambda wildcards: sections.other_tables(ROOT, Path.cwd(), COMPARED),
+        others=lambda wildcards: other_tables(ROOT, RUN, COMPARED),
     script:
         "../scripts/comparison.py"

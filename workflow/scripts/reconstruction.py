@@ -5,6 +5,7 @@ from pathlib import Path
 from meddiff.core.arrays import load_by_class
 from meddiff.core.tables import write_table
 from meddiff.diffusion.latent.autoencoder import load_autoencoder
+from meddiff.diffusion.latent.lpips import load_lpips
 from meddiff.evaluation.reconstruction import reconstruction_table
 from meddiff.workflow.jobs import job
 
@@ -17,5 +18,6 @@ with job(snakemake) as device:
         for name in dict.fromkeys(Path(path).parent.name for path in files.images)
     }
     autoencoder = load_autoencoder(files.checkpoint, device)
-    table = reconstruction_table(autoencoder, sets, **params.window)
+    lpips = load_lpips(files.alexnet[0], device) if files.alexnet else None
+    table = reconstruction_table(autoencoder, sets, lpips, **params.window)
     write_table(table, snakemake.output[0], params.stamp)

@@ -16,6 +16,7 @@ with job(snakemake) as device:
         params.settings,
         # From the configuration: where it is trained is no parameter of the rule.
         ComputeSettings.model_validate(snakemake.config.get("compute", {})),
+        alexnet=next(iter(files.alexnet), None),
         seed=params.seed,
         code=params.code,
         checkpoint=snakemake.output.checkpoint,

@@ -90,7 +90,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
     "--pairs": {
         "type": int,
-        "help": "images per set whose pairs SSIM takes (500 of 64 px, fewer larger ones)",
+        "help": "images per set whose pairs SSIM takes (300 of 64 px, fewer larger ones)",
     },
     "--n-resamples": {
         "type": int,

@@ -15,7 +15,7 @@ from meddiff.evaluation.scores import noise_count
 from meddiff.metrics.images import Images, places_by_contents
 from meddiff.metrics.noise import noise_blocks
 
-PAIRED = 500
+PAIRED = 300
 """Images of 64 px of a set whose pairs SSIM takes; of larger ones fewer, since a pair takes as much
 longer as it has more pixels."""
 LEAST_PAIRED = 24
@@ -144,7 +144,7 @@ def paired_images(
     their order, is that of `places_by_contents` of `small`.
 
     Args:
-        most: images of a set, or None for as many as take as long as 500 of 64 px, 24 at least.
+        most: images of a set, or None for as many as take as long as 300 of 64 px, 24 at least.
     """
     chosen = {key: places_by_contents(small[key], seed)[: most or PAIRED] for key in listings}
     shapes = {

@@ -8,12 +8,13 @@ import pandas as pd
 import torch
 
 from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder
-from meddiff.diffusion.pixels import to_uint8
+from meddiff.diffusion.latent.lpips import Lpips
+from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
 from meddiff.metrics.intervals import within_bounds
 from meddiff.metrics.structural import ssim_between
 
-BEST = {"psnr": np.inf, "ssim": 1.0}
-"""Largest value of each metric."""
+BOUNDS = {"psnr": (-1.0, np.inf), "ssim": (-1.0, 1.0), "lpips": (0.0, np.inf)}
+"""Least and largest value of each metric."""
 
 
 def reconstructed(autoencoder: Autoencoder, images: np.ndarray) -> np.ndarray:
@@ -26,15 +27,17 @@ def reconstructed(autoencoder: Autoencoder, images: np.ndarray) -> np.ndarray:
 def reconstruction_table(
     autoencoder: Autoencoder,
     sets: Mapping[str, Mapping[str, np.ndarray]],
+    lpips: Lpips | None = None,
     *,
     kernel_size: int,
     sigma: float,
 ) -> pd.DataFrame:
-    """Return PSNR in dB and SSIM of images and their reconstructions.
+    """Return PSNR in dB, SSIM and LPIPS of images and their reconstructions.
 
     Args:
         autoencoder: trained.
         sets: uint8 (N,H,W,C) by image set and class.
+        lpips: perceptual distance, or None without.
         kernel_size: of SSIM's window, px.
         sigma: of SSIM's window, px.
 
@@ -46,21 +49,21 @@ def reconstruction_table(
     for image_set, by_class in sets.items():
         for name, images in by_class.items():
             made = reconstructed(autoencoder, images)
-            squares = (images.astype(float) - made).reshape(len(images), -1) ** 2
-            # An image that comes back as it was has the PSNR of half a grey level.
-            psnr = 10 * np.log10(255**2 / np.maximum(squares.mean(1), 0.25))
+            metrics = {"psnr": _psnr(images, made)}
             pairs = zip(images[:, None], made[:, None], strict=True)
-            ssim = [
-                ssim_between(one, other, kernel_size=kernel_size, sigma=sigma)[0, 0]
-                for one, other in pairs
-            ]
-            for metric, values in (("psnr", psnr), ("ssim", np.array(ssim))):
+            metrics["ssim"] = np.array(
+                [
+                    ssim_between(one, other, kernel_size=kernel_size, sigma=sigma)[0, 0]
+                    for one, other in pairs
+                ]
+            )
+            if lpips:
+                metrics["lpips"] = _lpips(lpips, images, made, autoencoder.mean.device)
+            for metric, values in metrics.items():
                 spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+                least, most = BOUNDS[metric]
                 value = within_bounds(
-                    float(values.mean()),
-                    spread / len(values) ** 0.5,
-                    least=-1.0,
-                    most=BEST[metric],
+                    float(values.mean()), spread / len(values) ** 0.5, least=least, most=most
                 )
                 rows.append(
                     {"image_set": image_set, "class": name, "metric": metric, "value": value.value,
@@ -68,3 +71,20 @@ def reconstruction_table(
                      "n_images": len(values)}
                 )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _psnr(images: np.ndarray, made: np.ndarray) -> np.ndarray:
+    squares = (images.astype(float) - made).reshape(len(images), -1) ** 2
+    # An image that comes back as it was has the PSNR of half a grey level.
+    return 10 * np.log10(255**2 / np.maximum(squares.mean(1), 0.25))
+
+
+def _lpips(lpips: Lpips, images: np.ndarray, made: np.ndarray, device: torch.device) -> np.ndarray:
+    one, other = (
+        [
+            to_model_range(to_unit_range(part.to(device)), RANGE)
+            for part in torch.from_numpy(np.array(pixels)).split(AT_ONCE)
+        ]
+        for pixels in (images, made)
+    )
+    return torch.cat([lpips(*pair) for pair in zip(one, other, strict=True)]).cpu().numpy()

@@ -33,7 +33,7 @@ def pretrained_weights(
     """Return published weights and their checkpoint's metadata.
 
     Args:
-        name: a published extractor, or resnet50 for the ImageNet weights that it starts from.
+        name: a published extractor; resnet50 for the ImageNet weights that it starts from; alexnet.
         policy: what to do without them, see `find_weights`. A published extractor takes random
             weights then, the same every time; for resnet50 there are none.
 
@@ -45,7 +45,8 @@ def pretrained_weights(
     weights, line, _ = find_weights(which, policy, mirrors, file, retry)
     metadata = {"weights": line}
     if name not in PRETRAINED:
-        return weights or {}, metadata
+        kept = {key: one for key, one in (weights or {}).items() if key.startswith(which.part)}
+        return kept, metadata
     metadata["extractor"] = name
     if weights is None:
         random: Any = seeded(lambda: module_of(name).build(None), 0, name)

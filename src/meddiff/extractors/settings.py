@@ -93,6 +93,8 @@ class ExtractorsSettings(Settings):
 
     def weights_policy(self, name: str) -> WeightsPolicy:
         """Return what a run does without the published weights of a net."""
+        if name == "alexnet":  # of LPIPS, which a user has to ask for
+            return "required"
         if name != "resnet50":
             return self.weights
         return "required" if self.resnet50.weights == "imagenet" else self.resnet50.weights

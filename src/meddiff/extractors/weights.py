@@ -19,6 +19,7 @@ class PretrainedWeights:
         fallback: what a run that may do without them takes instead.
         member: their place in `file` if that is a Python package, which may be installed as well.
         member_sha256: its SHA-256.
+        part: beginning of the names of those that are kept.
         otherwise: the same weights elsewhere, or most of them.
     """
 
@@ -28,6 +29,7 @@ class PretrainedWeights:
     fallback: str = "random weights"
     member: str = ""
     member_sha256: str = ""
+    part: str = ""
     otherwise: "PretrainedWeights | None" = None
 
     @property
@@ -77,5 +79,11 @@ WEIGHTS = {
         "resnet50-11ad3fa6.pth",
         "set extractors.resnet50.weights to auto or none",
         fallback="trained from scratch",
+    ),
+    "alexnet": PretrainedWeights(
+        "ImageNet weights of AlexNet",
+        "alexnet-owt-7be5be79.pth",
+        "set diffusion.latent.perceptual_weight to 0",
+        part="features.",
     ),
 }

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from meddiff.workflow.config import Config
-from meddiff.workflow.conventions import AUDITED
 
 AFFECTS_RESULTS = False
 
@@ -18,12 +17,13 @@ SEGMENTED = ("data/segmentation", "extractors/segmentation")
 DDPM_FIGURES = ("curves", "previews", "denoising")
 
 
-def final_outputs(cfg: Config, measures: Iterable[str]) -> list[str]:
+def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) -> list[str]:
     """Return every table and figure; those of classifiers where there are two or more classes.
 
     Args:
         cfg: configuration.
         measures: what matrices of image sets are of.
+        audited: tables of the audit.
     """
     classes, trained = cfg.data.classes, cfg.trained_extractors
     figures = [
@@ -37,7 +37,7 @@ def final_outputs(cfg: Config, measures: Iterable[str]) -> list[str]:
         *(("table_5_1.csv",) if {*trained} - {"unet"} else ()),
         *(f"figures/{name}.png" for name in figures),
         *(f"matrices/{name}.{kind}" for name in measures for kind in ("csv", "png")),
-        *(f"audit/{name}.csv" for name in AUDITED),
+        *(f"audit/{name}.csv" for name in audited),
         "audit/near_duplicates.png",
         *(() if cfg.real_only else _of_synthetic_images(cfg)),
         *(("generators.csv",) if cfg.generators else ()),
@@ -45,15 +45,21 @@ def final_outputs(cfg: Config, measures: Iterable[str]) -> list[str]:
     return [*(f"results/{name}" for name in files), PAGE]
 
 
-def page_inputs(cfg: Config, measures: Iterable[str], targets: Collection[str] | None) -> list[str]:
+def page_inputs(
+    cfg: Config,
+    measures: Iterable[str],
+    audited: Iterable[str],
+    targets: Collection[str] | None,
+) -> list[str]:
     """Return what the page shows: everything, or what is made already where it is all that is made.
 
     Args:
         cfg: configuration.
         measures: what matrices of image sets are of.
+        audited: tables of the audit.
         targets: of this run of Snakemake; None in a job of its own, before which all has been made.
     """
-    everything = final_outputs(cfg, measures)
+    everything = final_outputs(cfg, measures, audited)
     ddpms = [f"ddpm/{name}_{kind}" for name in cfg.ddpms for kind in ("previews", "denoising")]
     pictures = {f"results/figures/{name}.png" for name in ("image_sets", *ddpms)}
     shown = [path for path in everything if path.endswith(".csv") or path in pictures]

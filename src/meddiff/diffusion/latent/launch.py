@@ -10,6 +10,7 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
+from meddiff.diffusion.latent.lpips import load_lpips
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.latent.training import train_autoencoder
 
@@ -20,6 +21,7 @@ def run_training(
     settings: Mapping[str, Any],
     compute: ComputeSettings,
     *,
+    alexnet: str | None,
     seed: int,
     code: str,
     checkpoint: str,
@@ -31,16 +33,19 @@ def run_training(
 
     Args:
         settings: `LatentSettings`.
+        alexnet: checkpoint of AlexNet for LPIPS, or None without.
         code: digest of the code that the result depends on.
         state: where the resumable state lies (.safetensors).
 
     Raises:
-        MeddiffError: as `train_autoencoder`.
+        MeddiffError: as `train_autoencoder` and `load_lpips`.
     """
     key = {
         "the settings": json.dumps(dict(settings), sort_keys=True),
         "the seed": str(seed),
-        "the images": str([sha256_file(path) for path in [*images, *validation]]),
+        "the images": str(
+            [sha256_file(path) for path in [*images, *validation, *([alexnet] if alexnet else [])]]
+        ),
         "the code": code,
     }
     with CheckpointFile(state, key, 60 * compute.checkpoint_minutes) as file:
@@ -49,6 +54,7 @@ def run_training(
             LatentSettings.model_validate(settings),
             seed=seed,
             validation=load_sets(validation) if validation else None,
+            lpips=load_lpips(alexnet, device) if alexnet else None,
             checkpointer=file,
             device=device,
         )

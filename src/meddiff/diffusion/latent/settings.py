@@ -31,6 +31,10 @@ class LatentSettings(DurationSettings):
     kl_weight: NonNegativeFloat = 1e-6
     """Weight of the divergence from a standard normal density of `autoencoder_kl`, beside the mean
     absolute error of pixels."""
+    perceptual_weight: NonNegativeFloat = 0.0
+    """Weight of LPIPS (Zhang et al. 2018) between images and their reconstructions. Above 0 it
+    takes ImageNet's AlexNet from torch's hub folder or its publisher (233 MB), and
+    results/reconstruction.csv has LPIPS, too."""
     adversarial_weight: NonNegativeFloat = 0.01
     """Weight of a discriminator of patches (PatchGAN, least squares); 0 for none."""
     adversarial_from: Fraction = 0.5

@@ -24,6 +24,7 @@ from meddiff.diffusion.checkpointing import (
     prefixed,
 )
 from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder
+from meddiff.diffusion.latent.lpips import Lpips
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.pixels import to_model_range, to_unit_range
 
@@ -54,6 +55,7 @@ def train_autoencoder(
     *,
     seed: int,
     validation: np.ndarray | None = None,
+    lpips: Lpips | None = None,
     checkpointer: CheckpointFile | None = None,
     device: str = "cpu",
 ) -> TrainedAutoencoder:
@@ -63,13 +65,14 @@ def train_autoencoder(
         images: uint8 (N,H,W,C) of all classes.
         seed: fixes weights, order and noise.
         validation: uint8 (M,H,W,C), or None.
+        lpips: perceptual distance, for a `perceptual_weight` above 0.
 
     Raises:
         MeddiffError: the loss is no longer finite, memory does not suffice, or the process is
             interrupted (SIGTERM); then its state is saved.
     """
     with memory_errors(LACKS_MEMORY), interruption() as interrupted:
-        trainer = _Trainer(images, settings, seed, device, validation)
+        trainer = _Trainer(images, settings, seed, device, validation, lpips)
         if state := checkpointer and checkpointer.load():
             trainer.restore(state)
         with Progress(trainer.steps, NAME, done=trainer.done) as progress:
@@ -92,12 +95,13 @@ class _Trainer:
         seed: int,
         device: str,
         validation: np.ndarray | None,
+        lpips: Lpips | None,
     ) -> None:
         with lean_imports():
             from monai.losses import PatchAdversarialLoss
             from monai.networks.nets import PatchDiscriminator
 
-        self._settings, self._seed = settings, seed
+        self._settings, self._seed, self._lpips = settings, seed, lpips
         self._pixels = torch.from_numpy(np.array(images)).to(device)
         self._held_out = None if validation is None else torch.from_numpy(np.array(validation))
         torch.manual_seed(stream_seed(seed, "weights", NAME))
@@ -130,6 +134,8 @@ class _Trainer:
         made, penalty = self._model.reconstruct(images, self._noise(images, batch.step))
         error = nn.functional.l1_loss(made, images)
         loss = error + (self._settings.kl_weight if self._model.is_normal else 1.0) * penalty
+        if self._lpips:
+            loss = loss + self._settings.perceptual_weight * self._lpips(made, images).mean()
         judged = self._settings.adversarial_weight > 0
         judged &= batch.step > self._settings.adversarial_from * self.steps
         if judged:

@@ -1,0 +1,58 @@
+"""LPIPS: how far two images are apart in the features of a net (Zhang et al. 2018)."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
+from meddiff.core.errors import MeddiffError
+from meddiff.core.file_errors import remedy
+
+LEAST_SIDE = 32
+"""Pixels that AlexNet needs along an image."""
+
+Lpips = Callable[[Tensor, Tensor], Tensor]
+"""Takes images (N,C,H,W) in [-1, 1], of one or three channels, twice; returns distances (N,)."""
+
+
+def load_lpips(alexnet: str | Path, device: str | torch.device = "cpu") -> Lpips:
+    """Return LPIPS, version 0.1, of ImageNet's AlexNet.
+
+    Args:
+        alexnet: checkpoint of torchvision's AlexNet; the weights of its features come with the
+            package lpips.
+        device: torch device.
+
+    Raises:
+        MeddiffError: the checkpoint is another net's.
+        ModuleNotFoundError: lpips is not installed.
+    """
+    import lpips
+
+    with warnings.catch_warnings():  # it calls torchvision by an older signature
+        warnings.simplefilter("ignore", UserWarning)
+        net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    weights, _ = load_checkpoint(alexnet)
+    try:
+        for name, tensor in net.net.state_dict().items():
+            _, number, kind = name.split(".")  # slice2.3.weight
+            tensor.copy_(weights[f"features.{number}.{kind}"])
+    except (KeyError, RuntimeError) as error:
+        raise MeddiffError(
+            f"{alexnet} is no AlexNet ({error}): {remedy(alexnet, NAME_ANOTHER)}"
+        ) from error
+    net.requires_grad_(False).eval().to(device)
+
+    def distances(images: Tensor, others: Tensor) -> Tensor:
+        if min(images.shape[-2:]) < LEAST_SIDE:
+            raise MeddiffError(
+                f"LPIPS needs images of {LEAST_SIDE} px and more: set "
+                "diffusion.latent.perceptual_weight to 0 or raise data.size"
+            )
+        result: Tensor = net(images.expand(-1, 3, -1, -1), others.expand(-1, 3, -1, -1))
+        return result.flatten()
+
+    return distances
