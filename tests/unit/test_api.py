@@ -62,3 +62,10 @@ def test_importing_the_package_imports_no_other():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"numpy", "pandas", "torch", "sklearn"} & set(loaded.stdout.split())
+
+
+def test_no_module_hides_a_function_of_its_name():
+    """Importing `metrics.fid` would put the module in the place of the function."""
+    modules = {path.stem for path in (ROOT / "src/meddiff/metrics").glob("*.py")}
+    assert not modules & {*meddiff.metrics.__all__}
+    assert callable(meddiff.metrics.membership) and callable(meddiff.metrics.membership)

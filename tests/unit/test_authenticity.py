@@ -15,11 +15,11 @@ def test_neighbours_are_those_of_all_distances(block, grouped, monkeypatch) -> N
     chance = np.random.default_rng(0)
     real, synthetic = chance.normal(size=(60, 3)), 1.3 * chance.normal(size=(45, 3))
     groups = np.arange(60) // 4 if grouped else None
-    result = find_neighbours(real, synthetic, groups=groups)
+    result, of_real = find_neighbours(real, synthetic, groups=groups).values()
     apart, own = cdist(synthetic, real), cdist(real, real)
     own[np.eye(60, dtype=bool) if groups is None else groups[:, None] == groups] = np.inf
     assert np.array_equal(result.nearest, apart.argmin(1))
-    np.testing.assert_allclose(result.distances, apart.min(1))
+    np.testing.assert_allclose(result.distance, apart.min(1))
     # Alaa et al. 2022: not authentic is what lies closer to a real image than any other real one.
     authentic = apart.min(1) > own.min(1)[apart.argmin(1)]
     assert np.array_equal(result.authentic, authentic) and 0 < authentic.mean() < 1
@@ -29,12 +29,12 @@ def test_neighbours_are_those_of_all_distances(block, grouped, monkeypatch) -> N
         others = members != members[row]
         alone = find_neighbours(real[others], real[row : row + 1].repeat(2, 0),
                                 groups=members[others])  # fmt: skip
-        assert alone.authentic[0] == result.authentic_real[row]
-    assert np.array_equal(result.nearest_to_real, apart.argmin(0))
-    np.testing.assert_allclose(result.distances_to_real, apart.min(0))
+        assert alone["synthetic"].authentic[0] == of_real.authentic[row]
+    assert np.array_equal(of_real.nearest, apart.argmin(0))
+    np.testing.assert_allclose(of_real.distance, apart.min(0))
     expected = prdc(real, synthetic)
     assert result.inside.mean() == pytest.approx(expected.precision)
-    assert result.covered.mean() == pytest.approx(expected.coverage)
+    assert of_real.inside.mean() == pytest.approx(expected.coverage)
 
 
 def test_copies_are_not_authentic_and_near_images_of_one_patient_hide_none() -> None:
@@ -43,6 +43,6 @@ def test_copies_are_not_authentic_and_near_images_of_one_patient_hide_none() -> 
     real = (patients + 1e-3 * chance.normal(size=(20, 3, 4))).reshape(-1, 4)
     copies = real[::3] + 2e-3 * chance.normal(size=(20, 4))
     groups = np.arange(60) // 3
-    assert not find_neighbours(real, copies, groups=groups).authentic.any()
-    assert find_neighbours(real, copies).authentic.mean() > 0.5
-    assert (find_neighbours(real, real[:5]).distances == 0).all()
+    assert not find_neighbours(real, copies, groups=groups)["synthetic"].authentic.any()
+    assert find_neighbours(real, copies)["synthetic"].authentic.mean() > 0.5
+    assert (find_neighbours(real, real[:5])["synthetic"].distance == 0).all()

@@ -110,15 +110,15 @@ def numbers(figures: object) -> set[str]:
 
 def test_every_figure_of_the_study_has_its_place() -> None:
     assert numbers((*OF_HANDS, *OF_LESIONS)) == {f"5.{n}" for n in range(1, 22)}
-    assert numbers(DRAWINGS.values()) == {"1.4", "2.1", "2.2", "2.3", "2.4", "2.5",
-                                          "4.1", "4.2", "4.3"}  # fmt: skip
+    drawn = {"1.4", "2.1", "2.2", "2.3", "2.4", "2.5", "4.1", "4.2", "4.3"}
+    assert {number for number, _ in DRAWINGS.values()} == drawn
     hands = figures_of(["hand"], [])
     assert numbers(hands) >= {f"5.{n}" for n in range(1, 7)}
     assert not any("unet" in each.path or "extractors" in each.path for each in hands)
     lesions = figures_of(["benign", "malignant"], ["unet", "skinlesnet", "resnet50"])
     paths = [each.path for each in lesions]
     assert len(set(paths)) == len(paths)
-    assert numbers(lesions) >= {f"5.{n}" for n in range(7, 22)}
+    assert numbers(lesions) >= drawn | {f"5.{n}" for n in range(7, 22)}
 
 
 def test_a_gallery_shows_each_figure_with_its_command(tmp_path: Path) -> None:

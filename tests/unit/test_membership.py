@@ -22,8 +22,7 @@ from meddiff.diffusion.sampling.membership import LEVELS, denoising_losses
 from meddiff.diffusion.training.objective import denoising_loss, draw_times_and_noise
 from meddiff.evaluation.image_sets import read_image_set
 from meddiff.evaluation.privacy import membership_rows
-from meddiff.metrics import find_changed_copies
-from meddiff.metrics.membership import membership
+from meddiff.metrics import find_changed_copies, membership
 from nets import TINY, process
 
 Draw = Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray]]

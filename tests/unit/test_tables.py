@@ -414,6 +414,16 @@ def test_intervals_hold_their_values(table):
     assert (rows["ci_low"] <= rows["value"]).all() and (rows["value"] <= rows["ci_high"]).all()
 
 
+def test_the_mean_over_classes_is_of_classes_with_other_sets_that_are_smallest():
+    """Of one class all synthetic images are compared at once, of the other parts of them."""
+    real, unseen, made = draws(0, 30, 3), draws(1, 30, 3), draws(2, 20, 3)
+    unseen["benign"] = unseen["benign"][:12]
+    rows = distance_rows("x", real, {"synthetic": made, "real": unseen}, **DRAWN)
+    mean = rows.set_index(["image_set", "metric"]).loc[("synthetic", "cafd")]
+    assert mean["value"] == pytest.approx(cafd(made, real))
+    assert mean["ci_low"] < mean["value"] < mean["ci_high"]
+
+
 def test_no_set_counts_more_images_than_the_synthetic_one(features):
     few = {name: values[:12] for name, values in features.items()}
     rows = distance_rows("x", features, {"synthetic": few, "real": features}, **DRAWN)

@@ -1,15 +1,16 @@
-"""The seven criteria of a scorecard for synthetic medical data, and what a run says of each."""
+"""The seven criteria of a scorecard for synthetic medical data, and the result of each."""
 
 import pandas as pd
 
 from meddiff.assessment.evaluate import Evaluation
+from meddiff.core.text import with_interval
 from meddiff.evaluation.compared import ALL
 
 AFFECTS_RESULTS = False
 
 
 def criteria(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """Return name, what is said, and what is not, of each criterion of Zamzmi et al. 2025."""
+    """Return name, the result, and what it leaves open, of each criterion of Zamzmi et al. 2025."""
     return [
         (
             "Congruence",
@@ -45,19 +46,20 @@ def criteria(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     ]
 
 
-def _all(evaluation: Evaluation, metric: str, column: str, name: str) -> str:
+def _all(evaluation: Evaluation, metric: str, column: str, title: str) -> str:
     rows = evaluation.scores
     rows = rows[(rows["metric"] == metric) & (rows["class"] == ALL)].dropna(subset=[column])
     if rows.empty:
         return ""
     prefix = "" if column == "value" else f"{column}_"
+    columns = [column, f"{prefix}ci_low", f"{prefix}ci_high"]
     parts = []
     for row in rows.to_dict("records"):
-        ends = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
-        interval = "" if pd.isna(ends[0]) else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
+        value, low, high = (row[name] for name in columns)
         floor = "" if column == "score" or pd.isna(row["floor"]) else f", real {row['floor']:.2f}"
-        parts.append(f"{row[column]:.2f}{interval} ({row['extractor']}{floor})")
-    return f"{name}: {'; '.join(parts)}."
+        shown = with_interval(value, low, high, ".2f")
+        parts.append(f"{shown} ({row['extractor']}{floor})")
+    return f"{title}: {'; '.join(parts)}."
 
 
 def _novelty(evaluation: Evaluation) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,8 @@ import pandas as pd
 from meddiff.assessment.training import Training
 from meddiff.cas.scoring import ACCURACY
 from meddiff.cas.verdict import EXCLUDED
+from meddiff.cas.verdict_text import difference
+from meddiff.core.text import with_interval
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL
 from meddiff.evaluation.evaluate import Evaluation
@@ -60,13 +62,12 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
     rows = training.verdict[
         (training.verdict["question"] == "replace") & (training.verdict["metric"] == ACCURACY[0])
     ]
-    row = rows.iloc[0]
+    row = rows.iloc[0].to_dict()
     if row["outcome"] == EXCLUDED:
         return Finding("answer", f"No answer: {row['note']}.")
     accuracies = (
         f"a classifier trained on them has an accuracy of {row['value']:.3f} on real images, one "
-        f"trained on real ones {row['baseline_value']:.3f} (difference {row['difference']:+.3f} "
-        f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}])"
+        f"trained on real ones {row['baseline_value']:.3f} (difference {difference(row)})"
     )
     # The page shows what stands before the colon in large letters.
     text = {
@@ -85,9 +86,8 @@ def _untrained(problems: list[Finding], by_features: bool) -> Finding:
         return Finding("answer", f"The synthetic images differ from the real ones: {text}.")
     if not by_features:
         return Finding("answer", "Compared with real images by pixels alone: name an --extractor.")
-    return Finding(
-        "answer", "No difference from real images was found; --train says what they teach."
-    )
+    text = "No difference from real images was found; --train says what they teach."
+    return Finding("answer", text)
 
 
 def _seen_by_features(evaluation: Evaluation) -> list[str]:
@@ -159,10 +159,8 @@ def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Find
 
 def _scores(evaluation: Evaluation) -> Iterator[Finding]:
     rows = evaluation.scores[evaluation.scores["class"] == ALL].dropna(subset=["score"])
-    for row in rows.to_dict("records"):
-        if row["metric"] != "kid":
-            continue
-        score = _with_interval(row, "score")
+    for row in rows[rows["metric"] == "kid"].to_dict("records"):
+        score = with_interval(row["score"], row["score_ci_low"], row["score_ci_high"], ".2f")
         where = f"KID of {row['extractor']}: {score}, where 1 is unseen real images, 0 noise"
         if row["score_ci_high"] < FAR:
             yield Finding("problem", f"They are nearer to noise than to real images ({where}).")
@@ -203,8 +201,3 @@ def _sharpness(real: ImageSet, synthetic: ImageSet) -> Iterator[Finding]:
         f"They look {what} {ratio:.2g} times the contrast of those of real images (root of the "
         "median variance of the Laplacian).",
     )
-
-
-def _with_interval(row: dict[Any, Any], name: str) -> str:
-    low, high = row[f"{name}_ci_low"], row[f"{name}_ci_high"]
-    return f"{row[name]:.2f} [{low:.2f}, {high:.2f}]"

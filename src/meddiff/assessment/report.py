@@ -20,11 +20,10 @@ from meddiff.evaluation.compared import ALL, AnyImages, as_image_set
 from meddiff.evaluation.text import cells
 from meddiff.metrics.images import places_by_contents
 from meddiff.reporting.page.charts import Mark, Scale, marks_chart
-from meddiff.reporting.page.evaluation import EvaluationPage, Taught, Titled, evaluation_page
-from meddiff.reporting.page.html import Gallery, Picture, Table, picture
+from meddiff.reporting.page.html import Gallery, Picture, Table, picture, render
 from meddiff.reporting.page.quality import SCORE
-from meddiff.reporting.page.sections import mark_of
-from meddiff.reporting.page.taught import arms_chart, forest, how_to_read
+from meddiff.reporting.page.sections import Part, mark_of
+from meddiff.reporting.page.taught import accuracies, arms_chart, forest, how_to_read
 
 AFFECTS_RESULTS = False
 
@@ -54,56 +53,53 @@ def write_report(
         settings: what else the reader needs to know, by name.
     """
     sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}
-    write_text(evaluation_page(_page(evaluation, sets, settings or {})), path)
+    page = _page(evaluation, sets) | {"settings": {**(settings or {}), **_versions()}}
+    write_text(render("evaluation.html.j2", {"page": page}), path)
 
 
-def _page(
-    evaluation: Evaluation, sets: Mapping[str, ImageSet], settings: Mapping[str, Any]
-) -> EvaluationPage:
+def _page(evaluation: Evaluation, sets: Mapping[str, ImageSet]) -> dict[str, Any]:
+    """Return what the template shows, but settings."""
     training = evaluation.training
     sides = sets["real"].images.shape[1:3]
     counts = " and ".join(f"{len(each):,} {name} images" for name, each in sets.items())
     groups = sets["real"].groups
     patients = f", of {len(set(groups)):,} patients or lesions" if groups else ""
     answer, _, because = evaluation.answer.partition(":")
-    return EvaluationPage(
-        answer=answer,
-        because=because.strip().capitalize(),
-        findings=[(each.kind, each.text) for each in evaluation.findings[1:]],
-        compared=f"{counts}{patients}, shown and trained on at {sides[1]} x {sides[0]} px; "
+    trained = training is not None and not training.verdict.empty
+    return {
+        "answer": answer,
+        "because": because.strip().capitalize(),
+        "findings": evaluation.findings[1:],
+        "compared": f"{counts}{patients}, shown and trained on at {sides[1]} x {sides[0]} px; "
         "[95 % intervals].",
-        charts=list(_charts(evaluation)),
-        taught=None if training is None or training.verdict.empty else _taught(training),
-        galleries=list(_galleries(sets)),
-        looks=list(_looks(evaluation, sets)),
-        criteria=criteria(evaluation),
-        numbers=_numbers(evaluation.scores),
-        settings={**{name: str(value) for name, value in settings.items()}, **_versions()},
-    )
+        "near": list(_near(evaluation.scores)),
+        "answers": answers(training.verdict) if training is not None and trained else [],
+        "taught": list(_taught(training)) if training is not None and trained else [],
+        "galleries": list(_galleries(sets)),
+        "looks": list(_looks(evaluation, sets)),
+        "criteria": criteria(evaluation),
+        "numbers": _numbers(evaluation.scores),
+    }
 
 
-def _charts(evaluation: Evaluation) -> Iterator[Titled]:
-    scores = evaluation.scores
+def _near(scores: pd.DataFrame) -> Iterator[Part]:
     scored = scores.dropna(subset=["score"])
     if len(scored):
-        yield Titled(
+        yield Part(
             "From noise to real",
             "Where the distance to real images, FID or KID, is between that of noise (0) and "
             "that of as many unseen real images (1). The dot is the score, the bar its interval.",
-            marks_chart(_marks(scored, "score"), SCORE, "Scores of FID and KID with intervals"),
+            [marks_chart(_marks(scored, "score"), SCORE, "Scores of FID and KID with intervals")],
         )
     shares = scores[scores["metric"].isin(["precision", "recall", "coverage", "authpct"])]
     if len(shares):
-        yield Titled(
+        marks, scale = _marks(shares, "value", "floor"), Scale("share of the images", 0, 1, {})
+        yield Part(
             "Which images have their like",
             "Precision: synthetic images that lie where real ones do. Recall and coverage: real "
             "images that synthetic ones reach. AuthPct: synthetic images that are no nearer to a "
             "real one than real ones are. The upright mark is what unseen real images reach.",
-            marks_chart(
-                _marks(shares, "value", references="floor"),
-                Scale("share of the images", 0, 1, {}),
-                "Precision, recall, coverage and AuthPct with intervals",
-            ),
+            [marks_chart(marks, scale, "Precision, recall, coverage and AuthPct with intervals")],
         )
 
 
@@ -119,23 +115,17 @@ def _marks(rows: pd.DataFrame, column: str, references: str = "") -> list[Mark]:
     ]  # fmt: skip
 
 
-def _taught(training: Training) -> Taught:
+def _taught(training: Training) -> Iterator[Part]:
+    """Yield what classifiers say."""
     table, questions = training.verdict, {name: each.text for name, each in QUESTIONS.items()}
-    arms = (
-        "By what a classifier was trained on; the upright mark is the accuracy from real images, "
-        "the dotted line chance."
+    yield Part("Differences", how_to_read(table), [forest(table, questions, name="")])
+    yield accuracies([arms_chart(training.scores, len(training.images["test"]), "")])
+    yield Part(
+        "What classifiers trained on real images take synthetic ones for",
+        tables=[_recognised(training.recognised)],
     )
-    chart = arms_chart(training.scores, len(training.images["test"]), "")
-    return Taught(
-        answers(table),
-        [
-            Titled("Differences", how_to_read(table), forest(table, questions, name="")),
-            Titled("Accuracy on real images", arms, chart),
-        ],
-        _recognised(training.recognised),
-        controls(table, training.scores, wording=training.wording),
-        limits(table, STAMP, training.wording),
-    )
+    yield Part("Controls", lines=controls(table, training.scores, wording=training.wording))
+    yield Part("Limits", lines=limits(table, STAMP, training.wording))
 
 
 def _galleries(sets: Mapping[str, ImageSet]) -> Iterator[Gallery]:

@@ -6,7 +6,6 @@ from the encoding only.
 """
 
 import io
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import laplace
-from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -26,6 +24,8 @@ from meddiff.data.preprocessing.resizing import preprocess
 from meddiff.data.readers.decode import decode_rgb
 from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
+from meddiff.metrics.images import random_places
+from meddiff.metrics.intervals import share_interval, without_interval
 
 Pixels = NDArray[np.uint8]
 LEVELS = (0, 1, 5, 25, 50, 75, 95, 99, 100)
@@ -78,7 +78,8 @@ def encoding_table(
         `ci_low` and `ci_high` (Clopper and Pearson 1934, which takes images as independent). NaN
         if there is one class, or too few images or groups of a class, for a cross-validation.
     """
-    drawn = _draw(rows, max(settings.images, 2 * settings.folds), seed)
+    most = max(settings.images, 2 * settings.folds)
+    drawn = rows.iloc[random_places(len(rows), most, seed, "encoding", "images")]
     statistics = _statistics(drawn, settings, crop, size, workers)
     second = stream(seed, "encoding", "labels").permutation(len(drawn)) % 2 == 1
     folds = min(settings.folds, len(drawn) // 2)
@@ -120,11 +121,6 @@ def _radial_spectrum(image: Pixels) -> NDArray[np.float64]:
     totals = [np.bincount(radius, plane.ravel()) for plane in np.moveaxis(amplitude, 2, 0)]
     means = np.stack(totals) / np.bincount(radius)
     return np.log1p(means[:, 1 : len(image) // 2])
-
-
-def _draw(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    order = stream(seed, "encoding", "images").permutation(len(rows))
-    return rows.iloc[np.sort(order[:count])]
 
 
 def _statistics(
@@ -193,15 +189,15 @@ def _score(
     kind: str, treatment: str, truth: np.ndarray, predictions: np.ndarray | None
 ) -> dict[str, object]:
     _, counts = np.unique(truth, return_counts=True)
-    row = {
+    accuracy = without_interval(np.nan)
+    if predictions is not None:
+        accuracy = share_interval(int((truth == predictions).sum()), len(truth))
+    return {
         "labels": kind,
         "treatment": treatment,
         "n_images": len(truth),
         "chance": counts.max() / len(truth),
+        "accuracy": accuracy.value,
+        "ci_low": accuracy.low,
+        "ci_high": accuracy.high,
     }
-    if predictions is None:
-        return row | dict.fromkeys(("accuracy", "ci_low", "ci_high"), math.nan)
-    right = int((truth == predictions).sum())
-    interval = binomtest(right, len(truth)).proportion_ci()
-    bounds = {"ci_low": float(interval.low), "ci_high": float(interval.high)}
-    return row | {"accuracy": right / len(truth)} | bounds

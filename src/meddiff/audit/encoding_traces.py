@@ -5,36 +5,22 @@ that contents and sharpness cancel and what remains is the encoding: the 8 x 8 b
 halved colour resolution, and grey levels that stretching left empty.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from meddiff.core.randomness import stream_seed
+from meddiff.metrics.intervals import Estimate, share_interval
 
 BLOCK = 8
 """Side of a block of JPEG in px."""
 BORDER = 4
 """Pixels left out at each edge, where filters and nets pad: no trace of an encoding."""
 FOLDS = 5
-
-
-class Separation(NamedTuple):
-    """How well traces tell two sets of the same number of images apart; chance is 0.5.
-
-    `ci_low` and `ci_high` are Clopper and Pearson's 95 % interval (1934) of the accuracy.
-    """
-
-    accuracy: float
-    ci_low: float
-    ci_high: float
-    n_images: int
 
 
 def encoding_traces(image: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -74,13 +60,16 @@ def _empty_levels(channel: NDArray[np.uint8]) -> float:
     return float((counts[1:-1][used] == 0).mean()) if used.any() else 0.0
 
 
-def separation(first: NDArray[np.uint8], second: NDArray[np.uint8], *, seed: int = 0) -> Separation:
-    """Predict from traces of encoding which of two sets an image belongs to, cross-validated.
+def separation(first: NDArray[np.uint8], second: NDArray[np.uint8], *, seed: int = 0) -> Estimate:
+    """Return the accuracy with which traces of encoding predict, cross-validated, an image's set.
 
     Args:
         first: uint8 (n,h,w,C).
         second: the same number of images of that size; the longer set is cut.
         seed: fixes the folds.
+
+    Returns:
+        The accuracy, 0.5 by chance, with its exact interval.
     """
     count = min(len(first), len(second))
     values = np.stack([encoding_traces(each) for of in (first, second) for each in of[:count]])
@@ -89,6 +78,5 @@ def separation(first: NDArray[np.uint8], second: NDArray[np.uint8], *, seed: int
         min(FOLDS, count), shuffle=True, random_state=stream_seed(seed, "traces") % 2**32
     )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
-    right = int((cross_val_predict(model, values, labels, cv=folds) == labels).sum())
-    interval = binomtest(right, 2 * count).proportion_ci()
-    return Separation(right / (2 * count), float(interval.low), float(interval.high), 2 * count)
+    right = cross_val_predict(model, values, labels, cv=folds) == labels
+    return share_interval(int(right.sum()), 2 * count)

@@ -32,6 +32,5 @@ def halves_table(
         n = min(most, len(one), len(other))
         for metric in DISTANCES:
             distance = distance_at(metric, one, other, (n, n), n_resamples, seed).estimate()
-            ends = {"value": distance.value, "ci_low": distance.low, "ci_high": distance.high}
-            rows.append({"class": name, "metric": metric, **ends, "n_real": n})
+            rows.append({"class": name, "metric": metric, **distance.columns(), "n_real": n})
     return pd.DataFrame(rows).assign(dimension=next(iter(features.values())).shape[1])

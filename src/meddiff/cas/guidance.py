@@ -55,9 +55,8 @@ def guidance_table(
         for name, scored in score_arms(
             read_runs(paths), classes, specificity=specificity, **options
         ).items():
-            estimate = scored.estimate("synthetic", ACCURACY)
             row = {"classifier": name, "metric": ACCURACY[0], "class": ACCURACY[1],
-                   "value": estimate.value, "ci_low": estimate.low, "ci_high": estimate.high,
+                   **scored.estimate("synthetic", ACCURACY).columns(),
                    "n_repeats": scored.runs["synthetic"]["n_repeats"]}  # fmt: skip
             parts.append(pd.DataFrame([row]).assign(guidance=weight))
     return pd.concat(parts, ignore_index=True).reindex(columns=COLUMNS)

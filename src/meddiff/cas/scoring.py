@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.metrics.classification import ALL, Score, operating_thresholds, scores
+from meddiff.metrics.classification import ALL, Score, numbers_of, operating_thresholds, scores
 from meddiff.metrics.intervals import Estimate
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
@@ -87,7 +87,7 @@ def score_cells(
     rows = _by_repetition(predictions[predictions["set"] == TEST], cells)
     chosen_on = _by_repetition(predictions[predictions["set"] != TEST], cells)
     first = next(iter(next(iter(rows.values())).values()))
-    labels = _labels(first, classes)
+    labels = numbers_of(first["label"], classes)
     weights = image_halves(labels, first["group"].tolist(), n_resamples=n_resamples, seed=seed)
     values: dict[Hashable, dict[Score, np.ndarray]] = {}
     halves: dict[Hashable, dict[Score, np.ndarray] | None] = {}
@@ -130,20 +130,17 @@ def _score_runs(
     """Return scores, (k, r), of k runs: test images, and those that thresholds are chosen on."""
     runs = []
     for test, validation in pairs:
-        probabilities = _probabilities(validation, classes)
-        thresholds = operating_thresholds(_labels(validation, classes), probabilities, specificity)
-        probabilities = _probabilities(test, classes)
+        chosen_on = numbers_of(validation["label"], classes)
+        thresholds = operating_thresholds(
+            chosen_on, probabilities_of(validation, classes), specificity
+        )
+        probabilities = probabilities_of(test, classes)
         runs.append(scores(labels, probabilities, classes, weights, thresholds=thresholds))
     return {score: np.stack([run[score] for run in runs]) for score in runs[0]}
 
 
-def _labels(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    places = {name: place for place, name in enumerate(classes)}
-    labels: np.ndarray = run["label"].map(places).to_numpy(int)
-    return labels
-
-
-def _probabilities(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+def probabilities_of(run: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return predicted probabilities, (images, classes)."""
     return run[[f"p_{name}" for name in classes]].to_numpy()
 
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from meddiff.core.settings import Settings, Share
+from meddiff.core.settings import Settings, Share, without_repeats
 from meddiff.extractors.settings import OptimisationSettings
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
@@ -88,10 +88,4 @@ class CasSettings(OptimisationSettings):
     hog_svm: HogSvmSettings = HogSvmSettings()
     dose: DoseSettings = DoseSettings()
 
-    @model_validator(mode="after")
-    def _differ(self) -> "CasSettings":
-        for name in ("arms", "classifiers"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} repeat: {values}")
-        return self
+    _differ = field_validator("arms", "classifiers")(without_repeats)

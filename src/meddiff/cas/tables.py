@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meddiff.cas.scoring import ACCURACY, TEST, Scored, score_cells
+from meddiff.cas.scoring import ACCURACY, TEST, Scored, probabilities_of, score_cells
 from meddiff.core.tables import read_csv, read_part
-from meddiff.metrics.classification import reliability
+from meddiff.metrics.classification import numbers_of, reliability
 
 VALUES = ["metric", "class", "value", "std", "ci_low", "ci_high", "difference", "difference_ci_low",
           "difference_ci_high"]  # fmt: skip
@@ -82,12 +82,11 @@ def doses_table(
 
 def reliability_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Return reliability curves of every classifier and arm, of all repetitions together."""
-    places = {name: place for place, name in enumerate(classes)}
     parts = []
     predictions = predictions[predictions["set"] == TEST]
     for (classifier, arm), rows in predictions.groupby(["classifier", "arm"], sort=False):
-        probabilities = rows[[f"p_{name}" for name in classes]].to_numpy()
-        curve = reliability(rows["label"].map(places).to_numpy(int), probabilities, classes)
+        labels, probabilities = numbers_of(rows["label"], classes), probabilities_of(rows, classes)
+        curve = reliability(labels, probabilities, classes)
         parts.append(curve.assign(classifier=str(classifier), arm=str(arm)))
     columns = ["classifier", "arm", *parts[0].columns[:-2]]
     return pd.concat(parts, ignore_index=True)[columns]
@@ -108,14 +107,11 @@ def cells_table(
         columns = dict(zip(names, parts, strict=True)) | scored.runs[cell]
         other = baseline(cell)
         for score, values in by_score.items():
-            estimate = scored.estimate(cell, score)
-            row = {"metric": score[0], "class": score[1], "value": estimate.value}
-            row |= {"ci_low": estimate.low, "ci_high": estimate.high}
+            row: dict[str, Any] = {"metric": score[0], "class": score[1]}
+            row |= scored.estimate(cell, score).columns()
             row["std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
             if other in scored.values and other != cell:
-                gap = scored.difference(cell, other, score)
-                row |= {"difference": gap.value, "difference_ci_low": gap.low}
-                row["difference_ci_high"] = gap.high
+                row |= scored.difference(cell, other, score).columns("difference")
             rows.append(columns | row)
     return pd.DataFrame(rows).reindex(columns=[*names, *VALUES, *MADE_OF])
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from meddiff.cas.scoring import ACCURACY, Scored
+from meddiff.core.text import with_interval
 from meddiff.metrics.classification import Score
 from meddiff.metrics.intervals import Estimate
 
@@ -103,11 +104,11 @@ def exclusion(scores: Scored, evidence: Evidence) -> str:
     chance = 1 / len(scores.classes)
     real = scores.estimate("real", ACCURACY)
     if (real.value if pd.isna(real.low) else real.low) <= chance:
-        return f"trained on real images it is no better than chance: accuracy {shown(real)}"
+        return f"trained on real images it is no better than chance: accuracy {_text(real)}"
     if "shuffled" in scores.values:
         shuffled = scores.estimate("shuffled", ACCURACY)
         if shuffled.low > chance + evidence.margin:
-            return f"with shuffled labels it beats chance: accuracy {shown(shuffled)}"
+            return f"with shuffled labels it beats chance: accuracy {_text(shuffled)}"
     return ""
 
 
@@ -173,8 +174,5 @@ def _elsewhere(imported: Mapping[str, str]) -> str:
     )
 
 
-def shown(estimate: Estimate, sign: str = "") -> str:
-    """Return a value with its interval, if it has one, as text."""
-    if pd.isna(estimate.low):
-        return f"{estimate.value:{sign}.3f}"
-    return f"{estimate.value:{sign}.3f} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
+def _text(estimate: Estimate) -> str:
+    return with_interval(estimate.value, estimate.low, estimate.high)

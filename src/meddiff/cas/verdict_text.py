@@ -9,10 +9,10 @@ import pandas as pd
 
 from meddiff.cas.classifiers import TITLES
 from meddiff.cas.scoring import ACCURACY
-from meddiff.cas.verdict import EXCLUDED, QUESTIONS, shown
+from meddiff.cas.verdict import EXCLUDED, QUESTIONS
 from meddiff.core.tables import OVER_CLASSES
+from meddiff.core.text import with_interval
 from meddiff.evaluation.rows import copies_by_class
-from meddiff.metrics.intervals import LEVEL, Estimate
 from meddiff.reporting.page.sections import Answer
 
 REPLACE = {
@@ -142,8 +142,9 @@ def _shuffled(arms: pd.DataFrame) -> list[str]:
     classes = set(arms.loc[arms["metric"] == "recall", "class"]) - {OVER_CLASSES}
     chance = 1 / max(1, len(classes))
     return [
-        f"{TITLES[row['classifier']]} with shuffled labels: accuracy {_with_ends(row)}, chance "
-        f"{chance:.2f}: {_at_chance(row, chance)}."
+        f"{TITLES[row['classifier']]} with shuffled labels: accuracy "
+        f"{with_interval(row['value'], row['ci_low'], row['ci_high'])}, chance {chance:.2f}: "
+        f"{_at_chance(row, chance)}."
         for row in rows.to_dict("records")
     ]
 
@@ -241,10 +242,4 @@ def _filled(line: str) -> str:
 
 def difference(row: Mapping[Any, Any]) -> str:
     """Return a row's difference with its interval, signed, as text."""
-    ends = row["ci_low"], row["ci_high"]
-    return shown(Estimate(row["difference"], *ends, error=float("nan"), level=LEVEL), "+")
-
-
-def _with_ends(row: Mapping[Any, Any]) -> str:
-    ends = row["ci_low"], row["ci_high"]
-    return shown(Estimate(row["value"], *ends, error=float("nan"), level=LEVEL))
+    return with_interval(row["difference"], row["ci_low"], row["ci_high"], "+.3f")

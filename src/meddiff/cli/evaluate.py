@@ -16,7 +16,6 @@ from meddiff.core.files import write_csv
 
 if TYPE_CHECKING:
     from meddiff.assessment.evaluate import Evaluation
-    from meddiff.cas.settings import CasSettings
     from meddiff.data.image_sets import ImageSet, Listing
     from meddiff.evaluation.own_size import Framing
     from meddiff.extractors.extractor import Extractor
@@ -34,11 +33,13 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
     from meddiff.assessment.evaluate import evaluate
     from meddiff.assessment.text import as_answer
+    from meddiff.assessment.training import QUICK
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.own_size import PAIRED, Framing, Measured, measure
     from meddiff.evaluation.text import as_text
 
     paths = check(options)
+    changes = {"n_repeats": options.repeats, "non_inferiority_margin": options.margin}
     device = choose_device(options.device)
     extractors = _load_extractors(options.extractor, options.resize or RESIZE)
     _check_size(options.size, extractors)
@@ -48,16 +49,14 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     own: Measured = {"features": {}, "pairs": {}}
     if options.size is None:
         small = {name: each.images for name, each in sets.items()}
-        own = measure(
-            listings, small, extractors, framing, most=options.pairs, seed=options.seed,
-            device=device,
-        )  # fmt: skip
+        choice = {"most": options.pairs, "seed": options.seed, "device": device}
+        own = measure(listings, small, extractors, framing, **choice)
     evaluation = evaluate(
         sets["real"],
         sets["synthetic"],
         extractors,
         unseen=sets.get("unseen"),
-        train=_trainings(options),
+        train=QUICK.model_copy(update=changes) if options.train else False,
         threads=os.cpu_count() or 1,
         ssim_images=options.pairs or PAIRED,
         n_resamples=options.n_resamples,
@@ -81,11 +80,7 @@ def _hand_over(
     about: Mapping[str, Any],
     options: argparse.Namespace,
 ) -> int:
-    """Write the files that were asked for.
-
-    Raises:
-        MeddiffError: a number is too low.
-    """
+    """Write the files of the options, and raise MeddiffError where a number is too low."""
     if options.csv is not None:
         write_csv(evaluation.images, options.csv)
     if options.report is not None:
@@ -93,40 +88,24 @@ def _hand_over(
 
         settings = settings_of(about, vars(options))
         write_report(options.report, evaluation, sets["real"], sets["synthetic"], settings)
-    numbers = {name: evaluation.number(name) for name in limits(options.fail_below)}
     low = [
-        f"{name} is {numbers[name]:.4g}, below {least:g}"
+        f"{name} is {value:.4g}, below {least:g}"
         for name, least in limits(options.fail_below).items()
-        if not numbers[name] >= least
+        if not (value := evaluation.number(name)) >= least
     ]
     if low:
         raise MeddiffError("; ".join(low))
     return 0
 
 
-def _trainings(options: argparse.Namespace) -> "CasSettings | bool":
-    """Return the settings of the trainings, or that there are none."""
-    from meddiff.assessment.training import QUICK
-
-    if not options.train:
-        return False
-    changes = {"n_repeats": options.repeats, "non_inferiority_margin": options.margin}
-    return QUICK.model_copy(update=changes)
-
-
 def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "Listing"]:
     """List the image sets by name, real ones with their groups."""
     from meddiff.data.grouping import groups_by
-    from meddiff.data.image_sets import list_images
-    from meddiff.evaluation.image_sets import MIN_IMAGES
+    from meddiff.evaluation.image_sets import list_enough_images
 
     choices = {name: getattr(options, name) for name in CHOICES}
-    listings = {name: list_images(path, **choices) for name, path in paths.items()}
+    listings = {name: list_enough_images(path, **choices) for name, path in paths.items()}
     for name, listing in listings.items():
-        if len(listing.rows) < MIN_IMAGES:
-            raise MeddiffError(
-                f"{paths[name]} has {len(listing.rows)} images: scores need at least {MIN_IMAGES}"
-            )
         if options.groups and name != "synthetic":
             rows = listing.rows.assign(group=groups_by(listing.rows, options.groups, paths[name]))
             listings[name] = replace(listing, rows=rows)
@@ -157,7 +136,7 @@ def _read(
 
 
 def _small(listings: Mapping[str, "Listing"]) -> int:
-    """Return the side in px at which copies are searched for: that of an array, if one is given."""
+    """Return the side in px at which copies are searched for: that of an array, if there is one."""
     from meddiff.core.arrays import load_images
 
     arrays = [each.path for each in listings.values() if each.path.suffix == ".npy"]

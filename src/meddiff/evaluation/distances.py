@@ -146,15 +146,9 @@ def _distances(
             score = _score_columns(distances)
             whole = len(sets[key]), len(matched.reference)
             if sizes != whole:
-                features, sizes = sets[key], whole
+                sizes, groups = whole, matched.groups_of(key)
                 distance = distance_at(
-                    metric,
-                    features,
-                    matched.reference,
-                    whole,
-                    n_resamples,
-                    seed,
-                    groups=matched.groups_of(key),
+                    metric, sets[key], matched.reference, whole, n_resamples, seed, groups=groups
                 )
         yield _Cell(key, distance, sizes, score)
 
@@ -163,20 +157,11 @@ def _score_columns(distances: Mapping[str, Distance]) -> dict[str, Any]:
     """Columns of the matched distance and of the score, if there are a floor and a ceiling."""
     if not {"real", "noise"} <= distances.keys():
         return {}
-    matched = distances["synthetic"].estimate()
-    columns: dict[str, Any] = {
-        "matched": matched.value,
-        "matched_ci_low": matched.low,
-        "matched_ci_high": matched.high,
-    }
+    columns = distances["synthetic"].estimate().columns("matched")
     score = score_between(distances["noise"], distances["synthetic"], distances["real"])
     if score.reason:
         return columns | {"note": score.reason}
-    return columns | {
-        "score": score.value,
-        "score_ci_low": score.low,
-        "score_ci_high": score.high,
-    }
+    return columns | {"score": score.value, "score_ci_low": score.low, "score_ci_high": score.high}
 
 
 def _fid_infinity_rows(name: str, matched: MatchedSets, seed: int) -> list[dict[str, Any]]:
@@ -193,6 +178,9 @@ def _class_aware(fids: list[_Cell]) -> dict[str, Any]:
     """Row of CAFD, the mean of the classes' FIDs of one image set."""
     distances = [cell.distance for cell in fids]
     halves = [distance.halves for distance in distances if distance.halves is not None]
+    # Of a class whose images all count, every part is the same.
+    again = max((each.shape[1] for each in halves), default=1)
+    halves = [np.broadcast_to(each, (len(each), again)) for each in halves]
     mean = Distance(
         np.mean([np.resize(distance.values, PARTS) for distance in distances], axis=0),
         np.mean(halves, axis=0) if len(halves) == len(distances) else None,

@@ -1,6 +1,7 @@
 """Two sets of images scored against each other, of any origin: `meddiff evaluate`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ from meddiff.evaluation.scores import (
     steps_of,
 )
 from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies
-from meddiff.metrics.groups import count_groups, number_groups
+from meddiff.metrics.groups import Groups, count_groups, number_groups
 from meddiff.metrics.images import Images
 from meddiff.metrics.nearest import flat
 from meddiff.metrics.similarity import PAIRS, too_small
@@ -98,9 +99,10 @@ def evaluate(
     """
     sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}
     others = {} if unseen is None else {"unseen": as_image_set(unseen).images}
+    groups = number_groups(sets["real"].groups)
     arrays = {**{key: each.images for key, each in sets.items()}, **others}
     check_sets(arrays, ssim_images=ssim_images, n_resamples=n_resamples)
-    copies, left_out = _copies(arrays, sets["real"].groups)
+    copies, left_out = _copies(arrays, groups)
     compared = Compared.of(**sets, seed=seed)
     rows: list[dict[str, Any]] = []
     images = None
@@ -115,10 +117,15 @@ def evaluate(
             images = near if images is None else images
             # A crop has other statistics than its whole.
             if copies is not None and not is_standardised(net):
-                shown = features.get(name, {})
-                if "unseen" in arrays and "unseen" not in shown:
-                    shown = {"unseen": net.features(arrays["unseen"], device=device)}
-                changed |= _changed_copies(name, compared, own, shown.get("unseen"))
+                of_unseen = features.get(name, {}).get("unseen")
+                if others and of_unseen is None:
+                    of_unseen = net.features(others["unseen"], device=device)
+                # Where most images have their like there is no search.
+                with suppress(MeddiffError):
+                    training, made = (
+                        own[key][order.argsort()] for key, order in compared.orders.items()
+                    )
+                    changed[name] = find_changed_copies(training, made, of_unseen, groups=groups)
         rows += scorer.similarity_rows(pairs, ssim_images)
     if images is None:
         pixels = {key: flat(each.images) for key, each in compared.sets.items()}
@@ -135,41 +142,16 @@ def evaluate(
     )
 
 
-def _changed_copies(
-    name: str,
-    compared: Compared,
-    features: Mapping[str, np.ndarray],
-    unseen: np.ndarray | None,
-) -> dict[str, Memorisation]:
-    """Search copies in an extractor's features; none where most images have their like."""
-    ordered = {}
-    for key, order in compared.orders.items():
-        ordered[key] = np.empty_like(features[key])
-        ordered[key][order] = features[key]
-    groups = compared.sets["real"].groups
-    numbers = None if groups is None else number_groups(groups)
-    if numbers is not None:
-        placed = np.empty_like(numbers)
-        placed[compared.orders["real"]] = numbers
-        numbers = placed
-    try:
-        copies = find_changed_copies(ordered["real"], ordered["synthetic"], unseen, groups=numbers)
-    except MeddiffError:
-        return {}
-    return {name: copies}
-
-
 def _copies(
-    arrays: Mapping[str, Images], groups: Sequence[str] | None
+    arrays: Mapping[str, Images], groups: Groups
 ) -> tuple[Memorisation | None, dict[str, str]]:
     """Search copies beside unseen images, or beside real ones of other groups; or say why not."""
     if "unseen" in arrays:
         return find_copies(*arrays.values()), {}
-    numbers = number_groups(groups)
-    if count_groups(numbers, len(arrays["real"])) < 2:
+    if count_groups(groups, len(arrays["real"])) < 2:
         return None, {"copies": "copies: not searched for, since all real images are of one group"}
     try:
-        return find_copies(arrays["real"], arrays["synthetic"], None, groups=numbers), {}
+        return find_copies(arrays["real"], arrays["synthetic"], None, groups=groups), {}
     except MeddiffError:
         return None, {
             "copies": "copies: not searched for, since most real images have their like among the "

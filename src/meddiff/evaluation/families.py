@@ -11,12 +11,12 @@ import pandas as pd
 from meddiff.core.tables import OVER_CLASSES, read_csv
 from meddiff.evaluation.evaluate import Evaluation
 from meddiff.evaluation.likelihood import GAP
+from meddiff.evaluation.scores import ENDS
 
 WITHIN = {"ssim within synthetic": "ssim", "ssim within real": "ssim_real"}
 """Columns of SSIM, as of all pairs of a set."""
 MEASURES = ("fid", "kid", "precision", "recall", "coverage", *WITHIN.values())
 """Metrics of the table."""
-ENDS = ("", "_ci_low", "_ci_high")
 SECONDS = "s"
 """Column of Snakemake's benchmarks."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import ImageSet, list_images
+from meddiff.data.image_sets import ImageSet, Listing, list_images
 from meddiff.data.readers.depth import Window
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,22 @@ def read_image_set(
         MeddiffError: there are fewer than 8 images, one cannot be read, those of more than 8
             bits have another range than the windows, or memory is too small for the size.
     """
+    listing = list_enough_images(path, **choices)
+    return listing.pixels(crop=crop, size=size, windows=windows)
+
+
+def list_enough_images(path: str | Path, **choices: Any) -> Listing:
+    """Return `list_images`, of `MIN_IMAGES` or more images.
+
+    Raises:
+        MeddiffError: there are fewer.
+    """
     listing = list_images(path, **choices)
     if len(listing.rows) < MIN_IMAGES:
         raise MeddiffError(
             f"{path} has {len(listing.rows)} images: scores need at least {MIN_IMAGES}"
         )
-    return listing.pixels(crop=crop, size=size, windows=windows)
+    return listing
 
 
 def with_same_channels(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

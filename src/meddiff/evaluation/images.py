@@ -21,7 +21,6 @@ def image_rows(
     """Return one row per image, synthetic ones first, each set in the caller's order.
 
     Args:
-        compared: the sets.
         features: (n,d) of real and synthetic images in the order of `compared`.
         memorisation: of the synthetic images in the caller's order.
 
@@ -34,45 +33,26 @@ def image_rows(
         `nearest_by_pixels` with `distance_of_pixels` (RMSE in grey levels, turned and mirrored),
         and `copy`.
     """
-    order = compared.orders
-    real = compared.sets["real"]
+    sets, order = compared.sets, compared.orders
     near = find_neighbours(
         features["real"],
         features["synthetic"],
-        groups=number_groups(real.groups),
-        neighbours=min(NEIGHBOURS, len(real) - 1),
+        groups=number_groups(sets["real"].groups),
+        neighbours=min(NEIGHBOURS, len(sets["real"]) - 1),
     )
-    names = {
-        key: np.array(each.ids or order[key].astype(str)) for key, each in compared.sets.items()
-    }
-
-    def rows_of(key: str, other: str, nearest: np.ndarray, **measured: np.ndarray) -> pd.DataFrame:
-        columns = {"image_set": key, "image": names[key], "class": compared.sets[key].labels}
-        table = pd.DataFrame({**columns, "nearest": names[other][nearest], **measured})
-        return table.iloc[order[key].argsort()]
-
-    rows = rows_of(
-        "synthetic",
-        "real",
-        near.nearest,
-        distance=near.distances,
-        authentic=near.authentic,
-        inside=near.inside,
-    )
+    names = {key: np.array(each.ids or order[key].astype(str)) for key, each in sets.items()}
+    rows = {}
+    for key, other in (("synthetic", "real"), ("real", "synthetic")):
+        columns = {"image_set": key, "image": names[key], "class": sets[key].labels}
+        columns |= vars(near[key]) | {"nearest": names[other][near[key].nearest]}
+        rows[key] = pd.DataFrame(columns).iloc[order[key].argsort()]
     if memorisation is not None:
-        stored = names["real"][order["real"].argsort()]
-        rows["nearest_by_pixels"] = stored[memorisation.nearest]
-        rows["distance_of_pixels"] = memorisation.distances
-        rows["copy"] = memorisation.copied
-    of_real = rows_of(
-        "real",
-        "synthetic",
-        near.nearest_to_real,
-        distance=near.distances_to_real,
-        authentic=near.authentic_real,
-        inside=near.covered,
-    )
-    parts = [part.reindex(columns=COLUMNS).astype(object) for part in (rows, of_real)]
+        rows["synthetic"] = rows["synthetic"].assign(
+            nearest_by_pixels=names["real"][order["real"].argsort()][memorisation.nearest],
+            distance_of_pixels=memorisation.distances,
+            copy=memorisation.copied,
+        )
+    parts = [part.reindex(columns=COLUMNS).astype(object) for part in rows.values()]
     return pd.concat(parts, ignore_index=True)
 
 

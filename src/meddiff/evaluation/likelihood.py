@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from meddiff.core.progress import Progress
-from meddiff.core.randomness import stream
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.likelihood import bits_per_dimension
-from meddiff.metrics.intervals import LEVEL
+from meddiff.metrics.images import random_places
+from meddiff.metrics.intervals import within_bounds
 
 GAP = "gap"
 """Stands for the image set where a number is that of unseen images less that of training ones."""
@@ -24,13 +23,15 @@ def likelihood_rows(
     Intervals are normal ones of means over images.
 
     Args:
-        model: what was trained.
         sets: uint8 (n,H,W,C), training images and, if there are any, unseen ones, in this order.
         most: images of a set, chosen at random.
         seed: fixes what is random.
         name: class.
     """
-    chosen = {key: _some(images, most, seed) for key, images in sets.items()}
+    chosen = {
+        key: images[random_places(len(images), most, seed, "likelihood")]
+        for key, images in sets.items()
+    }
     bits = {}
     with Progress(sum(map(len, chosen.values())), f"likelihood {name}", "image") as progress:
         for key, images in chosen.items():
@@ -44,22 +45,17 @@ def likelihood_rows(
         yield _row(GAP, min(map(len, bits.values())), unseen.mean() - training.mean(), variance)
 
 
-def _some(images: np.ndarray, most: int, seed: int) -> np.ndarray:
-    chosen = stream(seed, "likelihood").permutation(len(images))[:most]
-    return images[np.sort(chosen)]
-
-
 def _variance(values: np.ndarray) -> float:
     """Return the variance of a mean; unknown of one value."""
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else np.nan
 
 
 def _row(image_set: str, images: int, value: float, variance: float) -> dict[str, Any]:
-    half = ndtri((1 + LEVEL) / 2) * variance**0.5
+    mean = within_bounds(value, variance**0.5)
     return {
         "image_set": image_set,
         "n_images": images,
-        "bits_per_dimension": value,
-        "ci_low": value - half,
-        "ci_high": value + half,
+        "bits_per_dimension": mean.value,
+        "ci_low": mean.low,
+        "ci_high": mean.high,
     }

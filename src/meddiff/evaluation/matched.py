@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array, checked
 from meddiff.metrics.groups import Groups, number_groups
+from meddiff.metrics.images import random_places
 from meddiff.metrics.intervals import order_by_contents
 from meddiff.metrics.parts import Parts, match_sizes
 
@@ -84,7 +84,7 @@ class MatchedSets:
         for key, features in {**self.sets, REFERENCE: self.reference}.items():
             if key == "noise":
                 continue
-            chosen = np.sort(stream(seed, "among neighbours").permutation(len(features))[:most])
+            chosen = random_places(len(features), most, seed, "among neighbours")
             of_set = self.groups.get(key)
             sets[key] = features[chosen]
             groups[key] = number_groups(None if of_set is None else of_set[chosen])

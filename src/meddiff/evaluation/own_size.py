@@ -81,8 +81,6 @@ def measure(
     Args:
         listings: `real`, `synthetic` and perhaps other sets.
         small: the same images reduced, uint8 (n,h,w,C), all of one size.
-        extractors: by name.
-        framing: how the originals are read.
         most: images of a set whose pairs SSIM takes, None for as many as take a usual time.
     """
     features = {
@@ -108,10 +106,7 @@ def features_at_own_size(
 ) -> dict[str, np.ndarray]:
     """Return features (n,d) of each set, and of `noise` like `real`, for the ceiling.
 
-    Args:
-        listings: `real`, `synthetic` and other sets.
-        small: the same images reduced, uint8 (n,h,w,C), in whose likeness the noise is drawn.
-        name: what errors and progress call the extractor.
+    The noise is drawn in the likeness of the `small` images.
     """
     features = {}
     for key, listing in listings.items():
@@ -162,14 +157,12 @@ def paired_images(
         rank = {place: row for row, place in enumerate(places[:most].tolist())}
         images: dict[int, Images] = {}
         for place, image in _originals(listings[key], places[:most], framing):
-            images[rank[place]] = image if as_stored else _square(image, size)
+            if not as_stored:
+                square = cut(image, centre_crop(image.shape[0], image.shape[1], None))
+                image = resize_bilinear([square], size)[0]
+            images[rank[place]] = image
         pairs[key] = np.stack([images[row] for row in range(len(images))])
     return with_same_channels(pairs)
-
-
-def _square(image: Images, size: int) -> Images:
-    square = cut(image, centre_crop(image.shape[0], image.shape[1], None))
-    return resize_bilinear([square], size)[0]
 
 
 def _streamed(

@@ -8,12 +8,12 @@ import numpy as np
 
 from meddiff.core.arrays import load_array
 from meddiff.core.progress import Progress
-from meddiff.core.randomness import stream
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.membership import LEVELS, denoising_losses
 from meddiff.evaluation.rows import PIXELS, memorisation_row
 from meddiff.metrics.copies import Memorisation, find_changed_copies
-from meddiff.metrics.membership import membership
+from meddiff.metrics.images import random_places
+from meddiff.metrics.membership_inference import membership
 
 LOSS = "denoising loss"
 """What rows are by, beside pixels and features by the name of their extractor."""
@@ -29,7 +29,6 @@ def copies_rows(
     """Yield the row of the search for copies in pixels, then of that in each extractor's features.
 
     Args:
-        pixels: the search in pixels.
         features: by extractor and set (training, synthetic, unseen), (n,d).
         sizes: columns of the numbers of images.
     """
@@ -63,15 +62,16 @@ def membership_rows(
     One row per level of noise, then one of all levels together, the mean of an image's logarithms.
 
     Args:
-        model: what was trained.
         training: uint8 (n,H,W,C), images that it was trained on. 500 at most are taken, at most
             twice as many as unseen ones: more would hardly narrow an interval.
         unseen: uint8 (m,H,W,C), images of the same kind that it was not trained on; 500 at most.
-        n_resamples: resamples behind an interval.
         seed: fixes the noise and what is chosen at random.
         name: class.
     """
-    sets = [_some(training, min(MOST, 2 * len(unseen)), seed), _some(unseen, MOST, seed)]
+    sets = [
+        images[random_places(len(images), most, seed, "membership")]
+        for images, most in ((training, min(MOST, 2 * len(unseen))), (unseen, MOST))
+    ]
     with Progress(sum(map(len, sets)), f"{name}: who was a member?", "image") as progress:
         members, others = (
             denoising_losses(model, images, seed=seed, name=name, progress=progress.advance)
@@ -86,16 +86,6 @@ def membership_rows(
     sizes = {"n_training": len(members), "n_unseen": len(others)}
     for level, losses in scores.items():
         result = membership(*losses, n_resamples=n_resamples, seed=seed)
-        row: dict[str, Any] = {"by": LOSS, "noise_level": level, "p_value": result.p_value}
-        for column, value in (("auc", result.auc), ("tpr", result.true_positives)):
-            row |= {
-                column: value.value,
-                f"{column}_ci_low": value.low,
-                f"{column}_ci_high": value.high,
-            }
-        yield row | sizes
-
-
-def _some(images: np.ndarray, most: int, seed: int) -> np.ndarray:
-    chosen = stream(seed, "membership").permutation(len(images))[:most]
-    return images[np.sort(chosen)]
+        row = {"by": LOSS, "noise_level": level, "p_value": result.p_value}
+        ends = result.auc.columns("auc") | result.true_positives.columns("tpr")
+        yield row | ends | sizes

@@ -35,11 +35,9 @@ def reconstruction_table(
     """Return PSNR in dB, SSIM and LPIPS of images and their reconstructions.
 
     Args:
-        autoencoder: trained.
         sets: uint8 (N,H,W,C) by image set and class.
         lpips: perceptual distance, or None without.
-        kernel_size: of SSIM's window, px.
-        sigma: of SSIM's window, px.
+        kernel_size: of SSIM's window, px; so is `sigma`.
 
     Returns:
         One row per image set, class and metric: mean over images, their standard deviation, its
@@ -61,13 +59,12 @@ def reconstruction_table(
                 metrics["lpips"] = _lpips(lpips, images, made, autoencoder.mean.device)
             for metric, values in metrics.items():
                 spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+                error = spread / len(values) ** 0.5
                 least, most = BOUNDS[metric]
-                value = within_bounds(
-                    float(values.mean()), spread / len(values) ** 0.5, least=least, most=most
-                )
+                mean = within_bounds(float(values.mean()), error, least=least, most=most)
                 rows.append(
-                    {"image_set": image_set, "class": name, "metric": metric, "value": value.value,
-                     "std": spread, "ci_low": value.low, "ci_high": value.high,
+                    {"image_set": image_set, "class": name, "metric": metric, "value": mean.value,
+                     "std": spread, "ci_low": mean.low, "ci_high": mean.high,
                      "n_images": len(values)}
                 )  # fmt: skip
     return pd.DataFrame(rows)

@@ -18,13 +18,8 @@ MEMORISATION = ("synthetic", "unseen", "leaked", "closer", "p_value", "suspects"
 
 
 def interval(estimate: Estimate) -> dict[str, float]:
-    """Return the columns of a value with its 95 % interval; it is no mean, so has no deviation."""
-    return {
-        "value": estimate.value,
-        "std": np.nan,
-        "ci_low": estimate.low,
-        "ci_high": estimate.high,
-    }
+    """Return the columns of a value with its interval; it is no mean, so has no deviation."""
+    return {"value": estimate.value, "std": np.nan} | estimate.columns()
 
 
 def counts(image_set: str, scored: int, reference: int) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from meddiff.core.text import with_interval
 from meddiff.evaluation.compared import ALL
 from meddiff.evaluation.evaluate import Evaluation
 from meddiff.evaluation.rows import memorisation_row
@@ -55,7 +56,7 @@ def cells(scores: pd.DataFrame) -> pd.DataFrame:
                 name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))
                 for name in ("floor", "ceiling", "matched", "score")
             },
-            dimension=scores["dimension"].map(_number),
+            dimension=scores["dimension"].map("{:.4g}".format, na_action="ignore"),
         )
     )
     if (table["class"] == ALL).all():
@@ -87,12 +88,8 @@ def _copies(evaluation: Evaluation, count: int, has_unseen: bool) -> list[str]:
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "" if pd.isna(value) else f"{value:.4g}"
-
-
 def _with_ends(scores: pd.DataFrame, *columns: str) -> list[str]:
     return [
-        _number(value) + ("" if pd.isna(low) else f" [{low:.3g}, {high:.3g}]")
+        "" if pd.isna(value) else with_interval(value, low, high, ".4g", ".3g")
         for value, low, high in scores[list(columns)].astype(float).to_numpy()
     ]

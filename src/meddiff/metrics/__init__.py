@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from meddiff.metrics.inception import inception_score
     from meddiff.metrics.intervals import Estimate, pairs_interval
     from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
-    from meddiff.metrics.membership import Membership, membership
+    from meddiff.metrics.membership_inference import Membership, membership
     from meddiff.metrics.precision_recall import Prdc, prdc
     from meddiff.metrics.structural import (
         ms_ssim_between,
@@ -50,7 +50,7 @@ _DEFINED_IN = {
     "inception": ("inception_score",),
     "intervals": ("Estimate", "pairs_interval"),
     "kernel": ("cmmd", "cmmd_interval", "kid", "kid_interval"),
-    "membership": ("Membership", "membership"),
+    "membership_inference": ("Membership", "membership"),
     "precision_recall": ("Prdc", "prdc"),
     "structural": ("ms_ssim_between", "ms_ssim_pairs", "ssim_between", "ssim_pairs"),
 }

@@ -16,35 +16,28 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest image of the other set, of every image of two sets.
+    """What lies nearest to each of the n images of a set in the other one.
 
     Attributes:
-        nearest: place of a synthetic image's nearest real one, int (m,).
-        distances: its distance, float64 (m,).
-        authentic: whether that is farther than the real image's own nearest real one, of another
-            group where there are groups, bool (m,).
-        authentic_real: the same of every real image beside those of other groups, bool (n,): what
-            unseen images reach.
-        inside: whether a synthetic image lies within reach of a real one, as for precision, (m,).
-        nearest_to_real: place of a real image's nearest synthetic one, int (n,).
-        distances_to_real: its distance, float64 (n,).
-        covered: whether a synthetic image is within a real image's reach, as for coverage, (n,).
+        nearest: place of the nearest image of the other set, int (n,).
+        distance: its distance, float64 (n,).
+        authentic: of a synthetic image, whether its nearest real one is farther than that one's own
+            nearest real one, of another group where there are groups; the same of a real image
+            beside those of other groups: what unseen images reach; bool (n,).
+        inside: of a synthetic image, whether it lies within reach of a real one, as for precision;
+            of a real one, whether a synthetic one is within its reach, as for coverage; bool (n,).
     """
 
     nearest: npt.NDArray[np.intp]
-    distances: Array
+    distance: Array
     authentic: npt.NDArray[np.bool_]
-    authentic_real: npt.NDArray[np.bool_]
     inside: npt.NDArray[np.bool_]
-    nearest_to_real: npt.NDArray[np.intp]
-    distances_to_real: Array
-    covered: npt.NDArray[np.bool_]
 
 
 def find_neighbours(
     real: npt.ArrayLike, synthetic: npt.ArrayLike, *, groups: Groups = None, neighbours: int = 5
-) -> Neighbours:
-    """Return what lies nearest to each image, and what follows from it.
+) -> dict[str, Neighbours]:
+    """Return what lies nearest to each "synthetic" and each "real" image, and what follows from it.
 
     Authenticity: Alaa et al., "How faithful is your synthetic data? Sample-level metrics for
     evaluating and auditing generative models" (ICML 2022), section 3.3. Support: Kynkäänniemi et
@@ -83,16 +76,10 @@ def find_neighbours(
         nearer = closest < to_real
         nearest_to_real[nearer] = rows[distances.argmin(axis=0)[nearer]]
         to_real[nearer] = closest[nearer]
-    return Neighbours(
-        nearest,
-        apart,
-        apart > own[nearest],
-        authentic_real,
-        inside,
-        nearest_to_real,
-        to_real,
-        to_real <= reach,
-    )
+    return {
+        "synthetic": Neighbours(nearest, apart, apart > own[nearest], inside),
+        "real": Neighbours(nearest_to_real, to_real, authentic_real, to_real <= reach),
+    }
 
 
 def _own_without(

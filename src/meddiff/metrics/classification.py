@@ -1,7 +1,6 @@
 """Scores of classifiers, for any weights of the images at once, and their intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +8,7 @@ import pandas as pd
 
 from meddiff.core.tables import OVER_CLASSES
 from meddiff.metrics.features import Array
-from meddiff.metrics.intervals import (
-    LEAST,
-    Estimate,
-    estimate,
-    half_samples,
-    without_interval,
-)
+from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, without_interval
 from meddiff.metrics.repeated import image_halves, repeated_estimate
 
 Score = tuple[str, str]
@@ -38,9 +31,7 @@ def label_scores(
     never predicted; with more than two classes also their mean, as class `mean`.
 
     Args:
-        labels: number of the true class, (n,).
-        predicted: number of the predicted class, (n,).
-        classes: class names.
+        labels: number of the true class, (n,), as of `numbers_of`; so is `predicted`.
         weights: of the images, (r, n), 0 and up; None weighs all alike.
 
     Returns:
@@ -91,25 +82,30 @@ def scores(
     w = _weights(weights, len(labels))
     truth = np.eye(len(classes))[labels]
     by_name = label_scores(labels, probabilities.argmax(axis=1), classes, weights)
-    accuracy = by_name.pop(("accuracy", ALL))
-    by_name = {
-        ("accuracy", ALL): accuracy,
-        ("ece", ALL): _calibration_error(truth, probabilities, w),
-        **by_name,
-    }
+    accuracy = {("accuracy", ALL): by_name.pop(("accuracy", ALL))}
+    by_name = accuracy | {("ece", ALL): _calibration_error(truth, probabilities, w)} | by_name
     places = _places(len(classes))
     curves = [_curve_scores(truth[:, p], probabilities[:, p], w) for p in places]
     means = dict(zip(("roc_auc", "pr_auc"), np.mean(curves, axis=0), strict=True))
     if thresholds is not None:
         above = probabilities[:, places] > thresholds
         positive, negative = truth[:, places], 1 - truth[:, places]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sensitivity = (w @ (positive * above)) / (w @ positive)
-            specificity = (w @ (negative * ~above)) / (w @ negative)
-        chosen = np.isfinite(thresholds).all()
-        for name, values in (("sensitivity", sensitivity), ("specificity", specificity)):
+        for name, kind, right in (
+            ("sensitivity", positive, positive * above),
+            ("specificity", negative, negative * ~above),
+        ):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = (w @ right) / (w @ kind)
+            chosen = np.isfinite(thresholds).all()
             means[name] = values.mean(axis=1) if chosen else np.full(len(w), np.nan)
     return by_name | {(name, positive_class(classes)): values for name, values in means.items()}
+
+
+def numbers_of(names: pd.Series, classes: Sequence[str]) -> npt.NDArray[np.integer]:
+    """Return the number of each class name, (n,)."""
+    places = {name: place for place, name in enumerate(classes)}
+    numbers: npt.NDArray[np.integer] = names.map(places).to_numpy(int)
+    return numbers
 
 
 def positive_class(classes: Sequence[str]) -> str:
@@ -162,16 +158,14 @@ def reliability(
         Columns class, n_images, predicted (mean probability) and observed (share).
     """
     rows = []
-    for place, name in enumerate(classes):
-        if len(classes) == 2 and place == 0:
-            continue
+    for place in _places(len(classes)):
         column = probabilities[:, place]
         binned = _bin(column, bins)
         for number in np.unique(binned):
             members = binned == number
             rows.append(
                 {
-                    "class": name,
+                    "class": classes[place],
                     "n_images": int(members.sum()),
                     "predicted": float(column[members].mean()),
                     "observed": float((labels[members] == place).mean()),
@@ -235,19 +229,13 @@ def classification_intervals(
         Estimates as of one training by `repeated_estimate`; without an interval where a class has
         fewer than four images.
     """
-    places = {name: place for place, name in enumerate(classes)}
-    labels, predicted = (
-        predictions[column].map(places).to_numpy(int) for column in ("label", "predicted")
-    )
+    labels, predicted = (numbers_of(predictions[each], classes) for each in ("label", "predicted"))
     values = label_scores(labels, predicted, classes)
     weights = image_halves(labels, range(len(labels)), n_resamples=n_resamples, seed=seed)
     halves = {} if weights is None else label_scores(labels, predicted, classes, weights)
     counts = np.bincount(labels, minlength=len(classes))
-    images = {
-        ALL: len(labels),
-        OVER_CLASSES: int(counts.min()),
-        **dict(zip(classes, counts, strict=True)),
-    }
+    by_class = dict(zip(classes, counts, strict=True))
+    images = {ALL: len(labels), OVER_CLASSES: counts.min()} | by_class
     names = [("accuracy", ALL)]
     names += [(name, positive_class(classes)) for name in ("precision", "recall", "f1")]
     return {
@@ -273,18 +261,15 @@ def mean_intervals(
         return {name: without_interval(mean) for name, mean in means.items()}
     (weights,) = half_samples(len(scores), n_resamples=n_resamples, seed=seed)
     shares = weights / weights.sum(axis=1, keepdims=True)
-    intervals = {
-        name: estimate(mean, shares @ scores[name].to_numpy(), least=0)
+    return {
+        name: estimate(mean, shares @ scores[name].to_numpy(), least=0, most=1.0)
         for name, mean in means.items()
     }
-    return {name: replace(one, high=min(1.0, one.high)) for name, one in intervals.items()}
 
 
 def with_ends(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     """Return columns `<name>`, `<name>_ci_low` and `<name>_ci_high`."""
-    ends = {"": "value", "_ci_low": "low", "_ci_high": "high"}
-    return {
-        f"{name}{end}": getattr(estimate, field)
-        for name, estimate in estimates.items()
-        for end, field in ends.items()
-    }
+    columns: dict[str, float] = {}
+    for name, each in estimates.items():
+        columns |= each.columns(name)
+    return columns

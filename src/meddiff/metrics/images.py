@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream
 
 Images = npt.NDArray[np.uint8]
 Subset = Literal["all", "black_background"]
@@ -35,6 +36,11 @@ def places_by_contents(images: Images, seed: int = 0) -> npt.NDArray[np.intp]:
     key = str(seed).encode()[:64]
     digests = [blake2b(np.ascontiguousarray(image).tobytes(), key=key).digest() for image in images]
     return np.array(sorted(range(len(images)), key=digests.__getitem__), dtype=np.intp)
+
+
+def random_places(count: int, most: int, *key: int | str) -> npt.NDArray[np.intp]:
+    """Return `most` places of `count` at random, or all, in their order; `key` names the stream."""
+    return np.sort(stream(*key).permutation(count)[:most])
 
 
 def check_same_shape(metric: object, images_a: Images, images_b: Images) -> None:

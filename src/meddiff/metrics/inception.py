@@ -1,7 +1,5 @@
 """Inception Score: how sure and how varied a classifier is of images."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
@@ -35,14 +33,11 @@ def inception_interval(
 ) -> Estimate:
     """Return the Inception Score of 4 images or more with an interval over them.
 
-    The score grows with the number of images: the
-    interval is for as many.
+    The score grows with the number of images: the interval is for as many.
     """
     p = rows_by_contents(_checked(probabilities))
-    value = inception_score(p)
     (halves,) = half_samples(len(p), n_resamples=n_resamples, seed=seed)
-    score = estimate(value, _scores(p, halves), least=1)
-    return replace(score, high=min(score.high, float(p.shape[1])))
+    return estimate(inception_score(p), _scores(p, halves), least=1, most=float(p.shape[1]))
 
 
 def _checked(probabilities: npt.ArrayLike) -> Array:

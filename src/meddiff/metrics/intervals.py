@@ -63,6 +63,15 @@ class Estimate:
     error: float
     level: float
 
+    def columns(self, name: str = "") -> dict[str, float]:
+        """Return columns `value`, `ci_low`, `ci_high`, or `<name>`, `<name>_ci_low` and so on."""
+        start = f"{name}_" if name else ""
+        return {
+            name or "value": self.value,
+            f"{start}ci_low": self.low,
+            f"{start}ci_high": self.high,
+        }
+
 
 def half_samples(
     *counts: int, n_resamples: int, seed: int = 0, groups: Sequence[Groups] = ()
@@ -98,6 +107,7 @@ def estimate(
     halves: Array,
     *,
     least: float,
+    most: float = np.inf,
     level: float = LEVEL,
     drawn: float = 0.0,
 ) -> Estimate:
@@ -108,20 +118,35 @@ def estimate(
         halves: the metric of every row of `half_samples`, float64 (r,), or of random parts of it,
             (r, k).
         least: the smallest value that the metric can take.
+        most: the largest.
         drawn: variance that random parts leave in `value`.
     """
     if not 0 < level < 1:
         raise MeddiffError(f"interval: level {level} must lie between 0 and 1")
     error = float(covariance(halves[None])[0, 0] + drawn) ** 0.5
-    return within_bounds(value, error, least=least, level=level)
+    return within_bounds(value, error, least=least, most=most, level=level)
 
 
 def within_bounds(
-    value: float, error: float, *, least: float, most: float = np.inf, level: float = LEVEL
+    value: float,
+    error: float,
+    *,
+    least: float = -np.inf,
+    most: float = np.inf,
+    level: float = LEVEL,
 ) -> Estimate:
     """Return a value with the normal interval of its standard error, cut at the metric's ends."""
     reach = float(ndtri((1 + level) / 2)) * error
     return Estimate(value, max(least, value - reach), min(most, value + reach), error, level)
+
+
+def share_interval(count: int, n: int) -> Estimate:
+    """Return the share of `count` in n with its exact interval (Clopper and Pearson 1934)."""
+    from scipy.stats import binomtest
+
+    share, interval = count / n, binomtest(count, n).proportion_ci(LEVEL)
+    error = (share * (1 - share) / n) ** 0.5
+    return Estimate(share, float(interval.low), float(interval.high), error, LEVEL)
 
 
 def covariance(halves: Array) -> Array:

@@ -6,22 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri, roots_hermitenorm
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import norm, rankdata
 
-from meddiff.metrics.intervals import LEVEL, Estimate
+from meddiff.metrics.intervals import LEVEL, Estimate, within_bounds
 
 Z = float(ndtri((1 + LEVEL) / 2))
 NODES, WEIGHTS = roots_hermitenorm(100)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 LARGEST_D_PRIME = 6.0
 """Beyond it no number of trials tells one d' from the next."""
-
-
-def share(right: int, n: int) -> Estimate:
-    """Return a share with its exact interval (Clopper and Pearson 1934)."""
-    interval = binomtest(right, n).proportion_ci(LEVEL)
-    error = math.sqrt(right / n * (1 - right / n) / n)
-    return Estimate(right / n, float(interval.low), float(interval.high), error, LEVEL)
 
 
 def yes_no(hits: int, signals: int, false_alarms: int, noises: int) -> tuple[Estimate, Estimate]:
@@ -46,12 +39,8 @@ def yes_no(hits: int, signals: int, false_alarms: int, noises: int) -> tuple[Est
         for rate, n, z in ((hit, signals, z_hit), (false_alarm, noises, z_false))
     )
     error = math.sqrt(variance)
-    return normal(z_hit - z_false, error), normal(-(z_hit + z_false) / 2, error / 2)
-
-
-def normal(value: float, error: float) -> Estimate:
-    """Return a value with its normal interval."""
-    return Estimate(value, value - Z * error, value + Z * error, error, LEVEL)
+    criterion = within_bounds(-(z_hit + z_false) / 2, error / 2)
+    return within_bounds(z_hit - z_false, error), criterion
 
 
 def correct_share(d_prime: float, choices: int) -> float:

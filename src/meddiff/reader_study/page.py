@@ -20,7 +20,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.reader_study.design import REAL, SYNTHETIC, Design, Trial
 
-TOLD_APART = 0.6
+SEPARABLE = 0.6
 """Share of images that traces of encoding may tell apart, by the lower end of its interval: what
 reaches three in five can be what a trained eye goes by."""
 LANGUAGES = ("en", "es")
@@ -52,12 +52,13 @@ def check_encoding(images: Pixels, *, seed: int = 0) -> None:
     """
     for cls in images[REAL]:
         real, synthetic = images[REAL][cls], images[SYNTHETIC][cls]
-        apart = separation(real, synthetic, seed=seed)
-        if apart.ci_low > TOLD_APART:
+        accuracy = separation(real, synthetic, seed=seed)
+        if accuracy.low > SEPARABLE:
             raise MeddiffError(
                 f"class {cls}: a classifier tells real from synthetic images by their encoding "
-                f"alone, {apart.accuracy:.2f} [{apart.ci_low:.2f}, {apart.ci_high:.2f}] of "
-                f"{apart.n_images}: encode both sets alike before readers see them"
+                f"alone, {accuracy.value:.2f} [{accuracy.low:.2f}, {accuracy.high:.2f}] of "
+                f"{2 * min(len(real), len(synthetic))}: encode both sets alike before readers see "
+                "them"
             )
 
 

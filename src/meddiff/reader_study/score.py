@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meddiff.metrics.intervals import Estimate
+from meddiff.metrics.intervals import Estimate, share_interval
 from meddiff.reader_study.agreement import cohen_kappa, fleiss_kappa
 from meddiff.reader_study.answers import says_synthetic
-from meddiff.reader_study.detection import forced_choice, roc_auc, share, yes_no
+from meddiff.reader_study.detection import forced_choice, roc_auc, yes_no
 from meddiff.reader_study.multireader import jackknife, over_readers_and_cases, pseudovalues
 
 OVER_READERS = "all"
@@ -56,9 +56,7 @@ def _row(
         "reader": reader,
         "design": design,
         "metric": metric,
-        "value": value.value,
-        "ci_low": value.low,
-        "ci_high": value.high,
+        **value.columns(),
         "n_trials": n,
         "seconds": seconds,
     }
@@ -73,9 +71,9 @@ def _single(first: pd.DataFrame) -> Metrics:
     hits, false_alarms = int((called & synthetic).sum()), int((called & ~synthetic).sum())
     d_prime, criterion = yes_no(hits, signals, false_alarms, noises)
     n = len(first)
-    yield "accuracy", share(hits + noises - false_alarms, n), n
-    yield "hit_rate", share(hits, signals), signals
-    yield "false_alarm_rate", share(false_alarms, noises), noises
+    yield "accuracy", share_interval(hits + noises - false_alarms, n), n
+    yield "hit_rate", share_interval(hits, signals), signals
+    yield "false_alarm_rate", share_interval(false_alarms, noises), noises
     yield "d_prime", d_prime, n
     yield "criterion", criterion, n
     yield "roc_auc", roc_auc(ratings[synthetic].astype(float), ratings[~synthetic].astype(float)), n
@@ -83,7 +81,7 @@ def _single(first: pd.DataFrame) -> Metrics:
 
 def _choices(first: pd.DataFrame, choices: int) -> Metrics:
     """Yield the scores of one reader's choices."""
-    right = share(int((first["answer"] - 1 == first["target"]).sum()), len(first))
+    right = share_interval(int((first["answer"] - 1 == first["target"]).sum()), len(first))
     yield "accuracy", right, len(first)
     yield "d_prime", _as_d_prime(right, choices), len(first)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Settings
 
+T = TypeVar("T")
 RUN = ["run", "data", "protocol", "scale", "seed"]
 ORIGIN = ["extractor", "dimension", "n_real", "n_synthetic", "n_test", "reference", "note"]
 VALUE = ["value", "ci_low", "ci_high", "floor", "ceiling"]
@@ -32,9 +33,13 @@ class ReportedResult(Settings):
 
 def read_reported(path: str | Path) -> list[ReportedResult]:
     """Return the rows of a YAML file such as `config/reported.yaml`."""
+    return read_yaml(path, TypeAdapter(list[ReportedResult]))
+
+
+def read_yaml(path: str | Path, kind: TypeAdapter[T]) -> T:
+    """Return the content of a YAML file, checked; MeddiffError names what is wrong in it."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
-        return TypeAdapter(list[ReportedResult]).validate_python(content)
+        return kind.validate_python(yaml.safe_load(Path(path).read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.core.tables import read_csv
+from meddiff.core.text import with_interval
 from meddiff.reporting.image_quality import ORDER
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
@@ -44,7 +45,7 @@ def _generators(table: pd.DataFrame) -> str:
     trained = table["classifier"].notna()
     copies, cover = metric.isin(COPIES), metric.isin(COVER) & ~trained
     rest = ~(trained | copies | cover | metric.isin(NOT_SHOWN))
-    scores = [_score(*ends) for ends in table[SCORE].to_numpy()]
+    scores = [with_interval(at, low, high, ".2f") for at, low, high in table[SCORE].to_numpy()]
     plain = cells.assign(column=metric + (" " + table["extractor"]).fillna(""))
     parts = [
         ("", cells[rest]),
@@ -86,9 +87,10 @@ def _quality(table: pd.DataFrame) -> str:
     text = _wide(table[~table["metric"].isin(NOT_SHOWN)], ["class", "image_set"])
     scored = table.dropna(subset=["score"])
     if len(scored):
-        scores = scored[SCORE].to_numpy()
+        numbers = scored[SCORE].to_numpy()
+        scores = [with_interval(at, low, high, ".2f") for at, low, high in numbers]
         text += f"\n\nscore of the synthetic images, {SCALE}\n\n"
-        text += _wide(scored.assign(cell=[_score(*ends) for ends in scores]), ["class"])
+        text += _wide(scored.assign(cell=scores), ["class"])
     return text
 
 
@@ -136,11 +138,7 @@ def _cell(value: float, std: float, low: float, high: float) -> str:
         return "-"
     if pd.notna(std):
         return f"{value:.3g} ± {std:.2f}"
-    return f"{value:.4g}" + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]")
-
-
-def _score(value: float, low: float, high: float) -> str:
-    return f"{value:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+    return with_interval(value, low, high, ".4g")
 
 
 def _first(column: "pd.Series[str]") -> str:

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from meddiff.core.text import with_interval
+
 COLOURS = [f"C{number}" for number in range(10)]
 SCORES = [("accuracy", "accuracy"), ("roc_auc", "area under the ROC curve")]
 
@@ -108,7 +110,7 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
     square = doses.pivot(index="fraction", columns="ratio", values="difference")
     # Nothing is added at ratio 0.
     shown = square.drop(columns=0.0, errors="ignore")
-    cells = doses.set_index(["fraction", "ratio"])
+    cells = {(row["fraction"], row["ratio"]): row for row in doses.to_dict("records")}
     reach = max(float(np.nanmax(np.abs(shown.to_numpy()), initial=0.0)), 0.01)
     picture = axis.imshow(shown, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
     axis.set_xticks(range(shown.shape[1]), [f"{ratio:g}" for ratio in shown.columns])
@@ -121,11 +123,11 @@ def _matrix(axis: Axes, doses: pd.DataFrame) -> None:
         if np.isnan(value):
             axis.text(column, row, "too few", ha="center", va="center", color="grey")
             continue
-        cell = cells.loc[(shown.index[row], shown.columns[column])]
-        sure = cell["difference_ci_low"] > 0 or cell["difference_ci_high"] < 0
-        ends = f"\n[{cell['difference_ci_low']:+.3f}, {cell['difference_ci_high']:+.3f}]"
+        cell = cells[shown.index[row], shown.columns[column]]
+        low, high = cell["difference_ci_low"], cell["difference_ci_high"]
+        sure = low > 0 or high < 0
         axis.text(
-            column, row, f"{value:+.3f}" + ends * bool(np.isfinite(cell["difference_ci_low"])),
+            column, row, with_interval(value, low, high, "+.3f").replace(" ", "\n", 1),
             ha="center", va="center", fontsize="small", fontweight="bold" if sure else "normal",
             color="white" if abs(value) > 0.7 * reach else "black",
         )  # fmt: skip

@@ -24,7 +24,9 @@ def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
     side = 2.4 + 0.75 * len(order)
     figure = Figure(figsize=(side, side - 0.6), layout="constrained")
     axis = figure.subplots()
-    picture = axis.imshow(square, cmap="viridis", norm=_norm(square, title))
+    picture = axis.imshow(
+        square, cmap="viridis", norm=colour_scale(square, logarithmic=title.startswith("fid"))
+    )
     labels = [f"{images}\n{name}" for images, name in order]
     axis.set_xticks(range(len(order)), labels, rotation=45, ha="right", fontsize="small")
     axis.set_yticks(range(len(order)), labels, fontsize="small")
@@ -41,11 +43,11 @@ def heat_map(matrix: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _norm(square: np.ndarray, title: str) -> Normalize:
+def colour_scale(values: np.ndarray, *, logarithmic: bool = False) -> Normalize:
     """Return a scale of colours: FIDs span orders of magnitude, and a set's own is 0."""
-    positive = square[square > 0]
-    if title.startswith("fid") and len(positive):
+    positive = values[values > 0]
+    if logarithmic and len(positive):
         return LogNorm(positive.min(), positive.max(), clip=True)
-    if np.isnan(square).all():
+    if np.isnan(values).all():
         return Normalize(0, 1)
-    return Normalize(np.nanmin(square), np.nanmax(square))
+    return Normalize(np.nanmin(values), np.nanmax(values))

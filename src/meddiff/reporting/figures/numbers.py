@@ -14,25 +14,25 @@ class Numbered:
         numbers: those of the study that it stands for, e.g. "5.3" or "5.12, 5.13".
         title: what it shows.
         path: of the picture below the run directory; `{cls}` stands for each class.
+        net: extractor that it is of, if of one.
     """
 
     numbers: str
     title: str
     path: str
+    net: str = ""
 
 
 DRAWINGS = {
-    "overview": Numbered(
-        "1.4", "From real images to noise, and from noise to synthetic images", ""
-    ),
-    "noise": Numbered("2.1", "The forward process on a real image", ""),
-    "processes": Numbered("2.2", "This run's forward process beside others", ""),
-    "ddpm": Numbered("2.3", "The net that removes the noise", ""),
-    "scores": Numbered("2.4", "Scores of a toy at three noise levels", ""),
-    "paths": Numbered("2.5", "The same toy sampled by the reverse SDE and by the ODE", ""),
-    "unet": Numbered("4.1", "The U-Net that segments lesions", ""),
-    "skinlesnet": Numbered("4.2", "SkinLesNet", ""),
-    "resnet50": Numbered("4.3", "ResNet50 with the study's head", ""),
+    "overview": ("1.4", "From real images to noise, and from noise to synthetic images"),
+    "noise": ("2.1", "The forward process on a real image"),
+    "processes": ("2.2", "This run's forward process beside others"),
+    "ddpm": ("2.3", "The net that removes the noise"),
+    "scores": ("2.4", "Scores of a toy at three noise levels"),
+    "paths": ("2.5", "The same toy sampled by the reverse SDE and by the ODE"),
+    "unet": ("4.1", "The U-Net that segments lesions"),
+    "skinlesnet": ("4.2", "SkinLesNet"),
+    "resnet50": ("4.3", "ResNet50 with the study's head"),
 }
 """Figures of the study's chapters 1 to 4, drawn from the configuration."""
 
@@ -45,15 +45,15 @@ OF_HANDS = (
 )
 OF_LESIONS = (
     Numbered("5.7-5.10", "Images as published, and as the nets see them", "data/images-{cls}"),
-    Numbered("5.11", "Images with masks, which the U-Net learns from", "data/segmentation"),
+    Numbered("5.11", "Images with masks, which the U-Net learns from", "data/segmentation", "unet"),
     Numbered("5.12", "Loss and learning rate", "ddpm/{cls}_curves"),
     Numbered("5.13", "Samples over the training", "ddpm/{cls}_previews"),
     Numbered("5.14", "From noise to images", "ddpm/{cls}_denoising"),
     Numbered("5.15", "Synthetic images", "samples/{cls}"),
-    Numbered("5.16", "Training of the U-Net", "extractors/unet_curves"),
-    Numbered("5.17", "Training of SkinLesNet", "extractors/skinlesnet_curves"),
-    Numbered("5.18", "Training of ResNet50", "extractors/resnet50_curves"),
-    Numbered("5.19", "Lesions that the U-Net finds", "extractors/segmentation"),
+    Numbered("5.16", "Training of the U-Net", "extractors/unet_curves", "unet"),
+    Numbered("5.17", "Training of SkinLesNet", "extractors/skinlesnet_curves", "skinlesnet"),
+    Numbered("5.18", "Training of ResNet50", "extractors/resnet50_curves", "resnet50"),
+    Numbered("5.19", "Lesions that the U-Net finds", "extractors/segmentation", "unet"),
     Numbered("5.20", "Real and synthetic images side by side", "image_sets"),
     Numbered("5.21", "Classifiers trained on synthetic, real and mixed images", "cas/arms"),
 )
@@ -68,39 +68,19 @@ def drawings_of(trained: Sequence[str]) -> list[str]:
 def figures_of(classes: Sequence[str], trained: Sequence[str]) -> list[Numbered]:
     """Return the figures that a run makes, drawings first, one entry per class and picture.
 
-    The study's section 5.1 is of one class, 5.2 of two: so is the numbering.
-
-    Args:
-        classes: class names.
-        trained: extractors that the run trains.
+    The study's section 5.1 is of one class, 5.2 of two: so is the numbering. What is of a net
+    stands where the run trains it.
     """
-    drawn = [
-        Numbered(
-            DRAWINGS[name].numbers, DRAWINGS[name].title, f"results/figures/drawings/{name}.svg"
-        )
+    figures = [
+        Numbered(*DRAWINGS[name], f"results/figures/drawings/{name}.svg")
         for name in drawings_of(trained)
     ]
-    own = OF_HANDS if len(classes) == 1 else OF_LESIONS
-    return drawn + [
-        Numbered(each.numbers, titled(each.title, cls), path_of(each.path, cls))
-        for each in own
-        if not (each.path.startswith("extractors/") and not _trains(each.path, trained))
-        and (each.path != "data/segmentation" or "unet" in trained)
-        for cls in (classes if "{cls}" in each.path else [""])
-    ]
-
-
-def titled(title: str, cls: str) -> str:
-    """Return a title with its class."""
-    return f"{title}: {cls}" if cls else title
-
-
-def path_of(path: str, cls: str) -> str:
-    """Return where a picture lies in the run directory."""
-    folder = "results" if path.startswith("samples/") else "results/figures"
-    return f"{folder}/{path.format(cls=cls)}.png"
-
-
-def _trains(path: str, trained: Sequence[str]) -> bool:
-    name = path.removeprefix("extractors/").removesuffix("_curves")
-    return ("unet" if name == "segmentation" else name) in trained
+    for each in OF_HANDS if len(classes) == 1 else OF_LESIONS:
+        if each.net and each.net not in trained:
+            continue
+        folder = "results" if each.path.startswith("samples/") else "results/figures"
+        for cls in classes if "{cls}" in each.path else [""]:
+            title = f"{each.title}: {cls}" if cls else each.title
+            path = f"{folder}/{each.path.format(cls=cls)}.png"
+            figures.append(Numbered(each.numbers, title, path))
+    return figures

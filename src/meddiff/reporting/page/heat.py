@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from meddiff.core.text import with_interval
+from meddiff.reporting.figures.matrices import colour_scale
 from meddiff.reporting.page.html import Cell, Table, anchor
 
 KEYS = [["image_set_a", "class_a"], ["image_set_b", "class_b"]]
@@ -27,7 +29,7 @@ def matrix_table(matrix: pd.DataFrame, name: str) -> Table:
         [[by_pair[one, other]["value"] if (one, other) in by_pair else np.nan for other in order]
          for one in order], float,
     )  # fmt: skip
-    colours = _colours(square, "viridis", _norm(square, logarithmic=name.startswith("fid")))
+    colours = _colours(square, "viridis", colour_scale(square, logarithmic=name.startswith("fid")))
     rows: list[list[Cell | str]] = []
     for place, one in enumerate(order):
         cells = [
@@ -49,7 +51,7 @@ def dose_table(doses: pd.DataFrame, name: str) -> Table:
     square = np.array([[cells["difference"][places[one, other]] if (one, other) in places else
                         np.nan for other in ratios] for one in fractions], float)  # fmt: skip
     reach = max(float(np.nanmax(np.abs(square), initial=0.0)), 0.01)
-    colours = _colours(square, "RdBu", _norm(np.array([-reach, reach])))
+    colours = _colours(square, "RdBu", colour_scale(np.array([-reach, reach])))
     rows: list[list[Cell | str]] = []
     for place, fraction in enumerate(fractions):
         line: list[Cell | str] = [f"{fraction:.0%} of real"]
@@ -65,11 +67,10 @@ def dose_table(doses: pd.DataFrame, name: str) -> Table:
 def _dose(row: dict[Any, Any], place: Any, name: str, style: str) -> Cell:
     if place is None or pd.isna(row["difference"]):
         return Cell("too few", title=str(row.get("note", "")))
-    low, high = row["difference_ci_low"], row["difference_ci_high"]
-    ends = "" if pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+    gain, low, high = (row[f"difference{end}"] for end in ("", "_ci_low", "_ci_high"))
     sure = "; interval without 0" if low > 0 or high < 0 else ""
-    return Cell(f"{row['difference']:+.3f}", f"#{anchor(name, place)}",
-                f"{row['difference']:+.3f}{ends}{sure}", style)  # fmt: skip
+    hover = f"{with_interval(gain, low, high, '+.3f')}{sure}"
+    return Cell(f"{gain:+.3f}", f"#{anchor(name, place)}", hover, style)
 
 
 def title_of(name: str) -> str:
@@ -83,27 +84,16 @@ def title_of(name: str) -> str:
 def _hover(name: str, row: dict[Any, Any] | None) -> str:
     if row is None:
         return ""
-    ends = "" if pd.isna(row.get("ci_low")) else f" [{row['ci_low']:.4g}, {row['ci_high']:.4g}]"
+    value = with_interval(row["value"], row.get("ci_low", np.nan), row.get("ci_high", np.nan),
+                          ".6g", ".4g")  # fmt: skip
     sets = " and ".join(f"{row[f'image_set_{end}']} {row[f'class_{end}']}" for end in "ab")
-    return f"{title_of(name)} of {sets}: {row['value']:.6g}{ends}"
+    return f"{title_of(name)} of {sets}: {value}"
 
 
 def _short(value: float) -> str:
     if np.isnan(value):
         return ""
     return f"{value:.0e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}"
-
-
-def _norm(values: np.ndarray, *, logarithmic: bool = False) -> Any:
-    """Return a scale of colours: FIDs span orders of magnitude, and a set's own is 0."""
-    from matplotlib.colors import LogNorm, Normalize
-
-    positive = values[values > 0]
-    if logarithmic and len(positive):
-        return LogNorm(positive.min(), positive.max(), clip=True)
-    if np.isnan(values).all():
-        return Normalize(0, 1)
-    return Normalize(np.nanmin(values), np.nanmax(values))
 
 
 def _colours(square: np.ndarray, name: str, norm: Any) -> Sequence[Sequence[str]]:

@@ -1,14 +1,12 @@
 """The page of a run: the answer first, then what it rests on (`results/report.html`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from PIL import Image
 
 from meddiff.reporting.figures.grids import MARGIN
-from meddiff.reporting.page.charts import Chart
 from meddiff.reporting.page.checks import STAMP, audit_section, copies_section, study_section
 from meddiff.reporting.page.further import further_section
 from meddiff.reporting.page.html import Table, anchor, embedded, render, rows_of
@@ -42,61 +40,32 @@ PAGE = "results/report.html"
 OF_CLASSIFIERS = ("verdict", "dose_response", "table_5_1", "table_5_3")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """All rows of a table, at the page's end."""
-
-    id: str
-    path: str
-    table: Table
-
-
-@dataclass(frozen=True)
-class RunPage:
-    """What the template shows, top to bottom; see its attributes there."""
-
-    title: str
-    answers: Any
-    no_answer: str
-    stamp: str
-    notices: list[str]
-    forest: Chart | None
-    reading: str
-    sections: list[Section]
-    made: Mapping[str, str]
-    made_tables: list[Table]
-    absent: list[str]
-    rows: list[Rows]
-
-
 def run_page(contents: Contents) -> str:
     """Return the page as HTML; parts that the run has not made are left out and named."""
     tables = contents.tables
     builders = (answer_section, near_section, _looks_section, taught_section, further_section,
                 copies_section, matrices_section, extractors_section, audit_section,
                 study_section)  # fmt: skip
-    stamp, verdict = _stamp(contents), tables.get("verdict")
-    if verdict is not None and verdict.empty:
-        verdict = None
-    page = RunPage(
-        title=f"Synthetic images, {stamp.get('data', 'a run')}, scale {stamp.get('scale', '?')}",
-        answers=contents.answers,
-        no_answer=_no_answer(contents),
-        stamp=", ".join(f"{name} {value}" for name, value in stamp.items()),
-        notices=_notices(stamp),
-        forest=None if verdict is None else forest(verdict, contents.questions),
-        reading="" if verdict is None else how_to_read(verdict),
-        sections=[section for build in builders if (section := build(contents))],
-        made=_made(contents.lineage),
-        made_tables=_made_tables(contents.lineage),
-        absent=_absent(contents),
-        rows=[
-            Rows(anchor(name, -2), f"results/{name}.csv",
-                 rows_of(tables[name], name, [*STAMP, "source_file"]))
+    stamp, verdict = _stamp(contents), tables.get("verdict", pd.DataFrame())
+    page = {
+        "title": f"Synthetic images, {stamp.get('data', 'a run')}, scale {stamp.get('scale', '?')}",
+        "answers": contents.answers,
+        "no_answer": _no_answer(contents),
+        "stamp": ", ".join(f"{name} {value}" for name, value in stamp.items()),
+        "notices": _notices(stamp),
+        "forest": None if verdict.empty else forest(verdict, contents.questions),
+        "reading": "" if verdict.empty else how_to_read(verdict),
+        "sections": [section for build in builders if (section := build(contents))],
+        "made": _made(contents.lineage),
+        "made_tables": _made_tables(contents.lineage),
+        "absent": _absent(contents),
+        "rows": [
+            {"id": anchor(name, -2), "path": f"results/{name}.csv",
+             "table": rows_of(tables[name], name, [*STAMP, "source_file"])}
             for name in ROWS
             if name in tables
         ],
-    )  # fmt: skip
+    }  # fmt: skip
     return render("run.html.j2", {"page": page})
 
 

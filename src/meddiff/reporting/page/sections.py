@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from meddiff.core.text import with_interval
 from meddiff.reporting.page.charts import Chart, Mark
 from meddiff.reporting.page.html import Picture, Table, anchor, embedded
 
@@ -116,13 +117,6 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def with_ends(value: float, low: float, high: float, sign: str = "") -> str:
-    """Return a number with its interval, three decimals."""
-    if np.isnan(low):
-        return f"{value:{sign}.3f}"
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
 def mark_of(
     row: Mapping[Any, Any], label: str, name: str, place: Any, *, column: str = "value",
     group: str = "", sign: str = "", note: str = "", reference: float = np.nan,
@@ -139,7 +133,7 @@ def mark_of(
     value, low, high = (
         float(row.get(key, np.nan)) for key in (column, f"{prefix}ci_low", f"{prefix}ci_high")
     )
-    text = with_ends(value, low, high, sign) if not np.isnan(value) else "no value"
+    text = "no value" if np.isnan(value) else with_interval(value, low, high, f"{sign}.3f")
     href = f"#{anchor(name, place)}" if name else ""
     return Mark(label, value, low, high, f"{text}{note}", href, group, reference)
 

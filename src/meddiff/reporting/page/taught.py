@@ -91,23 +91,28 @@ def _reach(marks: Sequence[Mark], margin: float) -> tuple[float, float]:
 
 def taught_section(contents: Contents) -> Section | None:
     """Return accuracies by what a classifier was trained on (Table 5.3), and the doses."""
-    parts = []
-    for name in ("table_5_3", "cas_hog_svm"):
-        if (table := contents.tables.get(name)) is not None:
-            parts += [arms_chart(table, len(contents.classes), name)]
+    charts = [
+        arms_chart(contents.tables[name], len(contents.classes), name)
+        for name in ("table_5_3", "cas_hog_svm")
+        if name in contents.tables
+    ]
     doses = contents.tables.get("dose_response")
-    if not parts and doses is None:
+    if not charts and doses is None:
         return None
-    accuracies = Part(
-        "Accuracy on real images",
-        "By what the classifier was trained on; the upright mark is the accuracy from real images, "
-        "the dotted line chance.",
-        parts,
-    )
     return Section(
         "taught", "What do they teach a classifier? (Table 5.3)", "Training on them",
-        [accuracies, *([] if doses is None else [_doses(doses)])],
+        [accuracies(charts), *([] if doses is None else [_doses(doses)])],
     )  # fmt: skip
+
+
+def accuracies(charts: Sequence[Chart]) -> Part:
+    """Return the part of charts by `arms_chart`."""
+    return Part(
+        "Accuracy on real images",
+        "By what a classifier was trained on; the upright mark is the accuracy from real images, "
+        "the dotted line chance.",
+        charts,
+    )
 
 
 def arms_chart(table: pd.DataFrame, classes: int, name: str) -> Chart:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from meddiff.metrics.classification import mean_intervals
-from meddiff.metrics.intervals import Estimate
 from meddiff.reporting.reported import ReportedResult
 from meddiff.reporting.study.runs import Run, first_with
 from meddiff.reporting.study.text import ends, markdown, number, title
@@ -55,7 +54,9 @@ def flaw_parts(sources: Sources) -> list[str]:
     parts = []
     for place, flaw in enumerate(FLAWS, 1):
         run, table = first_with(sources.runs, flaw.path)
-        origin = f"{_origin(run, table)}: `{run.command(flaw.path)}`"
+        stamp = {} if table is None else run.stamp(flaw.path)
+        of = f" (data {stamp['data']}, scale {stamp['scale']})" if stamp else ""
+        origin = f"{run.name}{of}: `{run.command(flaw.path)}`"
         if table is None and flaw.needs_table:
             rows: list[Row] = [{"measured": "not run"}]
         else:
@@ -63,16 +64,6 @@ def flaw_parts(sources: Sources) -> list[str]:
             rows = list(flaw.rows(read, run, sources))
         parts += [f"### {place}. {flaw.name}", flaw.did, markdown(rows, COLUMNS), origin]
     return parts
-
-
-def _origin(run: Run, table: pd.DataFrame | None) -> str:
-    """Return the run, with the data and the scale that its table states."""
-    # Parts of tables state no scale: that of Table 5.1, which is made of them.
-    stated = [each for each in (table, run.table("results/table_5_1.csv")) if each is not None]
-    stamped = next((each for each in stated if "scale" in each), None)
-    if table is None or stamped is None:
-        return run.name
-    return f"{run.name} (data {stamped['data'].iloc[0]}, scale {stamped['scale'].iloc[0]})"
 
 
 def _row(measured: str, printed: object, texts: Iterable[str], images: object) -> Row:
@@ -156,15 +147,13 @@ def _masks(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
     history = run.table("models/unet_transposed_history.csv")
     length = "" if history is None else f", {number(history['epoch'].max())} epochs"
     for score in ("dice", "iou"):
-        texts = {name: _estimate(scores, score) for name, scores in tables.items()}
+        texts = {}
+        for key, scores in tables.items():
+            mean = mean_intervals(scores, [score], n_resamples=HALF_SAMPLES, seed=0)[score]
+            texts[key] = number(mean.value) + ends(mean.low, mean.high)
         name = f"{'Dice' if score == 'dice' else 'IoU'} on upright test masks{length}"
         both = texts["transposed"], texts.get("upright", "not run")
         yield _row(name, None, both, len(table))
-
-
-def _estimate(scores: pd.DataFrame, name: str) -> str:
-    estimate: Estimate = mean_intervals(scores, [name], n_resamples=HALF_SAMPLES, seed=0)[name]
-    return number(estimate.value) + ends(estimate.low, estimate.high)
 
 
 def independent_accuracy(precision: float, recall: float) -> float:

@@ -75,8 +75,7 @@ def _run_line(run: Run) -> dict[str, str]:
     line = {"run": run.name, "tables": ", ".join(sorted(tables)) or "none yet"}
     stamped = [*tables.values(), run.table("results/audit/trainings.csv")]
     if (table := next((each for each in stamped if each is not None), None)) is not None:
-        first = table.iloc[0]
-        line |= {key: str(first[key]) for key in ("data", "scale", "protocol", "seed")}
+        line |= {key: str(table[key].iloc[0]) for key in ("data", "scale", "protocol", "seed")}
     return line
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import Settings
 from meddiff.core.tables import read_csv
+from meddiff.reporting.reported import read_yaml
 
 GPU = "make study-gpu"
 """Makes what waits for a GPU."""
@@ -43,11 +43,7 @@ class PageSettings(Settings):
 
 def read_page_settings(path: str | Path) -> PageSettings:
     """Read such a file."""
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-        return TypeAdapter(PageSettings).validate_python(content)
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
+    return read_yaml(path, TypeAdapter(PageSettings))
 
 
 @dataclass(frozen=True)
@@ -86,15 +82,17 @@ class Run:
         shared = " ".join([f"runs/{self.name}/{path}", *words])
         return f"meddiff restore {shared} && meddiff verify {shared}"
 
-    def _options(self, path: str) -> list[str]:
+    def stamp(self, path: str) -> Mapping[Any, Any]:
+        """Return the first row of a table that states its data and scale; else nothing."""
         # Parts of tables state no scale: that of Table 5.1, which is made of them.
-        tables = (self.table(name) for name in (path, "results/table_5_1.csv"))
-        stated = (
-            table["scale"].iloc[0]
-            for table in tables
-            if table is not None and "scale" in table and len(table)
-        )
-        return self.options.get(next(stated, ""), "").split()
+        for name in (path, "results/table_5_1.csv"):
+            table = self.table(name)
+            if table is not None and "scale" in table and len(table):
+                return table.iloc[0].to_dict()
+        return {}
+
+    def _options(self, path: str) -> list[str]:
+        return self.options.get(self.stamp(path).get("scale", ""), "").split()
 
 
 def first_with(runs: Sequence[Run], path: str) -> tuple[Run, pd.DataFrame | None]:
