@@ -7,6 +7,7 @@ import math
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.tables import read_csv
 from meddiff.reader_study.agreement import cohen_kappa, fleiss_kappa
 from meddiff.reader_study.answers import read_answers
-from meddiff.reader_study.design import DESIGNS, REAL, SYNTHETIC, draw_trials
+from meddiff.reader_study.design import REAL, SYNTHETIC, Design, draw_trials
 from meddiff.reader_study.detection import (
     correct_share,
     forced_choice,
@@ -64,7 +65,7 @@ def content(page: str) -> dict:
 
 
 @given(
-    design=st.sampled_from(DESIGNS),
+    design=st.sampled_from(get_args(Design)),
     n_trials=st.integers(4, 40),
     repeats=st.floats(0, 0.5),
     seed=st.integers(0, 99),
@@ -99,7 +100,7 @@ def test_a_design_that_needs_more_images_names_class_and_set() -> None:
         draw_trials(COUNTS, "single", n_trials=400)
 
 
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("design", get_args(Design))
 def test_the_page_holds_the_keys_images_and_no_hint(design: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     out = tmp_path / "study"

@@ -31,8 +31,6 @@ SHOWN, LOOKED_AT = 12, 8
 """Images of a set and class, and pairs or images to look at."""
 MOST_CLASSES = 7
 """Classes whose images are shown."""
-NOT_SHOWN = ("command", "report", "csv", "json", "fail_below")
-"""Options that change no number."""
 PACKAGES = ("meddiff", "numpy", "torch", "torchvision", "scikit-learn", "opencv-python-headless")
 
 
@@ -210,10 +208,7 @@ def settings_of(about: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
     for name, entry in about["extractors"].items():
         shown[f"extractor {name}"] = f"{entry['weights']}, SHA-256 {entry['digest']}"
     for name, value in options.items():
-        if name not in ("command", "real", "synthetic", "unseen") and value not in (
-            None,
-            [],
-            False,
-        ):
+        is_set = value not in (None, [], False)
+        if is_set and name not in ("command", "real", "synthetic", "unseen"):
             shown[f"--{name.replace('_', '-')}"] = str(value)
     return shown

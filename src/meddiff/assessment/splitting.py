@@ -58,35 +58,28 @@ def split_real(real: ImageSet, unseen: ImageSet | None, *, seed: int) -> RealSpl
         MeddiffError: a class has too few images or groups.
     """
     sets = [real] if unseen is None else [real, unseen]
-    whole = _ordered(sets, seed)
-    is_unseen = np.repeat([False, True][: len(sets)], list(map(len, sets)))[whole.order]
-    table = _grouped(whole.images)
-    _check_groups(table[~is_unseen])
-    shares = ALONE if unseen is None else WITH_UNSEEN
+    whole, order = _ordered(sets, seed)
+    is_unseen = np.repeat([False, True][: len(sets)], list(map(len, sets)))[order]
+    table = _grouped(whole)
     own = table[~is_unseen]
+    _check_groups(own)
+    shares = ALONE if unseen is None else WITH_UNSEEN
     part = split_leak_free(own, fractions=shares, seed=seed).reindex(table.index)
     shared = 0
     if unseen is not None:
         seen = table["group"].isin(own["group"])
         shared = int((is_unseen & seen).sum())
         part[is_unseen & ~seen & table["duplicate_of"].isna()] = "test"
-    merged = replace(whole.images, groups=tuple(table["group"]))
+    merged = replace(whole, groups=tuple(table["group"]))
     parts = {
         name: merged.take(np.flatnonzero((part == name).fillna(False)))
         for name in ("train", "validation", "test")
     }
-    duplicates = int(table.loc[~is_unseen, "duplicate_of"].notna().sum())
-    return RealSplit(**parts, duplicates=duplicates, shared=shared)
+    return RealSplit(**parts, duplicates=int(own["duplicate_of"].notna().sum()), shared=shared)
 
 
-@dataclass(frozen=True)
-class _Ordered:
-    images: ImageSet
-    order: npt.NDArray[np.intp]
-
-
-def _ordered(sets: list[ImageSet], seed: int) -> _Ordered:
-    """Return all images as one set in a random order that their pixels decide.
+def _ordered(sets: list[ImageSet], seed: int) -> tuple[ImageSet, npt.NDArray[np.intp]]:
+    """Return all images as one set in a random order that their pixels decide, and that order.
 
     Names of groups say what is one patient within and between sets; images without one are alone.
     """
@@ -99,7 +92,7 @@ def _ordered(sets: list[ImageSet], seed: int) -> _Ordered:
     order = places_by_contents(images, seed)
     ids = tuple(f"{place}" for place in range(len(images)))
     whole = ImageSet(images, ids, tuple(labels), tuple(groups))
-    return _Ordered(whole.take(order), order)
+    return whole.take(order), order
 
 
 def _grouped(images: ImageSet) -> pd.DataFrame:

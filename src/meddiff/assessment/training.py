@@ -119,11 +119,7 @@ def train_classifiers(
 
 
 def _pool(
-    train: ImageSet,
-    synthetic: ImageSet,
-    classes: Sequence[str],
-    settings: CasSettings,
-    seed: int,
+    train: ImageSet, synthetic: ImageSet, classes: Sequence[str], settings: CasSettings, seed: int
 ) -> Pool:
     groups = np.array(train.groups)
     labels = np.array(train.labels)

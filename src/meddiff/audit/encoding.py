@@ -85,8 +85,8 @@ def encoding_table(
     folds = min(settings.folds, len(drawn) // 2)
     scores = []
     for treatment in TREATMENTS:
-        first_values, second_values = statistics[treatment.first], statistics[treatment.second]
-        values = np.where(second[:, None], second_values, first_values)
+        kinds = statistics[treatment.second], statistics[treatment.first]
+        values = np.where(second[:, None], *kinds)
         predictions = _predict_random(values, second, folds, seed)
         scores.append(_score("random", treatment.name, second, predictions))
     return pd.DataFrame([*scores, _from_headers(rows, settings.folds, seed)])

@@ -12,17 +12,7 @@ from meddiff.data.splitting.split import split_as_published, split_leak_free, un
 SPLITTERS = {"as_published": split_as_published, "leak_free": split_leak_free}
 TRAINED_ON = {"as_published": ("train", "validation", "test"), "leak_free": ("train",)}
 """Splits that the DDPMs are trained on."""
-COLUMNS = [
-    "protocol",
-    "net",
-    "unit",
-    "n_train",
-    "n_shared",
-    "n_test",
-    "n_leaked",
-    "share",
-    "note",
-]
+COLUMNS = ["protocol", "net", "unit", "n_train", "n_shared", "n_test", "n_leaked", "share", "note"]
 
 
 def leakage_table(
@@ -57,7 +47,7 @@ def leakage_table(
     for protocol, split in SPLITTERS.items():
         try:
             table = index.assign(split=split(index, fractions=fractions, seed=seed))
-            used = _used(table, counts, seed)
+            used = undersample(table, seed, counts).query("selected")
         except MeddiffError as error:
             rows.append({"protocol": protocol, "note": f"cannot split: {error}"})
             continue
@@ -88,27 +78,19 @@ def listed_again(index: pd.DataFrame) -> pd.DataFrame:
 _UNITS = {"image": "photograph", "lesion": "lesion", "patient": "patient"}
 
 
-def _used(table: pd.DataFrame, counts: Mapping[str, Count], seed: int) -> pd.DataFrame:
-    """Return the images that undersampling selects."""
-    table = undersample(table, seed, counts)
-    return table[table["selected"]]
-
-
 def _row(
     protocol: str, net: str, unit: str, training: pd.DataFrame, tested: pd.DataFrame
 ) -> dict[str, object]:
     column = _UNITS[unit]
     units = set(training[column].dropna())
     leaked = tested[column].isin(units)
-    counts = {
-        "n_shared": tested.loc[leaked, column].nunique(),
-        "n_test": len(tested),
-        "n_leaked": leaked.sum(),
-        "share": leaked.mean(),
-    }
-    row = {"protocol": protocol, "net": net, "unit": unit, "n_train": len(units)}
+    row = {"protocol": protocol, "net": net, "unit": unit, "n_train": len(units),
+           "n_test": len(tested)}  # fmt: skip
     # Without any lesion or patient, the number of shared ones is missing, not zero.
-    return row | (counts if tested[column].notna().any() else {"n_test": len(tested)})
+    if tested[column].notna().any():
+        row["n_shared"] = tested.loc[leaked, column].nunique()
+        row |= {"n_leaked": leaked.sum(), "share": leaked.mean()}
+    return row
 
 
 def _unet_row(

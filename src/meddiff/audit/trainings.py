@@ -68,7 +68,6 @@ def trainings_table(
     Args:
         sets: images of one class to learn from, and unseen ones, both uint8 (N,H,W,C).
         trainings: settings by treatment.
-        name: of the class.
         seeds: trainings of each.
 
     Returns:
@@ -78,17 +77,13 @@ def trainings_table(
     """
     images, validation = sets
     rows = []
-    for repetition, treatment in product(range(seeds), trainings):
+    for repetition, (treatment, settings) in product(range(seeds), trainings.items()):
         log.info("%s", treatment)
-        settings = trainings[treatment]
+        runtime = setup_runtime(device, settings.precision)
         trained = train_ddpm(
-            images,
-            settings,
-            seed=seed + repetition,
-            name=name,
-            validation=validation,
-            runtime=setup_runtime(device, settings.precision),
-        )
+            images, settings, seed=seed + repetition, name=name, validation=validation,
+            runtime=runtime,
+        )  # fmt: skip
         last = trained.history.iloc[-1]
         rows.append(
             {

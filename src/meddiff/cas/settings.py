@@ -71,9 +71,7 @@ class CasSettings(OptimisationSettings):
     )
     """Classifiers of Table 5.3. HOG and SVM have a table of their own."""
     arms: list[ArmName] = Field(
-        default=list(get_args(ArmName)),
-        min_length=1,
-        json_schema_extra={"uniqueItems": True},
+        default=list(get_args(ArmName)), min_length=1, json_schema_extra={"uniqueItems": True}
     )
     """Training sets to compare. `matched` is as many real images as there are synthetic ones;
     `mixed` is real and synthetic; `augmented` has turned and

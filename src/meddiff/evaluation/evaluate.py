@@ -14,13 +14,7 @@ from meddiff.core.progress import Progress
 from meddiff.evaluation.compared import AnyImages, Compared, as_image_set, check_sets
 from meddiff.evaluation.images import authenticity_rows, image_rows
 from meddiff.evaluation.rows import memorisation_row
-from meddiff.evaluation.scores import (
-    COLUMNS,
-    FeatureExtractor,
-    Scorer,
-    is_standardised,
-    steps_of,
-)
+from meddiff.evaluation.scores import COLUMNS, FeatureExtractor, Scorer, is_standardised, steps_of
 from meddiff.metrics.copies import Memorisation, find_changed_copies, find_copies
 from meddiff.metrics.groups import Groups, count_groups, number_groups
 from meddiff.metrics.images import Images

@@ -12,12 +12,7 @@ from meddiff.core.progress import OnProgress
 from meddiff.evaluation.rows import Set, counts, interval, matrix_rows
 from meddiff.metrics.images import Subset, places_by_contents
 from meddiff.metrics.intervals import Estimate, without_interval
-from meddiff.metrics.similarity import (
-    arithmetic_note,
-    mean_of_pairs,
-    mean_similarity,
-    too_small,
-)
+from meddiff.metrics.similarity import arithmetic_note, mean_of_pairs, mean_similarity, too_small
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
     from meddiff.metrics.kernel import cmmd, cmmd_interval, kid, kid_interval
     from meddiff.metrics.membership_inference import Membership, membership
     from meddiff.metrics.precision_recall import Prdc, prdc
-    from meddiff.metrics.structural import (
-        ms_ssim_between,
-        ms_ssim_pairs,
-        ssim_between,
-        ssim_pairs,
-    )
+    from meddiff.metrics.structural import ms_ssim_between, ms_ssim_pairs, ssim_between, ssim_pairs
 
 __all__ = [
     "Estimate",

@@ -18,9 +18,8 @@ import numpy.typing as npt
 from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.progress import OnProgress
 from meddiff.core.randomness import stream
-from meddiff.metrics.features import Array, checked_pair
+from meddiff.metrics.features import Array, centred, checked_pair
 from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
 
 logger = logging.getLogger(__name__)
@@ -123,7 +122,6 @@ def fid_interval(
     n_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-    progress: OnProgress | None = None,
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
@@ -133,14 +131,13 @@ def fid_interval(
         n_resamples: random halves, 4 or more.
         level: coverage of the interval, in (0, 1).
         seed: fixes the halves.
-        progress: called with the number of resamples done.
 
     Raises:
         MeddiffError: as `fid`, or `n_resamples` or `level` is out of range.
     """
     a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
     half_a, half_b = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
-    halves = _Weighted.of(a, b).distances(half_a, half_b, progress)
+    halves = _Weighted.of(a, b).distances(half_a, half_b)
     return estimate(fid(features_a, features_b), halves, least=0, level=level)
 
 
@@ -187,15 +184,11 @@ class _Weighted:
 
     @classmethod
     def of(cls, a: Array, b: Array) -> "_Weighted":
-        # Numbers near zero lose fewer digits.
-        centre = a.mean(axis=0)
-        a, b = a - centre, b - centre
+        a, b = centred(a, b)
         squares = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
         return cls(a, b, squares, a @ b.T if a.shape[1] > min(len(a), len(b)) else None)
 
-    def distances(
-        self, weights_a: Array, weights_b: Array, progress: OnProgress | None = None
-    ) -> Array:
+    def distances(self, weights_a: Array, weights_b: Array) -> Array:
         """Return one distance per row of weights, (r, n) and (r, m)."""
         means_a = weights_a @ self.a / weights_a.sum(1, keepdims=True)
         means_b = weights_b @ self.b / weights_b.sum(1, keepdims=True)
@@ -214,8 +207,6 @@ class _Weighted:
                 for weights, squares, mean in zip((w, v), self.squares, (one, two), strict=True)
             )
             values[row] = max(0.0, np.sum((one - two) ** 2) + traces - 2 * root_trace)
-            if progress is not None:
-                progress(row + 1)
         return values
 
 

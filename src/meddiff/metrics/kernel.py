@@ -8,7 +8,7 @@ Gretton et al., "A kernel two-sample test" (JMLR 2012), eq. 3: the unbiased esti
 It has no bias at any number of images, so it may come out a little below zero.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -154,13 +154,11 @@ def _total(
 ) -> Array:
     """Weighted sum of the kernel over all pairs, in blocks of rows."""
     total = np.zeros(len(weights_x))
-    for rows in _blocks(len(x), max(1, _BLOCK // len(y))):
+    size = max(1, _BLOCK // len(y))
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
         values = kernel(x[rows], y)
         if not own_pairs:
             np.fill_diagonal(values[:, rows], 0)
         total += np.einsum("rm,rm->r", weights_x[:, rows] @ values, weights_y)
     return total
-
-
-def _blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, n, size))

@@ -9,13 +9,7 @@ from scipy.special import ndtr, ndtri
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array
-from meddiff.metrics.intervals import (
-    LEAST,
-    LEVEL,
-    Estimate,
-    within_bounds,
-    without_interval,
-)
+from meddiff.metrics.intervals import LEAST, LEVEL, Estimate, within_bounds, without_interval
 
 FALSE_POSITIVES = 0.01
 """Share of images taken for members that are none, at which the true ones are counted."""

@@ -15,13 +15,7 @@ import numpy.typing as npt
 
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array
-from meddiff.metrics.groups import (
-    Groups,
-    count_groups,
-    largest_group,
-    random_order,
-    with_group,
-)
+from meddiff.metrics.groups import Groups, count_groups, largest_group, random_order, with_group
 from meddiff.metrics.intervals import LEAST, half_samples
 
 Weights = Mapping[str, Array]

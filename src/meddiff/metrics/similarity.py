@@ -15,12 +15,7 @@ from meddiff.metrics.intervals import (
     pairs_interval,
     without_interval,
 )
-from meddiff.metrics.structural import (
-    ms_ssim_between,
-    ms_ssim_pairs,
-    ssim_between,
-    ssim_pairs,
-)
+from meddiff.metrics.structural import ms_ssim_between, ms_ssim_pairs, ssim_between, ssim_pairs
 
 PAIRS: Mapping[str, Callable[..., np.ndarray]] = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
 BETWEEN: Mapping[str, Callable[..., np.ndarray]] = {

@@ -71,7 +71,8 @@ def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd
         raise MeddiffError("no answers: put the files that readers saved into reader_study/answers")
     trials = key.drop_duplicates("trial")[["trial", "case", "repeat", "target"]]
     choices = len(key) // len(trials)
-    answers: dict[str, tuple[str | Path, pd.DataFrame]] = {}
+    answers: dict[str, pd.DataFrame] = {}
+    files: dict[str, str | Path] = {}
     for path in paths:
         file = _read(path)
         if file.study != key["study"].iloc[0]:
@@ -87,19 +88,17 @@ def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd
         largest = CONFIDENCE if choices == 1 else choices
         if max(each.answer for each in file.answers) > largest:
             raise MeddiffError(f"{path} has answers above {largest}, which the page does not offer")
-        if file.reader in answers:
+        if file.reader in files:
             raise MeddiffError(
-                f"{path} and {answers[file.reader][0]} are both by reader {file.reader}: give each "
+                f"{path} and {files[file.reader]} are both by reader {file.reader}: give each "
                 "reader's last file alone, and each reader a code of their own"
             )
-        answers[file.reader] = (
-            path,
-            trials.assign(
-                answer=[by_trial[trial].answer for trial in trials["trial"]],
-                seconds=[by_trial[trial].seconds for trial in trials["trial"]],
-            ).reset_index(drop=True),
+        files[file.reader] = path
+        in_order = [by_trial[trial] for trial in trials["trial"]]
+        answers[file.reader] = trials.reset_index(drop=True).assign(
+            answer=[each.answer for each in in_order], seconds=[each.seconds for each in in_order]
         )
-    return {reader: answers[reader][1] for reader in sorted(answers)}
+    return dict(sorted(answers.items()))
 
 
 def _read(path: str | Path) -> Answers:

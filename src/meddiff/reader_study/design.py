@@ -10,7 +10,6 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 
 Design = Literal["single", "pairs", "choice"]
-DESIGNS = ("single", "pairs", "choice")
 REAL, SYNTHETIC = "real", "synthetic"
 
 

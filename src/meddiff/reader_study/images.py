@@ -32,7 +32,9 @@ def images_of_run(run: Path, real_set: str) -> Images:
                 "run, or a folder of real and one of synthetic images"
             )
         images[name] = {file.stem: load_images(file) for file in files}
-    return _of_same_classes(images)
+    if odd := images[REAL].keys() ^ images[SYNTHETIC].keys():
+        raise MeddiffError(f"{first_names(sorted(odd))}: real or synthetic images are missing")
+    return images
 
 
 def images_of_paths(real: Path, synthetic: Path, size: int) -> Images:
@@ -46,12 +48,6 @@ def images_of_paths(real: Path, synthetic: Path, size: int) -> Images:
         images[name] = {cls: pixels[labels == cls] for cls in sorted(set(labels))}
     if images[REAL].keys() != images[SYNTHETIC].keys():
         images = {name: {OF_ALL: np.concatenate([*each.values()])} for name, each in images.items()}
-    return images
-
-
-def _of_same_classes(images: Images) -> Images:
-    if odd := images[REAL].keys() ^ images[SYNTHETIC].keys():
-        raise MeddiffError(f"{first_names(sorted(odd))}: real or synthetic images are missing")
     return images
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from meddiff.metrics.intervals import LEVEL, Estimate
+from meddiff.metrics.intervals import LEVEL, Estimate, without_interval
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,9 @@ def pseudovalues(score: Callable[[NDArray[np.intp]], Array], cases: int) -> Arra
     return cases * whole[:, None] - (cases - 1) * without
 
 
-def over_readers_and_cases(values: Array, mean: float) -> Estimate:
+def over_readers_and_cases(
+    values: Array, mean: float, *, least: float = -np.inf, most: float = np.inf
+) -> Estimate:
     """Return a mean over readers with an interval over readers and cases.
 
     Both are random (Hillis, "A comparison of denominator degrees of freedom methods for multiple
@@ -37,6 +39,8 @@ def over_readers_and_cases(values: Array, mean: float) -> Estimate:
     Args:
         values: right or wrong, or pseudovalues, of each reader and case, (r, c), c >= 2.
         mean: the mean score over readers.
+        least: the smallest value of the score.
+        most: the largest.
     """
     r, c = values.shape
     cases = values.mean(axis=0)
@@ -54,12 +58,13 @@ def over_readers_and_cases(values: Array, mean: float) -> Estimate:
         freedom = total**2 / (ms_readers**2 / (r - 1)) if ms_readers > 0 else math.inf
     error = math.sqrt(variance)
     reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
-    return Estimate(mean, mean - reach, mean + reach, error, LEVEL)
+    return Estimate(mean, max(least, mean - reach), min(most, mean + reach), error, LEVEL)
 
 
-def jackknife(score: Callable[[NDArray[np.intp]], float], cases: int) -> Estimate:
-    """Return a score of all cases with the normal interval of its jackknife over cases."""
+def jackknife(score: Callable[[NDArray[np.intp]], float], cases: int, **ends: float) -> Estimate:
+    """Return a score of all cases with its jackknife interval; `ends` are its least and most."""
+    value = score(np.arange(cases))
     values = pseudovalues(lambda places: np.array([score(places)]), cases)
     if not np.isfinite(values).all():
-        return Estimate(score(np.arange(cases)), math.nan, math.nan, math.nan, LEVEL)
-    return over_readers_and_cases(values, score(np.arange(cases)))
+        return without_interval(value)
+    return over_readers_and_cases(values, value, **ends)

@@ -33,33 +33,20 @@ def reader_table(answers: Answers, key: pd.DataFrame) -> pd.DataFrame:
         question).
     """
     design, choices = str(key["design"].iloc[0]), len(key) // key["trial"].nunique()
-    rows = []
-    for reader, of_reader in answers.items():
-        first = of_reader[of_reader["repeat"] == 0]
-        seconds = float(first["seconds"].median())
-        scores = _single(first) if design == "single" else _choices(first, choices)
-        for metric, value, n in [*scores, *_repeated(of_reader, design)]:
-            rows.append(_row(reader, design, metric, value, n, seconds))
-    first_answers = {
-        reader: each[each["repeat"] == 0].sort_values("case") for reader, each in answers.items()
-    }
-    seconds = float(pd.concat(first_answers.values())["seconds"].median())
-    for metric, value, n in _over_readers(first_answers, design, choices):
-        rows.append(_row(OVER_READERS, design, metric, value, n, seconds))
-    return pd.DataFrame(rows)
-
-
-def _row(
-    reader: str, design: str, metric: str, value: Estimate, n: int, seconds: float
-) -> dict[str, object]:
-    return {
-        "reader": reader,
-        "design": design,
-        "metric": metric,
-        **value.columns(),
-        "n_trials": n,
-        "seconds": seconds,
-    }
+    firsts = {name: each[each["repeat"] == 0] for name, each in answers.items()}
+    scores: dict[str, list[tuple[str, Estimate, int]]] = {}
+    for reader, first in firsts.items():
+        own = _single(first) if design == "single" else _choices(first, choices)
+        scores[reader] = [*own, *_repeated(answers[reader], design)]
+    ordered = {reader: first.sort_values("case") for reader, first in firsts.items()}
+    scores[OVER_READERS] = [*_over_readers(ordered, design, choices)]
+    firsts[OVER_READERS] = pd.concat(ordered.values())
+    return pd.DataFrame(
+        {"reader": reader, "design": design, "metric": metric, **value.columns(), "n_trials": n,
+         "seconds": float(firsts[reader]["seconds"].median())}
+        for reader, own in scores.items()
+        for metric, value, n in own
+    )  # fmt: skip
 
 
 def _single(first: pd.DataFrame) -> Metrics:
@@ -113,23 +100,23 @@ def _over_readers(first: Answers, design: str, choices: int) -> Metrics:
     n = len(target)
     called = says_synthetic(answers).astype(int) if design == "single" else answers - 1
     right = (called == target).astype(float)
-    accuracy = over_readers_and_cases(right, float(right.mean()))
-    yield "accuracy", _within(accuracy, 0, 1), n
+    accuracy = over_readers_and_cases(right, float(right.mean()), least=0, most=1)
+    yield "accuracy", accuracy, n
     if design == "single":
         yield from _single_over_readers(answers, target == 1)
     else:
-        yield "d_prime", _as_d_prime(_within(accuracy, 0, 1), choices), n
+        yield "d_prime", _as_d_prime(accuracy, choices), n
     if len(answers) > 1:
-        kappa = jackknife(lambda places: fleiss_kappa(called[:, places]), n)
-        yield "fleiss_kappa", _within(kappa, -1, 1), n
+        kappa = jackknife(lambda places: fleiss_kappa(called[:, places]), n, least=-1, most=1)
+        yield "fleiss_kappa", kappa, n
 
 
 def _single_over_readers(ratings: NDArray[np.integer], synthetic: NDArray[np.bool_]) -> Metrics:
     called = says_synthetic(ratings)
     for name, kind in (("hit_rate", synthetic), ("false_alarm_rate", ~synthetic)):
         rates = called[:, kind].astype(float)
-        value = over_readers_and_cases(rates, float(rates.mean()))
-        yield name, _within(value, 0, 1), int(kind.sum())
+        rate = over_readers_and_cases(rates, float(rates.mean()), least=0, most=1)
+        yield name, rate, int(kind.sum())
 
     def d_primes(places: NDArray[np.intp]) -> NDArray[np.float64]:
         kind, answers = synthetic[places], called[:, places]
@@ -143,15 +130,12 @@ def _single_over_readers(ratings: NDArray[np.integer], synthetic: NDArray[np.boo
         return np.array([roc_auc(each[kind], each[~kind]).value for each in values])
 
     n, every = len(synthetic), np.arange(len(synthetic))
-    for name, score, ends in (("d_prime", d_primes, (-np.inf, np.inf)), ("roc_auc", areas, (0, 1))):
-        value = over_readers_and_cases(pseudovalues(score, n), float(score(every).mean()))
-        yield name, _within(value, *ends), n
-
-
-def _within(value: Estimate, low: float, high: float) -> Estimate:
-    return Estimate(
-        value.value, max(value.low, low), min(value.high, high), value.error, value.level
-    )
+    for name, score, ends in (
+        ("d_prime", d_primes, {}),
+        ("roc_auc", areas, {"least": 0, "most": 1}),
+    ):
+        mean = float(score(every).mean())
+        yield name, over_readers_and_cases(pseudovalues(score, n), mean, **ends), n
 
 
 def image_table(answers: Answers, key: pd.DataFrame) -> pd.DataFrame:

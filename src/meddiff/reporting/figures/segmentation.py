@@ -23,10 +23,7 @@ def evenly_ranked(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
 
 
 def segmentation_examples(
-    images: np.ndarray,
-    masks: np.ndarray,
-    predicted: np.ndarray,
-    scores: pd.DataFrame,
+    images: np.ndarray, masks: np.ndarray, predicted: np.ndarray, scores: pd.DataFrame
 ) -> Figure:
     """Show images at evenly spaced quantiles of Dice: as they are, true outline, predicted outline.
 

@@ -9,13 +9,7 @@ from meddiff.core.tables import OVER_CLASSES
 from meddiff.reporting.page.charts import Mark, Scale, marks_chart
 from meddiff.reporting.page.heat import matrix_table
 from meddiff.reporting.page.html import Cell, Table, anchor
-from meddiff.reporting.page.sections import (
-    Contents,
-    Part,
-    Section,
-    mark_of,
-    title,
-)
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, title
 from meddiff.reporting.show import NOT_SHOWN, notes, with_cells
 
 NAME = "table_5_2"
