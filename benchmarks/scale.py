@@ -5,7 +5,7 @@
 The images are real ones at 224 px under new ids: each in the 8 orientations of a square, which
 count as 8 photographs (turned and flipped images are no duplicates), and of every eighth of these a
 copy, cropped by 1 px on each side, brightened and encoded anew: about as many as ISIC 2019 has of
-2018. So the copies are known; what the search finds of them, and besides them, is counted.
+2018. So every copy is in the plan; what the search detects of them, and besides them, is counted.
 
 Every stage runs in a process of its own and writes a row to FOLDER/times.csv: seconds by the clock
 and of the processor, and the largest resident memory. What stands there is not run again; a row is
@@ -87,7 +87,7 @@ def append(options: argparse.Namespace, seconds: float, findings: str) -> None:
         "seconds": round(seconds, 1),
         "CPU seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak GB": round(usage.ru_maxrss / 2**20, 2),
-        "found": findings,
+        "result": findings,
     }
     table = pd.concat([times(options.folder), pd.DataFrame([row])])
     table.to_csv(options.folder / "times.csv", index=False)
@@ -157,7 +157,7 @@ def index(options: argparse.Namespace) -> str:
 
 
 def duplicates(options: argparse.Namespace) -> str:
-    """Search the first images, and compare what is found with what was planned."""
+    """Search the first images, and compare the pairs with the plan."""
     n = int(options.stage.split("-")[1])
     table = read_index(options.folder / "index.csv").sort_values("id").iloc[:n]
     duplicates = search_index(table, workers=WORKERS)

@@ -23,7 +23,7 @@ class Evaluation(scores.Evaluation):
     """What `meddiff.evaluate` returns: scores, and
 
     Attributes:
-        training: what classifiers say; None unless they were asked for.
+        training: what classifiers say; None without `train`.
         findings: the answer first, then problems, what is right, and doubts, in sentences.
     """
 

@@ -83,9 +83,7 @@ def training_scores(
 
     Args:
         paths: predictions by `meddiff.cas.experiment`.
-        classes: the positive one of two last.
-        own: name of this run's generator.
-        specificity: as of `score_cells`, and so on.
+        own: name of this run's generator; the rest is as of `score_cells`.
     """
     names = {str(path): name for name, each in by_generator(paths, own).items() for path in each}
     runs = read_runs(names)

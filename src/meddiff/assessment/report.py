@@ -45,9 +45,7 @@ def write_report(
 
     Args:
         path: of the page; it is written whole or not at all.
-        evaluation: of these images.
-        real: as `evaluate` took them.
-        synthetic: as `evaluate` took them.
+        evaluation: of these images, as `evaluate` took them.
         settings: what else the reader needs to know, by name.
     """
     sets = {"real": as_image_set(real), "synthetic": as_image_set(synthetic)}

@@ -25,10 +25,7 @@ def variants(settings: DiffusionSettings, epochs: int, images: int) -> dict[str,
     The study set its gradients to zero before every part of a batch, so that those of the last part
     alone were left: a step of as many images as one part has. Its rate was halved on plateaus.
 
-    Args:
-        settings: of the class, with `batch_size` images per part.
-        epochs: length of each training.
-        images: training images.
+    `settings` are of the class, with `batch_size` images per part.
     """
     group = settings.batch_size * settings.gradient_accumulation
     shared: dict[str, Any] = {

@@ -74,7 +74,6 @@ def build_pool(
         groups: group of each image of each class, (N,).
         synthetic: uint8 (M,H,W,1 or 3) of each class, cut likewise; or none.
         augmented: whether to add as many augmented real images as there are synthetic ones.
-        seed: fixes the augmentation.
     """
     real = balanced(real)
     synthetic = balanced(synthetic) if synthetic else [images[:0] for images in real]

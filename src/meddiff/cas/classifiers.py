@@ -32,7 +32,6 @@ def build_classifier(
 
     Args:
         name: one of `TITLES`.
-        classes: number of classes.
         size: side of the images in px.
         imagenet: torchvision's weights of ResNet50; others take none.
         threads: fits at a time, of HOG and SVM.

@@ -49,7 +49,7 @@ def run_arms(
     repetitions: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Train a classifier on every arm and return its predictions of images held out of all.
+    """Train a classifier on every arm and return its predictions of held-out images.
 
     Args:
         held_out: images to classify: "test", which scores are of, and "validation", on which

@@ -33,11 +33,7 @@ def guidance_table(
         reference: features of real images, `features/<extractor>/<set>/<class>.npy`.
         guided: features of samples, `features/<extractor>/guided-<weight>/<class>.npy`.
         predictions: of classifiers trained on samples, `cas/guided-<weight>/<classifier>.csv`.
-        extractors: names.
-        classes: names.
         specificity: as of `score_arms`.
-        n_resamples: resamples behind an interval.
-        seed: fixes them.
 
     Returns:
         One row per weight, extractor or classifier, class and metric, with 95 % intervals.

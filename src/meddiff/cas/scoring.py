@@ -23,7 +23,6 @@ class Scored:
     """Scores of several cells (arms, or doses), trained as often and tested on the same images.
 
     Attributes:
-        classes: class names.
         values: of each cell and score, those of its repetitions, (k,).
         halves: the same on half-samples of the test images, (k, r); None where there are too few.
         groups: groups of test images by class, and of all.
@@ -81,8 +80,6 @@ def score_cells(
         cells: columns that name a cell, e.g. arm.
         classes: the positive one of two last.
         specificity: that the threshold of the sensitivity is to reach on the validation images.
-        n_resamples: random half-samples of the test images.
-        seed: fixes them.
     """
     rows = _by_repetition(predictions[predictions["set"] == TEST], cells)
     chosen_on = _by_repetition(predictions[predictions["set"] != TEST], cells)

@@ -57,10 +57,7 @@ def doses_table(
 ) -> pd.DataFrame:
     """Return the scores of every dose, with differences to the same real images alone.
 
-    Args:
-        scored: by fraction and ratio.
-        fractions: of the configuration.
-        ratios: the same; a cell without scores has a row of the accuracy that says why.
+    A cell of the configuration without scores has a row of the accuracy that says why.
     """
     table = cells_table(scored, DOSE, lambda cell: (cell[0], 0.0))
     missing = [
@@ -98,7 +95,6 @@ def cells_table(
     """Return the scores of every cell.
 
     Args:
-        names: columns that name a cell.
         baseline: cell that another is compared with; one that was not scored gives no difference.
     """
     rows: list[dict[str, Any]] = []

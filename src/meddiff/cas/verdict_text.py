@@ -116,7 +116,6 @@ def controls(
     """Return what was checked beside the question, in sentences.
 
     Args:
-        table: the verdict's.
         arms: scores of every arm, as Table 5.3; None where there are none.
         copies: verdict of the search for copies by class; empty where there was none.
     """
@@ -205,13 +204,7 @@ def limits(
 def verdict_text(
     table: pd.DataFrame, arms: pd.DataFrame, stamp: Mapping[str, Any], wording: Wording
 ) -> str:
-    """Return the verdict as text for a terminal.
-
-    Args:
-        table: the verdict's.
-        arms: scores of every arm, as Table 5.3.
-        stamp: data and scale, if there are any.
-    """
+    """Return the verdict as text for a terminal; arguments as of `controls` and `limits`."""
     lines = ["Are the synthetic images good enough to train on?"]
     if table.empty:
         lines.append("No answer: there are no arms to compare.")

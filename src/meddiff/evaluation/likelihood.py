@@ -25,8 +25,6 @@ def likelihood_rows(
     Args:
         sets: uint8 (n,H,W,C), training images and, if there are any, unseen ones, in this order.
         most: images of a set, chosen at random.
-        seed: fixes what is random.
-        name: class.
     """
     chosen = {
         key: images[random_places(len(images), most, seed, "likelihood")]

@@ -65,8 +65,6 @@ def membership_rows(
         training: uint8 (n,H,W,C), images that it was trained on. 500 at most are taken, at most
             twice as many as unseen ones: more would hardly narrow an interval.
         unseen: uint8 (m,H,W,C), images of the same kind that it was not trained on; 500 at most.
-        seed: fixes the noise and what is chosen at random.
-        name: class.
     """
     sets = [
         images[random_places(len(images), most, seed, "membership")]

@@ -75,10 +75,6 @@ class Scorer:
     """Computes the rows of two image sets.
 
     Attributes:
-        compared: the sets.
-        n_resamples: random half-samples behind an interval.
-        seed: fixes what is chosen at random.
-        device: torch device of the extractors and of pairs of images.
         progress: is advanced as often as `steps_of` says.
     """
 

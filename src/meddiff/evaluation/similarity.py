@@ -22,10 +22,8 @@ class MeasuredPairs:
     Attributes:
         values: of each pair by metric ("ssim", "ms_ssim"); none where images are too small, whose
             row has a `note` in place of a value.
-        images: number of images.
         size: their shorter side in px.
         subset: which images of the set these are; an empty cell stands for all.
-        device: where they were measured.
     """
 
     values: Mapping[str, np.ndarray]

@@ -44,8 +44,7 @@ def find_neighbours(
     al. (NeurIPS 2019), as in `prdc`.
 
     Args:
-        real: features (n, d).
-        synthetic: features (m, d).
+        real: features (n, d), as those of synthetic images, (m, d).
         groups: number of each real image's group: real images of one patient are near each other,
             and would make a copy look authentic.
         neighbours: k of an image's reach; fewer than n.

@@ -127,9 +127,8 @@ def find_changed_copies(
     Args:
         training: features (n, d) of the images that the generator was trained on.
         synthetic: features (m, d) of its images.
-        unseen: features (k, d) of real images that it was not trained on. None: each training image
-            stands for one, beside the training images of other groups.
-        groups: number of each training image's group, (n,), for that.
+        unseen: features (k, d) of real images that it was not trained on; None and `groups` as of
+            `find_copies`.
 
     Raises:
         MeddiffError: as `memorisation`.

@@ -98,7 +98,7 @@ def distance_at(
     *,
     groups: Mapping[str, Groups] = MappingProxyType({}),
 ) -> Distance:
-    """Return the distance of two sets at given numbers of images, over random parts of as many.
+    """Return the distance of two sets at some numbers of images, over random parts of as many.
 
     `groups` are those of set "one" and of the "reference", whose rows are in the order of
     `rows_by_contents` then.

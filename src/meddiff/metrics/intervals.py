@@ -230,9 +230,6 @@ def pairs_interval(
     Args:
         values: one finite value per pair i < j of n >= 4 images, float64 (n (n - 1) / 2,), e.g.
             `ssim_pairs`.
-        n_resamples: halves of the images, drawn from `seed`.
-        level: coverage of the interval.
-        seed: fixes the halves.
         groups: patient, lesion or volume of each image, (n,), which stay whole: four or more.
 
     Raises:

@@ -43,8 +43,6 @@ def membership(
     Args:
         members: losses of images that the net was trained on, (n,), one per image.
         others: those of images of the same kind that it was not trained on, (m,).
-        n_resamples: random draws behind the interval of the true positives.
-        seed: fixes them.
 
     Raises:
         MeddiffError: there are none, or a loss is not finite.
@@ -92,7 +90,7 @@ def _share_interval(share: float, one: Array, other: Array, draws: int, seed: in
     """Return the share below a threshold with its interval.
 
     The threshold is one of the few smallest losses of others, so that resamples of the images
-    hardly move it. Its rank among all others is known to be of a beta distribution, and which
+    hardly move it. Its rank among all others is beta-distributed, and which
     members lie below it follows from a binormal ROC curve (Hanley, "The robustness of the binormal
     assumptions used in fitting ROC curves", Medical Decision Making 1988), whose parameters are as
     uncertain as the images make them. The deviation of shares so drawn, on Anscombe's (1948) scale

@@ -60,7 +60,6 @@ def options_of(metric: str, settings: Mapping[str, Any], device: str) -> dict[st
 
     Args:
         settings: of every metric that has any, by name.
-        device: torch device.
     """
     where = {"device": device} if metric in SCALES else {}
     return {**settings.get(metric, {}), **where}

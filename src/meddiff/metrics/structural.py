@@ -71,16 +71,10 @@ def ms_ssim_pairs(
     """Return the MS-SSIM of every pair i < j of a set of images, each value in [0, 1].
 
     The window must fit the last scale: with five scales, `kernel_size` is at most 4 for images of
-    64 px, and 2 for 32 px. Shapes and errors are those of `ssim_pairs`.
+    64 px, and 2 for 32 px. Other arguments, shapes and errors are those of `ssim_pairs`.
 
     Args:
-        images: uint8 (n, h, w) or (n, h, w, c), n >= 2.
-        kernel_size: taps of the Gaussian window, 2 or more.
-        sigma: standard deviation of the window in px.
         weights: exponent of each scale; each is half the size of the one before.
-        k1: stability constant of the luminance, for a data range of 1.
-        k2: stability constant of the contrast.
-        progress: called now and then with the number of pairs done.
     """
     measure = Measure(kernel_size, sigma, k1, k2, tuple(weights))
     return _pairs(measure, images, progress, device)

@@ -51,13 +51,7 @@ def runs(
 ) -> Iterator[tuple[int, int, Array]]:
     """Yield (i, j, values of a[i] with b[j], b[j + 1], ...), for j > i alone if `upper`.
 
-    Args:
-        window: settings.
-        a: uint8 (n, h, w, c).
-        b: uint8 (m, h, w, c); a itself if `upper`.
-        exact: measures pairs in float64.
-        upper: whether pairs are those within one set.
-        device: torch device.
+    Images are uint8 (n, h, w, c); `exact` measures pairs in float64.
     """
     size = _block(a.shape[2] * a.shape[3])
     for first in range(0, len(a), size):

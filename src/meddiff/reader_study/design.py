@@ -71,7 +71,6 @@ def draw_trials(
             and set for single images.
         choices: images of a trial of `choice`.
         repeats: share of the trials that come again, at least a quarter of them later.
-        seed: fixes images and order.
 
     Raises:
         MeddiffError: there are too few images, or nothing is left to ask.

@@ -75,11 +75,8 @@ def build_study(
     All images are encoded alike, as PNG without metadata, under names that chance gives.
 
     Args:
-        images: pixels of the images that the trials show.
         trials: of `meddiff.reader_study.design.draw_trials`.
-        design: of the trials.
         language: texts, of `read_language`.
-        seed: fixes names.
 
     Raises:
         MeddiffError: images differ in size.

@@ -60,10 +60,13 @@ def page_inputs(
         targets: of this run of Snakemake; None in a job of its own, before which all has been made.
     """
     everything = final_outputs(cfg, measures, audited)
-    ddpms = [f"ddpm/{name}_{kind}" for name in cfg.ddpms for kind in ("previews", "denoising")]
+    ddpms = [f"ddpm/{name}_{kind}" for name in cfg.ddpms for kind in DDPM_FIGURES]
     pictures = {f"results/figures/{name}.png" for name in ("image_sets", *ddpms)}
-    shown = [path for path in everything if path.endswith(".csv") or path in pictures]
+    curves = {f"results/figures/extractors/{name}_curves.png" for name in cfg.trained_extractors}
+    shown = [path for path in everything if path.endswith(".csv") or path in pictures | curves]
     shown += ["results/audit/near_duplicates.png"]
+    if "results/figures/cas/arms.png" in everything:
+        shown.append("results/figures/cas/reliability.png")
     if "results/memorisation.csv" in shown:
         shown.append("results/figures/memorisation.png")
     needed = {"results/table_5_2.csv", *pictures}

@@ -32,7 +32,7 @@ OfPoints = Callable[[Tensor, float], Tensor]
 
 
 def exact_denoiser(process: Process) -> OfPoints:
-    """Return the mean of clean points given noisy ones, in closed form.
+    """Return the conditional mean of clean points, in closed form.
 
     Takes y = signal x(0) + noise epsilon, (N,1,1,2), and a time, as denoisers of images do.
     """

@@ -22,7 +22,7 @@ COLOURS = {"ink": "#1c2024", "soft": "#56606b", "paper": "#fffffe", "line": "#d5
            "bar": "#1f5fa8", "range": "#a9c5e4", "mark": "#b45309", "band": "#e9edf2",
            "s1": "#1f5fa9", "s2": "#b45308", "s3": "#19703a", "s4": "#8a2f86",
            "s5": "#5b5f00", "s6": "#b3261e"}  # fmt: skip
-"""Variables of the style sheet by name; each has a colour of its own, to be found in the SVG."""
+"""Variables of the style sheet by name; each has a colour of its own, by which the SVG names it."""
 SERIES = [f"s{number}" for number in range(1, 7)]
 FONT = 13
 
@@ -91,8 +91,6 @@ def curves_chart(
 
     Args:
         curves: by name, points (x, y, low, high); low and high NaN without an interval.
-        x: title of the horizontal axis.
-        y: title of the vertical one.
     """
     return _chart(lambda width: _curves(curves, x, y, width), alt)
 
@@ -128,7 +126,7 @@ def _svg(figure: Any, alt: str) -> Markup:
         text = text.replace(colour, f"var(--{name})")
     text = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1var(--font)", text)
     text = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", text)
-    # Several drawings share the page: ids are told apart, and those that nothing refers to go.
+    # Several drawings share the page: ids get a prefix, and those that nothing refers to go.
     prefix = f"c{sha256(text.encode()).hexdigest()[:8]}-"
     own = set(re.findall(r'id="([^"]+)"', text))
     used = {name for name in own if f"#{name}" in text}

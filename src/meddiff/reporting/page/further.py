@@ -68,8 +68,8 @@ def _readers(contents: Contents, table: pd.DataFrame) -> Part:
     scale = Scale("share, or area under the ROC curve", 0, 1, {})
     return Part(
         "Readers",
-        "How well readers told synthetic from real images, blinded, real and synthetic ones "
-        "equally often: 0.5 is guessing, for m images to choose from 1/m.",
+        "How well readers distinguished synthetic from real images, blinded, both equally often: "
+        "0.5 is guessing, for m images to choose from 1/m.",
         [marks_chart(marks, scale, "Scores of readers with intervals")] if marks else [],
     )
 

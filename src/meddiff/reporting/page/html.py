@@ -66,7 +66,7 @@ class Table:
     Attributes:
         head: names of columns.
         rows: cells, or plain text.
-        caption: what it is, if that is not said beside it.
+        caption: what it is, if no text beside it says so.
         ids: anchors of the rows, or nothing.
         kind: class of the style sheet.
     """

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from meddiff.core.tables import OVER_CLASSES
-from meddiff.reporting.page.charts import Mark, Scale, marks_chart
+from meddiff.reporting.page.charts import Scale, marks_chart
 from meddiff.reporting.page.heat import matrix_table
 from meddiff.reporting.page.html import Cell, Table, anchor
-from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of, title
 from meddiff.reporting.show import NOT_SHOWN, notes, with_cells
 
 NAME = "table_5_2"
@@ -111,25 +111,27 @@ def _of_class(name: str) -> str:
 def extractors_section(contents: Contents) -> Section | None:
     """Return how well the nets do whose features are compared (Table 5.1)."""
     table = contents.tables.get("table_5_1")
-    marks = [] if table is None else _quality_marks(table)
-    if not marks:
+    if table is None:
         return None
-    chart = marks_chart(marks, Scale("share", 0, 1, {}), "Scores of the extractors")
-    return Section(
-        "nets", "How good are the nets that compare them? (Table 5.1)", "Extractors",
-        [Part(text="Scores of the feature extractors on their own test images, real ones [95 % "
-              "intervals]. A net that learnt nothing cannot tell good images from bad ones.",
-              charts=[chart])],
-    )  # fmt: skip
-
-
-def _quality_marks(table: pd.DataFrame) -> list[Mark]:
-    return [
+    marks = [
         mark_of(row, title(score), "table_5_1", place, column=score, group=title(row["extractor"]))
         for place, row in enumerate(table.to_dict("records"))
         for score in QUALITY
         if score in row and pd.notna(row[score])
     ]
+    curves = pictures_of(contents, {
+        f"figures/extractors/{name}_curves": (
+            title(name), f"Loss, learning rate and scores over the training of {title(name)}")
+        for name in table["extractor"]
+    })  # fmt: skip
+    scores = Part(
+        text="Scores of the feature extractors on their own test images, real ones [95 % "
+        "intervals]. A net that learnt nothing cannot tell good images from bad ones.",
+        charts=[marks_chart(marks, Scale("share", 0, 1, {}), "Scores of the extractors")],
+    )
+    trainings = [Part("Their trainings", pictures=curves)] if curves else []
+    heading = "How good are the nets that compare them? (Table 5.1)"
+    return Section("nets", heading, "Extractors", [scores, *trainings]) if marks else None
 
 
 def matrices_section(contents: Contents) -> Section | None:

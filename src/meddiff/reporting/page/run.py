@@ -1,6 +1,6 @@
 """The page of a run: the answer first, then what it rests on (`results/report.html`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -91,7 +91,7 @@ def _notices(stamp: Mapping[str, str]) -> list[str]:
 
 
 def _no_answer(contents: Contents) -> str:
-    """Return what can be said where no classifier is trained: the score of KID."""
+    """Return what replaces the answer where no classifier is trained: the score of KID."""
     if _real_only(contents):
         return "Real images alone: nothing synthetic is judged here."
     untrained = "what they teach a classifier is not measured yet."
@@ -129,9 +129,15 @@ def _looks_section(contents: Contents) -> Section | None:
             layout="pairs",
         ),
         Part(
+            "Loss",
+            "Mean squared error of the prediction, of training and of unseen images.",
+            pictures=_of_ddpms(contents, "curves", "loss and learning rate over the training"),
+            layout="pairs",
+        ),
+        Part(
             "Out of noise",
             "Images at evenly spaced steps of the sampler.",
-            pictures=pictures_of(contents, _denoising(contents.classes)),
+            pictures=_of_ddpms(contents, "denoising", "images at steps from noise to image"),
             layout="pairs",
         ),
         Part(
@@ -147,14 +153,10 @@ def _looks_section(contents: Contents) -> Section | None:
     return Section("looks", "What do they look like?", "Images", parts) if parts else None
 
 
-def _denoising(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    return {
-        f"figures/ddpm/{name}_denoising": (
-            f"{name}: from noise to images",
-            f"Synthetic images of {name} at steps from noise to image",
-        )
-        for name in classes
-    }
+def _of_ddpms(contents: Contents, figure: str, caption: str) -> list[Strip]:
+    shown = {f"figures/ddpm/{name}_{figure}": (f"{name}: {caption}", f"DDPM of {name}: {caption}")
+             for name in contents.classes}  # fmt: skip
+    return pictures_of(contents, shown)
 
 
 def _previews(contents: Contents, name: str) -> list[Strip]:

@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Contents:
-    """Finished files of a run, and what is said of them elsewhere.
+    """Finished files of a run, with sentences and numbers about them.
 
     Attributes:
         tables: by path below `results/`, without suffix: `table_5_2`, `matrices/fid_unet`.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from meddiff.reporting.page.charts import Chart, Mark, Scale, curves_chart, marks_chart
 from meddiff.reporting.page.heat import dose_table
-from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of, title
 
 ARMS = {
     "synthetic": "synthetic images alone",
@@ -59,7 +59,6 @@ def forest(
 
     Args:
         table: columns classifier, question, metric, class, difference, its ends, outcome, margin.
-        questions: what is compared, in words, by name.
         by_class: whether recalls of the two main questions, instead of accuracies of all.
         name: of the table in the page; rows are not linked if it is empty.
     """
@@ -101,8 +100,15 @@ def taught_section(contents: Contents) -> Section | None:
         return None
     return Section(
         "taught", "What do they teach a classifier? (Table 5.3)", "Training on them",
-        [accuracies(charts), *([] if doses is None else [_doses(doses)])],
+        [accuracies(charts), *_reliability(contents), *([] if doses is None else [_doses(doses)])],
     )  # fmt: skip
+
+
+def _reliability(contents: Contents) -> list[Part]:
+    curves = pictures_of(contents, {"figures/cas/reliability": (
+        "Observed frequency of a class by its predicted probability; the dotted line is a perfect "
+        "fit", "Reliability curves by classifier and arm")})  # fmt: skip
+    return [Part("Are the probabilities right?", pictures=curves)] if curves else []
 
 
 def accuracies(charts: Sequence[Chart]) -> Part:

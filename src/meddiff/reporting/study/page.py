@@ -37,9 +37,7 @@ def study_page(
         lesions: runs of section 5.2 by column, the first that of the study's protocol.
         hands: the same of section 5.1.
         further: other runs that flaws are measured in.
-        introduction: its heading, and how to read it.
-        pictures: those to show.
-        closing: on the images and their licences.
+        introduction: its heading, and how to read it; `closing` is on images and licences.
     """
     of_lesions = [*_all(lesions), *further]
     runs = [*of_lesions, *_all(hands)]
