@@ -122,28 +122,18 @@ def evaluate(
             `meddiff.assessment.training.train_classifiers`.
     """
     sets = as_image_set(real), as_image_set(synthetic)
-    others = None if unseen is None else as_image_set(unseen)
+    shared: dict[str, Any] = {
+        "unseen": None if unseen is None else as_image_set(unseen),
+        "n_resamples": n_resamples,
+        "seed": seed,
+        "device": device,
+    }
     training = None
     if train:
-        training = train_classifiers(
-            *sets,
-            unseen=others,
-            settings=train if isinstance(train, CasSettings) else QUICK,
-            n_resamples=n_resamples,
-            seed=seed,
-            threads=threads,
-            device=device,
-        )
+        settings = train if isinstance(train, CasSettings) else QUICK
+        training = train_classifiers(*sets, settings=settings, threads=threads, **shared)
     scored = scores.evaluate(
-        *sets,
-        extractors,
-        unseen=others,
-        ssim_images=ssim_images,
-        n_resamples=n_resamples,
-        seed=seed,
-        device=device,
-        features=features,
-        pairs=pairs,
+        *sets, extractors, ssim_images=ssim_images, features=features, pairs=pairs, **shared
     )
     return Evaluation(
         **{field.name: getattr(scored, field.name) for field in fields(scored)},

@@ -1,6 +1,7 @@
 """The page of an evaluation, from its result and the images."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -192,10 +193,8 @@ def _numbers(scores: pd.DataFrame) -> Table:
 def _versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return versions
 
 

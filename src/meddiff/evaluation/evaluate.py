@@ -54,16 +54,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, for JSON."""
-        copies = self.memorisation
+
+        def plain(copies: Memorisation) -> dict[str, Any]:
+            return {**memorisation_row(copies), "nearest": copies.nearest.tolist()}
+
         return {
             "scores": records(self.scores),
             "left_out": dict(self.left_out),
-            "memorisation": copies
-            and {**memorisation_row(copies), "nearest": copies.nearest.tolist()},
-            "changed_copies": {
-                name: {**memorisation_row(each), "nearest": each.nearest.tolist()}
-                for name, each in self.changed_copies.items()
-            },
+            "memorisation": self.memorisation and plain(self.memorisation),
+            "changed_copies": {name: plain(each) for name, each in self.changed_copies.items()},
         }
 
 

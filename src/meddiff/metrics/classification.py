@@ -17,6 +17,8 @@ Score = tuple[str, str]
 ALL = "all"
 BINS = 15
 """Of the calibration error: Guo 2017, section 2."""
+CURVE_BINS = 10
+"""Of a reliability curve."""
 
 
 def label_scores(
@@ -146,21 +148,18 @@ def _places(classes: int) -> list[int]:
 
 
 def reliability(
-    labels: npt.NDArray[np.integer], probabilities: Array, classes: Sequence[str], bins: int = 10
+    labels: npt.NDArray[np.integer], probabilities: Array, classes: Sequence[str]
 ) -> pd.DataFrame:
     """Return the observed frequency of classes by predicted probability (DeGroot 1983).
 
-    Args:
-        classes: class names; of two, only the last has rows.
-        bins: of equal width over [0, 1]; empty ones are left out.
-
     Returns:
-        Columns class, n_images, predicted (mean probability) and observed (share).
+        Columns class (of two, the last alone), n_images, predicted (mean probability) and observed
+        (share), for each of `CURVE_BINS` of equal width over [0, 1] that is not empty.
     """
     rows = []
     for place in _places(len(classes)):
         column = probabilities[:, place]
-        binned = _bin(column, bins)
+        binned = _bin(column, CURVE_BINS)
         for number in np.unique(binned):
             members = binned == number
             rows.append(

@@ -12,6 +12,7 @@ since the eigenvalues of S1 S2 are the squared singular values of X Yᵀ / sqrt(
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from scipy.linalg import eigh, eigvalsh, qr, svdvals
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array, centred, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
+from meddiff.metrics.intervals import Estimate, IntervalOptions, rows_by_contents, sets_interval
 
 logger = logging.getLogger(__name__)
 
@@ -116,29 +117,20 @@ def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: 
 
 
 def fid_interval(
-    features_a: npt.ArrayLike,
-    features_b: npt.ArrayLike,
-    *,
-    n_resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    features_a: npt.ArrayLike, features_b: npt.ArrayLike, **options: Unpack[IntervalOptions]
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
     Args:
         features_a: features (n, d), n >= 4.
         features_b: features (m, d), m >= 4.
-        n_resamples: random halves, 4 or more.
-        level: coverage of the interval, in (0, 1).
-        seed: fixes the halves.
+        options: `n_resamples`, random halves, 4 or more (1000); `level`, the coverage of the
+            interval, in (0, 1) (0.95); `seed`, which fixes the halves (0).
 
     Raises:
         MeddiffError: as `fid`, or `n_resamples` or `level` is out of range.
     """
-    a, b = map(rows_by_contents, checked_pair("FID", features_a, features_b, at_least=LEAST))
-    half_a, half_b = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
-    halves = _Weighted.of(a, b).distances(half_a, half_b)
-    return estimate(fid(features_a, features_b), halves, least=0, level=level)
+    return sets_interval("FID", fid, weighted_fid, features_a, features_b, least=0, **options)
 
 
 def weighted_fid(a: Array, b: Array) -> Callable[[Array, Array], Array]:

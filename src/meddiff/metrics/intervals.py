@@ -24,9 +24,10 @@ that their contents decide (`rows_by_contents`), so that their order, or their
 names, change nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +37,21 @@ from scipy.special import ndtri
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
-from meddiff.metrics.features import Array
+from meddiff.metrics.features import Array, checked_pair
 from meddiff.metrics.groups import Groups, count_groups, group_halves, number_groups
 
 LEAST = 4
 """Images per set that an interval needs: two per half."""
 LEVEL = 0.95
 """Coverage of an interval by default."""
+
+
+class IntervalOptions(TypedDict, total=False):
+    """Options of an interval, as `fid_interval` has them."""
+
+    n_resamples: int
+    level: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,27 @@ def within_bounds(
     """Return a value with the normal interval of its standard error, cut at the metric's ends."""
     reach = float(ndtri((1 + level) / 2)) * error
     return Estimate(value, max(least, value - reach), min(most, value + reach), error, level)
+
+
+def sets_interval(
+    metric: str,
+    value: Callable[[npt.ArrayLike, npt.ArrayLike], float],
+    weighted: Callable[[Array, Array], Callable[[Array, Array], Array]],
+    features_a: npt.ArrayLike,
+    features_b: npt.ArrayLike,
+    *,
+    least: float = -np.inf,
+    n_resamples: int = 1000,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Return a distance of two sets of features with its interval, as `fid_interval` does.
+
+    `weighted` maps both sets to a function from weights of their images to distances.
+    """
+    a, b = map(rows_by_contents, checked_pair(metric, features_a, features_b, at_least=LEAST))
+    halves = weighted(a, b)(*half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed))
+    return estimate(value(features_a, features_b), halves, least=least, level=level)
 
 
 def share_interval(count: int, n: int) -> Estimate:

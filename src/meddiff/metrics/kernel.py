@@ -10,13 +10,14 @@ It has no bias at any number of images, so it may come out a little below zero.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, checked_pair
-from meddiff.metrics.intervals import LEAST, Estimate, estimate, half_samples, rows_by_contents
+from meddiff.metrics.intervals import Estimate, IntervalOptions, sets_interval
 
 Kernel = Callable[[Array, Array], Array]
 
@@ -45,18 +46,10 @@ def kid(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
 
 
 def kid_interval(
-    features_a: npt.ArrayLike,
-    features_b: npt.ArrayLike,
-    *,
-    n_resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    features_a: npt.ArrayLike, features_b: npt.ArrayLike, **options: Unpack[IntervalOptions]
 ) -> Estimate:
     """Return the KID with an interval; arguments and errors are those of `fid_interval`."""
-    a, b = map(rows_by_contents, checked_pair("KID", features_a, features_b, at_least=LEAST))
-    weights = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
-    halves = weighted_kid(a, b)(*weights)
-    return estimate(kid(features_a, features_b), halves, least=-np.inf, level=level)
+    return sets_interval("KID", kid, weighted_kid, features_a, features_b, **options)
 
 
 def weighted_kid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
@@ -91,16 +84,11 @@ def cmmd_interval(
     embeddings_b: npt.ArrayLike,
     *,
     sigma: float = 10.0,
-    n_resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    **options: Unpack[IntervalOptions],
 ) -> Estimate:
     """Return the CMMD with an interval; arguments are those of `cmmd` and `fid_interval`."""
-    a, b = map(rows_by_contents, checked_pair("CMMD", embeddings_a, embeddings_b, at_least=LEAST))
-    weights = half_samples(len(a), len(b), n_resamples=n_resamples, seed=seed)
-    halves = weighted_cmmd(a, b, sigma=sigma)(*weights)
-    value = cmmd(embeddings_a, embeddings_b, sigma=sigma)
-    return estimate(value, halves, least=-np.inf, level=level)
+    value, weighted = partial(cmmd, sigma=sigma), partial(weighted_cmmd, sigma=sigma)
+    return sets_interval("CMMD", value, weighted, embeddings_a, embeddings_b, **options)
 
 
 def weighted_cmmd(a: Array, b: Array, *, sigma: float = 10.0) -> Callable[[Array, Array], Array]:

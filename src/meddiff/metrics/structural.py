@@ -11,6 +11,7 @@ the positions where it fits wholly, the mean over channels and positions, and ne
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -21,6 +22,15 @@ from meddiff.metrics.features import Array
 from meddiff.metrics.images import SMALLEST_WINDOW, Images, check_same_shape, checked
 from meddiff.metrics.structural_cpu import Measure
 
+
+class WindowOptions(TypedDict, total=False):
+    """Options of the window, as `ssim_pairs` has them."""
+
+    sigma: float
+    k1: float
+    k2: float
+
+
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -28,22 +38,19 @@ def ssim_pairs(
     images: Images,
     *,
     kernel_size: int = 11,
-    sigma: float = 1.5,
-    k1: float = 0.01,
-    k2: float = 0.03,
     progress: OnProgress | None = None,
     device: str = "cpu",
+    **window: Unpack[WindowOptions],
 ) -> Array:
     """Return the SSIM of every pair i < j of a set of images.
 
     Args:
         images: uint8 (n, h, w) or (n, h, w, c), n >= 2, read in blocks, so it may be a memory map.
         kernel_size: taps of the Gaussian window, 2 or more.
-        sigma: standard deviation of the window in px.
-        k1: stability constant of the luminance, for a data range of 1.
-        k2: stability constant of the contrast.
         progress: called now and then with the number of pairs done.
         device: "cpu", in float64, or a GPU, in float32; they agree within 1e-5.
+        window: `sigma`, the standard deviation of the window in px (1.5); `k1` and `k2`, the
+            stability constants of luminance (0.01) and contrast (0.03) for a data range of 1.
 
     Returns:
         float64 (n (n - 1) / 2,) in the order of `itertools.combinations(range(n), 2)`, each value
@@ -53,20 +60,17 @@ def ssim_pairs(
         MeddiffError: another dtype or shape, fewer than two images, images smaller than the window,
             or settings out of range.
     """
-    measure = Measure(kernel_size, sigma, k1, k2)
-    return _pairs(measure, images, progress, device)
+    return _pairs(Measure(kernel_size, **window), images, progress, device)
 
 
 def ms_ssim_pairs(
     images: Images,
     *,
     kernel_size: int = 4,
-    sigma: float = 1.5,
     weights: Sequence[float] = _WEIGHTS,
-    k1: float = 0.01,
-    k2: float = 0.03,
     progress: OnProgress | None = None,
     device: str = "cpu",
+    **window: Unpack[WindowOptions],
 ) -> Array:
     """Return the MS-SSIM of every pair i < j of a set of images, each value in [0, 1].
 
@@ -76,7 +80,7 @@ def ms_ssim_pairs(
     Args:
         weights: exponent of each scale; each is half the size of the one before.
     """
-    measure = Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    measure = Measure(kernel_size, **window, weights=tuple(weights))
     return _pairs(measure, images, progress, device)
 
 
@@ -85,18 +89,16 @@ def ssim_between(
     images_b: Images,
     *,
     kernel_size: int = 11,
-    sigma: float = 1.5,
-    k1: float = 0.01,
-    k2: float = 0.03,
     progress: OnProgress | None = None,
     device: str = "cpu",
+    **window: Unpack[WindowOptions],
 ) -> Array:
     """Return the SSIM of every image of one set with every image of another, float64 (n, m).
 
     Arguments and errors are those of `ssim_pairs`; one image per set is enough, and the images of
     both sets must have the same shape.
     """
-    measure = Measure(kernel_size, sigma, k1, k2)
+    measure = Measure(kernel_size, **window)
     return _between(measure, images_a, images_b, progress, device)
 
 
@@ -105,19 +107,17 @@ def ms_ssim_between(
     images_b: Images,
     *,
     kernel_size: int = 4,
-    sigma: float = 1.5,
     weights: Sequence[float] = _WEIGHTS,
-    k1: float = 0.01,
-    k2: float = 0.03,
     progress: OnProgress | None = None,
     device: str = "cpu",
+    **window: Unpack[WindowOptions],
 ) -> Array:
     """Return the MS-SSIM of every image of one set with every image of another, float64 (n, m).
 
     Arguments and errors are those of `ms_ssim_pairs`; one image per set is enough, and the images
     of both sets must have the same shape.
     """
-    measure = Measure(kernel_size, sigma, k1, k2, tuple(weights))
+    measure = Measure(kernel_size, **window, weights=tuple(weights))
     return _between(measure, images_a, images_b, progress, device)
 
 

@@ -55,9 +55,9 @@ class Measure:
     """SSIM, or MS-SSIM if there are weights, with its settings."""
 
     kernel_size: int
-    sigma: float
-    k1: float
-    k2: float
+    sigma: float = 1.5
+    k1: float = 0.01
+    k2: float = 0.03
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -1,6 +1,5 @@
 """A reader study as one page: blinded images, and the key that stays with whoever made it."""
 
-import base64
 import hashlib
 import io
 import json
@@ -19,6 +18,7 @@ from meddiff.audit.encoding_traces import separation
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
 from meddiff.reader_study.design import REAL, SYNTHETIC, Design, Trial
+from meddiff.reporting.page.html import address
 
 SEPARABLE = 0.6
 """Share of images that traces of encoding may tell apart, by the lower end of its interval: what
@@ -128,7 +128,7 @@ def _data_uri(image: NDArray[np.uint8], grey: bool) -> str:
     pixels = image[..., 0] if grey else np.broadcast_to(image, (*image.shape[:2], 3))
     file = io.BytesIO()
     Picture.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return address(file.getvalue())
 
 
 def read_language(language: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ STEPS = 1500
 BATCH = 256
 REACH = 2.0
 PATHS = 16
+PATH_STEPS = 120
 
 Array = NDArray[np.float64]
 OfPoints = Callable[[Tensor, float], Tensor]
@@ -122,12 +123,12 @@ def score_figure(process: Process, *, seed: int) -> Figure:
     return figure
 
 
-def paths_figure(process: Process, *, seed: int, steps: int = 120) -> Figure:
+def paths_figure(process: Process, *, seed: int) -> Figure:
     """Draw points on their way from noise to data: with the reverse SDE, and without noise."""
     denoise = cast(Denoise, fitted_denoiser(process, seed=seed))
     generator = torch.Generator().manual_seed(stream_seed(seed, "drawing", "paths"))
     start = torch.randn(PATHS, 1, 1, 2, generator=generator)
-    times = process.visited(steps, "even")
+    times = process.visited(PATH_STEPS, "even")
 
     def draw() -> Tensor:
         return torch.randn(start.shape, generator=generator)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meddiff.reporting.figures.numbers import Numbered
-from meddiff.reporting.page.html import address, embedded, render
+from meddiff.reporting.page.html import Picture, address, embedded, render
 
 NOTE = (
     "Figures of the study by number, each drawn anew from this run's own data and configuration; "
@@ -24,10 +24,9 @@ def gallery_page(figures: Sequence[Numbered], stamp: Mapping[str, object]) -> st
             "anchor": f"figure-{place}",
             "numbers": each.numbers,
             "title": each.title,
-            "svg": address(Path(each.path).read_bytes(), "svg+xml")
+            "picture": Picture(address(Path(each.path).read_bytes(), "svg+xml"), each.title)
             if each.path.endswith(".svg")
-            else None,
-            "picture": None if each.path.endswith(".svg") else embedded(each.path, each.title),
+            else embedded(each.path, each.title),
             "command": f"snakemake --cores 2 {each.path}",
         }
         for place, each in enumerate(figures)

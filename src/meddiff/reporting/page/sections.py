@@ -119,7 +119,7 @@ def number(value: float) -> str:
 
 def mark_of(
     row: Mapping[Any, Any], label: str, name: str, place: Any, *, column: str = "value",
-    group: str = "", sign: str = "", note: str = "", reference: float = np.nan,
+    group: str = "", sign: str = "", reference: float = np.nan,
 ) -> Mark:  # fmt: skip
     """Return the line of a chart of one row of a table.
 
@@ -127,7 +127,6 @@ def mark_of(
         row: with `column`, and its ends in `ci_low`, or `<column>_ci_low`.
         name: of the table in the page, to whose row it links; empty for no link.
         place: of the row in the table.
-        note: more words beside the number.
     """
     prefix = f"{column}_" if f"{column}_ci_low" in row else ""
     value, low, high = (
@@ -135,7 +134,7 @@ def mark_of(
     )
     text = "no value" if np.isnan(value) else with_interval(value, low, high, f"{sign}.3f")
     href = f"#{anchor(name, place)}" if name else ""
-    return Mark(label, value, low, high, f"{text}{note}", href, group, reference)
+    return Mark(label, value, low, high, text, href, group, reference)
 
 
 def pictures_of(contents: Contents, shown: Mapping[str, tuple[str, str]]) -> list[Strip]:
