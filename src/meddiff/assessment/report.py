@@ -62,7 +62,7 @@ def _page(evaluation: Evaluation, sets: Mapping[str, ImageSet]) -> dict[str, Any
     groups = sets["real"].groups
     patients = f", of {len(set(groups)):,} patients or lesions" if groups else ""
     answer, _, because = evaluation.answer.partition(":")
-    trained = training is not None and not training.verdict.empty
+    taught = training if training is not None and len(training.verdict) else None
     return {
         "answer": answer,
         "because": because.strip().capitalize(),
@@ -70,8 +70,8 @@ def _page(evaluation: Evaluation, sets: Mapping[str, ImageSet]) -> dict[str, Any
         "compared": f"{counts}{patients}, shown and trained on at {sides[1]} x {sides[0]} px; "
         "[95 % intervals].",
         "near": list(_near(evaluation.scores)),
-        "answers": answers(training.verdict) if training is not None and trained else [],
-        "taught": list(_taught(training)) if training is not None and trained else [],
+        "answers": answers(taught.verdict) if taught else [],
+        "taught": list(_taught(taught)) if taught else [],
         "galleries": list(_galleries(sets)),
         "looks": list(_looks(evaluation, sets)),
         "criteria": criteria(evaluation),

@@ -20,13 +20,18 @@ def contact_sheet(images: np.ndarray, *, columns: int = 12, side: int = 64) -> I
         images: uint8 (N,H,W,C) with one or three channels.
         side: side of each image in the sheet, px; a whole multiple of H looks best.
     """
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (side + MARGIN), rows * (side + MARGIN)), "white")
-    for number, pixels in enumerate(images):
+    pictures = (Image.fromarray(pixels.squeeze()).convert("RGB") for pixels in images)
+    nearest = Image.Resampling.NEAREST
+    return grid([each.resize((side, side), nearest) for each in pictures], columns, side)
+
+
+def grid(pictures: Sequence[Image.Image], columns: int, side: int) -> Image.Image:
+    """Return pictures of `side` px at most, row by row."""
+    step = side + MARGIN
+    sheet = Image.new("RGB", (columns * step, -(-len(pictures) // columns) * step), "white")
+    for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
-        picture = Image.fromarray(pixels.squeeze()).convert("RGB")
-        enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
-        sheet.paste(enlarged, (column * (side + MARGIN), row * (side + MARGIN)))
+        sheet.paste(picture, (column * step, row * step))
     return sheet
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from meddiff.data.readers.decode import decode_rgb
 from meddiff.data.readers.members import map_members
 from meddiff.data.readers.windows import windows_of
-from meddiff.reporting.figures.grids import CAPTION, MARGIN
+from meddiff.reporting.figures.grids import CAPTION, MARGIN, grid
 
 SIDE = 128
 N_PUBLISHED = 12
@@ -15,13 +15,7 @@ COLUMNS = 6
 
 def published_sheet(rows: pd.DataFrame) -> Image.Image:
     """Return the first images of an index as published, whole, in a grid."""
-    pictures = _thumbnails(rows.head(N_PUBLISHED))
-    step = SIDE + MARGIN
-    sheet = Image.new("RGB", (COLUMNS * step, -(-len(pictures) // COLUMNS) * step), "white")
-    for number, picture in enumerate(pictures):
-        row, column = divmod(number, COLUMNS)
-        sheet.paste(picture, (column * step, row * step))
-    return sheet
+    return grid(_thumbnails(rows.head(N_PUBLISHED)), COLUMNS, SIDE)
 
 
 def near_pairs_sheet(index: pd.DataFrame, links: pd.DataFrame, count: int) -> Image.Image:
