@@ -18,57 +18,50 @@ class Command(NamedTuple):
     """A subcommand; `run` takes its options and, if `takes_targets`, Snakemake's arguments."""
 
     run: Callable[[argparse.Namespace, list[str]], int]
-    help: str
     arguments: results.Arguments
-    takes_targets: bool = True
+    help: str
     description: str | None = None
+    takes_targets: bool = False
 
 
+_of_targets = partial(Command, takes_targets=True)
 COMMANDS = {
     "evaluate": Command(
         evaluate.run,
-        "score synthetic images against real ones",
         evaluate_options.ARGUMENTS,
-        takes_targets=False,
-        description=evaluate_options.DESCRIPTION,
+        "score synthetic images against real ones",
+        evaluate_options.DESCRIPTION,
     ),
-    "show": Command(
-        results.show, "print a table as a person reads it", results.SHOW, takes_targets=False
-    ),
+    "show": Command(results.show, results.SHOW, "print a table as a person reads it"),
     "study": Command(
         study.run,
-        "write docs/study.md: the study's printed numbers beside those of runs",
         study.ARGUMENTS,
-        takes_targets=False,
+        "write docs/study.md: the study's printed numbers beside those of runs",
     ),
     "readers": Command(
         readers.run,
-        "let people tell real from synthetic images, and score their answers",
         readers.ARGUMENTS,
-        takes_targets=False,
-        description=readers.DESCRIPTION,
+        "let people tell real from synthetic images, and score their answers",
+        readers.DESCRIPTION,
     ),
-    "share": Command(
-        results.share, "record a finished run and push its files to the DVC remote", results.SHARE
+    "share": _of_targets(
+        results.share, results.SHARE, "record a finished run and push its files to the DVC remote"
     ),
-    "restore": Command(
-        results.restore, "fetch the shared files that a target needs, and no more", results.RESTORE
+    "restore": _of_targets(
+        results.restore, results.RESTORE, "fetch the shared files that a target needs, and no more"
     ),
-    "verify": Command(
-        results.verify, "print what a table was made from, and prove it", results.VERIFY
+    "verify": _of_targets(
+        results.verify, results.VERIFY, "print what a table was made from, and prove it"
     ),
-    "export": Command(
-        results.export, "write a run as an RO-Crate: results and their provenance", results.EXPORT
+    "export": _of_targets(
+        results.export, results.EXPORT, "write a run as an RO-Crate: results and their provenance"
     ),
     "pack": Command(
         results.pack,
-        "put runs into one file, for a machine without their raw archives or DVC",
         results.PACK,
-        takes_targets=False,
+        "put runs into one file, for a machine without their raw archives or DVC",
     ),
-    "unpack": Command(
-        results.unpack, "take runs out of such a file", results.UNPACK, takes_targets=False
-    ),
+    "unpack": Command(results.unpack, results.UNPACK, "take runs out of such a file"),
 }
 
 
