@@ -56,7 +56,7 @@ def cells(scores: pd.DataFrame) -> pd.DataFrame:
                 name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))
                 for name in ("floor", "ceiling", "matched", "score")
             },
-            dimension=scores["dimension"].map("{:.4g}".format, na_action="ignore"),
+            dimension=["" if pd.isna(each) else f"{each:.4g}" for each in scores["dimension"]],
         )
     )
     if (table["class"] == ALL).all():

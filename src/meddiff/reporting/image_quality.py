@@ -27,6 +27,7 @@ def image_quality(
     """
     table = pd.concat(parts, ignore_index=True)
     table = table.reindex(columns=table.columns.union(["subset"], sort=False))
+    table = table.astype({"extractor": object, "subset": object})
     table = table.fillna({"extractor": "", "subset": ""})
     table = table.sort_values(
         ["class", "image_set", "metric", "extractor", "subset"],
