@@ -130,8 +130,8 @@ def _looks_section(contents: Contents) -> Section | None:
         ),
         Part(
             "Loss",
-            "Mean squared error of the prediction, of training and of unseen images.",
-            pictures=_of_ddpms(contents, "curves", "loss and learning rate over the training"),
+            "Of training and of unseen images, with the learning rate.",
+            pictures=_of_ddpms(contents, "curves", "loss over the training"),
             layout="pairs",
         ),
         Part(
