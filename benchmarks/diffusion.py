@@ -92,7 +92,7 @@ def our_steps(
     def step() -> None:
         batch = next(batches)
         trainer.step(batch)
-        if device == "cpu" or trainer.pending_losses == FLUSH_EVERY:
+        if device == "cpu" or trainer.flush_due(batch):
             trainer.flush_losses(batch)
 
     return step

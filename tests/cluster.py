@@ -164,12 +164,12 @@ def cluster() -> Iterator[Cluster]:
         try:
             first = _first_process(world, folder)
             enter = ["nsenter", f"--target={first}", "--mount", "--net", "--pid"]
-            found = Cluster(folder, [*enter, "env", f"PATH={PATH}"])
+            cluster = Cluster(folder, [*enter, "env", f"PATH={PATH}"])
             for host, command in _daemons(folder).items():
-                _start(found, host, command)
+                _start(cluster, host, command)
                 time.sleep(0.5)
-            found.wait(["sinfo", "--noheader", "--format=%T"], {"idle"})
-            yield found
+            cluster.wait(["sinfo", "--noheader", "--format=%T"], {"idle"})
+            yield cluster
         finally:
             world.kill()
             world.wait(timeout=30)
@@ -214,10 +214,10 @@ def _daemons(folder: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def _start(found: Cluster, host: str, command: list[str]) -> None:
+def _start(cluster: Cluster, host: str, command: list[str]) -> None:
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
-    with (found.folder / f"{host}.out").open("w") as out:
-        subprocess.Popen([*found.within, *named], stdout=out, stderr=out)
+    with (cluster.folder / f"{host}.out").open("w") as out:
+        subprocess.Popen([*cluster.within, *named], stdout=out, stderr=out)
 
 
 def _first_process(world: subprocess.Popen, folder: Path) -> int:

@@ -65,13 +65,13 @@ class Page(HTMLParser):
 
     def answers(self) -> list[tuple[int, list[float], str]]:
         """Line in verdict.csv, numbers and text of each sentence that has a number."""
-        found = []
+        rows = []
         for sentence in re.findall(r'<p class="answer">(.*?)</p>', self.html, re.S):
             if lines := re.findall(r'href="#verdict-(\d+)"', sentence):
                 text = re.sub("<.*?>", "", sentence)
                 numbers = [float(each) for each in re.findall(r"[+-]?\d+\.\d+", text)]
-                found.append((int(lines[0]), numbers, text))
-        return found
+                rows.append((int(lines[0]), numbers, text))
+        return rows
 
 
 NUMBERS = ["value", "baseline_value", "difference", "ci_low", "ci_high"]

@@ -27,8 +27,8 @@ STAND_IN = """#!{python} -IS
 import os, sys
 
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
-known = name != "python" or arguments and (arguments[0] == "-m" or arguments[0].endswith(".py"))
-if "PYTHONPATH" in os.environ or not known:
+is_script = arguments and (arguments[0] == "-m" or arguments[0].endswith(".py"))
+if "PYTHONPATH" in os.environ or name == "python" and not is_script:
     program = os.path.join(os.path.dirname({python!r}), name)
     os.execv(program, [program, *arguments])
 import json, socket

@@ -55,7 +55,7 @@ def bob(alice, tmp_path) -> Clone:
 
 @pytest.fixture(scope="module")
 def whole(alice, tmp_path_factory) -> Clone:
-    """A clone with everything restored; tests leave it as they found it."""
+    """A clone with everything restored; tests leave it as it was."""
     clone = alice.clone(tmp_path_factory.mktemp("whole") / "carol")
     clone.meddiff("restore", "--everything")
     return clone

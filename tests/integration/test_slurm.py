@@ -118,9 +118,9 @@ def process_of(script: str, directory: Path) -> int:
     raise AssertionError(f"{script} does not run in {directory}")
 
 
-def assert_same(found: Path, expected: Path, files: list[str]) -> None:
+def assert_same(made: Path, expected: Path, files: list[str]) -> None:
     for name in files:
-        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+        assert (made / name).read_bytes() == (expected / name).read_bytes(), name
 
 
 def left_over(run: Path) -> list[Path]:
@@ -217,8 +217,8 @@ def test_two_nodes_train_together(slurm, start, smoke_run):
     (job,) = jobs_of(slurm, out).values()
     assert job["NumNodes"] == "2" and job["TresPerJob"] == "gres:gpu:2"
     assert "1 processes on 2 machines" in (folder / "logs/train_ddpm/benign.log").read_text()
-    found, expected = (pd.read_csv(run / FILES[1]) for run in (folder, smoke_run))
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
+    made, expected = (pd.read_csv(run / FILES[1]) for run in (folder, smoke_run))
+    pd.testing.assert_frame_equal(made, expected, rtol=1e-4)
     weights, reference = (load_checkpoint(run / DDPM)[0] for run in (folder, smoke_run))
     for key, weight in reference.items():
         np.testing.assert_allclose(weights[key], weight, atol=2e-4)

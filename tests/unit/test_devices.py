@@ -1,4 +1,4 @@
-"""Every script computes where it was told to, as far as a CPU can tell."""
+"""Every script computes on its device, as far as a CPU can tell."""
 
 import contextlib
 import runpy
@@ -20,6 +20,7 @@ from torchvision.models import alexnet
 import away
 from conftest import ROOT
 from meddiff.cas.settings import CasSettings
+from meddiff.core import devices
 from meddiff.core.arrays import save_array
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.diffusion.conditions import conditions_of
@@ -363,7 +364,7 @@ def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool
     monkeypatch.setattr(jobs, "record_outputs", lambda *_: None)
     monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: None)
     monkeypatch.setattr(jobs, "leave_out_optional", lambda: None)
-    monkeypatch.setattr(jobs, "_choose_device", lambda wanted: wanted)
+    monkeypatch.setattr(devices, "choose_device", lambda wanted: wanted)
 
     def script(name: str, case: dict[str, Any], kind: str) -> dict[bool, int]:
         params = {"seed": 0, "classes": CLASSES} | case

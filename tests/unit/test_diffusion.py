@@ -71,7 +71,7 @@ class Constant(torch.nn.Module):
 
 
 def test_loss_of_a_net_that_says_zero():
-    """The target has mean square 1 for noise, and a known one for the velocity of flat images."""
+    """The target has mean square 1 for noise, and a closed form for the velocity of flat images."""
     clean = torch.full((512, 1, 16, 16), 0.5)
     drawn = draw_times_and_noise(tuple(clean.shape), process(**LINEAR), 0)
     epsilon = process(**LINEAR, prediction="epsilon")
@@ -85,7 +85,7 @@ def test_loss_of_a_net_that_says_zero():
 
 
 def test_a_perfect_net_has_no_loss():
-    """For one known image the noise follows from the noisy image exactly."""
+    """For one image the noise follows from the noisy image exactly."""
     schedule = process(**LINEAR, prediction="epsilon")
     clean = torch.rand(1, 3, 8, 8)
 

@@ -22,14 +22,14 @@ OTHERS = {"git", "docker", "apptainer", "pip", "cd", ".", "dvc", "kubectl", "sba
 
 def commands() -> list[tuple[str, str]]:
     """Every command of a page with the page's name, lines that go on put together."""
-    found = []
+    headings = []
     for page in PAGES:
         for kind, text in BLOCK.findall(page.read_text()):
             lines = re.sub(r"\s*\\\n\s*(?:> )?", " ", text).splitlines()
             if kind == "console":
                 lines = [line[2:] for line in lines if line.startswith("$ ")]
-            found += [(page.name, line) for line in lines if line.strip(" #")]
-    return found
+            headings += [(page.name, line) for line in lines if line.strip(" #")]
+    return headings
 
 
 def words(line: str) -> list[str]:

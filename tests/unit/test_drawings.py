@@ -98,14 +98,14 @@ def test_exact_scores_are_gradients_and_fitted_ones_near_them(
 
 
 def numbers(figures: object) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for each in figures:
         for part in each.numbers.split(", "):
             first, _, last = part.partition("-")
             chapter, start = first.split(".")
             stop = int(last.split(".")[1]) if last else int(start)
-            found |= {f"{chapter}.{n}" for n in range(int(start), stop + 1)}
-    return found
+            names |= {f"{chapter}.{n}" for n in range(int(start), stop + 1)}
+    return names
 
 
 def test_every_figure_of_the_study_has_its_place() -> None:

@@ -1,4 +1,4 @@
-"""Duplicates are found whatever was done to them, with their reason, and nothing else is."""
+"""Duplicates are detected whatever was done to them, with their reason, and nothing else is."""
 
 import io
 import logging
@@ -190,7 +190,7 @@ class TestRealImages:
         tmp_path: Path,
         edit: str,
     ) -> None:
-        """A share needs many images; where all are to be found, each edit is made of others."""
+        """A share needs many images; where all are to be detected, each edit is made of others."""
         change, recall = EDITS[edit]
         step = len(EDITS) if recall == 1 else 4
         chosen = list(real)[list(EDITS).index(edit) % step :: step]

@@ -86,10 +86,10 @@ def test_the_table_has_a_row_per_family_sampler_and_class(tmp_path, monkeypatch)
 
     real = drawn(40, 120)
     for sampler, brightness in (("good", 120), ("bad", 220)):
-        found = evaluate(
+        scores = evaluate(
             real, drawn(20, brightness), {"means": Means()}, unseen=drawn(20, 120), n_resamples=4
         )
-        family_rows(found).to_csv(f"{sampler}.csv", index=False)
+        family_rows(scores).to_csv(f"{sampler}.csv", index=False)
     bits = {"class": ["a", "a", "a"], "image_set": ["training", "unseen", "gap"]}
     numbers = {"bits_per_dimension": [5.0, 5.5, 0.5], "ci_low": [4, 5, 0.1], "ci_high": [6, 6, 0.9]}
     pd.DataFrame(bits | numbers).to_csv("bits.csv", index=False)

@@ -256,8 +256,8 @@ def test_the_time_of_a_run_is_that_of_its_jobs_before(tmp_path):
     paths = [tmp_path / f"{number}.tsv" for number in range(4)]
     for path, seconds in zip(paths, (600, 60, 30), strict=False):
         path.write_text(f"s\th:m:s\tcpu_time\n{seconds}.0\t0:10:00\t5\n")
-    said = estimate([*paths, None], 2)
-    assert said == "4 jobs, about 10 min as they took here before (1 have not run before)"
+    text = estimate([*paths, None], 2)
+    assert text == "4 jobs, about 10 min as they took here before (1 have not run before)"
     assert estimate(paths[1:3], 1) == "2 jobs, about 2 min as they took here before"
     assert estimate(paths[2:3], 4) == "1 jobs, about 30 s as they took here before"
     paths[0].write_text("s\n")

@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on(
     for last in (3, 8, None):
         with CheckpointFile(tmp_path / "x.state.safetensors", {}) as file:
             if last is None:
-                found = train(file)
+                resumed = train(file)
                 continue
 
             def ending(trainer: Any, batch: Any, last: int = last) -> float:
@@ -126,9 +126,9 @@ def test_an_interrupted_training_goes_on(
             with pytest.raises(KeyboardInterrupt):
                 train(file)
             monkeypatch.setattr(training._Trainer, "step", real)
-    weights = found.model.state_dict()
+    weights = resumed.model.state_dict()
     assert all(torch.equal(weights[key], w) for key, w in expected.model.state_dict().items())
-    assert found.history.equals(expected.history)
+    assert resumed.history.equals(expected.history)
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,9 @@ def test_the_density_is_the_gaussians(kind: str, prediction: str) -> None:
     ours = process(process=kind, prediction=prediction, sigma_max=300.0)
     clean = torch.from_numpy(np.random.default_rng(0).normal(0, 0.5, (30, 1, 1, 2))).float()
     signs = [torch.tensor([[[1.0, sign]]]).expand_as(clean) for sign in (1.0, -1.0)]
-    found = np.mean([log_density(Best(ours), ours, clean, probes) for probes in signs], axis=0)
+    estimate = np.mean([log_density(Best(ours), ours, clean, probes) for probes in signs], axis=0)
     expected = normal(ours).logpdf(clean.reshape(-1, 2).numpy())
-    assert found == pytest.approx(expected, rel=2e-3, abs=6e-3)
+    assert estimate == pytest.approx(expected, rel=2e-3, abs=6e-3)
 
 
 @pytest.mark.parametrize("pixel_range", [(-1, 1), (0, 1)])
@@ -78,13 +78,13 @@ def test_bits_are_those_of_grey_levels(pixel_range: tuple[int, int]) -> None:
     levels = ((pairs - low) / (high - low) * 255).round().clip(0, 255).astype(np.uint8)
     images = levels.reshape(40, 16, 16, 1)
     model = Ddpm(Best(ours), ours, (1, 16, 16), pixel_range, 32)
-    found = bits_per_dimension(model, images, seed=0, name="x")
+    bits = bits_per_dimension(model, images, seed=0, name="x")
     density = normal(ours).logpdf(levels / 255 * (high - low) + low).mean(1) / 2
     expected = -(density + math.log((high - low) / 255)) / math.log(2)
-    assert found.mean() == pytest.approx(expected.mean(), abs=0.01)
-    assert np.corrcoef(found, expected)[0, 1] > 0.5
+    assert bits.mean() == pytest.approx(expected.mean(), abs=0.01)
+    assert np.corrcoef(bits, expected)[0, 1] > 0.5
     again = bits_per_dimension(model, images[33:], seed=0, name="x")
-    assert again == pytest.approx(found[33:], abs=1e-6)
+    assert again == pytest.approx(bits[33:], abs=1e-6)
 
 
 def test_rows_are_means_and_their_gap() -> None:

@@ -1,5 +1,5 @@
-"""Whether losses betray members: known areas, a net that knows its images by heart, one that does
-not look at them."""
+"""Whether losses betray members: areas in closed form, a net that memorises its images, one that does not
+look at them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,9 +56,9 @@ def skewed(rng: np.random.Generator, n: int, m: int) -> tuple[np.ndarray, np.nda
 
 
 def few_known(rng: np.random.Generator, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """A fifth of the members is known by heart, the others are as unseen images."""
-    known = rng.random(n) < 0.2
-    return np.where(known, rng.normal(-4, 0.5, n), rng.normal(0, 1, n)), rng.normal(0, 1, m)
+    """A fifth of the members is memorised, the others are as unseen images."""
+    memorised = rng.random(n) < 0.2
+    return np.where(memorised, rng.normal(-4, 0.5, n), rng.normal(0, 1, n)), rng.normal(0, 1, m)
 
 
 CASES = {

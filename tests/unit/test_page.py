@@ -141,9 +141,9 @@ def test_numbers_of_a_heat_map_can_be_read_and_show_their_interval() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_the_page_in_both_schemes(scheme) -> None:
     style = (ROOT / "src/meddiff/reporting/templates/style.css.j2").read_text()
-    found = re.findall(r":root \{(.*?)\}", style, re.S)[scheme == "dark"]
+    rule = re.findall(r":root \{(.*?)\}", style, re.S)[scheme == "dark"]
     colours = {}
-    for name, colour in re.findall(r"--(\w+): #(\w+)", found):
+    for name, colour in re.findall(r"--(\w+): #(\w+)", rule):
         colours[name] = "".join(2 * each for each in colour) if len(colour) == 3 else colour
     for name in ("ink", "soft", "bar", "doubt"):
         for ground in ("paper", "panel", "band"):

@@ -211,7 +211,7 @@ def test_a_missing_record_uncovers_what_follows(records, rule):
 
 @pytest.mark.parametrize("path", ["history.csv", "table.json", "test.npy"])
 def test_each_output_of_a_step_must_be_recorded(records, path):
-    """Else a restore would be asked for bytes that nobody knows."""
+    """Else a restore would want bytes that nobody has."""
     del records[path]
     plan = make_plan()
     step = plan.producers[path]

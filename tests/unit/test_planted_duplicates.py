@@ -1,4 +1,4 @@
-"""Every duplicate that the phantom plants is found, by its own reason, and nothing else is."""
+"""Every duplicate that the phantom plants is detected, by its own reason, and nothing else is."""
 
 from pathlib import Path
 

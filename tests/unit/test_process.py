@@ -178,7 +178,7 @@ def test_drift_and_diffusion_are_those_of_mean_and_variance(kind: str, share: fl
 def test_the_noise_of_the_best_net_is_minus_sigma_times_the_score(
     kind: str, prediction: str
 ) -> None:
-    """Eq. 2.31 of the study: of a Gaussian both are known, so that D, epsilon and score agree."""
+    """Eq. 2.31 of the study: both of a Gaussian in closed form: D, epsilon and score agree."""
     mean, spread = 0.1, 0.05
     ours = process(process=kind, prediction=prediction)
 

@@ -17,7 +17,7 @@ from meddiff.data.registry import registered_files
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Names of the streams that are asked for, with their seeds."""
+    """Names of the streams that are drawn from, with their seeds."""
     keys: dict[tuple[int | str, ...], int] = {}
 
     def recorded(*key: int | str) -> int:

@@ -1,4 +1,4 @@
-"""DVC's remotes: what is wrong with one is told before anything is fetched or pushed."""
+"""DVC's remotes: what is wrong with one stops a command before anything is fetched or pushed."""
 
 import subprocess
 import sys

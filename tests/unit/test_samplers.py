@@ -137,8 +137,8 @@ def test_a_gaussian_survives_re_spacing(steps: int) -> None:
 def test_the_solver_is_of_second_order() -> None:
     """Halving its steps' length quarters its error, where DDIM's is halved.
 
-    The flow of a Gaussian is known: every noise keeps its distance in standard deviations. The last
-    step is of first order, so errors are taken before it.
+    The flow of a Gaussian has a closed form: every noise keeps its distance in standard deviations.
+    The last step is of first order, so errors are taken before it.
     """
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64).reshape(9, 1, 1, 1)
     # Even in log-SNR, so that the order is that of the method and not of the schedule.

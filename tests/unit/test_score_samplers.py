@@ -137,13 +137,13 @@ def test_every_state_has_the_steps_of_its_own() -> None:
     def rates(variables: np.ndarray, states: np.ndarray) -> np.ndarray:
         return stiffness[:, None] * np.cos(variables)[:, None] * states[:, ::-1]
 
-    found = solve_each(rates, states, [0.0, 0.4, 1.0], 1e-5)
+    solved = solve_each(rates, states, [0.0, 0.4, 1.0], 1e-5)
     for place, rate in enumerate(stiffness):
         alone = solve_ivp(
             lambda at, state, rate=rate: rate * np.cos(at) * state[::-1],
             (0.0, 1.0), states[place], t_eval=[0.4, 1.0], rtol=1e-5, atol=1e-5,
         )  # fmt: skip
-        assert np.array_equal(found[:, place], alone.y.T)
+        assert np.array_equal(solved[:, place], alone.y.T)
 
 
 def test_a_fault_of_the_net_ends_every_solver() -> None:
@@ -167,7 +167,7 @@ def test_a_step_of_the_predictor_and_the_corrector_is_diffusers() -> None:
     times = ours.visited(11, "even")
     steps = predictor_corrector(best(ours), noise, ours, times, source(3, shape), **wanted)
     images, generator = noise * math.hypot(1, 20), torch.Generator().manual_seed(3)
-    for time, found in zip(times[:-1], steps, strict=False):
+    for time, sampled in zip(times[:-1], steps, strict=False):
         sigma = ours.scales(time)[1]
 
         def slope(images: Tensor, time: float = time, sigma: float = sigma) -> Tensor:
@@ -177,7 +177,7 @@ def test_a_step_of_the_predictor_and_the_corrector_is_diffusers() -> None:
         for _ in range(2):
             images = theirs.step_correct(slope(images), images, generator=generator).prev_sample
         images = theirs.step_pred(slope(images), time, images, generator=generator).prev_sample
-        assert torch.allclose(found, images, rtol=1e-3, atol=1e-4)
+        assert torch.allclose(sampled, images, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -190,11 +190,11 @@ def test_a_step_of_the_reverse_equation_is_diffusers() -> None:
     theirs.timesteps = torch.linspace(1, 0, 100)
     steps = reverse_sde(best(ours), noise, ours, times, source(3, shape))
     images, generator = noise, torch.Generator().manual_seed(3)
-    for time, found in zip(times[:-1], steps, strict=False):
+    for time, sampled in zip(times[:-1], steps, strict=False):
         signal, sigma = ours.parts(time)
         epsilon = (images - signal * best(ours)(images, time)) / sigma
         images, _ = theirs.step_pred(epsilon, images, torch.tensor(time), generator=generator)
-        assert torch.allclose(found, images, atol=1e-4)
+        assert torch.allclose(sampled, images, atol=1e-4)
 
 
 @pytest.mark.slow

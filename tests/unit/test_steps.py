@@ -50,7 +50,7 @@ def test_the_step_of_a_gpu_is_that_of_a_cpu(changes: dict, monkeypatch: pytest.M
 
 @pytest.fixture
 def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A stand-in for CUDA that captures nothing; returns what it was told."""
+    """A stand-in for CUDA that captures nothing; returns its arguments."""
     stream = SimpleNamespace(wait_stream=lambda other: None)
     log = SimpleNamespace(ambient=stream, current=[], body=nullcontext())
 

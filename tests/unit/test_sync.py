@@ -1,4 +1,4 @@
-"""Snakemake is told what the records say of the bytes that are here, and nothing else."""
+"""Snakemake's metadata are what the records have of the bytes that are here, and nothing else."""
 
 import json
 import os
@@ -301,7 +301,7 @@ def test_a_recorded_file_that_is_gone_needs_no_metadata():
 
 
 def test_what_was_shared_anew_does_not_make_the_old_file_an_edited_one():
-    """After a pull: the file is what its record said as it came, and stays until it is replaced."""
+    """After a pull: the file has the bytes of its first record, and stays until it is replaced."""
     old = share("models/a.bin", "old")
     share("features/a.npy", "features", "models/a.bin")
     sync_metadata()

@@ -10,6 +10,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
 from meddiff.core.imports import missing_extra
 
+Say = Callable[[str], None]
+"""Prints a line of a command's answer, as `say` does."""
 INTERRUPTED = 128 + signal.SIGINT
 
 

@@ -74,7 +74,7 @@ def write_csv(table: "pd.DataFrame", path: str | Path) -> None:
         table.to_csv(temporary, index=False)
 
 
-def write_text(text: str, path: str | Path) -> None:
-    """Write text in UTF-8, whole or not at all."""
-    with atomic_write(path) as temporary:
+def write_text(text: str, path: str | Path, *, quiet: bool = False) -> None:
+    """Write text in UTF-8, whole or not at all; no log if `quiet`."""
+    with atomic_write(path, quiet=quiet) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -64,7 +64,7 @@ def leave_out_optional() -> None:
 def lean_imports() -> Iterator[None]:
     """Let imports within the block do as if `OPTIONAL` were not installed.
 
-    What is imported already stays, and what is imported after the block is found again.
+    What is imported already stays, and what is imported after the block is there again.
     """
     absent = [name for name in OPTIONAL if _alone and name not in sys.modules]
     # The import system's own way to say so: None makes an import raise ModuleNotFoundError.

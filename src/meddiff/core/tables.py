@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.core.files import atomic_write
+from meddiff.core.files import atomic_write, write_text
 
 Stamp = Mapping[str, Any]
 """data, scale, protocol and seed of a run: the first columns of every table."""
@@ -62,11 +62,7 @@ def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame
     other is: `NA` and `nan` are names.
     """
     return pd.read_csv(
-        path,
-        usecols=columns,
-        dtype=dict.fromkeys(TEXT, str),
-        keep_default_na=False,
-        na_values=[""],
+        path, usecols=columns, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""]
     )
 
 
@@ -99,5 +95,4 @@ def write_metrics(table: pd.DataFrame, path: str | Path) -> None:
             if pd.notna(row[key]) and row[key] != "":
                 branch = branch.setdefault(str(row[key]), {})
         branch |= {str(name): row[name] for name in values if pd.notna(row[name])}
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(tree, indent=1, default=float) + "\n")
+    write_text(json.dumps(tree, indent=1, default=float) + "\n", path)

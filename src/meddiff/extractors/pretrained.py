@@ -25,10 +25,7 @@ RADIOMICS = "radiomics"
 
 
 def pretrained_weights(
-    name: str,
-    policy: WeightsPolicy,
-    mirrors: Mapping[str, str],
-    file: str | Path | None = None,
+    name: str, policy: WeightsPolicy, mirrors: Mapping[str, str], file: str | Path | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return published weights and their checkpoint's metadata.
 

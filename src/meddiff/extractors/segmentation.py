@@ -21,12 +21,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def train_unet(
-    training: Masked,
-    validation: Masked,
-    settings: UNetSettings,
-    *,
-    seed: int,
-    device: str = "cpu",
+    training: Masked, validation: Masked, settings: UNetSettings, *, seed: int, device: str = "cpu"
 ) -> tuple[UNet, pd.DataFrame]:
     """Train the U-Net; return it with its history, which has the validation's loss and mean Dice.
 

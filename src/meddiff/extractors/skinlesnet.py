@@ -10,11 +10,7 @@ from meddiff.extractors.supervised import to_unit_range
 
 
 class SkinLesNet(nn.Module):
-    """Four 3x3 convolutions, each with 2x2 max-pooling, and two linear layers.
-
-    Args:
-        size: side of the images in px, a multiple of 16.
-    """
+    """Four 3x3 convolutions with 2x2 max-pooling and two linear layers; 16 divides `size` px."""
 
     transform = staticmethod(to_unit_range)
 

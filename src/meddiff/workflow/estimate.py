@@ -7,7 +7,7 @@ from pathlib import Path
 AFFECTS_RESULTS = False
 
 TIMED = 0.5
-"""Share of the jobs that must have run here before: of fewer, nothing is said."""
+"""Share of the jobs that must have run here before: of fewer there is no estimate."""
 
 
 def estimate(benchmarks: Iterable[str | Path | None], cores: int) -> str | None:

@@ -48,14 +48,20 @@ def job(snakemake: Any) -> Iterator[str]:
     nets = "torch" in sys.modules or gpus is not None
     threads = compute.threads if nets else 1
     try:
-        device = _choose_device(compute.device) if gpus else "cpu"
+        device = "cpu"
+        if gpus:
+            from meddiff.core.devices import choose_device
+
+            device = choose_device(compute.device)
         for path in snakemake.output:
             remove_unfinished(path)
         metadata = job_metadata(snakemake, threads=threads, device=device)
         # Libraries sum in another order on another number of threads: results depend on it.
         with threadpool_limits(threads), logging_redirect_tqdm([log]):
             if nets:
-                _limit_threads(threads)
+                from meddiff.core.devices import limit_threads
+
+                limit_threads(threads)
             yield device
         record_outputs(snakemake, metadata)
     except Exception as error:
@@ -86,15 +92,3 @@ def _log_to(path: Path) -> None:
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(terminal)
     log.addHandler(file)
-
-
-def _choose_device(wanted: str) -> str:
-    from meddiff.core.devices import choose_device
-
-    return choose_device(wanted)
-
-
-def _limit_threads(threads: int) -> None:
-    from meddiff.core.devices import limit_threads
-
-    limit_threads(threads)

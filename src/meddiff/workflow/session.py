@@ -119,7 +119,11 @@ def check_run(
         local: those of the downloads that a folder of the user has.
     """
     for name in FOLDERS:
-        _check_writable(Path(name))
+        if not os.access(_nearest(Path(name)), os.W_OK):
+            raise MeddiffError(
+                f"cannot write to {name}/: the folder is read-only; make it writable, or run in "
+                "another folder with --directory runs/<name>"
+            )
     fetched = [file for file in downloads if file not in local]
     if any(address_of(file, mirrors).startswith("kaggle:") for file in fetched):
         from meddiff.data.download.kaggle import check_kaggle_credentials
@@ -137,14 +141,6 @@ def _check_space(downloads: Collection[str]) -> None:
         raise MeddiffError(
             f"the downloads take {needed:.1f} GB but {folder} has {free:.1f} GB free: make room, "
             "run on another disk with --directory, or leave an edition out of data.editions"
-        )
-
-
-def _check_writable(folder: Path) -> None:
-    if not os.access(_nearest(folder), os.W_OK):
-        raise MeddiffError(
-            f"cannot write to {folder}/: the folder is read-only; make it writable, or run in "
-            "another folder with --directory runs/<name>"
         )
 
 

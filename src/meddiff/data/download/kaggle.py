@@ -51,11 +51,7 @@ def check_kaggle_credentials() -> None:
 
 
 def download_kaggle(
-    dataset: str,
-    path: str | Path,
-    *,
-    recorded: Recorded | None = None,
-    size: int | None = None,
+    dataset: str, path: str | Path, *, recorded: Recorded | None = None, size: int | None = None
 ) -> None:
     """Download a Kaggle data set, `<owner>/<name>`, as one zip; it appears only if whole.
 

@@ -27,9 +27,6 @@ class LocalFile(NamedTuple):
 def find_local(file: str, archives: ArchivesSettings, root: Path) -> LocalFile | None:
     """Return what the folder has of a file of the registry; None where it has nothing of it.
 
-    Args:
-        root: where a relative `archives.folder` starts.
-
     Raises:
         MeddiffError: the folder does not exist.
     """
@@ -50,9 +47,6 @@ def find_local(file: str, archives: ArchivesSettings, root: Path) -> LocalFile |
 
 def copy_local(local: LocalFile, file: str, path: str | Path, recorded: Recorded | None) -> None:
     """Copy a file of the registry from the user's folder; it appears only if whole and verified.
-
-    Args:
-        recorded: digest of the first download or copy, which every later one must have.
 
     Raises:
         MeddiffError: it has another digest than the published one, of which a file that stands in

@@ -49,11 +49,7 @@ class Remote(Protocol):
 
 
 class Interrupted(Exception):
-    """A transfer was interrupted and may be resumed by the next attempt.
-
-    Args:
-        wait: seconds that the server asks to wait.
-    """
+    """A transfer was interrupted; the next attempt, after `wait` seconds if set, may resume it."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)

@@ -32,7 +32,7 @@ def alike_pairs(table: pd.DataFrame, copies: NDArray[np.intp], workers: int) -> 
 
     Args:
         table: an index; pairs are of its rows.
-        copies: (rows,) equal for images that are known to be copies.
+        copies: (rows,) equal for images that are copies by the index alone.
     """
     thumbnails = _thumbnails(table)
     flat = thumbnails.std((1, 2)) < MIN_CONTRAST

@@ -238,7 +238,4 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
             first_names(list(contradicted)),
         )
     if mixed := int((groups.nunique() > 1).sum()):
-        log.info(
-            "%d groups have more than one label; `leak_free` keeps each in one split",
-            mixed,
-        )
+        log.info("%d groups have more than one label; `leak_free` keeps each in one split", mixed)

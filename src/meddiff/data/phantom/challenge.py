@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from meddiff.core.errors import MeddiffError
 from meddiff.core.files import atomic_write
 from meddiff.core.randomness import stream
 from meddiff.data.phantom.archives import stored_member
@@ -37,8 +36,6 @@ def write_challenge_tables(
             (2020) go; see `registry.csv`.
     """
     writers = {"2018": _write_2018, "2019": _write_2019, "2020": _write_2020}
-    if edition not in writers:
-        raise MeddiffError(f"the phantom has no edition {edition}: choose of {', '.join(writers)}")
     writers[edition](paths, plan.assign(diagnosis=diagnoses(plan)).sort_values("isic_id"))
 
 
@@ -53,11 +50,9 @@ def _write_2018(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:
     text = truth.rename(columns={"AK": "AKIEC"}).to_csv(index=False)
     with atomic_write(paths["diagnoses"]) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(stored_member(f"{folder}/{folder}.csv"), text)
-    lesions = {
-        "lesion_id": plan["lesion"],
-        "diagnosis_confirm_type": "single image expert consensus",
-    }
-    _write(pd.DataFrame({"image": plan["isic_id"]} | lesions), paths["lesions"])
+    columns = {"image": plan["isic_id"], "lesion_id": plan["lesion"]}
+    confirmed = {"diagnosis_confirm_type": "single image expert consensus"}
+    _write(pd.DataFrame(columns | confirmed), paths["lesions"])
 
 
 def _write_2019(paths: Mapping[str, str | Path], plan: pd.DataFrame) -> None:

@@ -64,11 +64,7 @@ class Pose:
 
 
 def draw_hand(rng: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
-    """Draw a hand of random pose, size, spread, exposure and side.
-
-    Returns:
-        uint8 (size, size); bones are brightest, the background is almost black.
-    """
+    """Draw a hand of random pose, size, spread, exposure and side, uint8 (size, size)."""
     pose = _sample_pose(rng, size * SUPERSAMPLING)
     rays = _sample_rays(rng)
     flesh = _draw_flesh(rays, pose, size, rng.uniform(0.9, 1.15))

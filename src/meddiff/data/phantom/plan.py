@@ -48,10 +48,14 @@ def plan_editions(
         those of its original, and a near duplicate is edited by `edit_seed` (else 0).
 
     Raises:
-        MeddiffError: a count or share is invalid, or the earlier editions have fewer originals than
-            duplicates are planned.
+        MeddiffError: the shares add up to more than 1, or the earlier editions have fewer originals
+            than duplicates are planned.
     """
-    _check(seed, counts, exact_duplicates, near_duplicates)
+    if exact_duplicates + near_duplicates > 1:
+        raise MeddiffError(
+            f"data.phantom: exact_duplicates {exact_duplicates} and near_duplicates "
+            f"{near_duplicates} are more than all images: lower one"
+        )
     plan = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
     for index, edition in enumerate(sorted(counts)):
         rng = stream(seed, "phantom plan", edition)
@@ -64,23 +68,6 @@ def plan_editions(
         rows = pd.concat([originals, copies]).assign(edition=edition)
         plan = pd.concat([plan, _number(rng, rows, plan)], ignore_index=True)
     return plan
-
-
-def _check(seed: int, counts: Mapping[str, Mapping[str, int]], exact: float, near: float) -> None:
-    if seed < 0:
-        raise MeddiffError(f"the phantom's seed must not be negative, got {seed}")
-    if min(exact, near) < 0 or exact + near > 1:
-        raise MeddiffError(
-            f"the phantom's shares of duplicates must be positive and add up to 1 at most, got "
-            f"exact_duplicates={exact} and near_duplicates={near}"
-        )
-    for edition, classes in counts.items():
-        for name, count in classes.items():
-            if name not in CLASSES or count < 0:
-                raise MeddiffError(
-                    f"phantom edition {edition}: {name!r}: {count} is not a number of images of a "
-                    f"class; the classes are {' and '.join(CLASSES)}"
-                )
 
 
 def _plan_originals(rng: np.random.Generator, sizes: Integers, plan: pd.DataFrame) -> pd.DataFrame:
@@ -108,12 +95,8 @@ def _plan_copies(
     rng: np.random.Generator, plan: pd.DataFrame, edition: str, exact: list[int], both: list[int]
 ) -> pd.DataFrame:
     """Choose originals of earlier editions to copy; new ids are left empty."""
-    chosen = pd.concat(
-        [
-            _choose(rng, plan, edition, target, exact[target], both[target])
-            for target in range(len(CLASSES))
-        ]
-    )
+    numbers = enumerate(zip(exact, both, strict=True))
+    chosen = pd.concat([_choose(rng, plan, edition, target, *each) for target, each in numbers])
     is_exact = chosen["kind"] == "exact"
     rank = is_exact.to_numpy().cumsum() - 1
     chosen["duplicate_of"] = chosen["isic_id"]

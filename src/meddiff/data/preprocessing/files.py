@@ -155,11 +155,7 @@ def original_files(
 def preprocess_masks(
     files: Iterable[tuple[bytes, str]], *, crop: int | None, size: int
 ) -> NDArray[np.uint8]:
-    """Decode, crop and resize masks as `preprocess_files` does their images.
-
-    Returns:
-        uint8 of 0 and 255, (files, size, size, 1).
-    """
+    """Preprocess masks as `preprocess_files` images: 0 or 255, uint8 (files, size, size, 1)."""
     masks = []
     for data, name in files:
         mask = decode_mask(data, name)
@@ -197,9 +193,7 @@ def _square(
     return cut(np.atleast_3d(image.pixels), crop), image.orientation
 
 
-def _batches(
-    squares: Iterable[Square],
-) -> Iterator[tuple[list[NDArray[np.uint8]], list[int]]]:
+def _batches(squares: Iterable[Square]) -> Iterator[tuple[list[NDArray[np.uint8]], list[int]]]:
     """Group consecutive squares of one side into batches of BATCH_BYTES."""
     pixels: list[NDArray[np.uint8]] = []
     orientations: list[int] = []

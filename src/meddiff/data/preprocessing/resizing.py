@@ -31,13 +31,10 @@ def preprocess(image: NDArray[np.uint8], *, crop: int | None, size: int) -> NDAr
 
 
 def preprocess_mask(mask: NDArray[np.uint8], *, crop: int | None, size: int) -> NDArray[np.uint8]:
-    """Crop and resize a mask as `preprocess` does its image; 255 if at least half is lesion.
+    """Crop and resize a mask as `preprocess` its image: uint8, 255 where half is lesion, else 0.
 
     Args:
         mask: (height, width); lesion where a value exceeds half of the largest (0/1, 0/255).
-
-    Returns:
-        uint8 of 0 and 255, (size, size).
     """
     binary = np.where(mask > mask.max() / 2, np.uint8(255), np.uint8(0))
     square = cut(binary[..., None], centre_crop(mask.shape[0], mask.shape[1], crop))

@@ -11,13 +11,7 @@ from meddiff.core.errors import MeddiffError, first_names, listing_error
 from meddiff.data.labels import DIAGNOSES, label_images, log_counts
 from meddiff.data.readers.archive import open_archive
 from meddiff.data.sources.accounting import LISTED, NOTES
-from meddiff.data.sources.files import (
-    Matches,
-    by_stem,
-    check_one_file,
-    is_jpeg,
-    match_stems,
-)
+from meddiff.data.sources.files import Matches, by_stem, check_one_file, is_jpeg, match_stems
 from meddiff.data.sources.tables import (
     COLUMNS,
     check_metadata,

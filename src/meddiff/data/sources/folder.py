@@ -22,13 +22,7 @@ from meddiff.data.sources.files import (
     with_masks,
 )
 from meddiff.data.sources.suggestions import check_names
-from meddiff.data.sources.tables import (
-    check_metadata,
-    join,
-    map_labels,
-    read_strings,
-    record_table,
-)
+from meddiff.data.sources.tables import check_metadata, join, map_labels, read_strings, record_table
 
 
 def read_folder(
@@ -71,7 +65,7 @@ def read_records(
 
 
 def own_table(folder: str) -> str | None:
-    """Return the table that a data set of known layout has in its folder: HAM10000's."""
+    """Return the table that a data set of a published layout has in its folder: HAM10000's."""
     tables = sorted(path for path in Path(folder).glob("HAM10000_metadata*") if path.is_file())
     return str(tables[0]) if tables else None
 

@@ -56,11 +56,7 @@ def split_leak_free(index: pd.DataFrame, *, fractions: Mapping[str, float], seed
 
 
 def split_as_published(index: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> pd.Series:
-    """Split image by image within each class, blind to patients and duplicates, as the study did.
-
-    Args:
-        index: table with `id` and `label`.
-    """
+    """Split image by image within each class, blind to patients and duplicates: as the study."""
     shares = _shares(fractions)
     _require(index["label"].value_counts(), shares, "images")
     parts = []

@@ -22,9 +22,6 @@ AT_ONCE = 8
 class Autoencoder(nn.Module):
     """One of MONAI's autoencoders.
 
-    Args:
-        channels: 1 or 3, of the images.
-
     Attributes:
         factor: pixels along one of a latent image.
         mean, spread: of the training images' latents by channel, (1,c,1,1).

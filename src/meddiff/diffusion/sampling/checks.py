@@ -43,11 +43,7 @@ def count_faults(samples: NDArray[np.uint8], training: NDArray[np.uint8]) -> dic
 def faults_table(
     samples: dict[str, NDArray[np.uint8]], training: dict[str, NDArray[np.uint8]]
 ) -> pd.DataFrame:
-    """Return the faults of each class's samples; a class with many is logged.
-
-    Args:
-        samples: uint8 (N,H,W,C) by class.
-    """
+    """Return the faults of each class's samples, uint8 (N,H,W,C); a class with many is logged."""
     rows = []
     for name, images in samples.items():
         counts = count_faults(images, training[name])
@@ -60,11 +56,7 @@ def faults_table(
 
 def _statistics(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     pixels = images.reshape(len(images), -1, images.shape[-1]).astype(np.float64)
-    return {
-        "mean": pixels.mean((1, 2)),
-        "spread": pixels.std(1).mean(1),
-        "colour": pixels.mean(1),
-    }
+    return {"mean": pixels.mean((1, 2)), "spread": pixels.std(1).mean(1), "colour": pixels.mean(1)}
 
 
 def _distance(colours: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

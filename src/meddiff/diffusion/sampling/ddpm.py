@@ -52,11 +52,7 @@ class Ddpm:
     )
 
     def predict(self, precision: Precision, name: str, guidance: float = 0.0) -> Graphed:
-        """Return the net of a class as a function of noisy images (N,C,H,W) and times (N,).
-
-        Raises:
-            MeddiffError: as `conditioned`.
-        """
+        """Return the net of a class as a function of noisy images (N,C,H,W) and times (N,)."""
         key = (precision, name if self.conditions else "", guidance)
         if key not in self._graphs:
             network = conditioned(self.network, self.conditions, name, guidance)

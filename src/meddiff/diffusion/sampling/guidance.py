@@ -18,9 +18,6 @@ def conditioned(
     eq. 6), both from one batch. It is linear, so that it holds for noise, velocity, score and clean
     image alike, whichever the net predicts.
 
-    Args:
-        guidance: w; 0 is the conditional net.
-
     Raises:
         MeddiffError: the net did not learn this class, or is to be guided and never learnt without
             classes.

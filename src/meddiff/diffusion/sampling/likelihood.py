@@ -37,7 +37,7 @@ def bits_per_dimension(
     name: str,
     progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Return the negative log-likelihood of images in bits per dimension, at most.
+    """Return the negative log-likelihood of images in bits per dimension, at most, float64 (n,).
 
     Each grey level is taken for the interval of its width around it (uniform dequantisation). The
     density is that of the process at its least noise. An image's value depends on the image, the
@@ -48,9 +48,6 @@ def bits_per_dimension(
         seed: fixes places in the intervals and the probe of the trace.
         name: class of the images, of a net of several classes.
         progress: is called with each number of images that are done.
-
-    Returns:
-        float64 (n,).
 
     Raises:
         MeddiffError: the net draws latents, images are of another size, memory does not suffice, or
@@ -92,7 +89,7 @@ def bits_per_dimension(
 def log_density(
     predict: Predict, process: Process, clean: Tensor, probes: Tensor, *, steps: int = STEPS
 ) -> np.ndarray:
-    """Return the logarithm of the density of images x at the least noise of a process.
+    """Return the log-density of images x at the least noise of a process, float64 (N,).
 
     The equation is solved in s = ln(tan(a / 2)) of the angle a = arctan(sigma / alpha): even steps
     in it are even in ln(sigma) where there is little noise, and in the angle where there is much.
@@ -102,9 +99,6 @@ def log_density(
         clean: float (N,C,H,W) in the net's range.
         probes: of mean 0 and covariance 1, (N,C,H,W): the trace of the velocity's derivative is
             estimated as theirs (Skilling 1989, Hutchinson 1990).
-
-    Returns:
-        float64 (N,).
     """
     slopes = partial(_slopes, predict, process, probes)
     ends = [math.log(math.tan(process.angle(process.at(share)) / 2)) for share in (0.0, 1.0)]

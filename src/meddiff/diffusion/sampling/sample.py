@@ -45,14 +45,7 @@ def sample_images(
     name: str,
     checkpointer: CheckpointFile | None = None,
 ) -> np.ndarray:
-    """Draw images, uint8 (members,H,W,C), with progress; arguments as for `sample`.
-
-    Args:
-        checkpointer: keeps what is drawn, so that an interrupted run resumes there.
-
-    Raises:
-        MeddiffError: the net gives values that are not finite, or memory does not suffice.
-    """
+    """Draw images as `sample`, uint8 (members,H,W,C), with progress; a checkpoint resumes them."""
     plan = "%s: %d images, %s, %d steps, %d images at once"
     log.info(plan, name, len(members), settings.sampler, settings.steps, model.block)
     channels, height, width = model.image_shape
@@ -81,14 +74,7 @@ def denoising_strip(
     seed: int,
     name: str,
 ) -> np.ndarray:
-    """Return images on their way from noise, evenly spaced in steps, the first and last included.
-
-    Args:
-        moments: states to show of each.
-
-    Returns:
-        uint8 (members,moments,H,W,C).
-    """
+    """Return evenly spaced states of images from noise on, uint8 (members,moments,H,W,C)."""
     wanted = np.linspace(0, settings.steps - 1, moments).round().astype(int)
     strips = []
     for block in _blocks(members, model.block):

@@ -77,9 +77,6 @@ def augment(
     Returns:
         Images of the same shape, type, range and device; the images themselves where the settings
         are neutral.
-
-    Raises:
-        MeddiffError: images have neither 1 nor 3 channels.
     """
     if settings == AugmentationSettings():
         return images

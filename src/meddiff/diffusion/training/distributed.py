@@ -49,9 +49,6 @@ def setup_runtime(
 ) -> Runtime:
     """Return this process's runtime; with several, each must be started by torchrun.
 
-    Args:
-        processes: processes per machine.
-
     Raises:
         MeddiffError: the device cannot calculate so.
     """

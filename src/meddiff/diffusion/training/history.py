@@ -1,7 +1,6 @@
 """What happened in a training so far."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,15 +22,9 @@ class History:
     rows: list[dict[str, float]] = field(default_factory=list)
     previews: list[np.ndarray] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any], previews: list[np.ndarray]) -> "History":
-        """Return the history that `values` gave."""
-        return cls(**values, previews=previews)
-
     def values(self) -> dict[str, Any]:
         """Return all but the previews as JSON holds it."""
-        names = ("done", "lr", "losses", "rows")
-        return {name: getattr(self, name) for name in names}
+        return {name: value for name, value in vars(self).items() if name != "previews"}
 
     def add(self, losses: list[float], lr: float) -> None:
         """Record the losses of the latest steps, and the last one's rate."""

@@ -55,9 +55,6 @@ def train_ddpm(
         checkpointer: where to resume from and save to; default: nothing is saved.
         autoencoder: on the runtime's device; the net learns its latents of the images.
 
-    Returns:
-        Weights to sample from, history and previews.
-
     Raises:
         MeddiffError: the loss is no longer finite or explodes, memory does not suffice, or the
             process is interrupted (SIGTERM). The checkpoint is kept.
@@ -78,7 +75,8 @@ def train_ddpm(
         if state := checkpointer and checkpointer.load():
             trainer.restore(state)
             log.info("%s: resumed at step %d/%d", trainer.name, trainer.done, trainer.steps)
-        with _Monitor(trainer, callbacks if runtime.rank == 0 else ()) as monitor:
+        with Progress(trainer.steps, trainer.name, done=trainer.done) as progress:
+            monitor = _Monitor(trainer, callbacks if runtime.rank == 0 else (), progress)
             for batch in trainer.batches():
                 trainer.step(batch)
                 sync = trainer.is_sync_point(batch)
@@ -98,22 +96,15 @@ def train_ddpm(
 class _Monitor:
     """Shows the progress of a training and calls its callbacks."""
 
-    def __init__(self, trainer: DdpmTrainer, callbacks: Sequence[Callback]) -> None:
-        self._trainer, self._callbacks = trainer, callbacks
-        self._progress = Progress(trainer.steps, trainer.name, done=trainer.done)
+    def __init__(
+        self, trainer: DdpmTrainer, callbacks: Sequence[Callback], progress: Progress
+    ) -> None:
+        self._trainer, self._callbacks, self._progress = trainer, callbacks, progress
         self._images, self._started = 0, time.monotonic()
-
-    def __enter__(self) -> "_Monitor":
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._progress.__exit__(None, None, None)
 
     def flush(self, batch: Batch) -> None:
         """Read the pending losses and show the last."""
-        steps, images = self._trainer.pending_losses, self._trainer.pending_images
-        loss = self._trainer.flush_losses(batch)
+        steps, images, loss = self._trainer.flush_losses(batch)
         self._images += images
         self._progress.advance(steps, loss=loss, lr=self._trainer.lr)
 

@@ -37,7 +37,7 @@ def denoising_loss(
     weigh: Callable[[Tensor], Tensor] | None = None,
     **condition: Tensor,
 ) -> Tensor:
-    """Mean squared error of the net's prediction (Ho et al. 2020, eq. 14).
+    """Mean squared error of the net's prediction, float32 () (Ho et al. 2020, eq. 14).
 
     That of the noise is denoising score matching with each noise level's variance as its weight
     (Song and Ermon 2019, eq. 5 and 6), since the score is -noise / sigma.
@@ -51,9 +51,6 @@ def denoising_loss(
         noise: standard normal (N,C,H,W).
         weigh: gives weights (N,) of times, as of `min_snr_weights`; None weighs all alike.
         condition: what else the net is given of each image, (N,...) by name.
-
-    Returns:
-        float32 ().
     """
     signal, spread = process.mix(times)
     noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
@@ -83,16 +80,10 @@ def largest_loss(process: Process, min_snr: float | None = None) -> float:
 def min_snr_weights(
     process: Process, gamma: float, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor], Tensor]:
-    """Return what weighs times (N,), so that none counts for more than its signal is worth.
+    """Return what weighs times (N,), in float32, so that none counts for more than its signal.
 
     As an error of the clean image every weight is min(SNR, gamma) (Hang et al. 2023, section 3.4);
     that of the noise is SNR times as large, that of the velocity SNR + 1 times.
-
-    Args:
-        gamma: largest weight, 5 in the paper.
-
-    Returns:
-        A function whose weights are float32 (N,).
     """
 
     def weigh(times: Tensor) -> Tensor:

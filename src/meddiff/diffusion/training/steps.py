@@ -67,11 +67,7 @@ def build_model(
     *,
     compiled: bool,
 ) -> Model:
-    """Put an untrained net on its device, and make what a training needs beside it.
-
-    Args:
-        network: on the CPU.
-    """
+    """Put an untrained net of the CPU on its device, and make what a training needs beside it."""
     if device.type == "cuda":
         double_by_repeating(network)
     network = network.to(device).to(memory_format=torch.channels_last)

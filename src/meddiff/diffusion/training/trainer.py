@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -55,8 +55,7 @@ class TrainedDdpm:
     previews: np.ndarray
 
 
-@dataclass(frozen=True)
-class PendingLoss:
+class PendingLoss(NamedTuple):
     """A step whose loss was not read yet."""
 
     loss: Tensor
@@ -111,16 +110,6 @@ class DdpmTrainer:
         """Steps taken whose losses were read."""
         return self._history.done
 
-    @property
-    def pending_losses(self) -> int:
-        """Steps whose losses were not read yet."""
-        return len(self._pending)
-
-    @property
-    def pending_images(self) -> int:
-        """Images of those steps."""
-        return sum(step.images for step in self._pending)
-
     def batches(self) -> Iterator[Batch]:
         """Yield the batches that are left."""
         key = (self._seed, "order", self.name)
@@ -139,14 +128,14 @@ class DdpmTrainer:
     def is_sync_point(self, batch: Batch) -> bool:
         """Return whether the processes may agree on something after this batch."""
         alone = self._runtime.processes == 1
-        return alone or batch.ends_epoch or self.pending_losses == FLUSH_EVERY
+        return alone or self.flush_due(batch)
 
     def flush_due(self, batch: Batch) -> bool:
         """Return whether the pending losses have to be read after this batch."""
-        return batch.ends_epoch or self.pending_losses == FLUSH_EVERY
+        return batch.ends_epoch or len(self._pending) == FLUSH_EVERY
 
-    def flush_losses(self, batch: Batch) -> float:
-        """Read the losses up to this batch; return the last.
+    def flush_losses(self, batch: Batch) -> tuple[int, int, float]:
+        """Read the losses up to this batch; return how many steps and images, and the last loss.
 
         Raises:
             Diverged: one is not finite, or far above that of the untrained net.
@@ -160,8 +149,9 @@ class DdpmTrainer:
                     f"{batch.epoch}, learning rate {pending.lr:.3g}); lower diffusion.lr and rerun"
                 )
         self._history.add(losses, self._pending[-1].lr)
+        images = sum(step.images for step in self._pending)
         self._pending = []
-        return float(losses[-1])
+        return len(losses), images, float(losses[-1])
 
     def end_epoch(self, batch: Batch) -> tuple[Mapping[str, float], np.ndarray | None]:
         """Add a row to the history; return it, and previews where they are due."""
@@ -209,7 +199,7 @@ class DdpmTrainer:
             part.load_state_dict(part.state_dict() | state.values[key])
         previews = parts.get("preview", {})
         images = [previews[str(number)].numpy() for number in range(len(previews))]
-        self._history = History.of(state.values["history"], images)
+        self._history = History(**state.values["history"], previews=images)
 
     def result(self) -> TrainedDdpm:
         """Return the weights, history and previews so far."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
-from meddiff.core.files import atomic_write
+from meddiff.core.files import write_text
 from meddiff.core.folders import list_files
 
 CACHE = Path(".snakemake/meddiff/digests")
@@ -100,8 +100,8 @@ def folder_digest(folder: str | Path) -> str | None:
 
 def _write_cache(file: Path, content: object) -> None:
     """Write a cache file, where that is possible: without it bytes are read again."""
-    with contextlib.suppress(MeddiffError), atomic_write(file, quiet=True) as temporary:
-        temporary.write_text(json.dumps(content))
+    with contextlib.suppress(MeddiffError):
+        write_text(json.dumps(content), file, quiet=True)
 
 
 def _read(path: Path) -> Digest:

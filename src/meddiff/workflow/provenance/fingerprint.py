@@ -14,14 +14,11 @@ editing it must not retrain a DDPM."""
 
 
 def fingerprint(script: str | Path, *modules: str | Path) -> str:
-    """Return a digest of a script, and of every module of this package that it uses.
+    """Return a digest of a script, of further modules, and of all of this package that they use.
 
     Excluded are modules that say `AFFECTS_RESULTS = False`, every `settings.py`, since declared
     values reach a job as parameters, and packages' `__init__`, which only hand names on. Comments,
     docstrings, formatting, names of local variables and where a module lies do not count.
-
-    Args:
-        modules: further files that it uses without importing them by name.
 
     Returns:
         16 hexadecimal digits, the same under every version of Python.

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from meddiff.core.files import atomic_write
+from meddiff.core.files import write_text
 from meddiff.workflow.provenance.record import Record, Records
 from meddiff.workflow.provenance.store import read_effective
 
@@ -12,8 +12,7 @@ def write_lineage(path: str | Path, target: str) -> None:
     """Write the records of `target` and of all that it was made from as one JSON file."""
     records = read_effective()
     chain = [records[file].model_dump(exclude={"snakemake"}) for file in lineage(target, records)]
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(chain, indent=1) + "\n")
+    write_text(json.dumps(chain, indent=1) + "\n", path)
 
 
 def lineage(path: str, records: Records) -> list[str]:

@@ -24,23 +24,10 @@ def plain_params(params: Any) -> dict[str, Any]:
 
 
 def describe_file(path: str, **metadata: Any) -> Record:
-    """Return the record of a file as it is now.
-
-    Args:
-        metadata: fields of `Record` that describe the job that made it.
-    """
-    defaults: dict[str, Any] = {
-        "rule": None,
-        "inputs": {},
-        "params": {},
-        "source": "",
-        "commit": None,
-        "packages": {},
-        "machine": None,
-        "author": author(),
-        "started": _now(),
-        "finished": _now(),
-    }
+    """Return the record of a file as it is now."""
+    added: dict[str, Any] = {"rule": None, "inputs": {}, "params": {}, "source": "", "commit": None,
+               "packages": {}, "machine": None}  # fmt: skip
+    defaults = added | {"author": author(), "started": _now(), "finished": _now()}
     return Record(path=path, **digest(path)._asdict(), **{**defaults, **metadata})
 
 

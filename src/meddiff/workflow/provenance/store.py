@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import RECORDS
-from meddiff.core.files import atomic_write
+from meddiff.core.files import write_text
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Record
 
@@ -80,10 +80,14 @@ def read_record(file: Path) -> Record:
         MeddiffError: the file is too large, no JSON, or no record.
     """
     name = printable(str(file))
+
+    def fault(reason: str) -> MeddiffError:
+        return MeddiffError(f"{name}: {reason}; get it back with git checkout")
+
     if not file.is_file():
-        raise MeddiffError(f"{name}: no file; get it back with git checkout")
+        raise fault("no file")
     if file.stat().st_size > LARGEST:
-        raise MeddiffError(f"{name}: too large for a record; get it back with git checkout")
+        raise fault("too large for a record")
     try:
         data = json.loads(file.read_bytes())
         seal, expected = data.pop("seal", None), _seal(data)
@@ -92,13 +96,9 @@ def read_record(file: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         key = printable(".".join(map(str, first["loc"]))) or "file"
-        raise MeddiffError(
-            f"{name}: no valid record ({key}: {first['msg']}); get it back with git checkout"
-        ) from None
+        raise fault(f"no valid record ({key}: {first['msg']})") from None
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise MeddiffError(
-            f"{name}: no valid record (no JSON object); get it back with git checkout"
-        ) from None
+        raise fault("no valid record (no JSON object)") from None
     if seal != expected:
         raise MeddiffError(
             f"{name}: changed since it was written, or mixed from two by a merge; take it and its "
@@ -115,8 +115,8 @@ def printable(text: str) -> str:
 def write_record(record: Record, folder: Path) -> None:
     """Write a record below `folder`, named after its path, sealed by a digest of itself."""
     data = json.loads(record.model_dump_json())
-    with atomic_write(folder / f"{record.path}.json", quiet=True) as temporary:
-        temporary.write_text(json.dumps({**data, "seal": _seal(data)}, indent=1) + "\n")
+    text = json.dumps({**data, "seal": _seal(data)}, indent=1) + "\n"
+    write_text(text, folder / f"{record.path}.json", quiet=True)
 
 
 def _seal(data: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from meddiff.core.arrays import load_images
+from meddiff.core.console import Say
 from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.files import atomic_write, sha256_file
 from meddiff.workflow.provenance.digests import sha256_here
@@ -41,8 +42,6 @@ STRIPS_KEPT = 128
 LARGEST_LIST = 2**26
 """Bytes of the largest list of images that is read."""
 
-Say = Callable[[str], None]
-
 
 def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
     """Write the files and records of run directories to a zip.
@@ -55,10 +54,7 @@ def pack(runs: Sequence[Path], target: Path, *, largest: int, say: Say) -> None:
         MeddiffError: a run has no records, or a file has other bytes than were recorded.
     """
     arrays: dict[str, dict[str, Any]] = {}
-    with (
-        atomic_write(target) as temporary,
-        ZipFile(temporary, "w", ZIP_LZMA) as archive,
-    ):
+    with atomic_write(target) as temporary, ZipFile(temporary, "w", ZIP_LZMA) as archive:
         strips = _Strips(archive)
         for run in runs:
             if not (records := read_records(run / LOCAL)):

@@ -11,7 +11,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.tables import KEYS, read_csv
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.lineage import lineage
-from meddiff.workflow.provenance.record import Record, Records
+from meddiff.workflow.provenance.record import Record
 from meddiff.workflow.provenance.store import SHARED, read_records
 from meddiff.workflow.sharing import remote
 from meddiff.workflow.sharing.proof import Proof
@@ -53,7 +53,8 @@ def report_comparison(proof: Proof, origin: str | None) -> Iterator[str]:
             f"    {row.number}: {row.same} of {row.cells} cells the same; relative difference "
             f"{row.median:.2g} in the median, {row.largest:.2g} at most"
         )
-    if any(proof.records[path].sha256 != shared[path].sha256 for path in _trained(shared, proof)):
+    nets = [path for path in proof.chain if path in shared and Path(path).suffix == NET]
+    if any(proof.records[path].sha256 != shared[path].sha256 for path in nets):
         yield "    nets were trained again: differences as between seeds are to be expected"
     else:
         within = "within" if differences["largest"].max() <= TOLERANCE else "NOT within"
@@ -65,11 +66,6 @@ def _shared_table(record: Record, proof: Proof, origin: str | None) -> pd.DataFr
     with tempfile.TemporaryDirectory() as folder:
         list(remote.fetch([record], proof.plan.root, proof.plan.run, origin, Path(folder)))
         return read_csv(Path(folder) / record.path)
-
-
-def _trained(shared: Records, proof: Proof) -> list[str]:
-    """Return the nets behind a table that are recorded here and shared."""
-    return [path for path in proof.chain if path in shared and Path(path).suffix == NET]
 
 
 def _differences(shared: Record, own: Record) -> Iterator[str]:

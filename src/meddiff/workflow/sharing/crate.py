@@ -6,7 +6,7 @@ al. 2024).
 
 import json
 import mimetypes
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from rocrate.model import ContextEntity, Person
 from rocrate.rocrate import ROCrate
 
 import meddiff
+from meddiff.core.console import Say
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.files import atomic_write
 from meddiff.workflow.provenance.digests import sha256_here
@@ -38,8 +39,6 @@ CODE = ("workflow/Snakefile", "workflow/rules", "workflow/scripts", "config")
 TYPES = {".smk": "text/x-snakemake", ".yaml": "application/yaml", ".md": "text/markdown",
          ".rst": "text/x-rst"}  # fmt: skip
 """Media types that Python does not know."""
-
-Say = Callable[[str], None]
 
 
 class Job(NamedTuple):
@@ -148,55 +147,33 @@ class _Writer:
         workflow = self._workflow()
         tools, steps = self._tools({job.rule for job in jobs}, workflow)
         actions = [self._action(number, job, tools) for number, job in enumerate(jobs)]
+        records, agent = self.records.values(), actions[-1]["agent"]
+        times = {"startTime": min(record.started for record in records),
+                 "endTime": max(record.finished for record in records)}  # fmt: skip
+        raw = self._all(path for path, record in self.records.items() if not record.rule)
         whole = self._entity(
-            "#run",
-            "CreateAction",
-            name="run of the workflow",
-            instrument=workflow,
-            object=self._all(path for path, record in self.records.items() if not record.rule),
-            result=self._all(self.results),
-            startTime=min(record.started for record in self.records.values()),
-            endTime=max(record.finished for record in self.records.values()),
-            actionStatus=COMPLETED,
-            agent=actions[-1]["agent"],
-        )
+            "#run", "CreateAction", name="run of the workflow", instrument=workflow, object=raw,
+            result=self._all(self.results), actionStatus=COMPLETED, agent=agent, **times,
+        )  # fmt: skip
         controls = [
-            self._entity(
-                f"#control-{number}",
-                "ControlAction",
-                name=f"orchestrate {job.rule}",
-                instrument=steps[job.rule],
-                object=action,
-            )
+            self._entity(f"#control-{number}", "ControlAction", name=f"orchestrate {job.rule}",
+                         instrument=steps[job.rule], object=action)
             for number, (job, action) in enumerate(zip(jobs, actions, strict=True))
-        ]
+        ]  # fmt: skip
+        versions = {record.packages.get("snakemake") for record in records} - {None}
         engine = self._entity(
-            SNAKEMAKE,
-            "SoftwareApplication",
-            name="Snakemake",
-            url=SNAKEMAKE,
-            softwareVersion=_version(self.records, "snakemake"),
-        )
-        self._entity(
-            "#orchestration",
-            "OrganizeAction",
-            name="execution by Snakemake",
-            instrument=engine,
-            object=controls,
-            result=whole,
-            agent=whole["agent"],
-            startTime=whole["startTime"],
-            endTime=whole["endTime"],
-        )
+            SNAKEMAKE, "SoftwareApplication", name="Snakemake", url=SNAKEMAKE,
+            softwareVersion=", ".join(sorted(map(str, versions))) or "unknown",
+        )  # fmt: skip
+        self._entity("#orchestration", "OrganizeAction", name="execution by Snakemake",
+                     instrument=engine, object=controls, result=whole, agent=agent,
+                     **times)  # fmt: skip
         crate.root_dataset["mentions"] = [whole, *actions]
-        crate.root_dataset["author"] = whole["agent"]
+        crate.root_dataset["author"] = agent
 
     def _entity(self, identity: str, kind: Any, **properties: Any) -> ContextEntity:
-        entity = self.crate.add(
-            ContextEntity(
-                self.crate, identity, properties={"@type": kind, "name": properties["name"]}
-            )
-        )
+        named = {"@type": kind, "name": properties["name"]}
+        entity = self.crate.add(ContextEntity(self.crate, identity, properties=named))
         for key, value in properties.items():
             entity[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
         return entity
@@ -209,12 +186,9 @@ class _Writer:
                     name = path.relative_to(self.root).as_posix()
                     self.crate.add_file(path, name, properties=_format(name))
         kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+        file, about = self.root / CODE[0], {"@type": kinds}
         workflow = self.crate.add_workflow(
-            self.root / CODE[0],
-            CODE[0],
-            main=True,
-            lang="snakemake",
-            properties={"@type": kinds},
+            file, CODE[0], main=True, lang="snakemake", properties=about
         )
         workflow["name"] = "meddiff"
         workflow["version"] = meddiff.__version__
@@ -228,30 +202,21 @@ class _Writer:
         """Add a tool and a step of the workflow for each rule."""
         tools, steps = {}, {}
         for position, rule in enumerate(sorted(rules)):
+            version = meddiff.__version__
             tools[rule] = self._entity(
-                f"#rule-{rule}",
-                "SoftwareApplication",
-                name=rule,
-                softwareVersion=meddiff.__version__,
+                f"#rule-{rule}", "SoftwareApplication", name=rule, softwareVersion=version
             )
-            steps[rule] = self._entity(
-                f"#step-{rule}",
-                "HowToStep",
-                name=rule,
-                position=str(position),
-                workExample=tools[rule],
-            )
+            own = {"position": str(position), "workExample": tools[rule]}
+            steps[rule] = self._entity(f"#step-{rule}", "HowToStep", name=rule, **own)
         workflow["hasPart"] = list(tools.values())
         workflow["step"] = list(steps.values())
         return tools, steps
 
     def _action(self, number: int, job: Job, tools: Mapping[str, ContextEntity]) -> ContextEntity:
         first = job.outputs[0]
+        params = json.dumps(first.params, sort_keys=True)
         settings = self._entity(
-            f"#parameters-{number}",
-            "PropertyValue",
-            name="parameters",
-            value=json.dumps(first.params, sort_keys=True),
+            f"#parameters-{number}", "PropertyValue", name="parameters", value=params
         )
         machine = first.machine
         where = f"{machine.system}, {machine.processor}, {machine.device}" if machine else "unknown"
@@ -272,10 +237,8 @@ class _Writer:
     def _person(self, author: str) -> Person:
         name = author.split(" <")[0] or "unknown"
         if name not in self._people:
-            identity = f"#person-{len(self._people)}"
-            self._people[name] = self.crate.add(
-                Person(self.crate, identity, properties={"name": name})
-            )
+            person = Person(self.crate, f"#person-{len(self._people)}", properties={"name": name})
+            self._people[name] = self.crate.add(person)
         return self._people[name]
 
     def _all(self, paths: Iterable[str]) -> list[Any]:
@@ -303,13 +266,5 @@ class _Writer:
 def _format(path: str) -> dict[str, str]:
     """Return the media type of a file by its suffix."""
     media_type, _ = mimetypes.guess_type(path)
-    return {
-        "encodingFormat": media_type or TYPES.get(Path(path).suffix, "application/octet-stream")
-    }
-
-
-def _version(records: Records, package: str) -> str:
-    versions = {
-        record.packages[package] for record in records.values() if package in record.packages
-    }
-    return ", ".join(sorted(versions)) or "unknown"
+    kind = media_type or TYPES.get(Path(path).suffix, "application/octet-stream")
+    return {"encodingFormat": kind}

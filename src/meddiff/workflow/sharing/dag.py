@@ -56,7 +56,7 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
         arguments: what would follow `snakemake`: targets, `--profile`, `--configfile`,
             `--directory`, `--config`. Targets in runs/<name>/ stand for that run's options.
         reading: write nothing, so that a user who may only read the run gets its steps too;
-            which of them are planned is not known then.
+            which of them are planned is left open then.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.enums import Quietness

@@ -13,7 +13,7 @@ from typing import IO
 import yaml
 
 from meddiff.core.errors import MeddiffError, first_names, one_line
-from meddiff.core.files import atomic_write
+from meddiff.core.files import atomic_write, write_text
 from meddiff.workflow.provenance.digests import BLOCK
 from meddiff.workflow.provenance.record import Record, Records
 
@@ -87,7 +87,11 @@ def fetch(
     for record in records:
         place = "/" + (run / record.path).relative_to(root).as_posix()
         with _explained(record, remote):
-            _check_md5(files.info(place).get("md5"), record)
+            if files.info(place).get("md5") != record.md5:
+                raise MeddiffError(
+                    f"{record.path}: {ARTEFACTS} or dvc.lock and the record in provenance/ speak "
+                    "of different bytes: after a merge, take both from one side"
+                )
         with (
             _explained(record, remote),
             files.open(place, "rb") as source,
@@ -96,14 +100,6 @@ def fetch(
         ):
             _copy(source, target, record)
         yield record
-
-
-def _check_md5(md5: str | None, record: Record) -> None:
-    if md5 != record.md5:
-        raise MeddiffError(
-            f"{record.path}: {ARTEFACTS} or dvc.lock and the record in provenance/ speak of "
-            "different bytes: after a merge, take both from one side"
-        )
 
 
 def _copy(source: IO[bytes], target: IO[bytes], record: Record) -> None:
@@ -183,8 +179,7 @@ def _write_artefacts(records: Sequence[Record], run: Path) -> None:
         {"md5": record.md5, "size": record.size, "hash": "md5", "path": record.path}
         for record in records
     ]
-    with atomic_write(run / ARTEFACTS, quiet=True) as temporary:
-        temporary.write_text(yaml.safe_dump({"outs": outs}, sort_keys=False))
+    write_text(yaml.safe_dump({"outs": outs}, sort_keys=False), run / ARTEFACTS, quiet=True)
 
 
 def _dvc(arguments: Sequence[str], run: Path) -> str:

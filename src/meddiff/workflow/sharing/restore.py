@@ -1,12 +1,13 @@
 """Bring back what was shared: what a target needs, no more, and only the recorded bytes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from tqdm import tqdm
 
+from meddiff.core.console import Say
 from meddiff.core.errors import MeddiffError
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Records
@@ -15,8 +16,6 @@ from meddiff.workflow.sharing import remote
 from meddiff.workflow.sharing.plan import Plan
 
 REPLACED = Path(".snakemake/meddiff/replaced")
-
-Say = Callable[[str], None]
 
 
 def restore(plan: Plan, *, everything: bool, origin: str | None, say: Say) -> int:

@@ -1,10 +1,12 @@
 """Share a finished run: its records through git, its bytes through DVC."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
+from meddiff.core.console import Say
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.workflow.provenance.digests import digest
 from meddiff.workflow.provenance.record import Record, Records
@@ -16,9 +18,7 @@ from meddiff.workflow.sharing.plan import Plan
 RAW = "data/raw/"
 
 
-def share(
-    plan: Plan, *, raw: bool, prune: bool, to: str | None, say: Callable[[str], None]
-) -> None:
+def share(plan: Plan, *, raw: bool, prune: bool, to: str | None, say: Say) -> None:
     """Record and push the files behind the plan's targets.
 
     Args:
@@ -42,7 +42,7 @@ def share(
     records = checked if prune else {**before, **checked}
     carried = {path: r for path, r in records.items() if raw or not path.startswith(RAW)}
     staged = remote.stages(plan.root, plan.run)
-    with _UndoUnlessFinished(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
+    with _undone_if_failed(plan.run / remote.ARTEFACTS, plan.root / "dvc.lock"):
         remote.commit(carried, checked, staged, plan.run)
         remote.push(staged, plan.run, to)
     for path, record in records.items():
@@ -109,20 +109,16 @@ def _record_of(path: str, local: Records, before: Records) -> Record:
     )
 
 
-class _UndoUnlessFinished:
+@contextmanager
+def _undone_if_failed(*files: Path) -> Iterator[None]:
     """Put files back as they were if the block fails."""
-
-    def __init__(self, *files: Path) -> None:
-        self.before = {file: file.read_bytes() if file.is_file() else None for file in files}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            return
-        for file, content in self.before.items():
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
             if content is None:
                 file.unlink(missing_ok=True)
             else:
                 file.write_bytes(content)
+        raise

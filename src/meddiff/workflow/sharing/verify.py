@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from meddiff.core.console import Say
 from meddiff.core.devices import choose_device
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ComputeSettings
@@ -20,8 +21,6 @@ from meddiff.workflow.sharing.proof import Proof, cells_of, select
 
 TORCH_ONLY = {"instructions", "device", "threads"}
 """Fields of a machine that concern only jobs that compute with torch."""
-
-Say = Callable[[str], None]
 
 
 def verify(plan: Plan, *, cell: str | None, as_json: bool, origin: str | None, say: Say) -> int:
