@@ -39,9 +39,11 @@ from meddiff.diffusion.pixels import to_model_range, to_unit_range
 from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.distributed import setup_runtime
-from meddiff.diffusion.training.trainer import FLUSH_EVERY, DdpmTrainer
+from meddiff.diffusion.training.images import load_training_images
+from meddiff.diffusion.training.trainer import DdpmTrainer
 
 NETS = {
     32: {"channels": [16, 32, 64], "attention": [False, False, True], "head_channels": 64},
@@ -86,7 +88,8 @@ def our_steps(
     images: np.ndarray, settings: DiffusionSettings, compiled: bool, device: str = "cpu"
 ) -> Contender:
     runtime = setup_runtime(device, settings.precision)
-    trainer = DdpmTrainer(images, settings, 0, "x", runtime, None, compiled)
+    loaded = load_training_images(images, None, settings, runtime.fabric.device, seed=0, name="x")
+    trainer = DdpmTrainer(loaded, settings, 0, "x", runtime, compiled)
     batches = trainer.batches()
 
     def step() -> None:

@@ -20,7 +20,7 @@ import torch
 from meddiff.core.arrays import load_images
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 from meddiff.extractors.extractor import read_extractor
 from meddiff.metrics import fid_interval, kid_interval
 from meddiff.reporting.figures.grids import save_picture, stages

@@ -21,7 +21,8 @@ from meddiff.diffusion.sampling import ddpm, sample
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.noise import philox, philox_normal
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training import steps, trainer
 from meddiff.diffusion.training.distributed import setup_runtime
 from meddiff.diffusion.training.loop import train_ddpm

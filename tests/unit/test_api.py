@@ -13,7 +13,8 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.extractors.skinlesnet import SkinLesNet
 
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")

@@ -30,7 +30,8 @@ from meddiff.diffusion.model import build_network
 from meddiff.diffusion.sampling import ddpm, likelihood
 from meddiff.diffusion.sampling import generate as generate_module
 from meddiff.diffusion.sampling.generate import generate
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings, SamplingSettings
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.evaluation.evaluate import evaluate
 from meddiff.extractors import resnet50
 from meddiff.extractors.extractor import Extractor, read_extractor

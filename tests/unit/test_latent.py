@@ -22,7 +22,8 @@ from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.likelihood import bits_per_dimension
 from meddiff.diffusion.sampling.membership import denoising_losses
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.evaluation.reconstruction import reconstructed, reconstruction_table
 from nets import TINY
 

@@ -1,5 +1,5 @@
-"""Whether losses betray members: areas in closed form, a net that memorises its images, one that does not
-look at them."""
+"""Whether losses betray members: areas in closed form, a net that memorises its images, one that
+does not look at them."""
 
 from collections.abc import Callable
 from dataclasses import replace

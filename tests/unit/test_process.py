@@ -12,7 +12,8 @@ from meddiff.diffusion.model import build_network
 from meddiff.diffusion.process import build_process
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, ScheduleSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import DiffusionSettings, ScheduleSettings
 from meddiff.diffusion.training import steps
 from meddiff.diffusion.training.loop import train_ddpm
 from nets import TINY, process

@@ -18,8 +18,9 @@ from meddiff.diffusion.sampling import ddpm, drawing, sample
 from meddiff.diffusion.sampling.ddpm import block_of, load_ddpm
 from meddiff.diffusion.sampling.drawing import draw_shard
 from meddiff.diffusion.sampling.sample import denoising_strip, sample_images
+from meddiff.diffusion.sampling.settings import SamplerSettings, SamplingSettings
 from meddiff.diffusion.sampling.shards import gather_shards, shard_members
-from meddiff.diffusion.settings import DiffusionSettings, SamplerSettings, SamplingSettings
+from meddiff.diffusion.settings import DiffusionSettings
 
 WIDE = {
     "channels": [16, 32, 64],

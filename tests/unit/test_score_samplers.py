@@ -16,7 +16,7 @@ from meddiff.diffusion.sampling.flow import adaptive, heun, solve_each
 from meddiff.diffusion.sampling.methods import method
 from meddiff.diffusion.sampling.samplers import Denoise, Draw
 from meddiff.diffusion.sampling.score_samplers import predictor_corrector, reverse_sde
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 from nets import OTHERS, process
 
 MEAN = torch.tensor([0.2, -0.1], dtype=torch.float64)

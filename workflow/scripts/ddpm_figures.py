@@ -6,7 +6,7 @@ from meddiff.core.arrays import load_array, load_images
 from meddiff.core.tables import read_csv
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import denoising_strip
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 from meddiff.diffusion.training.history import preview_epochs
 from meddiff.reporting.figures.curves import save_figure, training_curves
 from meddiff.reporting.figures.grids import contact_sheet, save_picture, stages

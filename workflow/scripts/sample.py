@@ -6,7 +6,7 @@ from meddiff.core.arrays import save_array
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.sampling.drawing import draw_shard
-from meddiff.diffusion.settings import SamplingSettings
+from meddiff.diffusion.sampling.settings import SamplingSettings
 from meddiff.workflow.jobs import job
 
 params, wildcards = snakemake.params, snakemake.wildcards

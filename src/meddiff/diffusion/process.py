@@ -16,7 +16,8 @@ from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.imports import lean_imports
-from meddiff.diffusion.settings import ProcessName, ScheduleSettings, Spacing
+from meddiff.diffusion.sampling.settings import Spacing
+from meddiff.diffusion.settings import ProcessName, ScheduleSettings
 
 CONDITION = 999.0
 """Times of continuous processes go into nets as 0 to 999: embeddings are made for such."""

@@ -23,20 +23,14 @@ from meddiff.core.settings import (
     without_repeats,
 )
 from meddiff.diffusion.latent.settings import LatentSettings
+from meddiff.diffusion.sampling.settings import PreviewSettings
 
 # Strict, since `true` would otherwise mean 1: every image flipped, none as it was.
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 PIXEL_RANGES = [[-1, 1], [0, 1]]
 ProcessName = Literal["ddpm", "ncsn", "ve", "vp", "sub_vp"]
-Spacing = Literal["even", "quadratic"]
 ALL = "all"
 """Name of the DDPM of all classes."""
-SamplerName = Literal[
-    "ddpm", "ddim", "dpm_solver", "sde_dpm_solver", "pf_ode", "predictor_corrector",
-    "reverse_sde", "langevin",
-]  # fmt: skip
-FITTING = {"reverse_sde": ("ve", "vp", "sub_vp"), "langevin": ("ncsn", "ve")}
-"""Processes of the samplers that do not fit all."""
 AugmentationName = Literal["none", "hand", "isic2016"]
 
 
@@ -135,62 +129,6 @@ class AugmentationSettings(Settings):
     """Largest relative change of contrast, drawn like `zoom`."""
     hue: float = Field(default=0.0, ge=0, le=0.5)
     """Largest shift along the colour circle as a share of its length; grey images have no hue."""
-
-
-class SamplerSettings(Settings):
-    """How images are drawn from a DDPM."""
-
-    sampler: SamplerName = "sde_dpm_solver"
-    """`ddpm` is the study's ancestral sampling, `ddim` Song et al. 2021, `dpm_solver` and, with the
-    noise of `ddpm`, `sde_dpm_solver` DPM-Solver++(2M) (Lu et al. 2022); `pf_ode` solves the
-    probability-flow equation and `predictor_corrector` is of the same paper (Song et al. 2021,
-    score-based models): these draw from any process. `reverse_sde` is of continuous ones,
-    `langevin` of `ncsn` and `ve`."""
-    steps: PositiveInt = 25
-    """Denoising steps, at most T where there are so many; ancestral sampling in the study takes all
-    1000."""
-    spacing: Spacing = "quadratic"
-    """Times of the steps: `quadratic` puts more of them where there is little noise."""
-    variance: Literal["small", "large"] = "small"
-    """Noise of `ddpm`: `small` is the posterior's variance, `large` the forward process's."""
-    eta: float = Field(default=0.0, ge=0, le=1)
-    """Noise of `ddim`: 0 is none, 1 is that of `ddpm`."""
-    langevin_steps: PositiveInt = 1
-    """Langevin steps at each time, of `langevin` and of the corrector."""
-    langevin_size: float = Field(default=0.1, gt=0, lt=2)
-    """Size of a step of `langevin`, in variances of the noise level."""
-    snr: PositiveFloat = 0.16
-    """Signal-to-noise ratio of the corrector's steps."""
-    predictor: Literal["reverse_diffusion", "ancestral"] = "reverse_diffusion"
-    """Step of `predictor_corrector` from time to time."""
-    tolerance: PositiveFloat | None = None
-    """Error of a step of `pf_ode` by which a solver chooses the steps of each image; null: Heun's
-    method in `steps`."""
-    precision: Precision = "fp32"
-    """Arithmetic of the net while it draws, as for the training."""
-    guidance: float = Field(default=0.0, ge=0)
-    """Weight w of classifier-free guidance, (1 + w) x conditional - w x unconditional (Ho and
-    Salimans 2022, eq. 6); 0 for none. Each step takes the net twice. Needs
-    `diffusion.conditional`."""
-
-    def misfit(self, process: str, levels: int | None) -> str:
-        """Return why these do not draw from a process, as what follows their key; else nothing."""
-        if process not in FITTING.get(self.sampler, (process,)):
-            names = [n for n in get_args(SamplerName) if process in FITTING.get(n, (process,))]
-            return (
-                f"sampler {self.sampler} does not fit diffusion.schedule.process {process}: take "
-                f"{', '.join(names)}"
-            )
-        if levels is not None and self.steps > levels:
-            return f"steps {self.steps}: diffusion.schedule.timesteps is {levels}"
-        return ""
-
-
-class PreviewSettings(SamplerSettings):
-    """Images drawn at every validation while a DDPM is trained, always from the same noise."""
-
-    images: int = Field(default=4, ge=0)
-    """Images, with `diffusion.conditional` of each class; 0 for none."""
 
 
 class ClassSettings(Settings):
@@ -344,25 +282,3 @@ class DiffusionSettings(DdpmSettings):
             if own := getattr(override, key):
                 values[key] = own.model_dump()
         return DiffusionSettings.model_validate(values)
-
-
-class GuidanceSettings(Settings):
-    """Weights of guidance that `results/guidance.csv` compares, of a `conditional` net."""
-
-    weights: list[Annotated[float, Field(ge=0)]] = Field(default=[0, 0.5, 1, 2, 4], min_length=1)
-    """Weights, as of `sampling.guidance`."""
-    images: int = Field(default=200, ge=2)
-    """Images per class and weight."""
-
-    _differ = field_validator("weights")(without_repeats)
-
-
-class SamplingSettings(SamplerSettings):
-    """Images drawn from each DDPM."""
-
-    images: int = Field(default=200, ge=2)
-    """Images per class."""
-    shards: PositiveInt = 1
-    """Jobs that draw the images of a class. Another number draws them again; on the same kind of
-    device they come out the same. A GPU always draws 512 at once, fewer above 64 px: there more
-    jobs than that pay for nothing."""

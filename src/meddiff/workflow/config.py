@@ -22,7 +22,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, ComputeSettings, Settings, SplitName
 from meddiff.data.catalogue import SOURCES, ImageSource
 from meddiff.data.settings import Count, DataSettings, SplitSettings, UndersampleSettings
-from meddiff.diffusion.settings import ALL, DiffusionSettings, GuidanceSettings, SamplingSettings
+from meddiff.diffusion.sampling.settings import GuidanceSettings, SamplingSettings
+from meddiff.diffusion.settings import ALL, DiffusionSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings

@@ -11,7 +11,8 @@ from snakemake.exceptions import WorkflowError
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Settings
-from meddiff.diffusion.settings import ALL, DiffusionSettings, SamplingSettings
+from meddiff.diffusion.sampling.settings import SamplingSettings
+from meddiff.diffusion.settings import ALL, DiffusionSettings
 from meddiff.workflow.config import Config
 
 AFFECTS_RESULTS = False

@@ -9,8 +9,8 @@ from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import sample_images
+from meddiff.diffusion.sampling.settings import SamplingSettings
 from meddiff.diffusion.sampling.shards import shard_members
-from meddiff.diffusion.settings import SamplingSettings
 
 
 def draw_shard(

@@ -10,7 +10,7 @@ from meddiff.core.devices import choose_device
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.sampling.ddpm import load_ddpm
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 
 
 def generate(

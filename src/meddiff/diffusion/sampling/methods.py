@@ -10,7 +10,7 @@ from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.flow import adaptive, heun
 from meddiff.diffusion.sampling.samplers import Denoise, Draw, ddim, ddpm, dpm_solver
 from meddiff.diffusion.sampling.score_samplers import langevin, predictor_corrector, reverse_sde
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 
 Steps = Callable[..., Iterator[Tensor]]
 Method = Callable[[Denoise, Tensor, Draw], Iterator[Tensor]]

@@ -25,7 +25,7 @@ from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
 from meddiff.diffusion.sampling.methods import method
 from meddiff.diffusion.sampling.noise import numpy_normal
 from meddiff.diffusion.sampling.samplers import Draw
-from meddiff.diffusion.settings import SamplerSettings
+from meddiff.diffusion.sampling.settings import SamplerSettings
 
 log = logging.getLogger(__name__)
 

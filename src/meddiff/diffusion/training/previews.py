@@ -14,7 +14,7 @@ from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.sample import sample
-from meddiff.diffusion.settings import PreviewSettings
+from meddiff.diffusion.sampling.settings import PreviewSettings
 
 AFFECTS_RESULTS = False
 
