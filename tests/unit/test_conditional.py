@@ -25,12 +25,8 @@ from meddiff.diffusion.sampling.ddpm import Ddpm, load_ddpm
 from meddiff.diffusion.sampling.guidance import conditioned
 from meddiff.diffusion.sampling.membership import denoising_losses
 from meddiff.diffusion.sampling.sample import sample_images
-from meddiff.diffusion.settings import (
-    AugmentationSettings,
-    DiffusionSettings,
-    SamplerSettings,
-    ScheduleSettings,
-)
+from meddiff.diffusion.sampling.settings import SamplerSettings
+from meddiff.diffusion.settings import AugmentationSettings, DiffusionSettings, ScheduleSettings
 from meddiff.diffusion.training import trainer
 from meddiff.diffusion.training.augmentation import Changes, describe
 from meddiff.diffusion.training.images import LabelledImages, load_training_images

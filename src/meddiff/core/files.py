@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 2**20
 
 
 @contextmanager
@@ -66,6 +68,16 @@ def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digests(path: str | Path, names: Collection[str]) -> dict[str, str]:
+    """Return digests of a file by the names of their algorithms, reading it once."""
+    digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+    with Path(path).open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            for digest in digests.values():
+                digest.update(block)
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def write_csv(table: "pd.DataFrame", path: str | Path) -> None:

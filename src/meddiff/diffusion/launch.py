@@ -23,13 +23,14 @@ from meddiff.core.files import sha256_file, write_csv
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
-from meddiff.diffusion.latent.autoencoder import PREFIX, load_autoencoder
+from meddiff.diffusion.latent.autoencoder import PREFIX, Autoencoder, load_autoencoder
 from meddiff.diffusion.processes import run_processes
 from meddiff.diffusion.settings import DiffusionSettings
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.training.distributed import setup_runtime
 from meddiff.diffusion.training.images import Images
 from meddiff.diffusion.training.loop import Callback, train_ddpm
+from meddiff.diffusion.training.trainer import TrainedDdpm
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,20 @@ def run_worker(job: DdpmJob) -> None:
             autoencoder=autoencoder,
         )
     if runtime.rank == 0:
-        write_csv(trained.history, job.history)
-        save_array(trained.previews, job.previews)
-        size, _, channels = load_images(job.images[0]).shape[1:]
-        about = {"class": job.name, "classes": job.classes, "settings": job.settings}
-        about |= {"size": size, "channels": channels}
-        weights = dict(trained.weights)
-        if autoencoder:
-            # Beside the net, so that one file is all that sampling needs.
-            weights |= {PREFIX + key: each for key, each in autoencoder.state_dict().items()}
-        save_checkpoint(job.checkpoint, weights, about)
+        _write(job, trained, autoencoder)
+
+
+def _write(job: DdpmJob, trained: TrainedDdpm, autoencoder: Autoencoder | None) -> None:
+    write_csv(trained.history, job.history)
+    save_array(trained.previews, job.previews)
+    size, _, channels = load_images(job.images[0]).shape[1:]
+    about = {"class": job.name, "classes": job.classes, "settings": job.settings}
+    about |= {"size": size, "channels": channels}
+    weights = dict(trained.weights)
+    if autoencoder:
+        # Beside the net, so that one file is all that sampling needs.
+        weights |= {PREFIX + key: each for key, each in autoencoder.state_dict().items()}
+    save_checkpoint(job.checkpoint, weights, about)
 
 
 def _read(paths: list[str], classes: list[str]) -> Images:

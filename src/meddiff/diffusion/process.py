@@ -98,11 +98,9 @@ class Process(ABC):
         )
 
     def visited(self, steps: int, spacing: Spacing) -> list[float]:
-        """Return falling times for a sampler, the first of the most noise, the last of the least.
+        """Return falling times for a sampler, at most `levels`, from the most noise to the least.
 
-        Args:
-            steps: number of times, at most `levels`.
-            spacing: `quadratic` times lie the closer together the less noise there is.
+        `quadratic` times lie the closer together the less noise there is.
         """
         if self.levels is None:
             power = 2 if spacing == "quadratic" else 1

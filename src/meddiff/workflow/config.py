@@ -87,14 +87,7 @@ class Config(Settings):
             if not unused:
                 raise ValueError(f"{key} names {absent}, not in {self.data.classes}")
         check_classes(self.generators, self.data.classes)
-        drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
-        for key, sampler in drawn.items():
-            self._check_guidance(key, sampler.guidance)
-        schedules = [each.schedule for each in self.diffusion.classes.values() if each.schedule]
-        for schedule in (self.diffusion.schedule, *schedules):
-            for key, sampler in drawn.items():
-                if reason := sampler.misfit(schedule.process, schedule.levels):
-                    raise ValueError(f"{key}.{reason}")
+        self._check_samplers()
         taken = {ALL: "all classes", "mean": "a mean over classes"}
         # Names of files and folders say what is behind a cell of a table.
         taken |= dict.fromkeys(
@@ -113,22 +106,27 @@ class Config(Settings):
         if not self.arms:
             raise ValueError(f"real_only: cas.arms names none of {', '.join(REAL_ARMS)}; add one")
         self._check_sizes()
-        self._check_like_is_compared_with_like()
-        return self
-
-    def _check_guidance(self, key: str, guidance: float) -> None:
-        if guidance and not (self.diffusion.conditional and self.diffusion.label_dropout):
-            raise ValueError(
-                f"{key}.guidance {guidance:g}: needs diffusion.conditional: true and a "
-                "diffusion.label_dropout above 0"
-            )
-
-    def _check_like_is_compared_with_like(self) -> None:
         if self.metrics.augment_real and self.diffusion.condition_on_augmentation:
             raise ValueError(
                 "metrics.augment_real: under diffusion.condition_on_augmentation images are drawn "
                 "as they were before augmentation; set it to false"
             )
+        return self
+
+    def _check_samplers(self) -> None:
+        """Refuse samplers that do not fit the nets."""
+        guided = self.diffusion.conditional and self.diffusion.label_dropout
+        own = [each.schedule for each in self.diffusion.classes.values() if each.schedule]
+        drawn = {"sampling": self.sampling, "diffusion.preview": self.diffusion.preview}
+        for key, sampler in drawn.items():
+            if sampler.guidance and not guided:
+                raise ValueError(
+                    f"{key}.guidance {sampler.guidance:g}: needs diffusion.conditional: true and a "
+                    "diffusion.label_dropout above 0"
+                )
+            for schedule in (self.diffusion.schedule, *own):
+                if reason := sampler.misfit(schedule.process, schedule.levels):
+                    raise ValueError(f"{key}.{reason}")
 
     def _check_sizes(self) -> None:
         """Refuse an image size that a net or a metric cannot work at."""

@@ -65,18 +65,21 @@ def job(snakemake: Any) -> Iterator[str]:
             yield device
         record_outputs(snakemake, metadata)
     except Exception as error:
-        fault = permission_error(error) or error
-        if isinstance(fault, MeddiffError):
-            for line in str(fault).splitlines():
-                log.error("error: %s", line)
-        else:
-            log.exception("unexpected error; please report it with this log")
+        _log_error(permission_error(error) or error)
         sys.exit(1)
     except KeyboardInterrupt:
         log.error("interrupted")
         sys.exit(INTERRUPTED)
     name = " ".join([str(snakemake.rule), *map(str, getattr(snakemake, "wildcards", ()))])
     log.info("%s: done in %.1f s", name, time.monotonic() - clock)
+
+
+def _log_error(error: Exception) -> None:
+    if isinstance(error, MeddiffError):
+        for line in str(error).splitlines():
+            log.error("error: %s", line)
+    else:
+        log.exception("unexpected error; please report it with this log")
 
 
 def _log_to(path: Path) -> None:

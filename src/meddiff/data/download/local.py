@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import atomic_write
-from meddiff.data.download.verify import Expected, Recorded, file_digests
+from meddiff.core.files import atomic_write, file_digests
+from meddiff.data.download.verify import Expected, Recorded
 from meddiff.data.registry import read_registry
 from meddiff.data.settings import ArchivesSettings
 

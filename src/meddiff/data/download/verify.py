@@ -1,17 +1,15 @@
 """Verify a downloaded file against published and recorded digests."""
 
-import hashlib
 import zipfile
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.files import file_digests
 
 AFFECTS_RESULTS = False
 
-BLOCK_BYTES = 2**20
 RETRY = "the file is removed: rerun, and if that fails, check the"
 
 
@@ -59,16 +57,6 @@ def verify(file: Path, path: Path, source: str, expected: Expected) -> str:
     if expected.recorded and digests["sha256"] != expected.recorded.sha256.lower():
         raise MeddiffError(_explain_change(source, digests["sha256"], expected.recorded))
     return digests["sha256"]
-
-
-def file_digests(file: Path, names: Collection[str]) -> dict[str, str]:
-    """Return several digests of a file, reading it once."""
-    digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            for digest in digests.values():
-                digest.update(block)
-    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def _is_page(file: Path) -> bool:

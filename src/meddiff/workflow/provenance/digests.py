@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import permission_error
-from meddiff.core.files import write_text
+from meddiff.core.files import file_digests, write_text
 from meddiff.core.folders import list_files
 
 CACHE = Path(".snakemake/meddiff/digests")
 FOLDERS = Path(".snakemake/meddiff/folders")
-BLOCK = 2**20
 
 
 class Digest(NamedTuple):
@@ -105,13 +104,8 @@ def _write_cache(file: Path, content: object) -> None:
 
 
 def _read(path: Path) -> Digest:
-    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha256.update(block)
-            md5.update(block)
-            size += len(block)
-    return Digest(sha256.hexdigest(), md5.hexdigest(), size)
+    digests = file_digests(path, ("sha256", "md5"))
+    return Digest(**digests, size=path.stat().st_size)
 
 
 def _state(path: Path) -> list[int]:

@@ -127,15 +127,7 @@ def _build(api: Any, args: Any, reading: bool) -> Any:
     below are one reason for the pin snakemake>=9.27,<10; they stand nowhere else.
     """
     from snakemake.cli import parse_config
-    from snakemake.settings.types import (
-        ConfigSettings,
-        DAGSettings,
-        ExecMode,
-        ResourceSettings,
-        SharedFSUsage,
-        StorageSettings,
-        WorkflowSettings,
-    )
+    from snakemake.settings import types
 
     try:
         config = parse_config(args.config)
@@ -143,19 +135,20 @@ def _build(api: Any, args: Any, reading: bool) -> Any:
         raise MeddiffError(f"--config {' '.join(args.config)}: {error}") from None
     # Snakemake's cache of sources would need a home directory, its metadata the run directory. A
     # process that is not the main one has them elsewhere, and synchronises no metadata.
-    own = {SharedFSUsage.SOURCE_CACHE, *([SharedFSUsage.PERSISTENCE] if reading else [])}
-    mode = ExecMode.REMOTE if reading else ExecMode.DEFAULT
+    usage = types.SharedFSUsage
+    own = {usage.SOURCE_CACHE, *([usage.PERSISTENCE] if reading else [])}
+    mode = types.ExecMode.REMOTE if reading else types.ExecMode.DEFAULT
     graph = api.workflow(
-        resource_settings=ResourceSettings(cores=1),
-        config_settings=ConfigSettings(
+        resource_settings=types.ResourceSettings(cores=1),
+        config_settings=types.ConfigSettings(
             config=config, configfiles=args.configfile, config_args=args.config
         ),
-        storage_settings=StorageSettings(shared_fs_usage=SharedFSUsage.all() - own),
-        workflow_settings=WorkflowSettings(exec_mode=mode),
+        storage_settings=types.StorageSettings(shared_fs_usage=usage.all() - own),
+        workflow_settings=types.WorkflowSettings(exec_mode=mode),
         snakefile=args.snakefile,
         workdir=args.directory,
     ).dag(
-        dag_settings=DAGSettings(
+        dag_settings=types.DAGSettings(
             targets=args.targets,
             force_incomplete=True,
             rerun_triggers=args.rerun_triggers,

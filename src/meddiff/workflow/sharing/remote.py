@@ -13,8 +13,7 @@ from typing import IO
 import yaml
 
 from meddiff.core.errors import MeddiffError, first_names, one_line
-from meddiff.core.files import atomic_write, write_text
-from meddiff.workflow.provenance.digests import BLOCK
+from meddiff.core.files import BLOCK_BYTES, atomic_write, write_text
 from meddiff.workflow.provenance.record import Record, Records
 
 ARTEFACTS = "artefacts.dvc"
@@ -104,7 +103,7 @@ def fetch(
 
 def _copy(source: IO[bytes], target: IO[bytes], record: Record) -> None:
     sha256, left = hashlib.sha256(), record.size
-    while block := source.read(min(BLOCK, left + 1)):
+    while block := source.read(min(BLOCK_BYTES, left + 1)):
         left -= len(block)
         if left < 0:
             break
