@@ -35,13 +35,9 @@ def log_counts(images: pd.DataFrame, policy: str) -> None:
     log.info("diagnoses: %s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     for name, diagnoses in POLICIES.items():
         counts = label_images(images, name).fillna("undecided").value_counts()
-        log.info(
-            "label policy %s (%s)%s: %s",
-            name,
-            ", ".join(diagnoses),
-            ", used" if name == policy else "",
-            ", ".join(f"{count} {label}" for label, count in counts.items()),
-        )
+        used, texts = ", used" * (name == policy), [f"{n} {label}" for label, n in counts.items()]
+        message = "label policy %s (%s)%s: %s"
+        log.info(message, name, ", ".join(diagnoses), used, ", ".join(texts))
 
 
 def labels_table(index: pd.DataFrame) -> pd.DataFrame:

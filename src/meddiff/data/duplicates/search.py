@@ -124,11 +124,8 @@ def _listed(images: pd.Series, official: pd.DataFrame) -> Pairs:
     rows = pd.Series(unique.index, unique.to_numpy())
     pairs = pd.DataFrame({name: official[name].map(rows) for name in ("first", "second")})
     if unlisted := int(pairs.isna().any(axis=1).sum()):
-        log.info(
-            "ignored %d of %d official duplicates, of images that are not in the index",
-            unlisted,
-            len(official),
-        )
+        message = "ignored %d of %d official duplicates, of images that are not in the index"
+        log.info(message, unlisted, len(official))
     return np.sort(pairs.dropna().to_numpy(np.intp), axis=1)
 
 
@@ -231,11 +228,10 @@ def _log_findings(table: pd.DataFrame, images: pd.DataFrame, links: pd.DataFrame
     copies = table.groupby(images["duplicate_of"].fillna(table["id"]))["label"]
     contradicted = copies.nunique()[lambda labels: labels > 1].index
     if len(contradicted):
-        log.warning(
+        message = (
             "%d photographs have copies of several classes (%s): see other_label in "
-            "results/audit/overlap.csv",
-            len(contradicted),
-            first_names(list(contradicted)),
+            "results/audit/overlap.csv"
         )
+        log.warning(message, len(contradicted), first_names(list(contradicted)))
     if mixed := int((groups.nunique() > 1).sum()):
         log.info("%d groups have more than one label; `leak_free` keeps each in one split", mixed)

@@ -66,10 +66,6 @@ def _log_counts(counts: pd.Series) -> None:
     """Log what an edition lacks, in one line."""
     faults = counts.drop(["edition", "n_rows", "n_images", "n_used"]).dropna()
     texts = [f"{count} {str(name).replace('_', ' ')}" for name, count in faults.items() if count]
-    log.info(
-        "edition %s: %d of %d images used%s",
-        counts["edition"],
-        counts["n_used"],
-        counts["n_images"],
-        f" ({', '.join(texts)})" if texts else "",
-    )
+    lacking = f" ({', '.join(texts)})" if texts else ""
+    values = counts[["edition", "n_used", "n_images"]]
+    log.info("edition %s: %d of %d images used%s", *values, lacking)

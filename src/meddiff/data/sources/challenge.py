@@ -93,13 +93,11 @@ def describe(records: pd.DataFrame, challenge: pd.DataFrame, policy: str) -> pd.
     _warn_contradictions(images)
     log_counts(images, policy)
     if len(undecided := images.loc[images["label"].isna(), "id"]):
-        log.warning(
+        message = (
             "%d images have no diagnosis, without which the label policy %s cannot tell their "
-            "class, left out: %s",
-            len(undecided),
-            policy,
-            first_names(list(undecided)),
+            "class, left out: %s"
         )
+        log.warning(message, len(undecided), policy, first_names(list(undecided)))
     return table[[*COLUMNS, *(name for name in NOTES if name in table)]]
 
 

@@ -16,10 +16,8 @@ from meddiff.data.readers.formats import may_be_dicom, reader_of, without_suffix
 log = logging.getLogger(__name__)
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
-IMAGE_SUFFIXES = (
-    *JPEG_SUFFIXES,
-    *(".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k"),
-)
+OTHERS = (".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k")
+IMAGE_SUFFIXES = (*JPEG_SUFFIXES, *OTHERS)
 MASK_ENDINGS = ("_segmentation", "_mask")
 """Optional endings of a mask's name after the id, in any case."""
 
@@ -60,15 +58,9 @@ def image_names(names: Sequence[str], folder: str | Path, more: Collection[str] 
     skipped = {*names}.difference(images)
     others = Counter(PurePosixPath(name).suffix.lower() for name in names if name in skipped)
     if others:
-        log.warning(
-            "%s: skipped %d of %d files, not images by their names: %s",
-            folder,
-            others.total(),
-            len(names),
-            first_names(
-                [f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common()]
-            ),
-        )
+        kinds = [f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common()]
+        message = "%s: skipped %d of %d files, not images by their names: %s"
+        log.warning(message, folder, others.total(), len(names), first_names(kinds))
     return images
 
 
@@ -149,7 +141,10 @@ def with_masks(table: pd.DataFrame, masks: str | Path) -> pd.DataFrame:
         images = table.loc[table["archive"] == str(masks), "member"]
         raise _no_masks(str(masks), list(table["id"]), names, sorted({*names}.difference(images)))
     check_one_file(table["id"], matches, str(masks))
-    _check_unshared(matches, str(masks))
+    counts = Counter(name for names in matches for name in names)
+    if shared := [name for name, count in counts.items() if count > 1]:
+        problem = f"{masks}: {len(shared)} masks fit more than one image"
+        raise listing_error(problem, shared, "arrange the masks in folders as the images are")
     members = pd.Series([files[0] if files else pd.NA for files in matches], dtype="string")
     log.info("%s: %d of %d images have a mask", masks, members.notna().sum(), len(table))
     archives = members.where(members.isna(), str(masks))
@@ -183,16 +178,6 @@ def _by_id(files: Sequence[str], *, whole: bool = True) -> dict[str, list[str]]:
     return masks
 
 
-def _check_unshared(matches: Iterable[list[str]], folder: str) -> None:
-    """Raise a MeddiffError if several images have the same mask."""
-    counts = Counter(name for names in matches for name in names)
-    if shared := [name for name, count in counts.items() if count > 1]:
-        remedy = "arrange the masks in folders as the images are"
-        raise listing_error(
-            f"{folder}: {len(shared)} masks fit more than one image", shared, remedy
-        )
-
-
 def _no_masks(
     masks: str, keys: Sequence[str], names: Sequence[str], others: Sequence[str]
 ) -> MeddiffError:
@@ -221,10 +206,9 @@ def check_one_file(keys: Iterable[str], matches: Iterable[list[str]], folder: st
         if len(files) > 1
     ]
     if repeated:
+        problem = f"{folder} has more than one file for {len(repeated)} ids"
         remedy = "keep one of each, or name the image in a column of its own"
-        raise listing_error(
-            f"{folder} has more than one file for {len(repeated)} ids", repeated, remedy
-        )
+        raise listing_error(problem, repeated, remedy)
 
 
 def _check_present(

@@ -39,7 +39,12 @@ def read_folder(
         file with several images each has a row, whose id ends in `#` and its place in the file.
     """
     paths = settings.paths(root)
-    _check_paths(paths)
+    for key, path in paths.items():
+        if not Path(path).exists():
+            raise MeddiffError(
+                f"data.folder.{key}: no such file or folder: {Path(path).resolve()}; check the "
+                "path (relative ones start at the project's root)"
+            )
     return read_records(settings, {name: name for name in classes} | settings.labels, paths)
 
 
@@ -123,24 +128,27 @@ def _by_table(
     """Return the records of a table's rows, and the files without a row."""
     metadata = read_strings(csv, csv)
     settings = with_usual_columns(settings, metadata, csv, always=labels is None)
-    _check_metadata(metadata, csv, settings, labels is not None)
-    keys = metadata[settings.id_column]
-    matches = _match_images(metadata, settings, csv, folder, names)
-    label = metadata.get(settings.label_column)
-    if labels is not None:
-        label = map_labels(metadata, settings.label_column, labels, keys, csv)
     columns = {
         "diagnosis": settings.diagnosis_column,
         "patient": settings.patient_column,
         "lesion": settings.lesion_column,
     }
+    label = settings.label_column if labels is not None else None
+    named = filter(None, [*columns.values(), settings.file_column, label])
+    check_metadata(metadata, settings.id_column, list(named), csv)
+    keys = metadata[settings.id_column]
+    matches = _match_images(metadata, settings, csv, folder, names)
+    if labels is None:
+        classes = metadata.get(settings.label_column)
+    else:
+        classes = map_labels(metadata, settings.label_column, labels, keys, csv)
     table = record_table(
         id=keys,
         edition=settings.name,
         image=keys,
         archive=folder,
         member=matches.members,
-        label=label,
+        label=classes,
         **{name: metadata[column] if column else None for name, column in columns.items()},
     )
     table[LISTED] = pd.Series("yes", table.index, dtype="string")
@@ -200,25 +208,6 @@ def _labels_on_paths(listed: pd.DataFrame, labels: Mapping[str, str], folder: st
             "name a table in data.folder.table",
         )
     return [next(iter(names)) for names in classes]
-
-
-def _check_paths(paths: Mapping[str, str]) -> None:
-    for key, path in paths.items():
-        if not Path(path).exists():
-            raise MeddiffError(
-                f"data.folder.{key}: no such file or folder: {Path(path).resolve()}; check the "
-                "path (relative ones start at the project's root)"
-            )
-
-
-def _check_metadata(
-    metadata: pd.DataFrame, csv: str, settings: FolderSettings, labelled: bool
-) -> None:
-    others = (
-        *(settings.diagnosis_column, settings.patient_column, settings.lesion_column),
-        *(settings.file_column, settings.label_column if labelled else None),
-    )
-    check_metadata(metadata, settings.id_column, [column for column in others if column], csv)
 
 
 def _match_images(

@@ -78,10 +78,13 @@ def check_metadata(metadata: pd.DataFrame, key: str, others: list[str], where: s
         raise MeddiffError(f"{where} has a header but no rows: add one row per image")
     if (lacking := metadata[key].isna()).any():
         rows = [f"row {line}" for line in metadata.index[lacking]]
-        raise listing_error(
-            f"{where} has {len(rows)} rows without {key}", rows, "fill in or remove them"
-        )
-    _check_unique(metadata[key], where)
+        problem = f"{where} has {len(rows)} rows without {key}"
+        raise listing_error(problem, rows, "fill in or remove them")
+    repeated = metadata[key][metadata[key].duplicated(keep=False)]
+    groups = repeated.groupby(repeated, sort=False).groups.items()
+    if rows := [f"{name} (rows {', '.join(map(str, lines))})" for name, lines in groups]:
+        problem = f"{where} lists {len(rows)} ids more than once"
+        raise listing_error(problem, rows, "keep one row per image")
 
 
 def require_columns(metadata: pd.DataFrame, columns: Iterable[str], where: str) -> None:
@@ -92,18 +95,6 @@ def require_columns(metadata: pd.DataFrame, columns: Iterable[str], where: str) 
                 f"{where} has no column {column!r}; its columns are {', '.join(metadata.columns)}: "
                 "rename one, or name another in the configuration"
             )
-
-
-def _check_unique(keys: pd.Series, where: str) -> None:
-    repeated = keys[keys.duplicated(keep=False)]
-    rows = [
-        f"{key} (rows {', '.join(map(str, lines))})"
-        for key, lines in repeated.groupby(repeated, sort=False).groups.items()
-    ]
-    if rows:
-        raise listing_error(
-            f"{where} lists {len(rows)} ids more than once", rows, "keep one row per image"
-        )
 
 
 def map_labels(

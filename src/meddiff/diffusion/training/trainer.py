@@ -220,16 +220,11 @@ class DdpmTrainer:
         return bool(self._sum(torch.tensor(float(flag), device=self._device)).item())
 
     def _log_plan(self) -> None:
-        log.info(
-            "%s: %d images of %d px, %.2f M parameters, %d steps of %d images on %s",
-            self.name,
-            len(self._images.learnt.pixels),
-            self._images.shape[1],
-            sum(p.numel() for p in self._model.network.parameters()) / 1e6,
-            self.steps,
-            self._group,
-            self._runtime.describe(),
-        )
+        size = sum(p.numel() for p in self._model.network.parameters()) / 1e6
+        images, side = len(self._images.learnt.pixels), self._images.shape[1]
+        plan = "%s: %d images of %d px, %.2f M parameters, %d steps of %d images on %s"
+        where = self._runtime.describe()
+        log.info(plan, self.name, images, side, size, self.steps, self._group, where)
 
     def _stateful(self) -> list[tuple[str, Any]]:
         scaler = self._runtime.scaler
