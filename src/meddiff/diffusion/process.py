@@ -173,11 +173,12 @@ class Ddpm(Process):
         self.alphas_cumprod = self.alphas_cumprod.to(device)
 
 
-class Exploding(Process):
+class _Exploding(Process):
     """Variance explodes: alpha = 1, and sigma grows geometrically from `sigma_min` to `sigma_max`.
 
-    Nets are given t, which is ln(sigma) but for scale and origin. With levels it is the process of
-    noise-conditioned score networks (NCSN, Song and Ermon 2019), else `ve` of Song et al. 2021.
+    Times are in [0, 1]. Nets are given t, which is ln(sigma) but for scale and origin. With levels
+    it is the process of noise-conditioned score networks (NCSN, Song and Ermon 2019), else `ve` of
+    Song et al. 2021.
     """
 
     def __init__(self, settings: ScheduleSettings) -> None:
@@ -187,22 +188,18 @@ class Exploding(Process):
         self._growth = math.log(settings.sigma_max) - self._start
 
     def log_ratio(self, times: Tensor) -> Tensor:
-        """Return ln(sigma) at times (N,) in [0, 1]."""
         return self._start + self._growth * times
 
     def time_of(self, log_ratio: float) -> float:
-        """Return the time of ln(sigma)."""
         return (log_ratio - self._start) / self._growth
 
     def at(self, share: float) -> float:
-        """Return a time, that of a level where there are some."""
         if self.levels is None:
             return float(share)
         most = max(1, self.levels - 1)
         return round(share * most) / most
 
     def draw_times(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return times in [0, 1], float32 (count,), drawn uniformly, of levels where there are."""
         device = generator.device
         if self.levels is None:
             return torch.rand(count, generator=generator, device=device)
@@ -210,19 +207,17 @@ class Exploding(Process):
         return drawn / max(1, self.levels - 1)
 
     def alpha(self, time: float) -> float:
-        """Return 1."""
         return 1.0
 
     def sde(self, time: float) -> tuple[float, float]:
-        """Return 0 and d sigma^2 / dt."""
         return 0.0, 2 * self._growth * math.exp(2 * self._log_ratio(time))
 
 
-class Preserving(Process):
+class _Preserving(Process):
     """The limit of a DDPM of linear betas (`vp`), and `sub_vp` with less noise: Song et al. 2021.
 
-    d ln(alpha) / dt = -beta(t) / 2, where beta grows linearly from T `beta_start` to T `beta_end`;
-    sigma^2 is 1 - alpha^2, and (1 - alpha^2)^2 of `sub_vp`.
+    Times are from `EARLIEST` to 1. d ln(alpha) / dt = -beta(t) / 2, where beta grows linearly from
+    T `beta_start` to T `beta_end`; sigma^2 is 1 - alpha^2, and (1 - alpha^2)^2 of `sub_vp`.
     """
 
     def __init__(self, settings: ScheduleSettings) -> None:
@@ -233,12 +228,10 @@ class Preserving(Process):
         self._power = 1.0 if settings.process == "sub_vp" else 0.5
 
     def log_ratio(self, times: Tensor) -> Tensor:
-        """Return ln(sigma / alpha) at times (N,) in (0, 1]."""
         log_alpha = -times * (self._first / 2 + self._rise / 4 * times)
         return self._power * torch.log(-torch.expm1(2 * log_alpha)) - log_alpha
 
     def time_of(self, log_ratio: float) -> float:
-        """Return the time of ln(sigma / alpha)."""
         ratio = math.exp(log_ratio)
         # The integral of beta, -2 ln(alpha); of sub_vp alpha solves alpha^2 + ratio alpha = 1.
         total = 2 * math.asinh(ratio / 2) if self._power == 1 else math.log1p(ratio**2)
@@ -246,20 +239,16 @@ class Preserving(Process):
         return 2 * total / (self._first + math.sqrt(self._first**2 + 2 * self._rise * total))
 
     def at(self, share: float) -> float:
-        """Return a time, from the least noise at 0 to the most at 1."""
         return EARLIEST + (1 - EARLIEST) * float(share)
 
     def draw_times(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return times from `EARLIEST` to 1, float32 (count,), drawn uniformly."""
         drawn = torch.rand(count, generator=generator, device=generator.device)
         return EARLIEST + (1 - EARLIEST) * drawn
 
     def alpha(self, time: float) -> float:
-        """Return exp of half the negative integral of beta."""
         return math.exp(-time * (self._first / 2 + self._rise / 4 * time))
 
     def sde(self, time: float) -> tuple[float, float]:
-        """Return -beta / 2 and beta, the latter times 1 - alpha^4 of `sub_vp`."""
         beta = self._first + self._rise * time
         return -beta / 2, beta * (1 - self.alpha(time) ** 4 if self._power == 1 else 1)
 
@@ -268,7 +257,7 @@ def build_process(settings: ScheduleSettings) -> Process:
     """Return the forward process of settings."""
     if settings.process == "ddpm":
         return Ddpm(monai_products(settings), settings.prediction)
-    return (Exploding if settings.process in ("ncsn", "ve") else Preserving)(settings)
+    return (_Exploding if settings.process in ("ncsn", "ve") else _Preserving)(settings)
 
 
 def monai_products(settings: ScheduleSettings) -> Tensor:

@@ -51,12 +51,8 @@ def train_classifier(
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train a classifier; return the net and its history.
 
-    A frozen trunk gives the same features in every epoch, so they are computed once.
-
-    Args:
-        validation: for the loss and the accuracy in the history.
-        seed: fixes weights, order and dropout.
-        name: part of the random streams' names.
+    A frozen trunk gives the same features in every epoch, so they are computed once. The seed fixes
+    weights, order and dropout, in streams whose names contain `name`.
     """
     network: Any = seeded(recipe.build, seed, name).to(device)
     sets, trained = [examples(training), examples(validation)], network
@@ -84,12 +80,7 @@ def examples(labelled: Labelled) -> Examples:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the share of validation images, in [0, 1], whose largest logit is their label's.
-
-    Args:
-        logits: (N, classes).
-        labels: int64 (N,).
-    """
+    """Return the share of images whose largest of the logits (N, classes) is their label's."""
     return {"validation_accuracy": float((logits.argmax(dim=1) == labels).double().mean())}
 
 
@@ -121,9 +112,7 @@ def predictions_table(
 ) -> pd.DataFrame:
     """Return columns label, predicted (the likeliest class) and p_<class>.
 
-    Args:
-        probabilities: float64 (N, classes).
-        labels: number of the true class, int64 (N,).
+    Probabilities are float64 (N, classes), labels the number of the true class, int64 (N,).
     """
     names = np.array(classes)
     table = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in classes])

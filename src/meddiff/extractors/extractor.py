@@ -183,13 +183,10 @@ def extractor_of(name: str, network: nn.Module, weights: Path) -> Extractor:
 def build_network(
     metadata: Mapping[str, Any], weights: Mapping[str, Tensor], where: str, remedy: str
 ) -> nn.Module:
-    """Return an extractor's net with its weights.
+    """Return an extractor's net with its weights, a state dict; `where` and `remedy` are of errors.
 
     Args:
         metadata: the extractor's name as `extractor`, and what else a trained one is built from.
-        weights: its state dict, or the published one.
-        where: what holds the weights, for errors.
-        remedy: what to do about others, for errors.
 
     Raises:
         MeddiffError: the weights are those of another net, or a package is not installed.

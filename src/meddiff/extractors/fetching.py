@@ -56,9 +56,7 @@ def find_weights(
     """Return published weights, or None, a line that names them, and the SHA-256 of their file.
 
     Args:
-        policy: `required` stops without them, `auto` takes them where they are available,
-            `none` never looks.
-        mirrors: addresses to use instead, see `meddiff.data.registry.address_of`.
+        policy: see `WeightsPolicy`.
         file: the user's own copy, .safetensors or in torch's format, to read in place of torch's
             hub folder and of what is published.
         retry: what a user does to look for them again, for the line.

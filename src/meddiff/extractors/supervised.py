@@ -79,10 +79,8 @@ def fit(
     """Train `network` in place and return its history.
 
     Args:
-        network: maps transformed inputs to what the loss compares with the targets.
         training: every epoch is a new permutation.
         seed: fixes order and dropout.
-        name: what is trained, for progress and errors.
         validation: examples for the validation loss, or None; training never depends on them.
         precision: arithmetic of the net in training; weights and losses stay float32.
         plateau_every: steps between checks of the training loss for a plateau; None: an epoch.

@@ -137,7 +137,9 @@ def draw_lesion(
     height, width = (size, size) if isinstance(size, int) else size
     x, y = _image_coordinates(height, width)
     u, v = _lesion_coordinates(x, y, lesion, view)
-    coarse, fine = _textures(lesion, view, height, width)
+    # Fixed to the skin.
+    texture = stream(lesion.texture_seed, "phantom texture")
+    coarse, fine = (_noise(texture, cells, view, height, width) for cells in (48, 128))
     depth = _outline(lesion, u, v) + lesion.ragged * coarse
     absorption = _absorption(lesion, u, v, depth, coarse, fine)
     image = np.exp(-absorption) * np.array(lesion.skin, np.float32)[:, None, None]
@@ -217,13 +219,6 @@ def _lesion_coordinates(x: Plane, y: Plane, lesion: Lesion, view: View) -> tuple
     """Return the pixels' places on the skin, in units of the lesion's radius."""
     cosine, sine, right, down = (np.float32(value / lesion.radius) for value in _pose(view))
     return cosine * x + sine * y + right, cosine * y - sine * x + down
-
-
-def _textures(lesion: Lesion, view: View, height: int, width: int) -> tuple[Plane, Plane]:
-    """Return coarse and fine noise, about standard normal, that is fixed to the skin."""
-    rng = stream(lesion.texture_seed, "phantom texture")
-    coarse, fine = (_noise(rng, cells, view, height, width) for cells in (48, 128))
-    return coarse, fine
 
 
 def _noise(rng: np.random.Generator, cells: int, view: View, height: int, width: int) -> Plane:

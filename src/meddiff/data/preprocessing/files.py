@@ -135,13 +135,8 @@ def original_files(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield images at their own size, upright: uint8, (height, width, 3), one in memory at a time.
 
-    Args:
-        crop: side of the centred square in px, or None for the largest.
-        whole: leave images as they are where there is no `crop`.
-
-    Raises:
-        MissingWindowError: an image has more than 8 bits and no window.
-        MeddiffError: the bytes are not a whole image, or the image is smaller than the crop.
+    Args and errors as of `preprocess_files`; without a `crop` the largest square is taken, or where
+    `whole` is set the whole image.
     """
     for data, name in files:
         image = decode_stored(data, name, windows=windows)

@@ -26,11 +26,10 @@ def langevin(
     steps: int,
     step_size: float,
 ) -> Iterator[Tensor]:
-    """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1).
+    """Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1), where variance explodes.
 
     Args:
         noise: standard normal, (N,C,H,W).
-        process: whose variance explodes.
         steps: at each noise level.
         step_size: in variances of the level: Song and Ermon's epsilon over that of the last.
     """

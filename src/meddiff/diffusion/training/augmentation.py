@@ -1,4 +1,7 @@
-"""Random changes of training images, drawn for each image and epoch from named streams."""
+"""Random changes of training images, drawn for each image and epoch from named streams.
+
+Images are float (N,C,H,W) in [0, 1] on any device, C is 1 or 3, and amounts of change (N,1,1,1).
+"""
 
 from functools import cache
 from typing import NamedTuple
@@ -67,16 +70,13 @@ def resolve_augmentation(chosen: str | AugmentationSettings) -> AugmentationSett
 def augment(
     images: Tensor, rows: np.ndarray, settings: AugmentationSettings, *key: int | str
 ) -> Tensor:
-    """Change images at random; which change an image gets depends on (key, its row) only.
+    """Change images at random, or return them where the settings are neutral.
+
+    Which change an image gets depends on (key, its row) only.
 
     Args:
-        images: float (N,C,H,W) in [0, 1], on any device; C is 1 or 3.
         rows: int (N,), row of each image in its data set.
         key: names the draw, e.g. ``seed, "augmentation", "ddpm benign", epoch``.
-
-    Returns:
-        Images of the same shape, type, range and device; the images themselves where the settings
-        are neutral.
     """
     if settings == AugmentationSettings():
         return images
@@ -129,13 +129,6 @@ def apply_changes(images: Tensor, changes: Changes) -> Tensor:
 
     Flips and inversion are exact. Grey images have no hue, so that its change leaves them alone.
 
-    Args:
-        images: float (N,C,H,W) in [0, 1]; C is 1 or 3.
-        changes: one entry an image.
-
-    Returns:
-        Images of the same shape, type and device in [0, 1].
-
     Raises:
         MeddiffError: images have neither 1 nor 3 channels.
     """
@@ -171,12 +164,8 @@ def _constant(values: tuple[float, ...], device: torch.device, kind: torch.dtype
 def rotate_and_zoom(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
     """Rotate and zoom about the centre in one bilinear resampling.
 
-    What comes into view beyond the border is the image mirrored there.
-
-    Args:
-        images: float (N,C,H,W).
-        angle: counter-clockwise, in degrees, (N,1,1,1).
-        factor: above 1 enlarges, (N,1,1,1).
+    What comes into view beyond the border is the image mirrored there. The angle is
+    counter-clockwise, in degrees; a factor above 1 enlarges.
     """
     height, width = images.shape[-2:]
     # Plain products, where affine_grid's matrix product may round otherwise in other batches.
@@ -191,22 +180,12 @@ def rotate_and_zoom(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply by one factor per image; torchvision's `adjust_brightness` takes one for all.
-
-    Args:
-        images: float (N,C,H,W) in [0, 1].
-        factor: at least 0, (N,1,1,1).
-    """
+    """Multiply by one factor per image; torchvision's `adjust_brightness` takes one for all."""
     return (images * factor).clamp(0, 1)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiply distances to the image's mean grey; torchvision's `adjust_contrast`, batched.
-
-    Args:
-        images: float (N,C,H,W) in [0, 1]; C is 1 or 3.
-        factor: at least 0, (N,1,1,1).
-    """
+    """Multiply distances to the image's mean grey; torchvision's `adjust_contrast`, batched."""
     grey = images
     if images.shape[1] == 3:
         weights = _constant(TORCHVISION_LUMA, images.device, images.dtype)
@@ -216,11 +195,9 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue of HSV (Smith 1978); torchvision's `adjust_hue`, batched.
+    """Turn the hue of HSV (Smith 1978) of RGB images; torchvision's `adjust_hue`, batched.
 
-    Args:
-        images: float RGB (N,3,H,W) in [0, 1].
-        shift: share of the colour circle, in [-0.5, 0.5], (N,1,1,1).
+    The shift is a share of the colour circle, in [-0.5, 0.5].
     """
     value = images.amax(1, keepdim=True)
     chroma = value - images.amin(1, keepdim=True)
