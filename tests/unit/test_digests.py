@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from meddiff.core.files import BLOCK_BYTES
 from meddiff.workflow.provenance.digests import (
-    BLOCK,
     CACHE,
     FOLDERS,
     Digest,
@@ -53,7 +53,7 @@ def planted():
     return path
 
 
-@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 1])
+@pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 2 * BLOCK_BYTES + 1])
 def test_digests_are_those_of_hashlib(size):
     data = random.Random(size).randbytes(size)
     path = write("data/x.npy", data)
