@@ -282,11 +282,6 @@ class TestPhantom:
                 assert again[role].read_bytes() == Path(roles[role]).read_bytes()
 
 
-def test_no_other_edition_is_drawn() -> None:
-    with pytest.raises(MeddiffError, match=r"2017: .*2018, 2019, 2020"):
-        write_challenge_tables("2017", {}, pd.DataFrame())
-
-
 def test_a_table_in_a_zip_or_beside_it_reads_alike(tables, tmp_path: Path) -> None:
     plain = tmp_path / "truth2018.csv"
     with zipfile.ZipFile(tables["2018"]["diagnoses"]) as archive:
