@@ -50,8 +50,11 @@ class Imported:
             MeddiffError: there is neither.
             OSError: a file cannot be read.
         """
-        recorded = recorded_params(f"data/images/{self.image_set}.npy").get("source", {})
-        contents = folder_digest(self.place.path) or recorded.get("contents")
+        # A shared run without a dose-response has no `more` images, which are of the same files.
+        sets = (self.image_set, self.image_set.replace("more/", "synthetic/", 1))
+        sources = [recorded_params(f"data/images/{each}.npy").get("source", {}) for each in sets]
+        recorded = next(filter(None, (each.get("contents") for each in sources)), None)
+        contents = folder_digest(self.place.path) or recorded
         if contents is None:
             raise MeddiffError(
                 f"{self.origin.key}: no such file or folder: {Path(self.origin.path).resolve()}; "
