@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import ROOT
@@ -162,3 +163,18 @@ def test_what_a_run_can_never_have_is_not_asked_for(shown) -> None:
         page = Page(run_page(replace(shown, tables={"table_5_2": quality}, answers=())))
         assert words in page.text and "memorisation.csv" not in page.text
         assert ("results/verdict.csv" in page.text) == (words[0] == "n")
+
+
+def test_curves_of_trainings_and_of_probabilities_are_shown_where_they_are(shown, page) -> None:
+    picture = shown.pictures["figures/image_sets"]
+    names = ["cas/reliability", "extractors/unet_curves", f"ddpm/{shown.classes[0]}_curves"]
+    nets = pd.DataFrame({"extractor": ["unet", "resnet50"], "dice": [0.8, np.nan]})
+    pictures = dict(shown.pictures) | {f"figures/{name}": picture for name in names}
+    more = Page(
+        run_page(replace(shown, pictures=pictures, tables={**shown.tables, "table_5_1": nets}))
+    )
+    more.check()
+    images = [sum(tag == "img" for tag, _ in each.tags) for each in (page, more)]
+    assert images[1] - images[0] == len(names)
+    for title in ("Loss", "Are the probabilities right?", "Their trainings"):
+        assert f"<h3>{title}</h3>" in more.html and f"<h3>{title}</h3>" not in page.html

@@ -2,7 +2,8 @@
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,40 +32,36 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.core.files import write_text
     from meddiff.reporting.reported import read_reported
     from meddiff.reporting.study.page import Shown, study_page
-    from meddiff.reporting.study.runs import Picture, Run, read_page_settings
+    from meddiff.reporting.study.runs import Run, read_page_settings
 
     root = Path.cwd()
     if not (root / "config/page.yaml").is_file():
         raise MeddiffError("config/page.yaml is not here: run this in the project's root")
     settings = read_page_settings(root / "config/page.yaml")
-
-    runs: dict[str, Run] = {}
-
-    def run_of(name: str) -> Run:
+    columns = settings.lesions, settings.hands
+    runs = {}
+    for name in chain(*(names for each in columns for names in each.values()), settings.flaws):
         folder = options.runs / name
-        return runs.setdefault(
-            name, Run(name, folder, archives_of(folder), settings.options.get(name, {}))
-        )
-
-    def of(columns: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
-        return {column: [run_of(name) for name in names] for column, names in columns.items()}
-
-    def copied(picture: Picture) -> Shown:
-        name = f"study_{picture.run}_{Path(picture.path).name}"
-        target = options.page.parent / "images" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(options.runs / picture.run / picture.path, target)
-        return Shown(f"images/{name}", picture.caption)
-
-    lesions, hands = of(settings.lesions), of(settings.hands)
-    here = [each for each in settings.pictures if (options.runs / each.run / each.path).is_file()]
+        runs[name] = Run(name, folder, archives_of(folder), settings.options.get(name, {}))
+    lesions, hands = (
+        {column: [runs[name] for name in names] for column, names in each.items()}
+        for each in columns
+    )
+    pictures = []
+    for picture in settings.pictures:
+        source = options.runs / picture.run / picture.path
+        if source.is_file():
+            target = options.page.parent / f"images/study_{picture.run}_{source.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            pictures.append(Shown(f"images/{target.name}", picture.caption))
     page = study_page(
         read_reported(root / "config/reported.yaml"),
         lesions,
         hands,
-        [run_of(name) for name in settings.flaws],
+        [runs[name] for name in settings.flaws],
         introduction=settings.introduction,
-        pictures=map(copied, here),
+        pictures=pictures,
         closing=settings.closing,
     )
     write_text(page, options.page)

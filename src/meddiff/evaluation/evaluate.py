@@ -1,7 +1,6 @@
 """Two sets of images scored against each other, of any origin: `meddiff evaluate`."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -98,41 +97,45 @@ def evaluate(
     copies, left_out = _copies(arrays, groups)
     compared = Compared.of(**sets, seed=seed)
     rows: list[dict[str, Any]] = []
-    images = None
+    images: list[pd.DataFrame] = []
     changed: dict[str, Memorisation] = {}
     with Progress(steps_of(extractors, compared), "evaluate", "part") as progress:
         scorer = Scorer(compared, n_resamples, seed, device, progress)
         for name, net in extractors.items():
-            own = scorer.features(net, features.get(name, {}))
+            computed = features.get(name, {})
+            own = scorer.features(net, computed)
+            images.append(image_rows(compared, own, copies))
             rows += scorer.feature_rows(name, net, own)
-            near = image_rows(compared, own, copies)
-            rows += authenticity_rows(name, own["real"].shape[1], compared, near)
-            images = near if images is None else images
+            rows += authenticity_rows(name, own["real"].shape[1], compared, images[-1])
             # A crop has other statistics than its whole.
             if copies is not None and not is_standardised(net):
-                of_unseen = features.get(name, {}).get("unseen")
+                of_unseen = computed.get("unseen")
                 if others and of_unseen is None:
                     of_unseen = net.features(others["unseen"], device=device)
-                # Where most images have their like there is no search.
-                with suppress(MeddiffError):
-                    training, made = (
-                        own[key][order.argsort()] for key, order in compared.orders.items()
-                    )
-                    changed[name] = find_changed_copies(training, made, of_unseen, groups=groups)
+                changed |= _changed_copies(name, compared, own, of_unseen, groups)
         rows += scorer.similarity_rows(pairs, ssim_images)
-    if images is None:
+    if not images:
         pixels = {key: flat(each.images) for key, each in compared.sets.items()}
-        images = image_rows(compared, pixels, copies)
+        images.append(image_rows(compared, pixels, copies))
     side = min(pairs.get("real", arrays["real"]).shape[1:3])
-    reasons = {metric: too_small(metric, side) for metric in PAIRS}
-    left_out |= {metric: reason for metric, reason in reasons.items() if reason}
-    return Evaluation(
-        pd.DataFrame(rows).reindex(columns=COLUMNS),
-        left_out | compared.left_out,
-        copies,
-        images,
-        changed,
-    )
+    left_out |= {metric: reason for metric in PAIRS if (reason := too_small(metric, side))}
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return Evaluation(table, left_out | compared.left_out, copies, images[0], changed)
+
+
+def _changed_copies(
+    name: str,
+    compared: Compared,
+    features: Mapping[str, np.ndarray],
+    unseen: np.ndarray | None,
+    groups: Groups,
+) -> dict[str, Memorisation]:
+    """Search copies in features, in the caller's order; none where most images have their like."""
+    real, synthetic = (features[key][order.argsort()] for key, order in compared.orders.items())
+    try:
+        return {name: find_changed_copies(real, synthetic, unseen, groups=groups)}
+    except MeddiffError:
+        return {}
 
 
 def _copies(
