@@ -74,13 +74,17 @@ def trainings_table(
     """
     images, validation = sets
     rows = []
-    for repetition, (treatment, settings) in product(range(seeds), trainings.items()):
+    for repetition, treatment in product(range(seeds), trainings):
         log.info("%s", treatment)
-        runtime = setup_runtime(device, settings.precision)
+        settings = trainings[treatment]
         trained = train_ddpm(
-            images, settings, seed=seed + repetition, name=name, validation=validation,
-            runtime=runtime,
-        )  # fmt: skip
+            images,
+            settings,
+            seed=seed + repetition,
+            name=name,
+            validation=validation,
+            runtime=setup_runtime(device, settings.precision),
+        )
         last = trained.history.iloc[-1]
         rows.append(
             {
