@@ -276,7 +276,7 @@ CODE = {
          "results/samples/*", "results/memorisation.csv", "results/figures/memorisation.png"],
     ),
     "a rule's parameter": (
-        "workflow/rules/metrics.smk", "per_class=True,", "per_class=True, more=1,",
+        "src/meddiff/workflow/parameters.py", '"distances": ', '"distances": {"more": 1} | ',
         ["metrics/distances/*"],
     ),
     "a rule's resources": ("workflow/rules/diffusion.smk", 'runtime="2d"', 'runtime="3d"', []),

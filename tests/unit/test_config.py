@@ -24,7 +24,7 @@ from meddiff.data.registry import read_registry
 from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
-from meddiff.workflow.parameters import cas_settings, dose_settings, imported_ddpms
+from meddiff.workflow.sections import cas_settings, dose_settings, imported_ddpms
 from meddiff.workflow.targets import final_outputs, page_inputs
 
 SPLITS = ("train", "validation", "test")
@@ -501,7 +501,7 @@ def test_chosen_nets_are_trained_where_the_images_allow_them(trained, source, ex
     data = HANDS["data"] if source == "mednist" else {"source": source}
     config = load_config({"data": data, "extractors": {"trained": trained}})
     assert config.trained_extractors == expected
-    outputs = final_outputs(config, [], [])
+    outputs = final_outputs(config, [])
     assert ("results/table_5_1.csv" in outputs) == ("skinlesnet" in expected)
     assert ("results/figures/data/segmentation.png" in outputs) == ("unet" in expected)
 
@@ -559,7 +559,7 @@ def test_one_net_draws_all_classes_and_takes_overrides_of_its_own() -> None:
 def test_the_page_is_of_everything_or_of_what_is_made_if_asked_for_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cfg = load_config({})
-    of = lambda targets: set(page_inputs(cfg, ["ssim"], ["leakage"], targets))  # noqa: E731
+    of = lambda targets: set(page_inputs(cfg, ["ssim"], targets))  # noqa: E731
     first = of(["results/report.html"])
     assert {"results/table_5_2.csv", "results/table_5_2.json"} <= first
     assert not {path for path in first if "verdict" in path or "table_5_3" in path}

@@ -1,5 +1,7 @@
 """What every rule gets beside what it says."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,8 +9,14 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
+from meddiff.core.settings import ComputeSettings
 from meddiff.workflow import conventions
-from meddiff.workflow.conventions import LAST, PAIRS, complete, cuda_in_sight
+from meddiff.workflow.config import Config
+from meddiff.workflow.conventions import BUILDS, DEVICE, LAST, PAIRS, complete, cuda_in_sight
+from meddiff.workflow.parameters import parameters
+from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
+
+SCRIPTS = {path.name: path for path in (ROOT / "workflow/scripts").glob("*.py")}
 
 
 class Rule:
@@ -18,38 +26,39 @@ class Rule:
 
     def __init__(self, script: str, priority: int = 0, **resources: int) -> None:
         self.name, self.script, self.priority = "x", f"../scripts/{script}", priority
-        self.output, self.log, self.benchmark = ["{cls}.csv"], [], None
+        self.output, self.log, self.benchmark = ["{set}/{cls,a|b}.csv"], [], None
         self.params: dict[str, Any] = {}
         self.resources: dict[str, Any] = {"_cores": SimpleNamespace(value=1)} | resources
 
-    def set_log(self, path: str) -> None:
-        self.log = [path]
+    def set_log(self, path: str, **named: str) -> None:
+        self.log = [path, *named.values()]
 
     def set_params(self, **params: Any) -> None:
         self.params |= params
 
 
-def completed(script: str, device: str, priority: int = 0, **resources: int) -> Rule:
-    rule = Rule(script, priority, **resources)
-    complete(rule, lambda script: "", 2, device)
+def completed(rule: Rule, device: str, settings: Mapping[str, Any] | None = None) -> Rule:
+    compute = ComputeSettings(device=device, threads=2)  # type: ignore[arg-type]
+    complete(rule, lambda name: str(SCRIPTS[name]), settings or {}, compute)
     return rule
 
 
 def test_what_many_jobs_wait_for_goes_first_on_a_gpu() -> None:
     order = [
-        completed("train_ddpm.py", "cuda", priority=1, gpu=1),
-        completed("features.py", "cuda", gpu=1),
-        completed("cas_arms.py", "cuda", gpu=1),
+        completed(Rule("train_ddpm.py", priority=1), "cuda"),
+        completed(Rule("features.py"), "cuda"),
+        completed(Rule("cas_arms.py"), "cuda"),
     ]
     assert [rule.priority for rule in order] == [2, 1, 0]
-    assert completed("distances.py", "cuda").priority == 0
-    assert completed("features.py", "cpu", gpu=0).priority == 0
+    assert completed(Rule("distances.py"), "cuda").priority == 0
+    assert completed(Rule("features.py"), "cpu").priority == 0
 
 
 @pytest.mark.parametrize("script", sorted(PAIRS))
 def test_pairs_ask_for_a_gpu_where_there_is_one(script: str) -> None:
-    assert completed(script, "cuda").resources["gpu"] == 1
-    assert "gpu" not in completed(script, "cpu").resources
+    assert completed(Rule(script), "cuda").resources["gpu"] == 1
+    for device in ("cpu", "mps"):
+        assert "gpu" not in completed(Rule(script), device).resources
 
 
 def test_a_gpu_is_in_sight_where_its_driver_is(
@@ -57,16 +66,53 @@ def test_a_gpu_is_in_sight_where_its_driver_is(
 ) -> None:
     monkeypatch.setattr(conventions, "DRIVERS", [str(tmp_path / "driver")])
     assert not cuda_in_sight("auto")
-    assert "gpu" not in completed("similarity.py", "auto").resources
+    assert "gpu" not in completed(Rule("similarity.py"), "auto").resources
     (tmp_path / "driver").touch()
     assert cuda_in_sight("auto")
 
 
-def test_nets_have_their_threads_and_pairs_on_the_cpu_one() -> None:
-    assert completed("features.py", "cpu", gpu=0).resources["_cores"] == 2
-    assert completed("similarity.py", "cpu").resources["_cores"].value == 1
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_a_script_with_nets_asks_for_a_gpu_and_threads(script: str) -> None:
+    """The device is what `job` yields: whoever computes on it under another name is missed."""
+    text = SCRIPTS[script].read_text()
+    assert DEVICE in text or not re.search(r"job\(snakemake\) as|\bdevice=", text)
+    nets = DEVICE in text and script not in PAIRS
+    for device, gpus in {"cpu": 0, "cuda": 1, "auto": 1}.items():
+        rule = completed(Rule(script), device)
+        assert rule.resources.get("gpu", "none") == gpus or not nets
+    assert (completed(Rule(script), "cpu").resources["_cores"] == 2) == nets
+
+
+def test_a_rule_keeps_what_it_says_itself() -> None:
+    rule = Rule("features.py", gpu=4)
+    rule.params = {"code": "mine", "seed": 1}
+    rule.resources["_cores"] = SimpleNamespace(value=3)
+    completed(rule, "cpu", {"features": {"seed": 2, "images": 9}})
+    assert rule.params == {"code": "mine", "seed": 1, "images": 9}
+    assert (rule.resources["gpu"], rule.resources["_cores"].value) == (4, 3)
+
+
+def test_logs_lie_by_rule_and_wildcards() -> None:
+    assert completed(Rule("features.py"), "cpu").log == ["logs/x/{set}-{cls}.log"]
+    assert completed(Rule("train_ddpm.py"), "cpu").log[1] == "logs/x/{set}-{cls}_speed.csv"
+
+
+def test_the_code_of_a_job_is_that_of_its_script_and_the_net_it_builds() -> None:
+    def code_of(script: str, settings: Mapping[str, Any], **wildcards: str) -> Any:
+        return completed(Rule(script), "cpu", settings).params["code"](wildcards)
+
+    nets = {name: fingerprint(PACKAGE / f"extractors/{name}.py") for name in ("unet", "skinlesnet")}
+    script = {name: fingerprint(path) for name, path in SCRIPTS.items()}
+    assert code_of("split.py", {}) == script["split.py"]
+    for name, net in nets.items():
+        assert code_of("features.py", {}, extractor=name) == [script["features.py"], net]
+        judged = {"family_scores": {"judge": name}}
+        assert code_of("family_scores.py", judged) == [script["family_scores.py"], net]
+    assert code_of("cas_arms.py", {}, classifier="hog_svm") == [script["cas_arms.py"]]
+    assert code_of("cas_doses.py", {})[1] == nets["skinlesnet"]
+    assert "code" not in completed(Rule("download.py"), "cpu").params
 
 
 def test_scripts_named_are_there() -> None:
-    for script in PAIRS | LAST:
-        assert (ROOT / "workflow/scripts" / script).is_file()
+    assert SCRIPTS.keys() >= PAIRS | LAST | BUILDS.keys()
+    assert {f"{name}.py" for name in parameters(Config())} <= SCRIPTS.keys()

@@ -144,7 +144,7 @@ def test_wrong_settings_are_refused_in_one_line(values, message):
 
 def test_no_ddpm_stands_behind_a_class_with_images():
     cfg = load_config({"diffusion": {"classes": {"benign": {"images": "x"}}}})
-    outputs = final_outputs(cfg, [], [])
+    outputs = final_outputs(cfg, [])
     assert "results/figures/ddpm/malignant_curves.png" in outputs
     assert not any(
         path.endswith(("ddpm/benign_curves.png", "samples/benign.png")) for path in outputs

@@ -1,20 +1,10 @@
 # The data as a sceptical reviewer would ask for them: labels, duplicates, leakage, encoding.
 
-AUDITED = {
-    "archives": "what is listed, there and used",
-    "labels": "diagnoses under each label policy",
-    "overlap": "images of an edition again in another",
-    "leakage": "images, lesions, patients across splits",
-    "copies": "the same, with every image listed twice",
-    "encoding": "labels predicted from encodings",
-}
-AUDIT = "Audit of the data"
-
 
 rule audit:
     """Every table and picture on the data; trains nothing."""
     input:
-        expand("results/audit/{name}.csv", name=AUDITED),
+        expand("results/audit/{name}.csv", name=conventions.AUDITED),
         "results/audit/near_duplicates.png",
 
 
@@ -26,13 +16,8 @@ rule audit_tables:
         counts="data/images/archives.csv",
         raw=RAW.images,
     output:
-        archives=audited("archives"),
-        overlap=audited("overlap"),
-        labels=audited("labels"),
+        **{name: audited(name) for name in ("archives", "overlap", "labels")},
         near=shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
-    params:
-        pairs=cfg.audit.worst_pairs,
-        stamp=DATA_STAMP,
     script:
         "../scripts/audit_tables.py"
 
@@ -43,14 +28,7 @@ rule audit_leakage:
         index="data/images/index.csv",
         segmentation="data/segmentation/index.csv" if "unet" in TRAINED else [],
     output:
-        leakage=audited("leakage"),
-        copies=audited("copies"),
-    params:
-        fractions=split_fractions(cfg.split),
-        counts=cfg.kept,
-        official=SOURCE.isic2016,
-        ddpm_sets=cfg.diffusion.train_on,
-        stamp=DATA_STAMP,
+        **{name: audited(name) for name in ("leakage", "copies")},
     script:
         "../scripts/audit_leakage.py"
 
@@ -63,11 +41,6 @@ rule audit_encoding:
     output:
         audited("encoding"),
     threads: WORKERS
-    params:
-        settings=cfg.audit.encoding.model_dump(),
-        preprocessing=cfg.data.model_dump(include={"crop", "size"}),
-        seed=cfg.seed,
-        stamp=STAMP,
     script:
         "../scripts/audit_encoding.py"
 
@@ -76,16 +49,9 @@ rule audit_halves:
     """FID and KID between two halves of each class's real images: what chance alone makes of them."""
     input:
         checkpoints=expand("models/{extractor}.safetensors", extractor=TRAINED),
-        images=image_sets(DDPM_SETS, CLASSES),
+        images=image_sets(DDPM_SETS),
     output:
-        shown("results/audit/halves.csv", AUDIT, table="halves", shows="distances by chance"),
-    resources:
-        gpu=GPU,
-    params:
-        **STAMPED,
-        extractors=TRAINED,
-        images=cfg.sampling.images,
-        n_resamples=cfg.metrics.n_resamples,
+        audited("halves"),
     script:
         "../scripts/audit_halves.py"
 
@@ -96,13 +62,6 @@ rule audit_trainings:
         images=f"data/images/train/{CLASSES[-1]}.npy",
         validation=f"data/images/validation/{CLASSES[-1]}.npy",
     output:
-        shown("results/audit/trainings.csv", AUDIT, table="trainings", shows="faults of training"),
-    resources:
-        gpu=GPU,
-    params:
-        cls=CLASSES[-1],
-        settings=cfg.diffusion.for_class(CLASSES[-1]).model_dump(),
-        trainings=cfg.audit.trainings.model_dump(),
-        stamp=STAMP,
+        audited("trainings"),
     script:
         "../scripts/audit_trainings.py"

@@ -12,12 +12,7 @@ rule index:
         counts="data/images/archives.csv",
     threads: WORKERS
     params:
-        source=cfg.data.source,
-        policy=cfg.data.label_policy if SOURCE.challenge else None,
-        grey=cfg.data.is_grey,
-        near=cfg.data.near_duplicates,
         folder=FOLDER,
-        classes=CLASSES,
     script:
         "../scripts/index.py"
 
@@ -26,13 +21,11 @@ rule index_segmentation:
     """List the images with masks that the U-Net learns from, official training and test apart."""
     input:
         archives=list(RAW.isic2016.values()) if SOURCE.isic2016 else [],
-        split="data/images/split.csv" if not (SOURCE.isic2016 and STUDY) else [],
+        split=[] if SOURCE.isic2016 and STUDY else "data/images/split.csv",
     output:
         "data/segmentation/index.csv",
     priority: 2  # what lacks masks ends the run early
     threads: WORKERS
-    params:
-        from_split=not SOURCE.isic2016,
     script:
         "../scripts/index_segmentation.py"
 
@@ -44,11 +37,6 @@ rule split:
     output:
         "data/images/split.csv",
     priority: 2  # too few images of a class end the run early
-    params:
-        **SEEDED,
-        protocol=cfg.protocol,
-        fractions=split_fractions(cfg.split),
-        counts=cfg.kept,
     script:
         "../scripts/split.py"
 
@@ -59,11 +47,9 @@ rule image_sets:
         split="data/images/split.csv",
         raw=RAW.images,
     output:
-        arrays=image_sets(SPLITS, CLASSES),
+        arrays=image_sets(SPLITS),
         tables=rows_of(*SPLITS),
     threads: WORKERS
-    params:
-        preprocessing=preprocessing(cfg),
     script:
         "../scripts/image_sets.py"
 
@@ -74,9 +60,6 @@ rule augmented_set:
         "data/images/{split}/{cls}.npy",
     output:
         "data/images/augmented-{split}/{cls}.npy",
-    params:
-        augmentation=cfg.diffusion.model_dump(include={"augmentation"}),
-        seed=cfg.seed,
     script:
         "../scripts/augmented_set.py"
 
@@ -87,10 +70,8 @@ rule segmentation_sets:
         index="data/segmentation/index.csv",
         raw=list(RAW.isic2016.values()) if SOURCE.isic2016 else RAW.images,
     output:
-        arrays=segmentation(["images", "masks"], "npy"),
-        tables=segmentation(["images", "masks"], "csv"),
+        arrays=paths.segmentation(["images", "masks"], "npy"),
+        tables=paths.segmentation(["images", "masks"], "csv"),
     threads: WORKERS
-    params:
-        preprocessing=cfg.data.model_dump(include={"crop", "size", "decoding"}),
     script:
         "../scripts/segmentation_sets.py"

@@ -5,28 +5,21 @@
 rule train_ddpm:
     """Train the DDPM of a class or of all; keep the weights to sample from and the loss of every epoch."""
     input:
-        images=learnt(DDPM_SETS),
-        validation=learnt(["validation"]),
+        images=paths.learnt(DDPM_SETS),
+        validation=paths.learnt(["validation"]),
         autoencoder=[AUTOENCODER] if cfg.diffusion.latent else [],
     output:
         checkpoint="models/ddpm/{cls}.safetensors",
         history="models/ddpm/{cls}_history.csv",
         previews="models/ddpm/{cls}_previews.npy",
-    log:
-        "logs/train_ddpm/{cls}.log",
-        speed="logs/train_ddpm/{cls}_speed.csv",
     wildcard_constraints:
         cls=one_of(set(DDPMS.values()) - set(IMPORTED)),
     priority: 2  # the longest jobs first, so that none is left over on one core
     threads: cfg.compute.threads * cfg.compute.processes
     resources:
-        **across_nodes(cfg.compute.nodes),
+        **conventions.across_nodes(cfg.compute.nodes),
         runtime="2d",
         gpu=GPU * cfg.compute.processes * cfg.compute.nodes,
-    params:
-        settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(),
-        seed=cfg.seed,
-        classes=list(DDPMS) if cfg.diffusion.conditional else [],
     script:
         "../scripts/train_ddpm.py"
 
@@ -41,13 +34,6 @@ rule import_ddpm:
         previews="models/ddpm/{cls}_previews.npy",
     wildcard_constraints:
         cls=one_of(IMPORTED),
-    params:
-        settings=lambda wildcards: cfg.diffusion.for_class(wildcards.cls).model_dump(
-            include={"network", "schedule", "conditional", "label_dropout"}
-        ),
-        classes=list(DDPMS) if cfg.diffusion.conditional else [],
-        size=cfg.data.size,
-        channels=1 if cfg.data.is_grey else 3,
     script:
         "../scripts/import_ddpm.py"
 
@@ -55,16 +41,11 @@ rule import_ddpm:
 rule sample:
     """Draw the synthetic images of one class."""
     input:
-        checkpoint=ddpm(".safetensors"),
+        checkpoint=paths.ddpm(".safetensors"),
     output:
         "data/images/synthetic/{cls}.npy",
     wildcard_constraints:
         cls=one_of(DDPMS),
-    resources:
-        gpu=GPU,
-    params:
-        settings=cfg.sampling.model_dump(exclude={"shards"}),
-        seed=cfg.seed,
     script:
         "../scripts/sample.py"
 
@@ -74,7 +55,6 @@ use rule sample as sample_shard with:
         "data/images/shards/{cls}/shard-{shard}.npy",
     params:
         settings=cfg.sampling.model_dump(),
-        seed=cfg.seed,
 
 
 if cfg.sampling.shards > 1:
@@ -89,8 +69,6 @@ if cfg.sampling.shards > 1:
             "data/images/synthetic/{cls}.npy",
         wildcard_constraints:
             cls=one_of(DDPMS),
-        params:
-            images=cfg.sampling.images,
         script:
             "../scripts/gather_samples.py"
 
@@ -98,12 +76,10 @@ if cfg.sampling.shards > 1:
 rule check_samples:
     """Count black, flat and colour-shifted samples; show some beside real images."""
     input:
-        samples=image_sets(["synthetic"], CLASSES),
-        training=image_sets(DDPM_SETS, CLASSES),
+        samples=image_sets(["synthetic"]),
+        training=image_sets(DDPM_SETS),
     output:
         table=table("results/sample_checks.csv", "sample checks", "samples that went wrong"),
         figure=picture("image_sets", "real and synthetic images"),
-    params:
-        **STAMPED,
     script:
         "../scripts/check_samples.py"

@@ -8,9 +8,6 @@ rule pretrained_weights:
     output:
         "models/pretrained/{net}.safetensors",
     priority: 2
-    params:
-        policy=lambda wildcards: cfg.extractors.weights_policy(wildcards.net),
-        code=lambda wildcards: extractor_code("pretrained_weights.py", wildcards.net),
     script:
         "../scripts/pretrained_weights.py"
 
@@ -26,11 +23,6 @@ rule train_unet:
         checkpoint="models/unet.safetensors",
         history="models/unet_history.csv",
         predictions="predictions/unet.csv",
-    resources:
-        gpu=GPU,
-    params:
-        settings=cfg.extractors.unet.model_dump(),
-        seed=cfg.seed,
     script:
         "../scripts/train_unet.py"
 
@@ -41,16 +33,14 @@ use rule train_unet as train_unet_transposed with:
         history="models/unet_transposed_history.csv",
         predictions="predictions/unet_transposed.csv",
     params:
-        settings=cfg.extractors.unet.model_dump(),
-        seed=cfg.seed,
         transposed=True,
 
 
 rule train_classifier:
     """Train SkinLesNet, or ResNet50 from ImageNet's weights, and let it classify the test images."""
     input:
-        **{name: image_sets([name], CLASSES) for name in SPLITS},
-        weights=lambda wildcards: RESNET50 if wildcards.extractor == "resnet50" else [],
+        **{name: image_sets([name]) for name in SPLITS},
+        weights=paths.imagenet,
     output:
         checkpoint="models/{extractor}.safetensors",
         history="models/{extractor}_history.csv",
@@ -58,12 +48,6 @@ rule train_classifier:
     wildcard_constraints:
         extractor=one_of(CLASSIFIERS),
     priority: 1  # the longest after DDPMs
-    resources:
-        gpu=GPU,
-    params:
-        **SEEDED,
-        settings=lambda w: getattr(cfg.extractors, w.extractor).model_dump(exclude={"weights"}),
-        code=lambda wildcards: extractor_code("train_classifier.py", wildcards.extractor),
     script:
         "../scripts/train_classifier.py"
 
@@ -75,10 +59,5 @@ rule table_5_1:
         segmentation="predictions/unet.csv" if "unet" in TRAINED else [],
     output:
         **result("table_5_1", "5.1", "extractors on test images"),
-    params:
-        **STAMPED,
-        names=CLASSIFIERS,
-        n_resamples=cfg.metrics.n_resamples,
-        notes=table_notes(cfg),
     script:
         "../scripts/table_5_1.py"

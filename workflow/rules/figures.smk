@@ -1,6 +1,6 @@
 # Pictures: what the image sets look like, and how the trainings went.
 
-DRAWN_FIGURES = drawings_of(TRAINED)
+from meddiff.reporting.figures.numbers import drawings_of, figures_of
 
 
 rule data_figures:
@@ -8,11 +8,9 @@ rule data_figures:
     input:
         split="data/images/split.csv",
         raw=RAW.images,
-        sets=image_sets(SPLITS, CLASSES),
+        sets=image_sets(SPLITS),
     output:
         [picture(f"data/images-{cls}", f"{cls}: real images", "data") for cls in CLASSES],
-    params:
-        classes=CLASSES,
     script:
         "../scripts/data_figures.py"
 
@@ -21,15 +19,13 @@ rule segmentation_figures:
     """Show the U-Net's images with their masks, and lesions from its worst to its best (Figure 5.19)."""
     input:
         checkpoint="models/unet.safetensors",
-        images=segmentation(["images"], "npy"),
-        masks=segmentation(["masks"], "npy"),
+        images=paths.segmentation(["images"], "npy"),
+        masks=paths.segmentation(["masks"], "npy"),
     output:
         masks=picture("data/segmentation", "images with masks"),
         examples=picture(
             "extractors/segmentation", "lesions found by the U-Net", "segmentation_examples"
         ),
-    resources:
-        gpu=GPU,
     script:
         "../scripts/segmentation_figures.py"
 
@@ -43,9 +39,6 @@ rule extractor_curves:
             picture(f"extractors/{name}_curves", f"{name}: losses and scores", "extractor_curves")
             for name in TRAINED
         ],
-    params:
-        names=TRAINED,
-        held_out={"unet": "test"},
     script:
         "../scripts/extractor_curves.py"
 
@@ -53,9 +46,9 @@ rule extractor_curves:
 rule ddpm_figures:
     """Show a DDPM's curves, previews (Figures 5.3, 5.4, 5.12, 5.13), denoising (5.5) and samples."""
     input:
-        checkpoint=ddpm(".safetensors"),
-        history=ddpm("_history.csv"),
-        previews=ddpm("_previews.npy"),
+        checkpoint=paths.ddpm(".safetensors"),
+        history=paths.ddpm("_history.csv"),
+        previews=paths.ddpm("_previews.npy"),
         samples="data/images/synthetic/{cls}.npy",
     output:
         curves=picture("ddpm/{cls}_curves", "{cls}: loss and learning rate", "training"),
@@ -64,13 +57,6 @@ rule ddpm_figures:
         samples=shown(
             "results/samples/{cls}.png", "Images", "samples", figure="{cls}: synthetic images"
         ),
-    resources:
-        gpu=GPU,
-    params:
-        settings=SAMPLER,
-        drawn=list(DDPMS) if cfg.diffusion.conditional else [],
-        every=cfg.diffusion.validation_every,
-        seed=cfg.seed,
     script:
         "../scripts/ddpm_figures.py"
 
@@ -79,14 +65,13 @@ rule report_page:
     """One page of the run, the answer first: of everything, or of what is made if asked for alone."""
     input:
         lambda wildcards: page_inputs(
-            cfg, MEASURES, AUDITED, workflow.dag_settings.targets if MAIN else None
+            cfg, MEASURES, workflow.dag_settings.targets if MAIN else None
         ),
     output:
         shown("results/report.html", "The page", "report_page", shows="all of this on one page"),
     params:
-        **STAMPED,
         published=[] if cfg.data.source == "folder" else REPORTED,
-        templates=folder_digest(PACKAGE / "reporting/templates"),
+        templates=TEMPLATES,
     script:
         "../scripts/report_page.py"
 
@@ -94,23 +79,10 @@ rule report_page:
 rule drawings:
     """Draw nets, forward process and scores from the configuration (Figures 1.4, 2.1-2.5, 4.1-4.3)."""
     input:
-        real=image_sets(["train"], CLASSES),
-        synthetic=image_sets(["synthetic"], CLASSES),
+        real=image_sets(["train"]),
+        synthetic=image_sets(["synthetic"]),
     output:
-        **{
-            name: shown(
-                f"results/figures/drawings/{name}.svg", "Drawings", "drawings", figure=name
-            )
-            for name in DRAWN_FIGURES
-        },
-    params:
-        **SEEDED,
-        size=cfg.data.size,
-        channels=1 if cfg.data.is_grey else 3,
-        schedule=cfg.diffusion.schedule.model_dump(),
-        network=cfg.diffusion.network.model_dump(),
-        unet=cfg.extractors.unet.channels,
-        nets=["ddpm", *TRAINED],
+        **{name: conventions.drawing(name) for name in drawings_of(TRAINED)},
     script:
         "../scripts/drawings.py"
 
@@ -122,8 +94,6 @@ rule figures:
     output:
         shown("results/figures/gallery.html", "Drawings", "gallery", shows="every figure"),
     params:
-        **STAMPED,
-        trained=TRAINED,
-        templates=folder_digest(PACKAGE / "reporting/templates"),
+        templates=TEMPLATES,
     script:
         "../scripts/gallery.py"

@@ -7,34 +7,26 @@ use rule sample as guided_samples with:
     output:
         "data/images/guided-{weight}/{cls}.npy",
     params:
-        settings=lambda wildcards: {
-            **SAMPLER,
-            "images": cfg.guidance.images,
-            "guidance": float(wildcards.weight),
-        },
-        seed=cfg.seed,
+        settings=lambda w: sections.sampler(cfg, cfg.guidance.images, guidance=float(w.weight)),
 
 
 use rule features as guided_features with:
     input:
-        checkpoint=extractor_checkpoint,
-        images=image_sets(GUIDED, CLASSES),
+        checkpoint=paths.extractor,
+        images=image_sets(GUIDED),
     output:
         features(GUIDED),
 
 
 use rule cas_arms as guided_cas with:
     input:
-        **CAS_IMAGES | {"synthetic": image_sets(["guided-{weight}"], CLASSES)},
+        **paths.cas_images(image_sets(["guided-{weight}"])),
         weights=[],
     output:
         "cas/guided-{weight}/{classifier}.csv",
     params:
-        **SEEDED,
-        settings=cas_settings(cfg, "skinlesnet") | {"arms": ["synthetic"]},
-        repetitions=cfg.cas.n_repeats,
+        settings=sections.cas_settings(cfg, "skinlesnet") | {"arms": ["synthetic"]},
         equal_steps=False,
-        code=extractor_code("cas_arms.py", "skinlesnet"),
 
 
 rule guidance:
@@ -46,8 +38,5 @@ rule guidance:
     output:
         table=table("results/guidance.csv", "guidance", "weight of guidance"),
         figure=picture("guidance", "weight of guidance"),
-    params:
-        **SCORING,
-        extractors=EXTRACTORS,
     script:
         "../scripts/guidance.py"

@@ -1,30 +1,7 @@
 # Synthetic images that were made elsewhere: of a class in place of a DDPM's, and of other generators.
 
-from functools import partial
-
-from meddiff.workflow.imported import PROJECT, other_generators, own_generator
-from meddiff.workflow.parameters import imported_as
-
-os.environ[PROJECT] = str(ROOT)
-GENERATOR = "generators/{generator}/synthetic"
-GENERATED = image_sets([GENERATOR], CLASSES)
-GENERATED_FEATURES = expand(
-    "features/generators/{{generator}}/{{extractor}}/synthetic/{cls}.npy", cls=CLASSES
-)
-
-
-wildcard_constraints:
-    generator=one_of(other_generators(cfg)),
-    imported=one_of(IMPORTED_SETS),
-
-
-# Of files on every other generator, by their path.
-of_others = partial(
-    expand,
-    generator=other_generators(cfg),
-    extractor=EXTRACTORS,
-    classifier=[*cfg.cas.classifiers, HOG_SVM],
-)
+GENERATED = image_sets(["generators/{generator}/synthetic"])
+GENERATED_FEATURES = features(["synthetic"], of="generators/{generator}/")
 
 
 rule import_images:
@@ -34,7 +11,6 @@ rule import_images:
     output:
         "data/images/{imported}.npy",
     params:
-        **imported_as(cfg),
         source=lambda wildcards: IMPORTED_SETS[wildcards.imported],
     script:
         "../scripts/import_images.py"
@@ -42,7 +18,7 @@ rule import_images:
 
 use rule features as generator_features with:
     input:
-        checkpoint=extractor_checkpoint,
+        checkpoint=paths.extractor,
         images=GENERATED,
     output:
         GENERATED_FEATURES,
@@ -52,7 +28,7 @@ use rule distances as generator_distances with:
     input:
         reference=features(cfg.reference_sets),
         scored=[*GENERATED_FEATURES, *features(SCORED[len(cfg.synthetic_sets) :])],
-        checkpoint=extractor_checkpoint,
+        checkpoint=paths.extractor,
     output:
         "metrics/generators/{generator}/distances/{extractor}.csv",
 
@@ -66,9 +42,9 @@ use rule similarity as generator_similarity with:
 
 use rule memorisation as generator_memorisation with:
     input:
-        training=image_sets(DDPM_SETS, CLASSES),
+        training=image_sets(DDPM_SETS),
         synthetic=GENERATED,
-        unseen=image_sets(["test"], CLASSES),
+        unseen=image_sets(["test"]),
         ddpms=[],
         features=expand(
             [*features([*DDPM_SETS, "test"]), *GENERATED_FEATURES],
@@ -82,45 +58,19 @@ use rule memorisation as generator_memorisation with:
 
 use rule cas_arms as generator_arms with:
     input:
-        **{**CAS_IMAGES, "synthetic": GENERATED},
-        weights=lambda wildcards: RESNET50 if wildcards.classifier == "resnet50" else [],
+        **paths.cas_images(GENERATED),
+        weights=paths.imagenet,
     output:
         "cas/generators/{generator}/{classifier}.csv",
     params:
-        **SEEDED,
-        settings=lambda wildcards: cas_settings(cfg, wildcards.classifier),
         trained=[name for name in ("synthetic", "mixed") if name in {"synthetic", *cfg.cas.arms}],
-        repetitions=cfg.cas.n_repeats,
-        equal_steps=not STUDY,
-        code=lambda wildcards: extractor_code("cas_arms.py", wildcards.classifier),
 
 
 rule generators:
     """Set other generators' images beside this run's, real images and noise, by every score."""
     input:
-        quality=[
-            *rules.table_5_2.input,
-            *of_others("metrics/generators/{generator}/distances/{extractor}.csv"),
-            *of_others("metrics/generators/{generator}/similarity/synthetic.csv"),
-        ],
-        copies=(
-            []
-            if "test" in DDPM_SETS
-            else [
-                *["results/memorisation.csv"][: len(cfg.synthetic_sets)],
-                *of_others("metrics/generators/{generator}/memorisation.csv"),
-            ]
-        ),
-        predictions=(
-            [*CAS_RUNS, *of_others("cas/generators/{generator}/{classifier}.csv")]
-            if len(CLASSES) > 1
-            else []
-        ),
+        **imported.compared_files(cfg, rules.table_5_2.input, CAS_RUNS),
     output:
         **result("generators", "generators", "images of several generators"),
-    params:
-        **SCORING,
-        own=own_generator(cfg),
-        reference="+".join(cfg.reference_sets),
     script:
         "../scripts/generators.py"

@@ -6,8 +6,8 @@ LPIPS = ["models/pretrained/alexnet.safetensors"] if cfg.diffusion.latent.percep
 rule train_autoencoder:
     """Train the autoencoder on the training images of every class."""
     input:
-        images=image_sets(DDPM_SETS, CLASSES),
-        validation=image_sets(["validation"], CLASSES),
+        images=image_sets(DDPM_SETS),
+        validation=image_sets(["validation"]),
         alexnet=LPIPS,
     output:
         checkpoint=AUTOENCODER,
@@ -15,10 +15,6 @@ rule train_autoencoder:
     priority: 3  # every DDPM waits for it
     resources:
         runtime="1d",
-        gpu=GPU,
-    params:
-        settings=cfg.diffusion.latent.model_dump(),
-        seed=cfg.seed,
     script:
         "../scripts/train_autoencoder.py"
 
@@ -27,14 +23,9 @@ rule reconstruction:
     """PSNR and SSIM of real images that the autoencoder encodes and decodes."""
     input:
         checkpoint=AUTOENCODER,
-        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"]), CLASSES),
+        images=image_sets(dict.fromkeys([*DDPM_SETS, "test"])),
         alexnet=LPIPS,
     output:
         table("results/reconstruction.csv", "reconstruction", "what the autoencoder loses"),
-    resources:
-        gpu=GPU,
-    params:
-        **STAMPED,
-        window=cfg.metrics.ssim.model_dump(),
     script:
         "../scripts/reconstruction.py"

@@ -6,19 +6,16 @@ SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
 MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
+NETS = [f"models/ddpm/{name}.safetensors" for name in DDPMS.values()]
 ANSWERS = sorted(map(str, Path("reader_study/answers").glob("*.json")))
-AT_ONE_SIZE = {"images": cfg.sampling.images, **RESAMPLED}
 
 
 rule noise:
     """Draw noise with each class's channel means and variances: the ceiling of every FID."""
     input:
-        image_sets(compared(cfg.reference_sets), CLASSES),
+        image_sets(paths.compared(cfg.reference_sets)),
     output:
-        expand("data/images/noise/{cls}.npy", cls=CLASSES),
-    params:
-        **SEEDED,
-        images=cfg.sampling.images,
+        image_sets(["noise"]),
     script:
         "../scripts/noise.py"
 
@@ -26,14 +23,10 @@ rule noise:
 rule features:
     """Compute the features of all images that Table 5.2 compares."""
     input:
-        checkpoint=extractor_checkpoint,
-        images=image_sets(compared(SCORED_SETS), CLASSES),
+        checkpoint=paths.extractor,
+        images=image_sets(paths.compared(SCORED_SETS)),
     output:
         features(SCORED_SETS),
-    resources:
-        gpu=GPU,
-    params:
-        code=lambda wildcards: extractor_code("features.py", wildcards.extractor),
     script:
         "../scripts/features.py"
 
@@ -42,8 +35,8 @@ if MATRIX_ONLY:
 
     use rule features as matrix_features with:
         input:
-            checkpoint=extractor_checkpoint,
-            images=image_sets(compared(MATRIX_ONLY), CLASSES),
+            checkpoint=paths.extractor,
+            images=image_sets(paths.compared(MATRIX_ONLY)),
         output:
             features(MATRIX_ONLY),
 
@@ -53,14 +46,9 @@ rule distances:
     input:
         reference=features(cfg.reference_sets),
         scored=features(SCORED),
-        checkpoint=extractor_checkpoint,
+        checkpoint=paths.extractor,
     output:
         "metrics/distances/{extractor}.csv",
-    params:
-        **SEEDED,
-        # A class's rows follow from its own features alone (meddiff verify).
-        per_class=True,
-        n_resamples=cfg.metrics.n_resamples,
     script:
         "../scripts/distances.py"
 
@@ -68,15 +56,9 @@ rule distances:
 rule similarity:
     """Compute SSIM and MS-SSIM over all pairs of a class's images, synthetic or real."""
     input:
-        lambda wildcards: image_sets(
-            ["synthetic"] if wildcards.images == "synthetic" else DDPM_SETS, CLASSES
-        ),
+        lambda w: image_sets(["synthetic"] if w.images == "synthetic" else DDPM_SETS),
     output:
         "metrics/similarity/{images}.csv",
-    params:
-        **SEEDED,
-        per_class=True,
-        settings=cfg.metrics.model_dump(exclude={"reference", "augment_real"}),
     script:
         "../scripts/similarity.py"
 
@@ -88,11 +70,6 @@ rule table_5_2:
         similarity=expand("metrics/similarity/{images}.csv", images=[*cfg.synthetic_sets, "real"]),
     output:
         **result("table_5_2", "5.2", "quality of the synthetic images"),
-    params:
-        reference="+".join(cfg.reference_sets),
-        notes=table_notes(cfg),
-        imported=ORIGINS,
-        stamp=STAMP,
     script:
         "../scripts/table_5_2.py"
 
@@ -103,8 +80,6 @@ rule distance_matrix:
         features(MATRIX_SETS),
     output:
         **dict(zip(DISTANCES, matrices(f"{name}_{{extractor}}" for name in DISTANCES))),
-    params:
-        **AT_ONE_SIZE,
     script:
         "../scripts/distance_matrix.py"
 
@@ -112,12 +87,9 @@ rule distance_matrix:
 rule similarity_matrix:
     """Mean SSIM or MS-SSIM between every two image sets and classes, and within each."""
     input:
-        image_sets(MATRIX_SETS, CLASSES),
+        image_sets(MATRIX_SETS),
     output:
         **dict(zip(PAIRS, matrices(PAIRS))),
-    params:
-        **AT_ONE_SIZE,
-        settings=cfg.metrics.model_dump(include={*PAIRS}),
     script:
         "../scripts/similarity_matrix.py"
 
@@ -135,21 +107,15 @@ rule matrix_figures:
 rule memorisation:
     """Compare synthetic images' nearest training images with those of held-out real images."""
     input:
-        training=image_sets(DDPM_SETS, CLASSES),
-        synthetic=image_sets(["synthetic"], CLASSES),
-        unseen=image_sets(["test"], CLASSES),
-        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
+        training=image_sets(DDPM_SETS),
+        synthetic=image_sets(["synthetic"]),
+        unseen=image_sets(["test"]),
+        ddpms=NETS,
         # Of nets that did not learn from the training images.
         features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
     output:
         table=table("results/memorisation.csv", "memorisation", "copies of training images"),
         figure=picture("memorisation", "synthetic and nearest training images"),
-    resources:
-        gpu=GPU,
-    params:
-        **SEEDED,
-        **RESAMPLED,
-        drawn=list(DDPMS),
     script:
         "../scripts/memorisation.py"
 
@@ -158,17 +124,10 @@ rule likelihood:
     """Measure the likelihood of training and unseen images under the DDPMs, in bits per dimension."""
     input:
         training=image_sets(DDPM_SETS, list(DDPMS)),
-        unseen=image_sets([] if "test" in DDPM_SETS else ["test"], list(DDPMS)),
-        ddpms=[f"models/ddpm/{name}.safetensors" for name in DDPMS.values()],
+        unseen=image_sets(UNLEARNT, list(DDPMS)),
+        ddpms=NETS,
     output:
         table("results/likelihood.csv", "likelihood", "bits per dimension under the DDPMs"),
-    resources:
-        gpu=GPU,
-    params:
-        classes=list(DDPMS),
-        seed=cfg.seed,
-        images=cfg.metrics.likelihood_images,
-        stamp=STAMP,
     script:
         "../scripts/likelihood.py"
 
@@ -181,8 +140,6 @@ rule reader_study:
     output:
         table=table("results/reader_study.csv", "reader study", "readers on synthetic images"),
         images="results/reader_study_images.csv",
-    params:
-        stamp=STAMP,
     script:
         "../scripts/reader_study.py"
 
@@ -195,6 +152,6 @@ rule comparison:
         table("results/comparison.csv", "all", "runs beside the study's numbers"),
     params:
         reported=REPORTED,
-        others=lambda wildcards: other_tables(ROOT, RUN, COMPARED),
+        others=lambda wildcards: sections.other_tables(ROOT, Path.cwd(), COMPARED),
     script:
         "../scripts/comparison.py"

@@ -8,11 +8,6 @@ rule draw_dermoscopy:
         DRAWN.challenge_tables,
     priority: 3  # all the rest waits for it
     threads: WORKERS
-    params:
-        editions=cfg.data.phantom.model_dump(
-            include={"editions", "exact_duplicates", "near_duplicates"}
-        ),
-        seed=cfg.seed,
     script:
         "../scripts/draw_dermoscopy.py"
 
@@ -22,9 +17,6 @@ rule draw_isic2016:
     output:
         **DRAWN.isic2016,
     threads: WORKERS
-    params:
-        counts=cfg.data.phantom.model_dump(include={"segmentation_train", "segmentation_test"}),
-        seed=cfg.seed,
     script:
         "../scripts/draw_isic2016.py"
 
@@ -33,9 +25,6 @@ rule draw_mednist:
     """Draw phantom hand radiographs and write them as MedNIST is published."""
     output:
         DRAWN.mednist,
-    params:
-        hands=cfg.data.phantom.hands,
-        seed=cfg.seed,
     script:
         "../scripts/draw_mednist.py"
 

@@ -2,26 +2,48 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from snakemake.io import report
 
+from meddiff.core.settings import ComputeSettings
+from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
+
 ENVIRONMENT = "../envs/meddiff.yaml"
 """The conda environment of all rules, from the folder of their file."""
 UNTRACKED = {"download.py"}
 """Scripts without a digest: checksums judge downloads, and no edit may fetch 23 GB again."""
+BUILDS = {"cas_arms.py": "{classifier}", "cas_doses.py": "skinlesnet", "features.py": "{extractor}",
+          "family_scores.py": "{judge}", "pretrained_weights.py": "{net}",
+          "train_classifier.py": "{extractor}"}  # fmt: skip
+"""Nets that scripts build by name, of a wildcard or parameter: their code is part of a job's."""
+DEVICE = "with job(snakemake) as device:"
+"""What a script says that computes on the device of its job."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """What is there with a GPU that torch calls cuda: NVIDIA's, AMD's, and either under Windows."""
+TIMED = {"train_ddpm.py"}
+"""Scripts whose log of the time that steps take is `<stem>_speed.csv`, beside that of words."""
 LAST = {"cas_arms.py", "cas_doses.py", "audit_halves.py", "audit_trainings.py",
         "ddpm_figures.py", "segmentation_figures.py"}  # fmt: skip
 """Scripts that a GPU runs when no others wait for it, since little follows from them."""
 OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
 """Folders of the run directory that only rules write to."""
+AUDIT = "Audit of the data"
+AUDITED = {
+    "archives": "what is listed, there and used",
+    "labels": "diagnoses under each label policy",
+    "overlap": "images of an edition again in another",
+    "leakage": "images, lesions, patients across splits",
+    "copies": "the same, with every image listed twice",
+    "encoding": "labels predicted from encodings",
+}
+"""Tables on the data that train nothing, and what they show."""
+AUDITED_BY_NETS = {"halves": "distances by chance", "trainings": "faults of training"}
 FOLDERS = (*dict.fromkeys(path.split("/")[0] for path in OUTPUT_FOLDERS), "logs")
 """Folders of the run directory that a run writes to."""
 
@@ -38,36 +60,70 @@ def project_root(snakefile: str) -> Path:
     return folder.parent if folder.name == "workflow" else folder
 
 
-def complete(rule: Any, digest: Callable[[str], str], threads: int, device: str) -> None:
+def complete(
+    rule: Any,
+    source: Callable[[str], str],
+    settings: Mapping[str, Mapping[str, Any]],
+    compute: ComputeSettings,
+) -> None:
     """Give a rule of Snakemake what it does not set itself.
 
-    Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameter
-    `code` is the digest of its script. A rule that asks for a GPU computes with nets, and with as
-    many threads as these. Where a GPU is in sight pairs of images are measured on it, and what many
-    jobs wait for goes first, so that the CPU's work is done beside the GPU's.
+    Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameters are
+    the settings that its script depends on and `code`, the digest of the script. A script that
+    computes on its job's device asks for a GPU, and for the threads of nets on a CPU. Where a GPU
+    is in sight pairs of images are measured on it, and what many jobs wait for goes first, so that
+    the CPU's work is done beside the GPU's.
+
+    Args:
+        rule: the rule.
+        source: where a script of that name lies.
+        settings: parameters by script.
+        compute: where jobs run.
     """
     if not rule.script:
         return
+    script = PurePath(rule.script).name
+    _complete_logs(rule)
+    _complete_params(rule, script, source, settings.get(PurePath(script).stem, {}))
+    rule.conda_env = rule.conda_env or ENVIRONMENT
+    on_cuda = cuda_in_sight(compute.device)
+    if DEVICE in Path(source(script)).read_text() and (on_cuda or script not in PAIRS):
+        if "gpu" not in rule.resources:
+            rule.resources["gpu"] = 0 if compute.device == "cpu" else 1
+        if script not in PAIRS and rule.resources["_cores"].value == 1:
+            rule.resources["_cores"] = compute.threads
+        if on_cuda and script not in LAST:
+            rule.priority += 1
+
+
+def _complete_logs(rule: Any) -> None:
     # In the order of the path, which Snakemake's own set of names does not keep.
     wildcards = dict.fromkeys(re.findall(r"\{(\w+)[,}]", str(next(iter(rule.output), ""))))
     place = "-".join(f"{{{name}}}" for name in wildcards)
     stem = f"logs/{rule.name}/{place}" if place else f"logs/{rule.name}"
     rule.log_modifier = rule.benchmark_modifier = rule.output_modifier
-    rule.conda_env = rule.conda_env or ENVIRONMENT
     if not rule.log:
-        rule.set_log(f"{stem}.log")
+        timed = PurePath(rule.script).name in TIMED
+        rule.set_log(f"{stem}.log", **({"speed": f"{stem}_speed.csv"} if timed else {}))
     if not rule.benchmark:
         rule.benchmark = f"{stem}.benchmark.tsv"
-    script = PurePath(rule.script).name
-    if "code" not in rule.params.keys() and script not in UNTRACKED:  # noqa: SIM118
-        rule.set_params(code=lambda wildcards: digest(script))
-    on_cuda = cuda_in_sight(device)
-    if on_cuda and script in PAIRS:
-        rule.resources["gpu"] = 1
-    elif "gpu" in rule.resources and rule.resources["_cores"].value == 1:
-        rule.resources["_cores"] = threads
-    if on_cuda and "gpu" in rule.resources and script not in LAST:
-        rule.priority += 1
+
+
+def _complete_params(
+    rule: Any, script: str, source: Callable[[str], str], settings: Mapping[str, Any]
+) -> None:
+    own = dict(rule.params.items())
+
+    def code(wildcards: Any) -> str | list[str]:
+        digest = fingerprint(source(script))
+        if script not in BUILDS:
+            return digest
+        name = BUILDS[script].format(**settings | own | dict(wildcards.items()))
+        net = PACKAGE / f"extractors/{name}.py"
+        return [digest, *([fingerprint(net)] if net.is_file() else [])]
+
+    complete_ones = {**settings, **({} if script in UNTRACKED else {"code": code})}
+    rule.set_params(**{name: value for name, value in complete_ones.items() if name not in own})
 
 
 def across_nodes(nodes: int) -> dict[str, Any]:
@@ -105,7 +161,19 @@ def table(path: str, title: str, shows: str) -> Any:
 def picture(name: str, figure: str, caption: str = "") -> Any:
     """Mark a picture, `results/figures/<name>.png`, for the HTML report; see `shown`."""
     category = "Training" if name.endswith(("_curves", "_previews")) else "Images"
+    category = "Training on synthetic images" if name.startswith("cas/") else category
     return shown(f"results/figures/{name}.png", category, caption, figure=figure)
+
+
+def drawing(name: str) -> Any:
+    """Mark a drawing, `results/figures/drawings/<name>.svg`, for the HTML report; see `shown`."""
+    return shown(f"results/figures/drawings/{name}.svg", "Drawings", "drawings", figure=name)
+
+
+def audited(name: str) -> Any:
+    """Mark a table on the data, `results/audit/<name>.csv`, for the HTML report; see `shown`."""
+    shows = (AUDITED | AUDITED_BY_NETS)[name]
+    return shown(f"results/audit/{name}.csv", AUDIT, table=name, shows=shows)
 
 
 def matrices(measures: Iterable[str], form: str = "csv") -> list[Any]:

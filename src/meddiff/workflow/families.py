@@ -1,13 +1,12 @@
 """Families of models that a run trains beside its DDPMs, to compare them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
-from snakemake.exceptions import WorkflowError
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Settings
@@ -35,16 +34,22 @@ class Family:
     """A family of models with its samplers.
 
     Attributes:
+        name: of the family.
         diffusion: settings of the training.
         samplers: settings of the samplers by name.
     """
 
+    name: str
     diffusion: DiffusionSettings
     samplers: Mapping[str, SamplingSettings]
 
     def net(self, name: str) -> str:
         """Return the name of the net that draws a class."""
         return ALL if self.diffusion.conditional else name
+
+    def checkpoint(self, name: str) -> str:
+        """Return the path of the net that draws a class."""
+        return f"models/families/{self.name}/{self.net(name)}.safetensors"
 
     def taught(self, net: str, classes: Sequence[str]) -> list[str]:
         """Return the classes that a net learns from."""
@@ -63,9 +68,11 @@ def read_families(path: str | Path, cfg: Config) -> dict[str, Family]:
         cfg: the run's configuration, from which families differ.
 
     Raises:
-        MeddiffError: a family is not valid.
+        MeddiffError: a family is not valid, or no classifier is trained that judges them.
     """
     try:
+        if not judge(cfg):
+            raise ValueError("families are judged by a classifier, and this run trains none")
         content = yaml.safe_load(Path(path).read_text())
         entries = TypeAdapter(dict[ClassName, FamilyEntry]).validate_python(content)
         return {name: _family(name, entry, cfg) for name, entry in entries.items()}
@@ -73,15 +80,40 @@ def read_families(path: str | Path, cfg: Config) -> dict[str, Family]:
         raise MeddiffError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def unless(fault: str, files: list[str]) -> list[str]:
-    """Return files, or raise what is wrong with the families: only who asks for them hears of it.
+def families_for(targets: Collection[str], path: str | Path, cfg: Config) -> dict[str, Family]:
+    """Return the families of a file; none of a run that they cannot differ from.
+
+    Only who asks for them hears why.
 
     Raises:
-        WorkflowError: there is a fault.
+        MeddiffError: they are among the targets, and `read_families` refuses them.
     """
-    if fault:
-        raise WorkflowError(fault)
-    return files
+    try:
+        return read_families(path, cfg)
+    except MeddiffError:
+        if any("families" in str(target) for target in targets):
+            raise
+        return {}
+
+
+def judge(cfg: Config) -> str | None:
+    """Return the one net of a run that judges all families: FIDs of several cannot be compared."""
+    nets = [name for name in ("skinlesnet", "resnet50") if name in cfg.trained_extractors]
+    return next(iter(nets), None)
+
+
+def compared(families: Mapping[str, Family], classes: Sequence[str]) -> dict[str, Any]:
+    """Return what the table of families is of: drawings, their steps, and nets of each family."""
+    samplers = {
+        f"{name}/{key}": sampler
+        for name, family in families.items()
+        for key, sampler in family.samplers.items()
+    }
+    return {
+        "drawings": list(samplers),
+        "nets": {name: sorted({each.net(c) for c in classes}) for name, each in families.items()},
+        "steps": {drawing: sampler.steps for drawing, sampler in samplers.items()},
+    }
 
 
 def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
@@ -107,7 +139,7 @@ def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
             raise ValueError(f"{name}.{key}: {reason}")
         if sampler.guidance and not diffusion.conditional:
             raise ValueError(f"{name}.{key}: guidance needs `conditional: true`")
-    return Family(diffusion, samplers)
+    return Family(name, diffusion, samplers)
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

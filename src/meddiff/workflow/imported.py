@@ -1,7 +1,7 @@
 """Synthetic images that were made elsewhere: where they lie, and what of them is a parameter."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,33 @@ def other_generators(cfg: Config) -> list[str]:
 def own_generator(cfg: Config) -> str:
     """Return the name of this run's images among `generators`."""
     return next((name for name, paths in cfg.generators.items() if paths == THIS_RUN), THIS_RUN)
+
+
+def compared_files(
+    cfg: Config, quality: Iterable[str], predictions: Iterable[str]
+) -> dict[str, list[str]]:
+    """Return what the images of all generators are compared by, first this run's.
+
+    Args:
+        cfg: configuration.
+        quality: distances and similarity of this run's images.
+        predictions: of classifiers that are trained on this run's images.
+    """
+    quality, predictions = list(quality), list(predictions)
+    others = [f"generators/{name}" for name in other_generators(cfg)]
+    for other in others:
+        nets = cfg.trained_extractors + cfg.extractors.pretrained
+        quality += [f"metrics/{other}/distances/{net}.csv" for net in nets]
+    quality += [f"metrics/{other}/similarity/synthetic.csv" for other in others]
+    taught = [f"cas/{other}/{Path(file).name}" for other in others for file in predictions]
+    copies = ["results/memorisation.csv"] if cfg.synthetic_sets else []
+    copies += [f"metrics/{other}/memorisation.csv" for other in others]
+    return {
+        "quality": quality,
+        # Without images that no DDPM has learnt from there is nothing to compare copies with.
+        "copies": [] if "test" in cfg.ddpm_sets else copies,
+        "predictions": [*predictions, *taught] if len(cfg.data.classes) > 1 else [],
+    }
 
 
 def _of_classes(cfg: Config, root: Path) -> Iterator[Imported]:

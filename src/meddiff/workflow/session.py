@@ -46,6 +46,12 @@ def begin(workflow: Any, root: Path, run: Path, cfg: Config) -> Records:
     return sync_metadata()
 
 
+def targets(root: Path) -> list[str]:
+    """Return what the command line asks for, before Snakemake hands it on."""
+    options = options_of_this_run(root)
+    return list(options.targets) if options else []
+
+
 def keep_hooks(workflow: Any, names: Mapping[str, Any]) -> None:
     """Have Snakemake call the hooks of this workflow where it is a module, too.
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from meddiff.workflow.config import Config
+from meddiff.workflow.conventions import AUDITED
 
 AFFECTS_RESULTS = False
 
@@ -17,13 +18,12 @@ SEGMENTED = ("data/segmentation", "extractors/segmentation")
 DDPM_FIGURES = ("curves", "previews", "denoising")
 
 
-def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) -> list[str]:
+def final_outputs(cfg: Config, measures: Iterable[str]) -> list[str]:
     """Return every table and figure; those of classifiers where there are two or more classes.
 
     Args:
         cfg: configuration.
         measures: what matrices of image sets are of.
-        audited: tables of the audit.
     """
     classes, trained = cfg.data.classes, cfg.trained_extractors
     figures = [
@@ -37,7 +37,7 @@ def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) 
         *(("table_5_1.csv",) if {*trained} - {"unet"} else ()),
         *(f"figures/{name}.png" for name in figures),
         *(f"matrices/{name}.{kind}" for name in measures for kind in ("csv", "png")),
-        *(f"audit/{name}.csv" for name in audited),
+        *(f"audit/{name}.csv" for name in AUDITED),
         "audit/near_duplicates.png",
         *(() if cfg.real_only else _of_synthetic_images(cfg)),
         *(("generators.csv",) if cfg.generators else ()),
@@ -45,21 +45,15 @@ def final_outputs(cfg: Config, measures: Iterable[str], audited: Iterable[str]) 
     return [*(f"results/{name}" for name in files), PAGE]
 
 
-def page_inputs(
-    cfg: Config,
-    measures: Iterable[str],
-    audited: Iterable[str],
-    targets: Collection[str] | None,
-) -> list[str]:
+def page_inputs(cfg: Config, measures: Iterable[str], targets: Collection[str] | None) -> list[str]:
     """Return what the page shows: everything, or what is made already where it is all that is made.
 
     Args:
         cfg: configuration.
         measures: what matrices of image sets are of.
-        audited: tables of the audit.
         targets: of this run of Snakemake; None in a job of its own, before which all has been made.
     """
-    everything = final_outputs(cfg, measures, audited)
+    everything = final_outputs(cfg, measures)
     ddpms = [f"ddpm/{name}_{kind}" for name in cfg.ddpms for kind in DDPM_FIGURES]
     pictures = {f"results/figures/{name}.png" for name in ("image_sets", *ddpms)}
     curves = {f"results/figures/extractors/{name}_curves.png" for name in cfg.trained_extractors}
