@@ -9,11 +9,19 @@ from PIL import Image
 
 from conftest import ROOT, SMOKE
 
+HAND = ROOT / "config/hand.yaml"
 SMALL = {
     "data": {"size": 16},
     "metrics": {"likelihood_images": 8},
     "sampling": {"images": 8, "steps": 3},
 }
+
+
+def test_families_of_a_run_without_a_judge_are_refused_in_one_line(tmp_path, snakemake) -> None:
+    refused = snakemake(tmp_path, "families", "--dry-run", configs=(HAND,), check=False)
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout
+    [line] = [line for line in refused.stdout.splitlines() if "families.yaml" in line]
+    assert "classifier" in line
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from meddiff.core.settings import ComputeSettings
 from meddiff.workflow import conventions
 from meddiff.workflow.config import Config
 from meddiff.workflow.conventions import BUILDS, DEVICE, LAST, PAIRS, complete, cuda_in_sight
-from meddiff.workflow.parameters import parameters
+from meddiff.workflow.parameters import by_script
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 
 SCRIPTS = {path.name: path for path in (ROOT / "workflow/scripts").glob("*.py")}
@@ -115,4 +115,4 @@ def test_the_code_of_a_job_is_that_of_its_script_and_the_net_it_builds() -> None
 
 def test_scripts_named_are_there() -> None:
     assert SCRIPTS.keys() >= PAIRS | LAST | BUILDS.keys()
-    assert {f"{name}.py" for name in parameters(Config())} <= SCRIPTS.keys()
+    assert {f"{name}.py" for name in by_script(Config())} <= SCRIPTS.keys()

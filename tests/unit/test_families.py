@@ -13,7 +13,7 @@ from meddiff.evaluation.evaluate import evaluate
 from meddiff.evaluation.families import MEASURES, families_table, family_rows
 from meddiff.reporting.figures.families import families_figure
 from meddiff.workflow.config import Config
-from meddiff.workflow.families import read_families
+from meddiff.workflow.families import families_for, read_families
 
 SHIPPED = ROOT / "config/families.yaml"
 
@@ -65,6 +65,16 @@ def test_a_wrong_family_is_one_line_with_file_and_key(
     with pytest.raises(MeddiffError, match=message) as error:
         read_families(path, Config())
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_who_asks_for_families_hears_why_there_are_none() -> None:
+    hands = Config.model_validate({"data": {"source": "phantom_hand", "classes": ["hand"]}})
+    for targets in ([], ["all"], ["results/table_5_2.csv"]):
+        assert families_for(targets, SHIPPED, hands) == {}
+        assert families_for(targets, SHIPPED, Config()) == read_families(SHIPPED, Config())
+    for targets in (["families"], ["all", "results/families.csv"]):
+        with pytest.raises(MeddiffError, match=r"families\.yaml: .*classifier"):
+            families_for(targets, SHIPPED, hands)
 
 
 class Means:

@@ -9,28 +9,18 @@ rule audit:
 
 
 rule audit_tables:
-    """Count images, duplicates and diagnoses; show the near duplicates that are least alike."""
+    """Count images, duplicates, diagnoses and what crosses from training to test; show the worst near duplicates."""
     input:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
         counts="data/images/archives.csv",
         raw=RAW.images,
+        segmentation="data/segmentation/index.csv" if "unet" in TRAINED else [],
     output:
-        **{name: audited(name) for name in ("archives", "overlap", "labels")},
+        **{name: audited(name) for name in ("archives", "overlap", "labels", "leakage", "copies")},
         near=shown("results/audit/near_duplicates.png", AUDIT, figure="worst near-duplicate pairs"),
     script:
         "../scripts/audit_tables.py"
-
-
-rule audit_leakage:
-    """Count what crosses from training to test under both protocols."""
-    input:
-        index="data/images/index.csv",
-        segmentation="data/segmentation/index.csv" if "unet" in TRAINED else [],
-    output:
-        **{name: audited(name) for name in ("leakage", "copies")},
-    script:
-        "../scripts/audit_leakage.py"
 
 
 rule audit_encoding:
@@ -40,7 +30,6 @@ rule audit_encoding:
         raw=RAW.images,
     output:
         audited("encoding"),
-    threads: WORKERS
     script:
         "../scripts/audit_encoding.py"
 

@@ -1,14 +1,12 @@
 # Classification accuracy score: train on synthetic, real or mixed images, test on real ones.
 
 CAS_RUNS = expand("cas/{classifier}.csv", classifier=[*cfg.cas.classifiers, HOG_SVM])
-MORE = (cfg.cas.dose.max_synthetic_per_class or 0) > cfg.sampling.images
 
 
 rule cas_arms:
     """Train a classifier on every arm and let it classify real images held out of all."""
     input:
-        **paths.cas_images(image_sets(cfg.synthetic_sets)),
-        weights=paths.imagenet,
+        **paths.cas_inputs(image_sets(cfg.synthetic_sets)),
     output:
         "cas/{classifier}.csv",
     resources:
@@ -46,8 +44,8 @@ use rule sample as more_samples with:
 rule cas_doses:
     """Train SkinLesNet on every dose of real and synthetic images; classify the test images."""
     input:
-        **paths.cas_images(image_sets(cfg.synthetic_sets)),
-        more=image_sets(["more"]) if MORE else [],
+        **paths.cas_inputs(image_sets(cfg.synthetic_sets)),
+        more=paths.more(),
     output:
         "cas/doses.csv",
     script:

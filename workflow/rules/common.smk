@@ -2,29 +2,22 @@
 
 import os
 
-from snakemake_interface_executor_plugins.settings import ExecMode
-
 from meddiff.cas.classifiers import HOG_SVM
 from meddiff.core.errors import MeddiffError
 from meddiff.data.registry import read_registry
 from meddiff.metrics.distances import DISTANCES
 from meddiff.metrics.similarity import PAIRS
-from meddiff.reporting.reported import read_reported
-from meddiff.workflow import conventions, families, imported, sections, session
+from meddiff.reporting.figures.numbers import drawings_of, figures_of
+from meddiff.workflow import conventions, families, imported, parameters, sections, session, targets
 from meddiff.workflow.archives import Archives
 from meddiff.workflow.config import load_config, take_rebuild
 from meddiff.workflow.conventions import AUDIT, audited, matrices, one_of
 from meddiff.workflow.conventions import picture, result, shown, table
-from meddiff.workflow.parameters import parameters
 from meddiff.workflow.paths import AUTOENCODER, Paths
-from meddiff.workflow.provenance.digests import folder_digest
-from meddiff.workflow.provenance.fingerprint import PACKAGE
 from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded
-from meddiff.workflow.targets import final_outputs, page_inputs
 
 ROOT = conventions.project_root(workflow.main_snakefile)
-# Snakemake plans in the main process only, not in those of single jobs.
-MAIN = workflow.exec_mode == ExecMode.DEFAULT
+MAIN = session.is_main(workflow)
 
 # On a busy machine OpenMP's threads otherwise spin while they wait and make nets run many times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -32,15 +25,12 @@ os.environ[imported.PROJECT] = str(ROOT)
 FAMILIES_FILE = workflow.source_path("../../config/families.yaml")
 
 try:
-    # No part of the configuration: allows a run to make again what is shared.
     REBUILD = take_rebuild(config)
     cfg = load_config(config)
     SHARED = session.begin(workflow, ROOT, Path.cwd(), cfg) if MAIN else {}
     FOLDER = sections.folder_params(cfg, ROOT)
-    IMPORTED_SETS = {
-        name: each.params() for name, each in imported.imported_sets(cfg, ROOT).items()
-    }
-    FAMILIES = families.families_for(session.targets(ROOT), FAMILIES_FILE, cfg)
+    IMPORTED_SETS = imported.params_of_sets(cfg, ROOT)
+    FAMILIES = families.families_for(session.targets_here(ROOT), FAMILIES_FILE, cfg)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
 
@@ -52,14 +42,15 @@ SOURCE, TRAINED, PRETRAINED = cfg.source, cfg.trained_extractors, cfg.extractors
 CLASSIFIERS, EXTRACTORS = [name for name in TRAINED if name != "unet"], TRAINED + PRETRAINED
 # The study trained its DDPMs on all images and compared with them; leak_free keeps test images out.
 STUDY, DDPM_SETS = cfg.protocol == "as_published", cfg.ddpm_sets
+# Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
+SCORED = [*cfg.synthetic_sets, "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
+SCORED_SETS = [*SCORED, *cfg.reference_sets]
+MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
+GUIDED = [f"guided-{weight:g}" for weight in cfg.guidance.weights if cfg.diffusion.conditional]
 UNLEARNT = [] if "test" in DDPM_SETS else ["test"]
-# Processes of a job whose results do not depend on their number; `--cores` limits them.
-WORKERS = 4
 GPU = 0 if cfg.compute.device == "cpu" else 1
-REPORTED_NUMBERS = workflow.source_path("../../config/reported.yaml")
-REPORTED = [row.model_dump() for row in read_reported(REPORTED_NUMBERS)]
+REPORTED = sections.reported(workflow.source_path("../../config/reported.yaml"))
 COMPARED = sorted({row["table"] for row in REPORTED})
-TEMPLATES = folder_digest(PACKAGE / "reporting/templates")
 
 paths = Paths(cfg)
 image_sets, rows_of, features = paths.image_sets, paths.rows_of, paths.features
@@ -73,6 +64,7 @@ wildcard_constraints:
     shard=r"\d+",
     images="synthetic|real",
     cls=one_of(CLASSES),
+    set=one_of({*MATRIX_SETS, *GUIDED} - {*SCORED_SETS}),
     generator=one_of(imported.other_generators(cfg)),
     imported=one_of(IMPORTED_SETS),
     family=one_of(FAMILIES),

@@ -10,7 +10,6 @@ rule index:
         index="data/images/index.csv",
         links="data/images/duplicates.csv",
         counts="data/images/archives.csv",
-    threads: WORKERS
     params:
         folder=FOLDER,
     script:
@@ -25,7 +24,6 @@ rule index_segmentation:
     output:
         "data/segmentation/index.csv",
     priority: 2  # what lacks masks ends the run early
-    threads: WORKERS
     script:
         "../scripts/index_segmentation.py"
 
@@ -49,7 +47,6 @@ rule image_sets:
     output:
         arrays=image_sets(SPLITS),
         tables=rows_of(*SPLITS),
-    threads: WORKERS
     script:
         "../scripts/image_sets.py"
 
@@ -72,6 +69,5 @@ rule segmentation_sets:
     output:
         arrays=paths.segmentation(["images", "masks"], "npy"),
         tables=paths.segmentation(["images", "masks"], "csv"),
-    threads: WORKERS
     script:
         "../scripts/segmentation_sets.py"

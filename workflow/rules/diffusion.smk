@@ -57,20 +57,19 @@ use rule sample as sample_shard with:
         settings=cfg.sampling.model_dump(),
 
 
-if cfg.sampling.shards > 1:
+ruleorder: gather_samples > sample
 
-    ruleorder: gather_samples > sample
 
-    rule gather_samples:
-        """Put the shards of one class's synthetic images together."""
-        input:
-            expand("data/images/shards/{{cls}}/shard-{n}.npy", n=range(cfg.sampling.shards)),
-        output:
-            "data/images/synthetic/{cls}.npy",
-        wildcard_constraints:
-            cls=one_of(DDPMS),
-        script:
-            "../scripts/gather_samples.py"
+rule gather_samples:
+    """Put the shards of one class's synthetic images together, where there are several."""
+    input:
+        expand("data/images/shards/{{cls}}/shard-{n}.npy", n=range(cfg.sampling.shards)),
+    output:
+        "data/images/synthetic/{cls}.npy",
+    wildcard_constraints:
+        cls=one_of(DDPMS if cfg.sampling.shards > 1 else []),
+    script:
+        "../scripts/gather_samples.py"
 
 
 rule check_samples:

@@ -2,7 +2,6 @@
 
 COMPARISON = families.compared(FAMILIES, CLASSES)
 DRAWINGS = COMPARISON["drawings"]
-JUDGE = families.judge(cfg)
 
 
 use rule train_ddpm as train_family with:
@@ -51,11 +50,9 @@ rule family_scores:
         training=image_sets(DDPM_SETS),
         unseen=image_sets(UNLEARNT),
         synthetic=image_sets(["families/{family}/{sampler}"]),
-        extractor=f"models/{JUDGE}.safetensors",
+        extractor=f"models/{families.judge(cfg)}.safetensors",
     output:
         "metrics/families/{family}/{sampler}/scores.csv",
-    params:
-        judge=JUDGE,
     script:
         "../scripts/family_scores.py"
 

@@ -1,7 +1,5 @@
 # Pictures: what the image sets look like, and how the trainings went.
 
-from meddiff.reporting.figures.numbers import drawings_of, figures_of
-
 
 rule data_figures:
     """Show each class's images as published and in every image set (Figures 5.1, 5.2, 5.7-5.10)."""
@@ -23,9 +21,7 @@ rule segmentation_figures:
         masks=paths.segmentation(["masks"], "npy"),
     output:
         masks=picture("data/segmentation", "images with masks"),
-        examples=picture(
-            "extractors/segmentation", "lesions found by the U-Net", "segmentation_examples"
-        ),
+        examples=picture("extractors/segmentation", "lesions by the U-Net", "segmentation_examples"),
     script:
         "../scripts/segmentation_figures.py"
 
@@ -35,10 +31,7 @@ rule extractor_curves:
     input:
         expand("models/{extractor}_history.csv", extractor=TRAINED),
     output:
-        [
-            picture(f"extractors/{name}_curves", f"{name}: losses and scores", "extractor_curves")
-            for name in TRAINED
-        ],
+        [conventions.curves(name) for name in TRAINED],
     script:
         "../scripts/extractor_curves.py"
 
@@ -54,9 +47,7 @@ rule ddpm_figures:
         curves=picture("ddpm/{cls}_curves", "{cls}: loss and learning rate", "training"),
         previews=picture("ddpm/{cls}_previews", "{cls}: images over the training", "previews"),
         denoising=picture("ddpm/{cls}_denoising", "{cls}: from noise to images", "denoising"),
-        samples=shown(
-            "results/samples/{cls}.png", "Images", "samples", figure="{cls}: synthetic images"
-        ),
+        samples=shown("results/samples/{cls}.png", "Images", "samples", figure="{cls}: samples"),
     script:
         "../scripts/ddpm_figures.py"
 
@@ -64,14 +55,11 @@ rule ddpm_figures:
 rule report_page:
     """One page of the run, the answer first: of everything, or of what is made if asked for alone."""
     input:
-        lambda wildcards: page_inputs(
-            cfg, MEASURES, workflow.dag_settings.targets if MAIN else None
-        ),
+        lambda wildcards: targets.page_inputs(cfg, MEASURES, session.targets_of(workflow)),
     output:
         shown("results/report.html", "The page", "report_page", shows="all of this on one page"),
     params:
         published=[] if cfg.data.source == "folder" else REPORTED,
-        templates=TEMPLATES,
     script:
         "../scripts/report_page.py"
 
@@ -93,7 +81,5 @@ rule figures:
         [each.path for each in figures_of(CLASSES, TRAINED)],
     output:
         shown("results/figures/gallery.html", "Drawings", "gallery", shows="every figure"),
-    params:
-        templates=TEMPLATES,
     script:
         "../scripts/gallery.py"

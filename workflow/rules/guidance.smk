@@ -1,7 +1,5 @@
 # The weight of classifier-free guidance against FID, recall and what classifiers learn.
 
-GUIDED = [f"guided-{weight:g}" for weight in cfg.guidance.weights]
-
 
 use rule sample as guided_samples with:
     output:
@@ -10,18 +8,9 @@ use rule sample as guided_samples with:
         settings=lambda w: sections.sampler(cfg, cfg.guidance.images, guidance=float(w.weight)),
 
 
-use rule features as guided_features with:
-    input:
-        checkpoint=paths.extractor,
-        images=image_sets(GUIDED),
-    output:
-        features(GUIDED),
-
-
 use rule cas_arms as guided_cas with:
     input:
-        **paths.cas_images(image_sets(["guided-{weight}"])),
-        weights=[],
+        **paths.cas_inputs(image_sets(["guided-{weight}"])),
     output:
         "cas/guided-{weight}/{classifier}.csv",
     params:

@@ -1,7 +1,8 @@
 # Synthetic images that were made elsewhere: of a class in place of a DDPM's, and of other generators.
 
-GENERATED = image_sets(["generators/{generator}/synthetic"])
-GENERATED_FEATURES = features(["synthetic"], of="generators/{generator}/")
+GENERATOR = "generators/{generator}/"
+GENERATED = image_sets([f"{GENERATOR}synthetic"])
+GENERATED_FEATURES = features(["synthetic"], of=GENERATOR)
 
 
 rule import_images:
@@ -42,15 +43,8 @@ use rule similarity as generator_similarity with:
 
 use rule memorisation as generator_memorisation with:
     input:
-        training=image_sets(DDPM_SETS),
-        synthetic=GENERATED,
-        unseen=image_sets(["test"]),
+        **paths.copies(of=GENERATOR),
         ddpms=[],
-        features=expand(
-            [*features([*DDPM_SETS, "test"]), *GENERATED_FEATURES],
-            extractor=PRETRAINED,
-            allow_missing=True,
-        ),
     output:
         table="metrics/generators/{generator}/memorisation.csv",
         figure=picture("generators/{generator}", "{generator}: nearest images", "memorisation"),
@@ -58,8 +52,7 @@ use rule memorisation as generator_memorisation with:
 
 use rule cas_arms as generator_arms with:
     input:
-        **paths.cas_images(GENERATED),
-        weights=paths.imagenet,
+        **paths.cas_inputs(GENERATED),
     output:
         "cas/generators/{generator}/{classifier}.csv",
     params:

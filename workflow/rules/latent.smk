@@ -1,14 +1,12 @@
 # The autoencoder in whose latent space DDPMs work: image sets -> checkpoint -> what it loses.
 
-LPIPS = ["models/pretrained/alexnet.safetensors"] if cfg.diffusion.latent.perceptual_weight else []
-
 
 rule train_autoencoder:
     """Train the autoencoder on the training images of every class."""
     input:
         images=image_sets(DDPM_SETS),
         validation=image_sets(["validation"]),
-        alexnet=LPIPS,
+        alexnet=paths.alexnet(),
     output:
         checkpoint=AUTOENCODER,
         history="models/autoencoder_history.csv",
@@ -24,7 +22,7 @@ rule reconstruction:
     input:
         checkpoint=AUTOENCODER,
         images=image_sets(dict.fromkeys([*DDPM_SETS, "test"])),
-        alexnet=LPIPS,
+        alexnet=paths.alexnet(),
     output:
         table("results/reconstruction.csv", "reconstruction", "what the autoencoder loses"),
     script:

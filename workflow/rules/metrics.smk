@@ -1,12 +1,6 @@
 # Image sets compared: FID and KID of features, SSIM and MS-SSIM of pairs; Table 5.2, matrices.
 
-# Beside synthetic images and noise, real images that no DDPM learns from, if there are any.
-SCORED = [*cfg.synthetic_sets, "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
-SCORED_SETS = [*SCORED, *cfg.reference_sets]
-MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
-MATRIX_ONLY = [name for name in MATRIX_SETS if name not in SCORED_SETS]
 MEASURES = [*PAIRS, *expand("{d}_{e}", d=DISTANCES, e=EXTRACTORS)]
-NETS = [f"models/ddpm/{name}.safetensors" for name in DDPMS.values()]
 ANSWERS = sorted(map(str, Path("reader_study/answers").glob("*.json")))
 
 
@@ -31,14 +25,12 @@ rule features:
         "../scripts/features.py"
 
 
-if MATRIX_ONLY:
-
-    use rule features as matrix_features with:
-        input:
-            checkpoint=paths.extractor,
-            images=image_sets(paths.compared(MATRIX_ONLY)),
-        output:
-            features(MATRIX_ONLY),
+use rule features as features_of_set with:
+    input:
+        checkpoint=paths.extractor,
+        images=lambda w: image_sets(paths.compared([w.set])),
+    output:
+        features(["{set}"]),
 
 
 rule distances:
@@ -107,12 +99,8 @@ rule matrix_figures:
 rule memorisation:
     """Compare synthetic images' nearest training images with those of held-out real images."""
     input:
-        training=image_sets(DDPM_SETS),
-        synthetic=image_sets(["synthetic"]),
-        unseen=image_sets(["test"]),
-        ddpms=NETS,
-        # Of nets that did not learn from the training images.
-        features=expand(features([*DDPM_SETS, "synthetic", "test"]), extractor=PRETRAINED),
+        **paths.copies(),
+        ddpms=paths.ddpms(),
     output:
         table=table("results/memorisation.csv", "memorisation", "copies of training images"),
         figure=picture("memorisation", "synthetic and nearest training images"),
@@ -125,7 +113,7 @@ rule likelihood:
     input:
         training=image_sets(DDPM_SETS, list(DDPMS)),
         unseen=image_sets(UNLEARNT, list(DDPMS)),
-        ddpms=NETS,
+        ddpms=paths.ddpms(),
     output:
         table("results/likelihood.csv", "likelihood", "bits per dimension under the DDPMs"),
     script:

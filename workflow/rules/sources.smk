@@ -7,7 +7,6 @@ rule draw_dermoscopy:
         DRAWN.kaggle,
         DRAWN.challenge_tables,
     priority: 3  # all the rest waits for it
-    threads: WORKERS
     script:
         "../scripts/draw_dermoscopy.py"
 
@@ -16,7 +15,6 @@ rule draw_isic2016:
     """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
     output:
         **DRAWN.isic2016,
-    threads: WORKERS
     script:
         "../scripts/draw_isic2016.py"
 
@@ -33,7 +31,5 @@ rule download:
     """Download one file of the registry; a published checksum, or that of the first fetch, must hold."""
     output:
         "data/raw/published/{file}",
-    params:
-        file="{file}",
     script:
         "../scripts/download.py"

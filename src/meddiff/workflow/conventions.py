@@ -21,6 +21,10 @@ BUILDS = {"cas_arms.py": "{classifier}", "cas_doses.py": "skinlesnet", "features
 """Nets that scripts build by name, of a wildcard or parameter: their code is part of a job's."""
 DEVICE = "with job(snakemake) as device:"
 """What a script says that computes on the device of its job."""
+PORTIONS = "workers=snakemake.threads"
+"""What a script says whose worker processes share its work; results do not depend on them."""
+WORKERS = 4
+"""How many they are; `--cores` limits them."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -70,9 +74,9 @@ def complete(
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameters are
     the settings that its script depends on and `code`, the digest of the script. A script that
-    computes on its job's device asks for a GPU, and for the threads of nets on a CPU. Where a GPU
-    is in sight pairs of images are measured on it, and what many jobs wait for goes first, so that
-    the CPU's work is done beside the GPU's.
+    computes on its job's device asks for a GPU, and for the threads of nets on a CPU; one with
+    worker processes for theirs. Where a GPU is in sight pairs of images are measured on it, and
+    what many jobs wait for goes first, so that the CPU's work is done beside the GPU's.
 
     Args:
         rule: the rule.
@@ -87,7 +91,10 @@ def complete(
     _complete_params(rule, script, source, settings.get(PurePath(script).stem, {}))
     rule.conda_env = rule.conda_env or ENVIRONMENT
     on_cuda = cuda_in_sight(compute.device)
-    if DEVICE in Path(source(script)).read_text() and (on_cuda or script not in PAIRS):
+    text = Path(source(script)).read_text()
+    if PORTIONS in text and rule.resources["_cores"].value == 1:
+        rule.resources["_cores"] = WORKERS
+    if DEVICE in text and (on_cuda or script not in PAIRS):
         if "gpu" not in rule.resources:
             rule.resources["gpu"] = 0 if compute.device == "cpu" else 1
         if script not in PAIRS and rule.resources["_cores"].value == 1:
@@ -118,7 +125,7 @@ def _complete_params(
         digest = fingerprint(source(script))
         if script not in BUILDS:
             return digest
-        name = BUILDS[script].format(**settings | own | dict(wildcards.items()))
+        name = BUILDS[script].format(**{**settings, **own, **dict(wildcards.items())})
         net = PACKAGE / f"extractors/{name}.py"
         return [digest, *([fingerprint(net)] if net.is_file() else [])]
 
@@ -163,6 +170,11 @@ def picture(name: str, figure: str, caption: str = "") -> Any:
     category = "Training" if name.endswith(("_curves", "_previews")) else "Images"
     category = "Training on synthetic images" if name.startswith("cas/") else category
     return shown(f"results/figures/{name}.png", category, caption, figure=figure)
+
+
+def curves(name: str) -> Any:
+    """Mark an extractor's curves for the HTML report; see `shown`."""
+    return picture(f"extractors/{name}_curves", f"{name}: losses and scores", "extractor_curves")
 
 
 def drawing(name: str) -> Any:

@@ -90,9 +90,10 @@ def families_for(targets: Collection[str], path: str | Path, cfg: Config) -> dic
     """
     try:
         return read_families(path, cfg)
-    except MeddiffError:
+    except MeddiffError as error:
         if any("families" in str(target) for target in targets):
-            raise
+            # Snakemake has a copy of the file.
+            raise MeddiffError(str(error).replace(str(path), "config/families.yaml")) from None
         return {}
 
 

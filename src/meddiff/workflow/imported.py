@@ -68,6 +68,11 @@ def imported_sets(cfg: Config, root: Path) -> dict[str, Imported]:
     return {each.image_set: each for each in (*_of_classes(cfg, root), *_of_others(cfg, root))}
 
 
+def params_of_sets(cfg: Config, root: Path) -> dict[str, dict[str, Any]]:
+    """Return what these image sets depend on, by `<set>/<class>`; see `Imported.params`."""
+    return {name: each.params() for name, each in imported_sets(cfg, root).items()}
+
+
 def place_of(config: Mapping[str, Any], image_set: str) -> Origin:
     """Return where a job's images lie, by the merged configuration."""
     return imported_sets(load_config(config), Path(os.environ[PROJECT]))[image_set].place

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from meddiff.workflow.config import Config
+from meddiff.workflow.families import judge
 from meddiff.workflow.imported import own_generator
+from meddiff.workflow.provenance.digests import folder_digest
+from meddiff.workflow.provenance.fingerprint import PACKAGE
 from meddiff.workflow.sections import (
     cas_settings,
     dose_settings,
@@ -17,7 +20,7 @@ from meddiff.workflow.sections import (
 Params = dict[str, Any]
 
 
-def parameters(cfg: Config) -> dict[str, Params]:
+def by_script(cfg: Config) -> dict[str, Params]:
     """Return the settings that jobs depend on, by script; some are functions of wildcards.
 
     A rule says itself what is no setting, such as digests of a user's folder, and what differs
@@ -38,6 +41,7 @@ def _of_data(cfg: Config) -> dict[str, Params]:
         "draw_dermoscopy": {"editions": phantom.model_dump(include=lesions), "seed": cfg.seed},
         "draw_isic2016": {"counts": phantom.model_dump(include=masked), "seed": cfg.seed},
         "draw_mednist": {"hands": phantom.hands, "seed": cfg.seed},
+        "download": {"file": "{file}"},
         "index": {
             "source": data.source,
             "policy": data.label_policy if cfg.source.challenge else None,
@@ -63,8 +67,8 @@ def _of_audit(cfg: Config) -> dict[str, Params]:
     stamped = {"stamp": {key: value for key, value in stamp(cfg).items() if key != "protocol"}}
     positive = cfg.data.classes[-1]
     return {
-        "audit_tables": {"pairs": cfg.audit.worst_pairs} | stamped,
-        "audit_leakage": {
+        "audit_tables": {
+            "pairs": cfg.audit.worst_pairs,
             "official": cfg.source.isic2016,
             "ddpm_sets": cfg.diffusion.train_on,
             **_shares(cfg),
@@ -171,7 +175,7 @@ def _of_image_sets(cfg: Config) -> dict[str, Params]:
         | {"settings": metrics.model_dump(include={"ssim", "ms_ssim"})},
         "memorisation": seeded | resampled | {"drawn": list(cfg.ddpms)},
         "likelihood": likelihood | {"classes": list(cfg.ddpms), "stamp": stamp(cfg)},
-        "family_scores": seeded | n_resamples,
+        "family_scores": seeded | n_resamples | {"judge": judge(cfg)},
         "families": _stamped(cfg),
         "reader_study": {"stamp": stamp(cfg)},
         "guidance": _scoring(cfg)
@@ -212,10 +216,11 @@ def _of_cas(cfg: Config) -> dict[str, Params]:
 
 def _of_pictures(cfg: Config) -> dict[str, Params]:
     trained = cfg.trained_extractors
+    page = _stamped(cfg) | {"templates": folder_digest(PACKAGE / "reporting/templates")}
     return {
         "data_figures": {"classes": cfg.data.classes},
         "extractor_curves": {"names": trained, "held_out": {"unet": "test"}},
-        "report_page": _stamped(cfg),
+        "report_page": page,
         "drawings": {
             "schedule": cfg.diffusion.schedule.model_dump(),
             "network": cfg.diffusion.network.model_dump(),
@@ -224,7 +229,7 @@ def _of_pictures(cfg: Config) -> dict[str, Params]:
             **_shape(cfg),
             **_seeded(cfg),
         },
-        "gallery": _stamped(cfg) | {"trained": trained},
+        "gallery": page | {"trained": trained},
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from meddiff.cas.classifiers import HOG_SVM
 from meddiff.core.files import sha256_file
 from meddiff.data.settings import SplitSettings
+from meddiff.reporting.reported import read_reported
 from meddiff.workflow.config import Config
 from meddiff.workflow.provenance.digests import folder_digest
 from meddiff.workflow.provenance.store import recorded_params
@@ -97,6 +98,11 @@ def dose_settings(cfg: Config) -> dict[str, Any]:
     if most is not None and most < cfg.sampling.images:
         settings["dose"]["max_synthetic_per_class"] = most
     return settings
+
+
+def reported(path: str | Path) -> list[dict[str, Any]]:
+    """Return the study's printed numbers, as config/reported.yaml has them."""
+    return [row.model_dump() for row in read_reported(path)]
 
 
 def other_tables(root: Path, run: Path, names: list[str]) -> list[dict[str, str]]:

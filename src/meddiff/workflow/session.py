@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.logging import logger
+from snakemake.settings.types import ExecMode
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.data.download.local import find_local
@@ -46,8 +47,18 @@ def begin(workflow: Any, root: Path, run: Path, cfg: Config) -> Records:
     return sync_metadata()
 
 
-def targets(root: Path) -> list[str]:
-    """Return what the command line asks for, before Snakemake hands it on."""
+def is_main(workflow: Any) -> bool:
+    """Return whether this process plans, and is not that of a single job."""
+    return bool(workflow.exec_mode == ExecMode.DEFAULT)
+
+
+def targets_of(workflow: Any) -> Collection[str] | None:
+    """Return what a run of Snakemake makes; None in a job of its own, before which all is made."""
+    return workflow.dag_settings.targets if is_main(workflow) else None
+
+
+def targets_here(root: Path) -> list[str]:
+    """Return what the command line asks for, before Snakemake has planned anything."""
     options = options_of_this_run(root)
     return list(options.targets) if options else []
 

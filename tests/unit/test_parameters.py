@@ -1,0 +1,89 @@
+"""What jobs rerun for: the settings of their script, and paths of the files they read."""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from conftest import ROOT
+from meddiff.workflow.config import load_config
+from meddiff.workflow.imported import compared_files
+from meddiff.workflow.parameters import by_script
+from meddiff.workflow.paths import Paths
+
+WILDCARDS = SimpleNamespace(cls="benign", extractor="skinlesnet", classifier="skinlesnet",
+                            net="resnet50")  # fmt: skip
+EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "diffusion.lr": (
+        {"diffusion": {"lr": 0.1}},
+        {"train_ddpm", "audit_trainings"},
+    ),
+    "diffusion.classes": (
+        {"diffusion": {"classes": {"benign": {"epochs": 3}}}},
+        {"train_ddpm"},
+    ),
+    "sampling.steps": ({"sampling": {"steps": 7}}, {"sample", "ddpm_figures"}),
+    "sampling.shards": ({"sampling": {"shards": 3}}, set()),
+    "compute": ({"compute": {"threads": 3, "device": "cuda"}}, set()),
+    "split.test": ({"split": {"test": 0.2}}, {"split", "audit_tables"}),
+    "metrics.ssim": (
+        {"metrics": {"ssim": {"sigma": 1.2}}},
+        {"similarity", "similarity_matrix", "reconstruction"},
+    ),
+    "extractors.unet": ({"extractors": {"unet": {"steps": 5}}}, {"train_unet"}),
+    "cas.hog_svm": ({"cas": {"hog_svm": {"folds": 3}}}, set()),
+    "cas.non_inferiority_margin": ({"cas": {"non_inferiority_margin": 0.1}}, {"verdict"}),
+    "data.phantom.hands": ({"data": {"phantom": {"hands": 9}}}, {"draw_mednist"}),
+}
+"""Edits of the configuration and the scripts whose jobs rerun, of the wildcards above."""
+
+
+def values(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Parameters of every script's job of `WILDCARDS`."""
+    return {
+        script: {key: value(WILDCARDS) if callable(value) else value for key, value in own.items()}
+        for script, own in by_script(load_config(settings)).items()
+    }
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_changes_the_parameters_of_what_reads_it(name: str) -> None:
+    settings, scripts = EDITS[name]
+    before, after = values({}), values(settings)
+    assert before.keys() == after.keys()
+    assert {script for script in before if before[script] != after[script]} == scripts
+
+
+def test_every_script_that_reads_parameters_has_them() -> None:
+    """Or its rules give them."""
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    for path in (ROOT / "workflow/scripts").glob("*.py"):
+        if re.search(r"\bparams\.(?!code)\w", path.read_text().replace("snakemake.params\n", "")):
+            said = rules.partition(f'"../scripts/{path.name}"')[0].rpartition("\nrule ")[2]
+            assert path.stem in values({}) or "params:" in said, path.stem
+
+
+def test_generators_are_compared_by_the_same_files_of_each() -> None:
+    cfg = load_config({"generators": {"gan": "x", "own": "this_run"}})
+    own = ["metrics/distances/unet.csv", "metrics/similarity/synthetic.csv"]
+    files = compared_files(cfg, own, ["cas/skinlesnet.csv"])
+    assert files["quality"][:2] == own
+    assert "metrics/generators/gan/distances/resnet50.csv" in files["quality"]
+    assert files["copies"] == [
+        "results/memorisation.csv", "metrics/generators/gan/memorisation.csv"
+    ]  # fmt: skip
+    assert files["predictions"] == ["cas/skinlesnet.csv", "cas/generators/gan/skinlesnet.csv"]
+    study = load_config({"generators": {"gan": "x"}, "protocol": "as_published"})
+    assert compared_files(study, own, [])["copies"] == []
+
+
+def test_only_a_resnet50_starts_from_imagenet() -> None:
+    paths = Paths(load_config({"extractors": {"pretrained": ["inception"]}}))
+    for name, weights in (("resnet50", "models/pretrained/resnet50.safetensors"), ("unet", [])):
+        # A generator may have any name.
+        assert paths.imagenet({"generator": "resnet50", "classifier": name}) == weights
+        assert paths.imagenet({"extractor": name}) == weights
+    place = "models/pretrained/inception.safetensors"
+    assert paths.extractor(SimpleNamespace(extractor="inception")) == place
+    assert paths.extractor(SimpleNamespace(extractor="unet")) == "models/unet.safetensors"
