@@ -12,6 +12,7 @@ since the eigenvalues of S1 S2 are the squared singular values of X Yᵀ / sqrt(
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Unpack
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from scipy.linalg import eigh, eigvalsh, qr, svdvals
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.progress import OnProgress
 from meddiff.core.randomness import stream
 from meddiff.metrics.features import Array, centred, checked_pair
 from meddiff.metrics.intervals import Estimate, IntervalOptions, rows_by_contents, sets_interval
@@ -117,7 +119,11 @@ def fid_infinity(features_a: npt.ArrayLike, features_b: npt.ArrayLike, *, seed: 
 
 
 def fid_interval(
-    features_a: npt.ArrayLike, features_b: npt.ArrayLike, **options: Unpack[IntervalOptions]
+    features_a: npt.ArrayLike,
+    features_b: npt.ArrayLike,
+    *,
+    progress: OnProgress | None = None,
+    **options: Unpack[IntervalOptions],
 ) -> Estimate:
     """Return the FID with an interval from random halves of both sets (`metrics.intervals`).
 
@@ -126,11 +132,16 @@ def fid_interval(
         features_b: features (m, d), m >= 4.
         options: `n_resamples`, random halves, 4 or more (1000); `level`, the coverage of the
             interval, in (0, 1) (0.95); `seed`, which fixes the halves (0).
+        progress: called with the number of resamples done.
 
     Raises:
         MeddiffError: as `fid`, or `n_resamples` or `level` is out of range.
     """
-    return sets_interval("FID", fid, weighted_fid, features_a, features_b, least=0, **options)
+
+    def weighted(a: Array, b: Array) -> Callable[[Array, Array], Array]:
+        return partial(_Weighted.of(a, b).distances, progress=progress)
+
+    return sets_interval("FID", fid, weighted, features_a, features_b, least=0, **options)
 
 
 def weighted_fid(a: Array, b: Array) -> Callable[[Array, Array], Array]:
@@ -180,7 +191,9 @@ class _Weighted:
         squares = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
         return cls(a, b, squares, a @ b.T if a.shape[1] > min(len(a), len(b)) else None)
 
-    def distances(self, weights_a: Array, weights_b: Array) -> Array:
+    def distances(
+        self, weights_a: Array, weights_b: Array, progress: OnProgress | None = None
+    ) -> Array:
         """Return one distance per row of weights, (r, n) and (r, m)."""
         means_a = weights_a @ self.a / weights_a.sum(1, keepdims=True)
         means_b = weights_b @ self.b / weights_b.sum(1, keepdims=True)
@@ -199,6 +212,8 @@ class _Weighted:
                 for weights, squares, mean in zip((w, v), self.squares, (one, two), strict=True)
             )
             values[row] = max(0.0, np.sum((one - two) ** 2) + traces - 2 * root_trace)
+            if progress is not None:
+                progress(row + 1)
         return values
 
 
