@@ -13,9 +13,13 @@ from torch import Tensor
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.flow import adaptive, heun, solve_each
-from meddiff.diffusion.sampling.methods import method
+from meddiff.diffusion.sampling.methods import advice, method
 from meddiff.diffusion.sampling.samplers import Denoise, Draw
-from meddiff.diffusion.sampling.score_samplers import predictor_corrector, reverse_sde
+from meddiff.diffusion.sampling.score_samplers import (
+    excess_noise,
+    predictor_corrector,
+    reverse_sde,
+)
 from meddiff.diffusion.sampling.settings import SamplerSettings
 from nets import OTHERS, process
 
@@ -235,3 +239,22 @@ def test_langevin_steps_are_song_and_ermons() -> None:
             slope = (estimate(images / math.hypot(1, sigma)) - images) / sigma**2
             images = images + size / 2 * slope + math.sqrt(size) * again()
     assert torch.allclose(states[-1], estimate(images / math.hypot(1, sigma)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [3, 12, 40])
+def test_noise_that_stays_is_foretold(steps: int) -> None:
+    """What is left of the noise at every level, beside a simulation with the exact score."""
+    ours = narrow("ncsn", timesteps=100)
+    wanted = SamplerSettings.model_validate(
+        {"sampler": "langevin", "steps": steps, "langevin_size": 0.6, "spacing": "even"}
+    )
+    times = ours.visited(steps, "even")
+    images = source(2, (20000, 1, 1, 1))() * math.hypot(*ours.scales(times[0]))
+    draw = source(3, images.shape)
+    for time in times:
+        size = 0.6 * ours.scales(time)[1] ** 2
+        # The score of data at 0.
+        images = images - size / 2 * images / ours.scales(time)[1] ** 2 + math.sqrt(size) * draw()
+    expected = (images.var() / ours.scales(times[-1])[1] ** 2).item()
+    assert excess_noise(ours, times, steps=1, step_size=0.6) == pytest.approx(expected, rel=0.05)
+    assert bool(advice(wanted, ours)) == (expected > 1.6)

@@ -9,12 +9,39 @@ from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.flow import adaptive, heun
 from meddiff.diffusion.sampling.samplers import Denoise, Draw, ddim, ddpm, dpm_solver
-from meddiff.diffusion.sampling.score_samplers import langevin, predictor_corrector, reverse_sde
+from meddiff.diffusion.sampling.score_samplers import (
+    excess_noise,
+    langevin,
+    predictor_corrector,
+    reverse_sde,
+)
 from meddiff.diffusion.sampling.settings import SamplerSettings
 
 Steps = Callable[..., Iterator[Tensor]]
 Method = Callable[[Denoise, Tensor, Draw], Iterator[Tensor]]
 """From the net, standard normal noise (N,C,H,W) and fresh noise to images after each step."""
+
+
+MOST_EXCESS = 1.6
+"""Of the noise of `langevin`; where it is twice that of its level, small nets see noise alone."""
+
+
+def advice(settings: SamplerSettings, process: Process) -> str:
+    """Return what to change in settings that leave noise in the images; else nothing."""
+    if settings.sampler != "langevin":
+        return ""
+    excess = excess_noise(
+        process,
+        process.visited(settings.steps, settings.spacing),
+        steps=settings.langevin_steps,
+        step_size=settings.langevin_size,
+    )
+    if excess <= MOST_EXCESS:
+        return ""
+    return (
+        f"langevin leaves {excess:.1f} times the noise of its levels: raise sampling.steps, "
+        "langevin_steps or langevin_size, or set spacing to even"
+    )
 
 
 def method(settings: SamplerSettings, process: Process) -> Method:

@@ -22,7 +22,7 @@ from meddiff.core.progress import Progress
 from meddiff.core.randomness import stream, stream_seed
 from meddiff.diffusion.checkpointing import CheckpointFile, TrainState
 from meddiff.diffusion.sampling.ddpm import Ddpm, clean_estimator
-from meddiff.diffusion.sampling.methods import method
+from meddiff.diffusion.sampling.methods import advice, method
 from meddiff.diffusion.sampling.noise import numpy_normal
 from meddiff.diffusion.sampling.samplers import Draw
 from meddiff.diffusion.sampling.settings import SamplerSettings
@@ -48,6 +48,8 @@ def sample_images(
     """Draw images as `sample`, uint8 (members,H,W,C), with progress; a checkpoint resumes them."""
     plan = "%s: %d images, %s, %d steps, %d images at once"
     log.info(plan, name, len(members), settings.sampler, settings.steps, model.block)
+    if reason := advice(settings, model.schedule):
+        log.warning("%s: %s", name, reason)
     channels, height, width = model.image_shape
     saved = checkpointer and checkpointer.load()
     drawn = [saved.tensors["images"].numpy()] if saved else []

@@ -35,7 +35,7 @@ class SamplerSettings(Settings):
     """Noise of `ddim`: 0 is none, 1 is that of `ddpm`."""
     langevin_steps: PositiveInt = 1
     """Langevin steps at each time, of `langevin` and of the corrector."""
-    langevin_size: float = Field(default=0.1, gt=0, lt=2)
+    langevin_size: float = Field(default=0.6, gt=0, lt=2)
     """Size of a step of `langevin`, in variances of the noise level."""
     snr: PositiveFloat = 0.16
     """Signal-to-noise ratio of the corrector's steps."""
