@@ -112,13 +112,20 @@ def test_every_figure_of_the_study_has_its_place() -> None:
     assert numbers((*OF_HANDS, *OF_LESIONS)) == {f"5.{n}" for n in range(1, 22)}
     drawn = {"1.4", "2.1", "2.2", "2.3", "2.4", "2.5", "4.1", "4.2", "4.3"}
     assert {number for number, _ in DRAWINGS.values()} == drawn
-    hands = figures_of(["hand"], [])
+    hands = figures_of(["hand"], [], ["hand"])
     assert numbers(hands) >= {f"5.{n}" for n in range(1, 7)}
     assert not any("unet" in each.path or "extractors" in each.path for each in hands)
-    lesions = figures_of(["benign", "malignant"], ["unet", "skinlesnet", "resnet50"])
+    lesions = figures_of(
+        ["benign", "malignant"], ["unet", "skinlesnet", "resnet50"], ["benign", "malignant"]
+    )
     paths = [each.path for each in lesions]
     assert len(set(paths)) == len(paths)
     assert numbers(lesions) >= drawn | {f"5.{n}" for n in range(7, 22)}
+    # Images of one class come from elsewhere.
+    fewer = {each.path for each in figures_of(["benign", "malignant"], ["unet"], ["malignant"])}
+    assert {path for path in paths if "skinlesnet" not in path and "resnet50" not in path} - {
+        path for path in paths if "ddpm/benign" in path or "samples/benign" in path
+    } == fewer
 
 
 def test_a_gallery_shows_each_figure_with_its_command(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ rule drawings:
 rule figures:
     """Every figure of the study by number, in a gallery."""
     input:
-        [each.path for each in figures_of(CLASSES, TRAINED)],
+        [each.path for each in figures_of(CLASSES, TRAINED, [*DDPMS])],
     output:
         shown("results/figures/gallery.html", "Drawings", "gallery", shows="every figure"),
     script:

@@ -7,5 +7,5 @@ from meddiff.workflow.jobs import job
 
 params = snakemake.params
 with job(snakemake):
-    figures = figures_of(params.classes, params.trained)
+    figures = figures_of(params.classes, params.trained, params.ddpms)
     write_text(gallery_page(figures, params.stamp), snakemake.output[0])

@@ -18,7 +18,7 @@ AFFECTS_RESULTS = False
 
 IMAGES = 100
 """Images per class and sampler."""
-LIKELIHOOD_IMAGES = 32
+LIKELIHOOD_IMAGES = 16
 """Images of a set whose likelihood is measured."""
 
 

@@ -229,7 +229,7 @@ def _of_pictures(cfg: Config) -> dict[str, Params]:
             **_shape(cfg),
             **_seeded(cfg),
         },
-        "gallery": page | {"trained": trained},
+        "gallery": page | {"trained": trained, "ddpms": [*cfg.ddpms]},
     }
 
 

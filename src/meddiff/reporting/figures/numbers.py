@@ -65,11 +65,17 @@ def drawings_of(trained: Sequence[str]) -> list[str]:
     return [name for name in DRAWINGS if name not in others]
 
 
-def figures_of(classes: Sequence[str], trained: Sequence[str]) -> list[Numbered]:
+def figures_of(
+    classes: Sequence[str], trained: Sequence[str], ddpms: Sequence[str]
+) -> list[Numbered]:
     """Return the figures that a run makes, drawings first, one entry per class and picture.
 
     The study's section 5.1 is of one class, 5.2 of two: so is the numbering. What is of a net
-    stands where the run trains it.
+    stands where the run trains it, and what is of a DDPM where it is no class of images from
+    elsewhere.
+
+    Args:
+        ddpms: classes that a DDPM draws.
     """
     figures = [
         Numbered(*DRAWINGS[name], f"results/figures/drawings/{name}.svg")
@@ -79,7 +85,8 @@ def figures_of(classes: Sequence[str], trained: Sequence[str]) -> list[Numbered]
         if each.net and each.net not in trained:
             continue
         folder = "results" if each.path.startswith("samples/") else "results/figures"
-        for cls in classes if "{cls}" in each.path else [""]:
+        shown = ddpms if each.path.startswith(("ddpm/", "samples/")) else classes
+        for cls in shown if "{cls}" in each.path else [""]:
             title = f"{each.title}: {cls}" if cls else each.title
             path = f"{folder}/{each.path.format(cls=cls)}.png"
             figures.append(Numbered(each.numbers, title, path))
