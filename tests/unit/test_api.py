@@ -1,8 +1,10 @@
 """The front door: what `import meddiff` offers, and that the examples of docs/api.md hold."""
 
+import importlib
 import re
 import subprocess
 import sys
+from inspect import ismodule
 
 import pytest
 import torch
@@ -69,4 +71,6 @@ def test_no_module_hides_a_function_of_its_name():
     """Importing `metrics.fid` would put the module in the place of the function."""
     modules = {path.stem for path in (ROOT / "src/meddiff/metrics").glob("*.py")}
     assert not modules & {*meddiff.metrics.__all__}
-    assert callable(meddiff.metrics.membership) and callable(meddiff.metrics.membership)
+    for name in modules - {"__init__"}:
+        importlib.import_module(f"meddiff.metrics.{name}")
+    assert all(not ismodule(getattr(meddiff.metrics, name)) for name in meddiff.metrics.__all__)

@@ -12,7 +12,16 @@ from conftest import ROOT
 from meddiff.core.settings import ComputeSettings
 from meddiff.workflow import conventions
 from meddiff.workflow.config import Config
-from meddiff.workflow.conventions import BUILDS, DEVICE, LAST, PAIRS, complete, cuda_in_sight
+from meddiff.workflow.conventions import (
+    BUILDS,
+    DEVICE,
+    LAST,
+    PAIRS,
+    PORTIONS,
+    WORKERS,
+    complete,
+    cuda_in_sight,
+)
 from meddiff.workflow.parameters import by_script
 from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
 
@@ -37,9 +46,14 @@ class Rule:
         self.params |= params
 
 
-def completed(rule: Rule, device: str, settings: Mapping[str, Any] | None = None) -> Rule:
+def completed(
+    rule: Rule,
+    device: str,
+    settings: Mapping[str, Any] | None = None,
+    threads: Mapping[str, int] | None = None,
+) -> Rule:
     compute = ComputeSettings(device=device, threads=2)  # type: ignore[arg-type]
-    complete(rule, lambda name: str(SCRIPTS[name]), settings or {}, compute)
+    complete(rule, lambda name: str(SCRIPTS[name]), settings or {}, compute, threads or {})
     return rule
 
 
@@ -80,7 +94,12 @@ def test_a_script_with_nets_asks_for_a_gpu_and_threads(script: str) -> None:
     for device, gpus in {"cpu": 0, "cuda": 1, "auto": 1}.items():
         rule = completed(Rule(script), device)
         assert rule.resources.get("gpu", "none") == gpus or not nets
-    assert (completed(Rule(script), "cpu").resources["_cores"] == 2) == nets
+    shares = "snakemake.threads" in text
+    assert shares == (PORTIONS in text)
+    cores = completed(Rule(script), "cpu").resources["_cores"]
+    assert (cores == 2) == nets and (cores == WORKERS) == shares
+    fixed = completed(Rule(script), "cpu", threads={"x": 1}).resources["_cores"]
+    assert fixed == SimpleNamespace(value=1)
 
 
 def test_a_rule_keeps_what_it_says_itself() -> None:

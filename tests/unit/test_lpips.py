@@ -1,5 +1,6 @@
 """LPIPS between images and reconstructions."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from torchvision.models import alexnet
 
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.diffusion.latent.autoencoder import Autoencoder
 from meddiff.diffusion.latent.lpips import Lpips, load_lpips
 from meddiff.diffusion.latent.settings import LatentSettings
 from meddiff.diffusion.latent.training import TrainedAutoencoder, train_autoencoder
 from meddiff.evaluation.reconstruction import reconstruction_table
+from meddiff.workflow.config import load_config
 
 SMALL = {"steps": 40, "channels": [8, 16], "norm_groups": 4, "batch_size": 4, "lr": 5e-3,
          "adversarial_weight": 0}  # fmt: skip
@@ -77,11 +78,15 @@ def test_its_weight_lowers_it(lpips: Lpips) -> None:
     assert (tables[0]["n_images"] == 12).all() and (tables[0]["ci_low"] < tables[0]["value"]).all()
 
 
-def test_faults_are_one_line(lpips: Lpips, tmp_path: Path) -> None:
+def test_faults_are_one_line(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_checkpoint(tmp_path / "other.safetensors", {"features.0.bias": torch.zeros(3)}, {})
     with pytest.raises(MeddiffError, match=r"other\.safetensors is no AlexNet"):
         load_lpips(tmp_path / "other.safetensors")
-    model = Autoencoder(3, LatentSettings.model_validate(SMALL))
+    settings = {"diffusion": {"latent": {"perceptual_weight": 1}}, "data": {"size": 16}}
     with pytest.raises(MeddiffError, match=r"diffusion\.latent\.perceptual_weight"):
-        sets = {"test": {"x": photographs(2, 16)}}
-        reconstruction_table(model, sets, lpips, kernel_size=7, sigma=1.5)
+        load_config(settings)
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(MeddiffError, match=r"meddiff\[lpips\]"):
+        load_lpips(checkpoint)

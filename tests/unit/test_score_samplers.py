@@ -241,20 +241,32 @@ def test_langevin_steps_are_song_and_ermons() -> None:
     assert torch.allclose(states[-1], estimate(images / math.hypot(1, sigma)), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("steps", [3, 12, 40])
-def test_noise_that_stays_is_foretold(steps: int) -> None:
+@pytest.mark.parametrize(
+    ("steps", "at_each", "size", "spacing", "words"),
+    [
+        (3, 1, 0.6, "even", "raise"),
+        (12, 2, 0.6, "even", "raise"),
+        (50, 1, 0.6, "even", ""),
+        (50, 1, 0.6, "quadratic", "spacing to even"),
+        (50, 4, 1.7, "even", "lower sampling.langevin_size"),
+    ],
+)
+def test_noise_that_stays_is_foretold(
+    steps: int, at_each: int, size: float, spacing: str, words: str
+) -> None:
     """What is left of the noise at every level, beside a simulation with the exact score."""
     ours = narrow("ncsn", timesteps=100)
-    wanted = SamplerSettings.model_validate(
-        {"sampler": "langevin", "steps": steps, "langevin_size": 0.6, "spacing": "even"}
-    )
-    times = ours.visited(steps, "even")
+    times = ours.visited(steps, spacing)
     images = source(2, (20000, 1, 1, 1))() * math.hypot(*ours.scales(times[0]))
-    draw = source(3, images.shape)
+    draw, seen = source(3, images.shape), []
     for time in times:
-        size = 0.6 * ours.scales(time)[1] ** 2
-        # The score of data at 0.
-        images = images - size / 2 * images / ours.scales(time)[1] ** 2 + math.sqrt(size) * draw()
-    expected = (images.var() / ours.scales(times[-1])[1] ** 2).item()
-    assert excess_noise(ours, times, steps=1, step_size=0.6) == pytest.approx(expected, rel=0.05)
-    assert bool(advice(wanted, ours)) == (expected > 1.6)
+        level = ours.scales(time)[1] ** 2
+        for _ in range(at_each):  # the score of data at 0
+            images = images - size / 2 * images + math.sqrt(size * level) * draw()
+        seen.append((images.var() / level).item())
+    excess = excess_noise(ours, times, steps=at_each, step_size=size)
+    assert excess == pytest.approx(max(seen), rel=0.05)
+    wanted = {"sampler": "langevin", "steps": steps, "langevin_steps": at_each}
+    wanted |= {"langevin_size": size, "spacing": spacing}
+    message = advice(SamplerSettings.model_validate(wanted), ours)
+    assert words in message and bool(message) == (max(seen) > 1.6)

@@ -12,7 +12,7 @@ from meddiff.assessment.training import QUICK, Training, train_classifiers
 from meddiff.cas.settings import CasSettings
 from meddiff.core.errors import MeddiffError
 from meddiff.evaluation import evaluate as scores
-from meddiff.evaluation.compared import AnyImages, as_image_set
+from meddiff.evaluation.compared import PAIRED, AnyImages, as_image_set
 from meddiff.evaluation.evaluate import records
 from meddiff.evaluation.scores import FeatureExtractor
 from meddiff.metrics.images import Images
@@ -81,7 +81,7 @@ def evaluate(
     *,
     unseen: AnyImages | None = None,
     train: bool | CasSettings = False,
-    ssim_images: int = 500,
+    ssim_images: int = PAIRED,
     n_resamples: int = 200,
     seed: int = 0,
     threads: int = 1,

@@ -35,7 +35,8 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.assessment.text import as_answer
     from meddiff.assessment.training import QUICK
     from meddiff.core.devices import choose_device
-    from meddiff.evaluation.own_size import PAIRED, Framing, Measured, measure
+    from meddiff.evaluation.compared import PAIRED
+    from meddiff.evaluation.own_size import Framing, Measured, measure
     from meddiff.evaluation.text import as_text
 
     paths = check(options)

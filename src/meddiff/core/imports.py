@@ -20,7 +20,6 @@ EXTRAS = {
     **dict.fromkeys(("kaggle", "kagglesdk", "lightning_fabric",
                      "monai", "snakemake", "snakemake_interface_common", "yaml"), "workflow"),
     "dvc": "share",
-    "lpips": "lpips",
     "rocrate": "export",
 }  # fmt: skip
 """Modules that `pip install meddiff` leaves out, and the extra that brings them."""

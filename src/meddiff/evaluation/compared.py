@@ -17,6 +17,9 @@ ALL = "all"
 """Stands for the class where a row is of all images."""
 LEAST_OF_CLASS = 8
 """Images of a class, in each set, from which it has rows of its own."""
+PAIRED = 300
+"""Images of 64 px of a set whose pairs SSIM takes; of larger ones fewer, since a pair takes as much
+longer as it has more pixels."""
 AnyImages = Images | ImageSet
 
 

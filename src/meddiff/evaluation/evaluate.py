@@ -10,7 +10,7 @@ import pandas as pd
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.evaluation.compared import AnyImages, Compared, as_image_set, check_sets
+from meddiff.evaluation.compared import PAIRED, AnyImages, Compared, as_image_set, check_sets
 from meddiff.evaluation.images import authenticity_rows, image_rows
 from meddiff.evaluation.rows import memorisation_row
 from meddiff.evaluation.scores import COLUMNS, FeatureExtractor, Scorer, is_standardised, steps_of
@@ -78,7 +78,7 @@ def evaluate(
     extractors: Mapping[str, FeatureExtractor] = MappingProxyType({}),
     *,
     unseen: AnyImages | None = None,
-    ssim_images: int = 500,
+    ssim_images: int = PAIRED,
     n_resamples: int = 200,
     seed: int = 0,
     device: str = "cpu",

@@ -10,14 +10,12 @@ from meddiff.core.progress import Progress
 from meddiff.data.image_sets import Listing
 from meddiff.data.preprocessing.resizing import centre_crop, cut, resize_bilinear
 from meddiff.data.readers.depth import Window
+from meddiff.evaluation.compared import PAIRED
 from meddiff.evaluation.image_sets import with_same_channels
 from meddiff.evaluation.scores import noise_count
 from meddiff.metrics.images import Images, places_by_contents
 from meddiff.metrics.noise import noise_blocks
 
-PAIRED = 300
-"""Images of 64 px of a set whose pairs SSIM takes; of larger ones fewer, since a pair takes as much
-longer as it has more pixels."""
 LEAST_PAIRED = 24
 PAIRED_SIZE = 64
 LARGEST_PAIRED = 512

@@ -77,11 +77,9 @@ def _psnr(images: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 
 def _lpips(lpips: Lpips, images: np.ndarray, made: np.ndarray, device: torch.device) -> np.ndarray:
-    one, other = (
-        [
-            to_model_range(to_unit_range(part.to(device)), RANGE)
-            for part in torch.from_numpy(np.array(pixels)).split(AT_ONCE)
-        ]
-        for pixels in (images, made)
-    )
-    return torch.cat([lpips(*pair) for pair in zip(one, other, strict=True)]).cpu().numpy()
+    def ready(part: torch.Tensor) -> torch.Tensor:
+        return to_model_range(to_unit_range(part.to(device)), RANGE)
+
+    parts = [torch.from_numpy(np.array(pixels)).split(AT_ONCE) for pixels in (images, made)]
+    pairs = zip(*parts, strict=True)
+    return torch.cat([lpips(ready(one), ready(other)) for one, other in pairs]).cpu().numpy()

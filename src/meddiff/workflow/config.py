@@ -36,6 +36,10 @@ IMAGE_SETS = (
 )
 
 
+SMALLEST_OF_LPIPS = 32
+"""Pixels that AlexNet needs along an image."""
+
+
 class Config(Settings):
     """Everything that a run depends on."""
 
@@ -138,6 +142,11 @@ class Config(Settings):
         if "skinlesnet" in self.trained_extractors:
             nets["SkinLesNet"] = 16
         _check_size(self.data.size, nets, self.metrics)
+        if latent and latent.perceptual_weight and self.data.size < SMALLEST_OF_LPIPS:
+            raise ValueError(
+                f"diffusion.latent.perceptual_weight: LPIPS needs images of {SMALLEST_OF_LPIPS} px "
+                f"and more, and data.size is {self.data.size}"
+            )
 
     @property
     def source(self) -> ImageSource:

@@ -20,11 +20,11 @@ BUILDS = {"cas_arms.py": "{classifier}", "cas_doses.py": "skinlesnet", "features
           "train_classifier.py": "{extractor}"}  # fmt: skip
 """Nets that scripts build by name, of a wildcard or parameter: their code is part of a job's."""
 DEVICE = "with job(snakemake) as device:"
-"""What a script says that computes on the device of its job."""
+"""What stands in a script that computes on the device of its job."""
 PORTIONS = "workers=snakemake.threads"
-"""What a script says whose worker processes share its work; results do not depend on them."""
+"""What stands in a script whose worker processes share its work; results do not depend on them."""
 WORKERS = 4
-"""How many they are; `--cores` limits them."""
+"""Worker processes of such a script; `--cores` limits them."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -69,20 +69,23 @@ def complete(
     source: Callable[[str], str],
     settings: Mapping[str, Mapping[str, Any]],
     compute: ComputeSettings,
+    threads: Mapping[str, Any],
 ) -> None:
     """Give a rule of Snakemake what it does not set itself.
 
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameters are
     the settings that its script depends on and `code`, the digest of the script. A script that
-    computes on its job's device asks for a GPU, and for the threads of nets on a CPU; one with
-    worker processes for theirs. Where a GPU is in sight pairs of images are measured on it, and
-    what many jobs wait for goes first, so that the CPU's work is done beside the GPU's.
+    computes on its job's device asks for a GPU, and for the threads of nets on a CPU; a script
+    with worker processes asks for one thread for each. Where a GPU is in sight
+    pairs of images are measured on it, and what many jobs wait for goes first, so that the CPU's
+    work is done beside the GPU's.
 
     Args:
         rule: the rule.
         source: where a script of that name lies.
         settings: parameters by script.
         compute: where jobs run.
+        threads: those that the command line sets (`--set-threads`), by rule.
     """
     if not rule.script:
         return
@@ -92,12 +95,13 @@ def complete(
     rule.conda_env = rule.conda_env or ENVIRONMENT
     on_cuda = cuda_in_sight(compute.device)
     text = Path(source(script)).read_text()
-    if PORTIONS in text and rule.resources["_cores"].value == 1:
+    is_free = rule.name not in threads and rule.resources["_cores"].value == 1
+    if PORTIONS in text and is_free:
         rule.resources["_cores"] = WORKERS
     if DEVICE in text and (on_cuda or script not in PAIRS):
         if "gpu" not in rule.resources:
             rule.resources["gpu"] = 0 if compute.device == "cpu" else 1
-        if script not in PAIRS and rule.resources["_cores"].value == 1:
+        if script not in PAIRS and is_free:
             rule.resources["_cores"] = compute.threads
         if on_cuda and script not in LAST:
             rule.priority += 1

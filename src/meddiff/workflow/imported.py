@@ -1,6 +1,7 @@
 """Synthetic images that were made elsewhere: where they lie, and what of them is a parameter."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Imported:
             OSError: a file cannot be read.
         """
         # A shared run without a dose-response has no `more` images, which are of the same files.
-        sets = (self.image_set, self.image_set.replace("more/", "synthetic/", 1))
+        sets = (self.image_set, re.sub("^more/", "synthetic/", self.image_set))
         sources = [recorded_params(f"data/images/{each}.npy").get("source", {}) for each in sets]
         recorded = next(filter(None, (each.get("contents") for each in sources)), None)
         contents = folder_digest(self.place.path) or recorded

@@ -23,8 +23,8 @@ Params = dict[str, Any]
 def by_script(cfg: Config) -> dict[str, Params]:
     """Return the settings that jobs depend on, by script; some are functions of wildcards.
 
-    A rule says itself what is no setting, such as digests of a user's folder, and what differs
-    where it is another rule's script.
+    Rules add parameters that are no settings, such as digests of a user's folder, and override
+    these where they reuse a script.
     """
     phases: list[Callable[[Config], dict[str, Params]]] = [
         _of_data, _of_audit, _of_ddpms, _of_extractors, _of_image_sets, _of_cas, _of_pictures,

@@ -60,7 +60,7 @@ def targets_of(workflow: Any) -> Collection[str] | None:
 def targets_here(root: Path) -> list[str]:
     """Return what the command line asks for, before Snakemake has planned anything."""
     options = options_of_this_run(root)
-    return list(options.targets) if options else []
+    return [*options.targets, *(options.until or [])] if options else []
 
 
 def keep_hooks(workflow: Any, names: Mapping[str, Any]) -> None:

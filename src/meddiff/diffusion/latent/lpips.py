@@ -10,9 +10,7 @@ from torch import Tensor
 from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.core.file_errors import remedy
-
-LEAST_SIDE = 32
-"""Pixels that AlexNet needs along an image."""
+from meddiff.core.imports import needing
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
 """Takes images (N,C,H,W) in [-1, 1], of one or three channels, twice; returns distances (N,)."""
@@ -27,10 +25,10 @@ def load_lpips(alexnet: str | Path, device: str | torch.device = "cpu") -> Lpips
         device: torch device.
 
     Raises:
-        MeddiffError: the checkpoint is another net's.
-        ModuleNotFoundError: lpips is not installed.
+        MeddiffError: the checkpoint is another net's, or the package lpips is not installed.
     """
-    import lpips
+    with needing("lpips", "diffusion.latent.perceptual_weight"):
+        import lpips
 
     with warnings.catch_warnings():  # it calls torchvision by an older signature
         warnings.simplefilter("ignore", UserWarning)
@@ -47,11 +45,6 @@ def load_lpips(alexnet: str | Path, device: str | torch.device = "cpu") -> Lpips
     net.requires_grad_(False).eval().to(device)
 
     def distances(images: Tensor, others: Tensor) -> Tensor:
-        if min(images.shape[-2:]) < LEAST_SIDE:
-            raise MeddiffError(
-                f"LPIPS needs images of {LEAST_SIDE} px and more: set "
-                "diffusion.latent.perceptual_weight to 0 or raise data.size"
-            )
         result: Tensor = net(images.expand(-1, 3, -1, -1), others.expand(-1, 3, -1, -1))
         return result.flatten()
 

@@ -23,7 +23,7 @@ Method = Callable[[Denoise, Tensor, Draw], Iterator[Tensor]]
 
 
 MOST_EXCESS = 1.6
-"""Of the noise of `langevin`; where it is twice that of its level, small nets see noise alone."""
+"""Largest `excess_noise` without a warning; from about 2 on small nets return noise."""
 
 
 def advice(settings: SamplerSettings, process: Process) -> str:
@@ -38,10 +38,12 @@ def advice(settings: SamplerSettings, process: Process) -> str:
     )
     if excess <= MOST_EXCESS:
         return ""
-    return (
-        f"langevin leaves {excess:.1f} times the noise of its levels: raise sampling.steps, "
-        "langevin_steps or langevin_size, or set spacing to even"
-    )
+    change = "lower sampling.langevin_size"
+    if 1 / (1 - settings.langevin_size / 4) <= MOST_EXCESS:  # where steps at one level end
+        change = "raise sampling.steps or langevin_steps"
+        if settings.spacing != "even":
+            change = f"set sampling.spacing to even, or {change}"
+    return f"langevin leaves {excess:.1f} times the noise of its levels: {change}"
 
 
 def method(settings: SamplerSettings, process: Process) -> Method:

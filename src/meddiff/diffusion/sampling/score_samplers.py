@@ -43,18 +43,19 @@ def langevin(
 
 
 def excess_noise(process: Process, times: Times, *, steps: int, step_size: float) -> float:
-    """Variance of `langevin`'s last images over that of their level, of data at one point.
+    """Variance of `langevin`'s images over that of their level, of data at one point: the largest.
 
     Far above 1 the levels follow too fast for the steps at each: noise of those before stays, which
     the net takes for an image (Song and Ermon 2020, technique 4). Arguments as for `langevin`.
     """
     kept = (1 - step_size / 2) ** 2
     own = step_size / (1 - kept)  # where steps at one level would end
-    variance = math.hypot(*process.scales(times[0])) ** 2
+    variance, largest = math.hypot(*process.scales(times[0])) ** 2, 0.0
     for time in times:
         level = process.scales(time)[1] ** 2
         variance = kept**steps * variance + (1 - kept**steps) * own * level
-    return variance / level
+        largest = max(largest, variance / level)
+    return largest
 
 
 def reverse_sde(

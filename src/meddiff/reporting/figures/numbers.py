@@ -70,9 +70,8 @@ def figures_of(
 ) -> list[Numbered]:
     """Return the figures that a run makes, drawings first, one entry per class and picture.
 
-    The study's section 5.1 is of one class, 5.2 of two: so is the numbering. What is of a net
-    stands where the run trains it, and what is of a DDPM where it is no class of images from
-    elsewhere.
+    The study's section 5.1 is of one class, 5.2 of two: so is the numbering. Figures of
+    a net are listed if the run trains it; those of a DDPM, for classes that a DDPM draws.
 
     Args:
         ddpms: classes that a DDPM draws.
