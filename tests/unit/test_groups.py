@@ -19,7 +19,8 @@ from meddiff.evaluation.evaluate import evaluate
 from meddiff.metrics import cafd, fid
 from meddiff.metrics.distances import distance_at
 from meddiff.metrics.groups import number_groups
-from meddiff.metrics.intervals import half_samples, order_by_contents, pairs_interval
+from meddiff.metrics.intervals import half_samples, order_by_contents
+from meddiff.metrics.pair_intervals import pairs_interval
 from meddiff.metrics.parts import match_sizes
 
 DIMENSIONS = 4

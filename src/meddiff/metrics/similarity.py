@@ -8,13 +8,8 @@ import numpy.typing as npt
 
 from meddiff.core.progress import OnProgress
 from meddiff.metrics.images import SMALLEST_WINDOW, Images, Subset
-from meddiff.metrics.intervals import (
-    LEAST,
-    Estimate,
-    between_interval,
-    pairs_interval,
-    without_interval,
-)
+from meddiff.metrics.intervals import LEAST, Estimate, without_interval
+from meddiff.metrics.pair_intervals import between_interval, pairs_interval
 from meddiff.metrics.structural import ms_ssim_between, ms_ssim_pairs, ssim_between, ssim_pairs
 
 PAIRS: Mapping[str, Callable[..., np.ndarray]] = {"ssim": ssim_pairs, "ms_ssim": ms_ssim_pairs}
