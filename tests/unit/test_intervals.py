@@ -14,7 +14,6 @@ from meddiff.metrics import (
     pairs_interval,
 )
 from meddiff.metrics.intervals import (
-    between_interval,
     covariance,
     estimate,
     half_samples,
@@ -22,6 +21,7 @@ from meddiff.metrics.intervals import (
     ratio_ends,
     thinned_variance,
 )
+from meddiff.metrics.pair_intervals import between_interval
 from meddiff.metrics.parts import draw_parts
 
 SIMULATIONS = 60
