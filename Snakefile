@@ -4,5 +4,4 @@
 include: "workflow/Snakefile"
 
 
-# An included file sets none.
-workflow.default_target = "all"
+workflow.default_target = "all"  # an included file sets none

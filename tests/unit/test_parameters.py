@@ -27,7 +27,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "sampling.steps": ({"sampling": {"steps": 7}}, {"sample", "ddpm_figures"}),
     "sampling.shards": ({"sampling": {"shards": 3}}, set()),
     "compute": ({"compute": {"threads": 3, "device": "cuda"}}, set()),
-    "split.test": ({"split": {"test": 0.2}}, {"split", "audit_tables"}),
+    "split.test": ({"split": {"test": 0.2}}, {"split", "audit_leakage"}),
     "metrics.ssim": (
         {"metrics": {"ssim": {"sigma": 1.2}}},
         {"similarity", "similarity_matrix", "reconstruction"},

@@ -1,6 +1,5 @@
-"""Count what is in the archives, duplicates, diagnoses, and what training and test images share."""
+"""Count what is in the archives, duplicates and diagnoses, and show near duplicates."""
 
-from meddiff.audit.leakage import leakage_table, listed_again
 from meddiff.audit.overlap import overlap_table
 from meddiff.core.tables import read_csv, write_table
 from meddiff.data.index import read_index
@@ -12,16 +11,10 @@ from meddiff.workflow.jobs import job
 files, output, params = snakemake.input, snakemake.output, snakemake.params
 with job(snakemake):
     index, links = read_index(files.index), read_csv(files.links)
-    masked = read_index(files.segmentation) if files.segmentation else None
-    split = {"fractions": params.fractions, "counts": params.counts,
-             "seed": params.stamp["seed"], "ddpm_sets": params.ddpm_sets}  # fmt: skip
     tables = {
         "archives": read_csv(files.counts),
         "overlap": overlap_table(index, links),
         "labels": labels_table(index),
-        "leakage": leakage_table(index, masked, official=params.official, **split),
-        # With each image listed twice.
-        "copies": leakage_table(listed_again(index), None, **split),
     }
     for name, table in tables.items():
         write_table(table, output[name], params.stamp)

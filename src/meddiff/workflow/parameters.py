@@ -67,8 +67,8 @@ def _of_audit(cfg: Config) -> dict[str, Params]:
     stamped = {"stamp": {key: value for key, value in stamp(cfg).items() if key != "protocol"}}
     positive = cfg.data.classes[-1]
     return {
-        "audit_tables": {
-            "pairs": cfg.audit.worst_pairs,
+        "audit_tables": {"pairs": cfg.audit.worst_pairs, **stamped},
+        "audit_leakage": {
             "official": cfg.source.isic2016,
             "ddpm_sets": cfg.diffusion.train_on,
             **_shares(cfg),
