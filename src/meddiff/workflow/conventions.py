@@ -76,9 +76,9 @@ def complete(
     Its log is `logs/<rule>/<wildcards>.log`, its benchmark lies beside that, and its parameters are
     the settings that its script depends on and `code`, the digest of the script. A script that
     computes on its job's device asks for a GPU, and for the threads of nets on a CPU; a script
-    with worker processes asks for one thread for each. Where a GPU is in sight
-    pairs of images are measured on it, and what many jobs wait for goes first, so that the CPU's
-    work is done beside the GPU's.
+    with worker processes asks for one thread for each. Where a GPU is in sight pairs of images are
+    measured on it, and what many jobs wait for goes first, so that the CPU's work is done beside
+    the GPU's.
 
     Args:
         rule: the rule.

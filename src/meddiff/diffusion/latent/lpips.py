@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from meddiff.core.checkpoints import NAME_ANOTHER, load_checkpoint
-from meddiff.core.errors import MeddiffError
-from meddiff.core.file_errors import remedy
+from meddiff.core.checkpoints import load_checkpoint, wrong_checkpoint
 from meddiff.core.imports import needing
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
@@ -39,9 +37,7 @@ def load_lpips(alexnet: str | Path, device: str | torch.device = "cpu") -> Lpips
             _, number, kind = name.split(".")  # slice2.3.weight
             tensor.copy_(weights[f"features.{number}.{kind}"])
     except (KeyError, RuntimeError) as error:
-        raise MeddiffError(
-            f"{alexnet} is no AlexNet ({error}): {remedy(alexnet, NAME_ANOTHER)}"
-        ) from error
+        raise wrong_checkpoint(alexnet, "AlexNet", error) from error
     net.requires_grad_(False).eval().to(device)
 
     def distances(images: Tensor, others: Tensor) -> Tensor:
