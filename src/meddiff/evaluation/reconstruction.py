@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder
+from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder, from_pixels
 from meddiff.diffusion.latent.lpips import Lpips
-from meddiff.diffusion.pixels import to_model_range, to_uint8, to_unit_range
+from meddiff.diffusion.pixels import to_uint8
 from meddiff.metrics.intervals import within_bounds
 from meddiff.metrics.structural import ssim_between
 
@@ -77,9 +77,7 @@ def _psnr(images: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 
 def _lpips(lpips: Lpips, images: np.ndarray, made: np.ndarray, device: torch.device) -> np.ndarray:
-    def ready(part: torch.Tensor) -> torch.Tensor:
-        return to_model_range(to_unit_range(part.to(device)), RANGE)
-
-    parts = [torch.from_numpy(np.array(pixels)).split(AT_ONCE) for pixels in (images, made)]
-    pairs = zip(*parts, strict=True)
-    return torch.cat([lpips(ready(one), ready(other)) for one, other in pairs]).cpu().numpy()
+    both = [torch.from_numpy(np.array(pixels)).to(device) for pixels in (images, made)]
+    pairs = zip(*(pixels.split(AT_ONCE) for pixels in both), strict=True)
+    distances = [lpips(from_pixels(one), from_pixels(other)) for one, other in pairs]
+    return torch.cat(distances).cpu().numpy()

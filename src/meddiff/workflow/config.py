@@ -4,17 +4,10 @@ Defaults are the demo's; overlays such as `config/thesis.yaml` change single val
 or a value out of range is an error that names the key.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from meddiff.audit.settings import AuditSettings
 from meddiff.cas.settings import REAL_ARMS, ArmName, CasSettings
@@ -27,6 +20,7 @@ from meddiff.diffusion.settings import ALL, DiffusionSettings
 from meddiff.extractors.names import PRETRAINED, TRAINED
 from meddiff.extractors.settings import ExtractorsSettings
 from meddiff.metrics.settings import SMALLEST_WINDOW, MetricsSettings
+from meddiff.workflow.config_errors import describe
 from meddiff.workflow.generators import Generators, check_classes
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -34,10 +28,8 @@ IMAGE_SETS = (
     *(f"{prefix}{split}" for prefix in ("", "augmented-") for split in SPLITS),
     *("real", "synthetic", "more", "noise", "shards"),
 )
-
-
-SMALLEST_OF_LPIPS = 32
-"""Pixels that AlexNet needs along an image."""
+ALEXNET_SIDE = 32
+"""Pixels that LPIPS's net needs along an image."""
 
 
 class Config(Settings):
@@ -142,10 +134,10 @@ class Config(Settings):
         if "skinlesnet" in self.trained_extractors:
             nets["SkinLesNet"] = 16
         _check_size(self.data.size, nets, self.metrics)
-        if latent and latent.perceptual_weight and self.data.size < SMALLEST_OF_LPIPS:
+        if latent and latent.perceptual_weight and self.data.size < ALEXNET_SIDE:
             raise ValueError(
-                f"diffusion.latent.perceptual_weight: LPIPS needs images of {SMALLEST_OF_LPIPS} px "
-                f"and more, and data.size is {self.data.size}"
+                f"data.size {self.data.size} is less than {ALEXNET_SIDE}, as "
+                "diffusion.latent.perceptual_weight needs for LPIPS"
             )
 
     @property
@@ -263,47 +255,4 @@ def load_config(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        raise MeddiffError("\n".join(_describe(fault) for fault in error.errors())) from None
-
-
-def _describe(fault: Any) -> str:
-    location = fault["loc"]
-    if location[-1:] == ("[key]",) and fault["type"] != "extra_forbidden":
-        # The key itself is invalid: pydantic appends "[key]", and reports the key as the value.
-        location = location[:-2]
-    key = ".".join(map(str, location))
-    if fault["type"] == "extra_forbidden":
-        fields = _fields_at(location[:-1])
-        # Not part of Config: `take_rebuild` removes it first.
-        allowed = ", ".join(fields if len(location) > 1 else [*fields, "rebuild"])
-        places = [place for place in _places(Config, location[-1]) if place != key]
-        hint = f"; did you mean {' or '.join(places[:3])}?" if places else ""
-        return f"configuration: unknown key {key}; allowed there: {allowed}{hint}"
-    message = fault["msg"].removeprefix("Value error, ")
-    value = fault["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f" = {value!r}"
-    return f"configuration: {key}{shown}: {message}" if key else f"configuration: {message}"
-
-
-def _places(model: type[BaseModel], name: Any, prefix: str = "") -> Iterator[str]:
-    """Yield where the configuration has a key of that name, dictionaries of sections apart."""
-    for key, field in model.model_fields.items():
-        if key == name:
-            yield prefix + key
-        annotation = field.annotation
-        parts = () if get_origin(annotation) is dict else get_args(annotation)
-        for nested in _sections_of(annotation, *parts):
-            yield from _places(nested, name, f"{prefix}{key}.")
-
-
-def _sections_of(*annotations: Any) -> list[type[BaseModel]]:
-    return [part for part in annotations if isinstance(part, type) and issubclass(part, BaseModel)]
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in location:
-        if field := model.model_fields.get(str(part)):
-            annotation = field.annotation
-            model = next(iter(_sections_of(annotation, *get_args(annotation))), model)
-    return list(model.model_fields)
+        raise MeddiffError("\n".join(describe(fault, Config) for fault in error.errors())) from None

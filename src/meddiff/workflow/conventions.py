@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -94,7 +95,7 @@ def complete(
     _complete_params(rule, script, source, settings.get(PurePath(script).stem, {}))
     rule.conda_env = rule.conda_env or ENVIRONMENT
     on_cuda = cuda_in_sight(compute.device)
-    text = Path(source(script)).read_text()
+    text = _text(source(script))
     is_free = rule.name not in threads and rule.resources["_cores"].value == 1
     if PORTIONS in text and is_free:
         rule.resources["_cores"] = WORKERS
@@ -105,6 +106,12 @@ def complete(
             rule.resources["_cores"] = compute.threads
         if on_cuda and script not in LAST:
             rule.priority += 1
+
+
+@cache
+def _text(script: str) -> str:
+    """Return a script, which several rules may share."""
+    return Path(script).read_text()
 
 
 def _complete_logs(rule: Any) -> None:

@@ -19,6 +19,11 @@ AT_ONCE = 8
 """Images that it encodes at once, always, since that decides on the last bits."""
 
 
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Map uint8 (N,H,W,C) to what it sees, float (N,C,H,W) in [-1, 1]."""
+    return to_model_range(to_unit_range(pixels), RANGE)
+
+
 class Autoencoder(nn.Module):
     """One of MONAI's autoencoders.
 
@@ -68,7 +73,7 @@ class Autoencoder(nn.Module):
         device = self.mean.device
         parts = []
         for part in pixels.split(AT_ONCE):
-            images = to_model_range(to_unit_range(part.to(device)), RANGE)
+            images = from_pixels(part.to(device))
             empty = images.new_zeros(AT_ONCE - len(images), *images.shape[1:])
             parts.append(self.raw(torch.cat([images, empty]))[: len(images)])
         return (torch.cat(parts) - self.mean) / self.spread

@@ -23,10 +23,9 @@ from meddiff.diffusion.checkpointing import (
     numbered_moments,
     prefixed,
 )
-from meddiff.diffusion.latent.autoencoder import AT_ONCE, RANGE, Autoencoder
+from meddiff.diffusion.latent.autoencoder import AT_ONCE, Autoencoder, from_pixels
 from meddiff.diffusion.latent.lpips import Lpips
 from meddiff.diffusion.latent.settings import LatentSettings
-from meddiff.diffusion.pixels import to_model_range, to_unit_range
 
 NAME = "autoencoder"
 COLUMNS = ["step", "epoch", "loss", "validation_loss", "lr"]
@@ -130,7 +129,7 @@ class _Trainer:
         """Take a step of the autoencoder, then one of the discriminator; return the error."""
         self._model.train()
         rows = torch.from_numpy(batch.members).to(self._pixels.device)
-        images = to_model_range(to_unit_range(self._pixels[rows]), RANGE)
+        images = from_pixels(self._pixels[rows])
         made, penalty = self._model.reconstruct(images, self._noise(images, batch.step))
         error = nn.functional.l1_loss(made, images)
         loss = error + (self._settings.kl_weight if self._model.is_normal else 1.0) * penalty
@@ -188,7 +187,7 @@ class _Trainer:
         self._model.eval()
         total = 0.0
         for part in self._held_out.split(AT_ONCE):
-            images = to_model_range(to_unit_range(part.to(self._pixels.device)), RANGE)
+            images = from_pixels(part.to(self._pixels.device))
             made = self._model.decode(self._model.raw(images))
             total += float(nn.functional.l1_loss(made, images)) * len(part)
         return total / len(self._held_out)
