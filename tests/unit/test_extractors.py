@@ -667,7 +667,9 @@ def test_each_name_of_the_settings_is_a_module_with_a_net(name):
 def test_reported_extractors_are_registered_throughout():
     """One name in the settings of extractors reaches the configuration and the downloads."""
     assert ExtractorsSettings(pretrained=list(PRETRAINED)).pretrained == list(PRETRAINED)
-    with pytest.raises(ValueError, match="'inception', 'radimagenet', 'swav', 'dinov2', 'clip' or"):
+    with pytest.raises(
+        ValueError, match="'inception', 'radimagenet', 'swav', 'dinov2', 'clip', 'panderm' or"
+    ):
         ExtractorsSettings(pretrained=["vgg"])
     with pytest.raises(ValueError, match="twice"):
         ExtractorsSettings(pretrained=["clip", "clip"])

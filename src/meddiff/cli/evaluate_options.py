@@ -48,10 +48,10 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--extractor": {
         "action": "append",
         "metavar": "NAME|FILE",
-        "help": "inception (the default), radimagenet, swav, dinov2, clip, efficientnet_lite0, "
-        "radiomics, "
-        "timm:MODEL, hf-hub:OWNER/NAME, local-dir:FOLDER, open_clip:OWNER/NAME, or a "
-        "checkpoint such as models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
+        "help": "inception (the default), radimagenet, swav, dinov2, clip, panderm, "
+        "efficientnet_lite0, radiomics, timm:MODEL, hf-hub:OWNER/NAME, "
+        "local-dir:FOLDER, open_clip:OWNER/NAME, or a checkpoint such as "
+        "models/skinlesnet.safetensors; may be repeated; none for SSIM alone",
     },
     "--size": {
         "type": int,

@@ -57,9 +57,10 @@ def load_extractor(name: str, *, resize: InceptionResize = "clean-fid") -> Extra
     """Return an extractor by its published name, a name of timm's, or the path of a checkpoint.
 
     Args:
-        name: `inception`, `radimagenet`, `swav`, `dinov2`, `clip`, `efficientnet_lite0` or
-            `radiomics`; `timm:<model>`, `hf-hub:<owner>/<name>`, `local-dir:<folder>` or
-            `open_clip:<owner>/<name>`; or a file such as models/skinlesnet.safetensors.
+        name: `inception`, `radimagenet`, `swav`, `dinov2`, `clip`, `panderm`,
+            `efficientnet_lite0` or `radiomics`; `timm:<model>`, `hf-hub:<owner>/<name>`,
+            `local-dir:<folder>` or `open_clip:<owner>/<name>`; or a file such as
+            models/skinlesnet.safetensors.
         resize: how `inception` brings images to 299 px: as the program of that name does.
 
     Raises:

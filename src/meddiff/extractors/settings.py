@@ -8,7 +8,9 @@ from meddiff.core.settings import DurationSettings, Settings
 
 TrainedName = Literal["unet", "skinlesnet", "resnet50"]
 """Nets that rules of the workflow train; each is a module of this package."""
-PretrainedName = Literal["inception", "radimagenet", "swav", "dinov2", "clip", "efficientnet_lite0"]
+PretrainedName = Literal[
+    "inception", "radimagenet", "swav", "dinov2", "clip", "panderm", "efficientnet_lite0"
+]
 """Nets with published weights, which `extractors.pretrained` may name; each is a module, too."""
 InceptionResize = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
 """How images become the 299 px that InceptionV3 takes: as that program does it."""
@@ -68,8 +70,9 @@ class ExtractorsSettings(Settings):
     pretrained: list[PretrainedName] = []
     """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
     Inception Score), `radimagenet`, `swav` (ResNet50), `dinov2` (ViT-S/14), `clip` (ViT-L/14 at
-    336 px, of CMMD), `efficientnet_lite0` (of ImageNet, in a package). Weights come from `files`,
-    an installed package, torch's hub folder or their publisher."""
+    336 px, of CMMD), `panderm` (ViT-B/16 of skin images), `efficientnet_lite0` (of ImageNet, in a
+    package). Weights come from `files`, an installed package, torch's hub folder or their
+    publisher."""
     weights: Literal["required", "auto"] = "required"
     """Of the `pretrained` nets: a run stops without them, or takes random ones (`auto`), which
     tables note."""

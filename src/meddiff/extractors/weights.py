@@ -68,6 +68,9 @@ WEIGHTS = {
         "radimagenet", "RadImageNet weights of ResNet50", "RadImageNet-ResNet50_notop.pth"
     ),
     "swav": _of_extractor("swav", "SwAV weights of ResNet50", "swav_800ep_pretrain.pth.tar"),
+    "panderm": _of_extractor(
+        "panderm", "PanDerm weights of ViT-B/16", "panderm_bb_data6_checkpoint-499.pth"
+    ),
     "dinov2": _of_extractor("dinov2", "DINOv2 weights of ViT-S/14", "dinov2_vits14_pretrain.pth"),
     "clip": _of_extractor(
         "clip",
