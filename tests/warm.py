@@ -94,6 +94,11 @@ def _import_everything() -> None:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(meddiff.__path__, "meddiff."):
         importlib.import_module(module.name)
+    # The digests of unedited code, which take most of the time of a dry-run.
+    from meddiff.workflow.provenance.fingerprint import fingerprint
+
+    for script in (Path(__file__).parents[1] / "workflow/scripts").glob("*.py"):
+        fingerprint(script)
 
 
 def _answer(connection: socket.socket, folder: Path) -> None:

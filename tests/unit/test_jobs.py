@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from meddiff.workflow.jobs import job
 snakemake = SimpleNamespace(
-    log=["logs/x.log"], config={config!r}, rule="x", input=[], output=["made.csv"],
+    log=["logs/x.log"], config={config!r}, rule="x", input={inputs!r}, output=["made.csv"],
     params={{"seed": 3}}, scriptdir={scripts!r}, resources=SimpleNamespace({resources}),
 )
 with job(snakemake) as device:
@@ -42,11 +43,14 @@ def run(
     threads: int = 3,
     device: str = "cpu",
     resources: str = "",
+    inputs: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a job in its own process: imports `first`, with `compute.threads`."""
     config = {"compute": {"threads": threads, "device": device}}
     scripts = str(ROOT / "workflow/scripts")
-    head = first + HEAD.format(config=config, scripts=scripts, resources=resources)
+    head = first + HEAD.format(
+        config=config, scripts=scripts, resources=resources, inputs=list(inputs)
+    )
     return subprocess.run(
         [sys.executable, "-c", head + code],
         cwd=folder,
@@ -134,6 +138,22 @@ def test_a_job_removes_what_a_killed_one_left_of_its_outputs(tmp_path):
     (tmp_path / ".made-mine.csv").write_text("a file of somebody else")
     assert run("pass", tmp_path).returncode == 0
     assert [path.name for path in tmp_path.glob(".made*")] == [".made-mine.csv"]
+
+
+@pytest.mark.parametrize("change", ["write_text('b')", "unlink()", "rename('elsewhere')"])
+@pytest.mark.parametrize("then", ["pass", "raise KeyError('garbled')"])
+def test_a_job_whose_input_changes_while_it_runs_leaves_no_record(tmp_path, change, then):
+    (tmp_path / "read.csv").write_text("a")
+    done = run(f"Path('read.csv').{change}; {then}", tmp_path, inputs=["read.csv"])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.fullmatch(r"error: read\.csv: .*", done.stderr.strip())
+    assert not (tmp_path / ".snakemake/meddiff/records").exists()
+
+
+def test_a_job_whose_input_is_touched_while_it_runs_is_recorded(tmp_path):
+    (tmp_path / "read.csv").write_text("a")
+    assert run("Path('read.csv').touch()", tmp_path, inputs=["read.csv"]).returncode == 0
+    assert read_job_record(tmp_path)["inputs"].keys() == {"read.csv"}
 
 
 def test_progress_tells_loss_and_time_left_in_a_log(caplog):

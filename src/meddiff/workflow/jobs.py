@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from meddiff.core.file_errors import permission_error
 from meddiff.core.files import remove_unfinished
 from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
-from meddiff.workflow.provenance.recording import job_metadata, record_outputs
+from meddiff.workflow.provenance.recording import (
+    changed_inputs_error,
+    job_metadata,
+    record_outputs,
+)
 
 AFFECTS_RESULTS = False
 
@@ -32,8 +36,9 @@ def job(snakemake: Any) -> Iterator[str]:
     resource `gpu`, computes with `compute.threads` CPU threads, others with one. It computes on
     `compute.device` where it asks for a GPU, else on the CPU. What a killed job left of its outputs
     is deleted, and a record is written for each.
-    A `MeddiffError`, and a file that this user may not read or write, ends the process with one
-    line and status 1; any other exception is a bug and keeps its traceback.
+    A `MeddiffError`, a file that this user may not read or write, and an input that changed
+    meanwhile end the process with one line and status 1; any other exception is a bug and keeps its
+    traceback.
     """
     _log_to(Path(snakemake.log[0]))
     leave_out_optional()
@@ -47,6 +52,7 @@ def job(snakemake: Any) -> Iterator[str]:
     gpus = getattr(getattr(snakemake, "resources", None), "gpu", None)
     nets = "torch" in sys.modules or gpus is not None
     threads = compute.threads if nets else 1
+    metadata: dict[str, Any] = {}
     try:
         device = "cpu"
         if gpus:
@@ -65,13 +71,19 @@ def job(snakemake: Any) -> Iterator[str]:
             yield device
         record_outputs(snakemake, metadata)
     except Exception as error:
-        _log_error(permission_error(error) or error)
+        _log_error(_error_of_user(error, metadata) or error)
         sys.exit(1)
     except KeyboardInterrupt:
         log.error("interrupted")
         sys.exit(INTERRUPTED)
     name = " ".join([str(snakemake.rule), *map(str, getattr(snakemake, "wildcards", ()))])
     log.info("%s: done in %.1f s", name, time.monotonic() - clock)
+
+
+def _error_of_user(error: Exception, metadata: Mapping[str, Any]) -> MeddiffError | None:
+    if isinstance(error, MeddiffError):
+        return error
+    return permission_error(error) or changed_inputs_error(metadata)
 
 
 def _log_error(error: Exception) -> None:

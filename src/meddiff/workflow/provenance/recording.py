@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.workflow.provenance.digests import digest, sha256_here
 from meddiff.workflow.provenance.environment import author, git_commit, source_digest, this_machine
 from meddiff.workflow.provenance.lineage import write_lineage
@@ -49,8 +50,26 @@ def job_metadata(job: Any, *, threads: int, device: str) -> dict[str, Any]:
     }
 
 
+def changed_inputs_error(metadata: Mapping[str, Any]) -> MeddiffError | None:
+    """Return an error that names inputs whose bytes changed since a job started, if any have."""
+    inputs = metadata.get("inputs", {})
+    changed = [path for path, sha256 in inputs.items() if sha256_here(path) != sha256]
+    if not changed:
+        return None
+    return MeddiffError(
+        f"{first_names(changed)}: changed while this job read it, whose outputs are not kept; run "
+        "the same command again"
+    )
+
+
 def record_outputs(job: Any, metadata: Mapping[str, Any]) -> None:
-    """Write the records of a finished job's outputs, and its lineage where it declares `record`."""
+    """Write the records of a finished job's outputs, and its lineage where it declares `record`.
+
+    Raises:
+        MeddiffError: an input has changed since the job started: its record would be wrong.
+    """
+    if error := changed_inputs_error(metadata):
+        raise error
     metadata = {**metadata, "finished": _now()}
     lineage_file = getattr(job.output, "record", None)
     for path in map(str, job.output):
