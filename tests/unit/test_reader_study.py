@@ -244,6 +244,23 @@ def test_a_perfect_reader_and_one_who_always_says_real(tmp_path: Path) -> None:
     assert (images["share"] == np.where(images["image_set"] == SYNTHETIC, 0.5, 0)).all()
 
 
+def test_no_interval_leaves_the_range_of_its_score(tmp_path: Path) -> None:
+    """Readers who are nearly perfect, nearly always wrong, and who change their minds once."""
+    path, key = make_key(tmp_path, "single", 40)
+    right = np.where(targets(key) == 1, 6, 1)
+    files = [
+        answer_file(tmp_path, key, name, np.where(np.arange(len(right)) == place, 7 - most, most))
+        for place, (name, most) in enumerate({"sure": right, "wrong": 7 - right}.items(), start=38)
+    ]
+    assert main(["readers", "score", *map(str, files), "--key", str(path)]) == 0
+    table = read_csv(path.parent / "reader_study.csv")
+    least = table["metric"].map(lambda name: -1 if name.endswith("kappa") else 0)
+    bounded = ~table["metric"].isin(["d_prime", "criterion"]) & table["ci_low"].notna()
+    assert bounded.sum() > 8 and "intra_reader_kappa" in set(table.loc[bounded, "metric"])
+    assert (table.loc[bounded, "ci_low"] >= least[bounded]).all()
+    assert (table.loc[bounded, "ci_high"] <= 1).all()
+
+
 def bad_files(key: pd.DataFrame, good: dict) -> dict[str, tuple[object, str]]:
     answers = good["answers"]
     return {

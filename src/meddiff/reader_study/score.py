@@ -89,7 +89,9 @@ def _repeated(of_reader: pd.DataFrame, design: str) -> Metrics:
     pair = first.to_numpy(), later.to_numpy()
     if design == "single":
         pair = says_synthetic(pair[0]).astype(int), says_synthetic(pair[1]).astype(int)
-    kappa = jackknife(lambda places: cohen_kappa(pair[0][places], pair[1][places]), len(later))
+    kappa = jackknife(
+        lambda places: cohen_kappa(pair[0][places], pair[1][places]), len(later), least=-1, most=1
+    )
     yield "intra_reader_kappa", kappa, len(later)
 
 
