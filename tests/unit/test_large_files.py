@@ -23,13 +23,26 @@ from meddiff.data.index import build_index
 from meddiff.data.readers.settings import Reading
 from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.folder import read_folder
-from meddiff.evaluation.own_size import Framing, paired_images
+from meddiff.evaluation.own_size import Framing, features_at_own_size, paired_images
+from meddiff.extractors.extractor import Extractor
+from torch import nn
+
+class Means(nn.Module):
+    side, dimension = 32, 3
+    def transform(self, images):
+        return nn.functional.interpolate(images.permute(0, 3, 1, 2).float(), (32, 32))
+    def features(self, batch):
+        return batch.mean((2, 3))
 folder, step = sys.argv[1:]
 if step != "index":
     sets = dict.fromkeys(("real", "synthetic"), list_images(folder, Reading(slices=1)))
     small = dict.fromkeys(sets, sets["real"].pixels(crop=None, size=32))
     if step == "pairs":
         paired_images(sets, small, Framing(None, whole=False, windows={}), most=None, seed=0)
+    if step == "features":
+        net = Extractor("net", Means(), None, "", "")
+        framing = Framing(None, whole=True, windows={})
+        features_at_own_size(sets, small, net, "net", framing, seed=0)
 else:
     records = read_folder(FolderSettings(images=folder, slices=1), ["x"])
     build_index(records, workers=2)
@@ -65,7 +78,7 @@ def peak(folder: Path, step: str) -> int:
 @pytest.mark.parametrize(
     ("write", "step"),
     [*product((write_dicom, write_tiff, write_nifti, write_npz), ("evaluate", "index")),
-     (write_tiff, "pairs")],
+     (write_tiff, "pairs"), (write_tiff, "features")],
 )  # fmt: skip
 def test_memory_does_not_grow_with_their_number(
     tmp_path: Path, write: Callable[[Path, np.ndarray], None], step: str

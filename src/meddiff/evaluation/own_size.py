@@ -153,13 +153,16 @@ def paired_images(
     pairs = {}
     for key, places in chosen.items():
         rank = {place: row for row, place in enumerate(places[:most].tolist())}
-        images: dict[int, Images] = {}
+        images: Images | None = None
         for place, image in _originals(listings[key], places[:most], framing):
             if not as_stored:
                 square = cut(image, centre_crop(image.shape[0], image.shape[1], None))
                 image = resize_bilinear([square], size)[0]
+            if images is None:
+                images = np.empty((len(rank), *image.shape), np.uint8)
             images[rank[place]] = image
-        pairs[key] = np.stack([images[row] for row in range(len(images))])
+        assert images is not None
+        pairs[key] = images
     return with_same_channels(pairs)
 
 

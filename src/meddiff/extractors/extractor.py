@@ -117,15 +117,14 @@ class Extractor:
     ) -> Iterator[np.ndarray]:
         """Yield the features, float32 (dimension,), of uint8 images (h,w,1 or 3) of any sizes.
 
-        Only a block of images is in memory at a time. Each of a net with `side`, or of its `size`.
+        One image is in memory at a time, beside a block of them at the net's side. Each of a net
+        with `side`, or of its `size`.
         """
         network: Any = self.network
-        remaining = iter(images)
-        while block := list(islice(remaining, getattr(network, "block", BLOCK))):
-            prepared = [network.transform(torch.from_numpy(each[None])) for each in block]
-            yield from self._apply(
-                network.features, nn.Identity(), torch.cat(prepared).numpy(), device
-            )
+        prepared = (network.transform(torch.from_numpy(each[None])) for each in images)
+        while block := list(islice(prepared, getattr(network, "block", BLOCK))):
+            batch = torch.cat(block).numpy()
+            yield from self._apply(network.features, nn.Identity(), batch, device)
 
     def logits(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         """Return float32 (N, classes) of features (N, dimension).
