@@ -431,18 +431,23 @@ def test_one_edition_is_all_that_study_2018_changes(protocol):
     assert differ - files == {"scale", "data.editions", "undersample.counts.benign"}
 
 
-PROFILES = (
-    ["hand.yaml"],
-    ["hand.yaml", "thesis-hand.yaml"],
-    ["thesis.yaml"],
-    ["thesis.yaml", "study-2018.yaml"],
-    ["thesis.yaml", "study-2018.yaml", "leak-free.yaml", "study-2018-leak-free.yaml"],
-    ["thesis.yaml", "study-2018.yaml", "two-cores.yaml"],
-)
+def profiles() -> dict[str, dict]:
+    """Options of the profiles that name a configuration."""
+    files = (ROOT / "profiles").glob("*/config.yaml")
+    options = {file.parent.name: yaml.safe_load(file.read_text()) for file in files}
+    return {name: each for name, each in options.items() if "configfile" in each}
 
 
-@pytest.mark.parametrize("overlays", PROFILES, ids=lambda names: names[-1])
-def test_an_edited_config_yaml_lies_under_every_profile(overlays):
+def overlays_of(profile: str) -> list[str]:
+    files = np.atleast_1d(profiles()[profile]["configfile"])
+    return [file.removeprefix("config/") for file in files]
+
+
+@pytest.mark.parametrize("profile", sorted(profiles()))
+@pytest.mark.parametrize("more", [[], ["two-cores.yaml"]], ids=["", "two-cores"])
+def test_an_edited_config_yaml_lies_under_every_profile(profile, more):
+    overlays = [*overlays_of(profile), *(more if profile.startswith("study-2018") else [])]
+    assert merged("config.yaml", *overlays).scale
     imported = {"checkpoint": "x", "network": {}, "schedule": {}}
     own = [
         {"undersample": {"counts": {name: 5}}, "diffusion": {"classes": {name: settings}}}
@@ -482,9 +487,10 @@ def test_real_images_alone_have_real_arms_alone():
 
 
 def test_profiles_name_files_that_exist():
-    for profile in {path.name for path in (ROOT / "profiles").iterdir()} - {"default", "slurm"}:
-        options = yaml.safe_load((ROOT / f"profiles/{profile}/config.yaml").read_text())
-        assert all((ROOT / name).is_file() for name in np.atleast_1d(options["configfile"]))
+    names = {path.name for path in (ROOT / "profiles").iterdir()}
+    assert names - set(profiles()) == {"default", "slurm"}
+    for profile, options in profiles().items():
+        assert all((ROOT / "config" / name).is_file() for name in overlays_of(profile))
         assert options["directory"] == f"runs/{profile}"
 
 
