@@ -156,13 +156,28 @@ def test_their_relative_paths_start_at_their_project(outer, tmp_path):
     assert int((theirs / "results/summary.txt").read_text()) == 24 + 1
 
 
-def test_a_library_of_another_version_is_named_in_one_line(outer, repository, tmp_path):
-    snakefile = tmp_path / "newer/workflow/Snakefile"
-    shutil.copytree(repository / "workflow", snakefile.parent)
-    snakefile.write_text(snakefile.read_text().replace(meddiff.__version__, "9.9.9"))
-    refused = outer("--dry-run", "--snakefile", str(snakefile), folder=tmp_path, check=False)
+@pytest.mark.parametrize(
+    ("file", "here", "newer", "named"),
+    [
+        ("rules/common.smk", f'"{meddiff.__version__}"', '"9.9.9"', meddiff.__version__),
+        ("rules/common.smk", "import HOG_SVM", "import HOG_SVM, NEWER", "NEWER"),
+        ("scripts/split.py", "from meddiff.workflow.jobs", "from meddiff.newer", "split.py"),
+        ("scripts/split.py", "import job", "import job, newer", "newer"),
+    ],
+)
+def test_a_library_of_another_version_is_named_in_one_line(
+    outer, repository, tmp_path, file, here, newer, named
+):
+    """By its version, or by what it has not where both say the same one."""
+    shutil.copytree(repository, tmp_path / "newer")
+    text = (tmp_path / "newer/workflow" / file).read_text()
+    assert here in text
+    (tmp_path / "newer/workflow" / file).write_text(text.replace(here, newer))
+    snakefile = str(tmp_path / "newer/workflow/Snakefile")
+    refused = outer("--dry-run", "--snakefile", snakefile, folder=tmp_path, check=False)
     assert refused.returncode == 1 and "Traceback" not in refused.stdout
-    assert re.search(rf"9\.9\.9.*{re.escape(meddiff.__version__)} is installed", refused.stdout)
+    (line,) = [each for each in refused.stdout.splitlines() if "the package meddiff" in each]
+    assert named in line and "install" in line
 
 
 @pytest.fixture(scope="module")

@@ -113,8 +113,8 @@ def test_the_version_is_the_same_everywhere():
     assert "version" in PROJECT["dynamic"]
     environment = (ROOT / "workflow/envs/meddiff.yaml").read_text()
     assert f"- meddiff[workflow] =={meddiff.__version__}\n" in environment
-    snakefile = (ROOT / "workflow/Snakefile").read_text()
-    assert f'meddiff.__version__ != "{meddiff.__version__}"' in snakefile
+    rules = (ROOT / "workflow/rules/common.smk").read_text()
+    assert f'VERSION = "{meddiff.__version__}"\n' in rules
     citation = (ROOT / "CITATION.cff").read_text()
     assert re.search(r"^version: (.*)$", citation, re.M)[1] == meddiff.__version__
     assert re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == (

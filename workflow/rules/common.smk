@@ -2,19 +2,33 @@
 
 import os
 
-from meddiff.cas.classifiers import HOG_SVM
-from meddiff.core.errors import MeddiffError
-from meddiff.data.registry import read_registry
-from meddiff.metrics.distances import DISTANCES
-from meddiff.metrics.similarity import PAIRS
-from meddiff.reporting.figures.numbers import drawings_of, figures_of
-from meddiff.workflow import conventions, families, imported, parameters, sections, session, targets
-from meddiff.workflow.archives import Archives
-from meddiff.workflow.config import load_config, take_rebuild
-from meddiff.workflow.conventions import AUDIT, audited, matrices, one_of
-from meddiff.workflow.conventions import picture, result, shown, table
-from meddiff.workflow.paths import AUTOENCODER, Paths
-from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded
+from snakemake.exceptions import WorkflowError
+
+VERSION = "0.1.0"
+try:
+    from meddiff import __version__ as installed
+
+    if installed != VERSION:
+        raise ImportError(f"{installed} is installed")
+    from meddiff.cas.classifiers import HOG_SVM
+    from meddiff.core.errors import MeddiffError
+    from meddiff.data.registry import read_registry
+    from meddiff.metrics.distances import DISTANCES
+    from meddiff.metrics.similarity import PAIRS
+    from meddiff.reporting.figures.numbers import drawings_of, figures_of
+    from meddiff.workflow import conventions, families, imported, parameters
+    from meddiff.workflow import sections, session, targets
+    from meddiff.workflow.archives import Archives
+    from meddiff.workflow.config import load_config, take_rebuild
+    from meddiff.workflow.conventions import AUDIT, audited, matrices, one_of
+    from meddiff.workflow.conventions import picture, result, shown, table
+    from meddiff.workflow.paths import AUTOENCODER, Paths
+    from meddiff.workflow.sharing.sync import keep_metadata, plan_unrecorded
+except ImportError as error:
+    raise WorkflowError(
+        f"this workflow needs the package meddiff {VERSION} where Snakemake runs: {error}; "
+        "`make env` in the project's folder, or pip install 'meddiff[workflow]' of the same version"
+    )
 
 ROOT = conventions.project_root(workflow.main_snakefile)
 MAIN = session.is_main(workflow)

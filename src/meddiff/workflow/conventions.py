@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
+from snakemake.exceptions import WorkflowError
 from snakemake.io import report
 
 from meddiff.core.settings import ComputeSettings
-from meddiff.workflow.provenance.fingerprint import PACKAGE, fingerprint
+from meddiff.workflow.provenance.fingerprint import PACKAGE, absent_imports, fingerprint
 
 ENVIRONMENT = "../envs/meddiff.yaml"
 """The conda environment of all rules, from the folder of their file."""
@@ -87,10 +88,18 @@ def complete(
         settings: parameters by script.
         compute: where jobs run.
         threads: those that the command line sets (`--set-threads`), by rule.
+
+    Raises:
+        WorkflowError: the script imports what this package has not: it is of another version.
     """
     if not rule.script:
         return
     script = PurePath(rule.script).name
+    if absent := absent_imports(source(script)):
+        raise WorkflowError(
+            f"workflow/scripts/{script} imports {', '.join(absent)}, which the package meddiff in "
+            f"{PACKAGE} has not: install the package in the version of the workflow"
+        )
     _complete_logs(rule)
     _complete_params(rule, script, source, settings.get(PurePath(script).stem, {}))
     rule.conda_env = rule.conda_env or ENVIRONMENT

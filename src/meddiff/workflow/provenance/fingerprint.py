@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def fingerprint(script: str | Path, *modules: str | Path) -> str:
     for code, numbers in _closure(Path(script), *map(Path, modules)).values():
         digest.update(f"{code.syntax}{numbers}".encode())
     return digest.hexdigest()[:16]
+
+
+def absent_imports(script: str | Path) -> list[str]:
+    """Return what a script imports of this package that the package has not, as `module.name`."""
+    return [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(_tree(Path(script)))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "meddiff"
+        for alias in node.names
+        if not _offers(node.module or "", alias.name)
+    ]
+
+
+def _offers(module: str, name: str) -> bool:
+    folder = PACKAGE.joinpath(*module.split(".")[1:])
+    if (folder / name).is_dir() or (folder / f"{name}.py").is_file():
+        return True
+    files = (folder.with_suffix(".py"), folder / "__init__.py")
+    return any(file.is_file() and re.search(rf"\b{name}\b", file.read_text()) for file in files)
 
 
 def _closure(*files: Path) -> dict[Path, tuple[Code, list[int]]]:
