@@ -88,3 +88,20 @@ def test_a_run_needs_its_directory_alone(room):
     refused = enter(snakemake, "--cores", "1", "data/images/index.csv")
     assert refused.returncode == 1 and "you may only read" in refused.stdout
     assert "Traceback" not in refused.stdout
+
+
+def test_apptainer_copies_each_file_on_a_line_of_its_own():
+    """It reads the first two words of a line, and leaves the others out without a message."""
+    definition = (ROOT / "containers/meddiff.def").read_text()
+    files = re.search(r"^%files\n((?: .*\n)+)", definition, re.M)
+    assert files
+    for line in files[1].splitlines():
+        source, target = line.split()
+        assert (ROOT / source).exists() and target == "/opt/meddiff/", line
+    built = re.search(r"^FROM (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    assert built and f"\nFrom: {built[1]}\n" in definition
+
+
+def test_the_lock_needs_nothing_that_pip_cannot_build():
+    """Pyradiomics has no wheel, and its sources do not build under Python 3.12."""
+    assert "pyradiomics" not in (ROOT / "requirements.txt").read_text()

@@ -16,7 +16,19 @@ from meddiff.workflow.sharing.options import parse_options
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md",
          ROOT / "results/README.md", *sorted((ROOT / "docs").glob("*.md"))]  # fmt: skip
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.S | re.M)
-OTHERS = {"git", "docker", "apptainer", "pip", "cd", ".", "dvc", "kubectl", "sbatch", "export"}
+OTHERS = {
+    "git",
+    "docker",
+    "apptainer",
+    "pip",
+    "cd",
+    ".",
+    "dvc",
+    "kubectl",
+    "sbatch",
+    "export",
+    "uv",
+}
 """Programs that are not ours: nothing of theirs is looked at."""
 
 
@@ -63,6 +75,8 @@ def test_a_command_of_a_page_is_one(page: str, line: str) -> None:
     elif program == "pytest" or parts[1:3] == ["-m", "pytest"]:
         files = [part.split("::")[0] for part in parts[1:] if part.startswith("tests/")]
         assert all((ROOT / file).exists() for file in files)
+    elif program.endswith(".sh"):
+        assert (ROOT / parts[0]).is_file()
     else:
         assert program in OTHERS, f"{page}: {program}"
 
