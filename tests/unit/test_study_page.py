@@ -78,6 +78,8 @@ class TestCells:
         page = page_of(Run("one", tmp_path / "one"))
         assert line(page, "benign, real, SSIM")[2] == "not run"
         assert line(page, "SkinLesNet, mixed, accuracy")[2] == "waits for a GPU: `make study-gpu`"
+        small = page_of(Run("one", tmp_path / "one", is_small=True))
+        assert line(small, "SkinLesNet, mixed, accuracy")[2] == "not run"
         assert "- one: `snakemake --profile profiles/one results/table_5_1.csv`" in page
         assert "\nstudy-gpu:" in (ROOT / "Makefile").read_text()
 

@@ -42,7 +42,9 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     runs = {}
     for name in chain(*(names for each in columns for names in each.values()), settings.flaws):
         folder = options.runs / name
-        runs[name] = Run(name, folder, archives_of(folder), settings.options.get(name, {}))
+        options_of_run = settings.options.get(name, {})
+        is_small = name in settings.small
+        runs[name] = Run(name, folder, archives_of(folder), options_of_run, is_small)
     lesions, hands = (
         {column: [runs[name] for name in names] for column, names in each.items()}
         for each in columns

@@ -28,13 +28,14 @@ class PageSettings(Settings):
     """`config/page.yaml`: runs of lesions and of hands by column of the page; text and pictures.
 
     Of several runs in a column the first that has a number fills the cell. Flaws are measured in
-    the runs of lesions, and in those of `flaws`. `options` are what a command takes besides its
-    profile, by run and by the scale that the table states.
+    the runs of lesions, and in those of `flaws`. DDPMs of `small` runs train on a CPU. `options`
+    are what a command takes besides its profile, by run and by the scale that the table states.
     """
 
     lesions: dict[str, list[str]] = Field(min_length=1)
     hands: dict[str, list[str]] = Field(min_length=1)
     flaws: list[str] = []
+    small: list[str] = []
     options: dict[str, dict[str, str]] = {}
     introduction: str = ""
     pictures: list[Picture] = []
@@ -55,12 +56,14 @@ class Run:
         folder: the run directory, which may be absent.
         archives: SHA-256 of the raw files that its images come from, by path.
         options: of the commands, by the scale of a table.
+        is_small: whether a CPU trains its DDPMs.
     """
 
     name: str
     folder: Path
     archives: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    is_small: bool = False
     _tables: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     def table(self, path: str) -> pd.DataFrame | None:
