@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from cluster import USERS, Cluster, cluster, missing
-from conftest import SMOKE
+from conftest import SMOKE, planned
 from meddiff.core.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def start(slurm: Cluster) -> Start:
             file = slurm.folder / f"{directory.name}.yaml"
             file.write_text(overlay)
             configs.append(str(file))
-        given = {"mem_mb": 1000, "runtime": 5, "slurm_partition": "main", **resources}
+        given = {"mem_mb": 1000, "runtime": 10, "slurm_partition": "main", **resources}
         command = [
             Path(sys.executable).with_name("snakemake"), *arguments, "--profile", "profiles/slurm",
             "--directory", directory, *OPTIONS, "--configfile", *configs,
@@ -156,27 +156,26 @@ def limited(
             run.kill()
 
 
+@pytest.mark.timeout(2400)  # some 50 jobs of Slurm on two cores
 def test_two_users_share_an_installation(slurm, start, limited, smoke_run):
-    """From archives to a table, with GPUs and shards, beside a short run of somebody else."""
-    table, noise, split = (
-        "results/sample_checks.csv",
-        "data/images/noise/benign.npy",
-        "data/images/split.csv",
-    )
+    """Everything from archives to the page, with GPUs and shards, beside a short run of another."""
+    split = "data/images/split.csv"
     alices, bobs = (slurm.home(user) / "run" for user in USERS)
     overlay = "compute: {device: auto}\nsampling: {shards: 2}\n"
-    runs = (
-        start(alices, table, noise, overlay=overlay, user="alice"),
-        start(bobs, split, user="bob"),
-    )
-    for run in runs:
-        ended(run)
-    assert_same(alices, smoke_run, [table, noise])
+    everything = start(alices, "all", "--jobs", "6", overlay=overlay, user="alice")
+    ended(start(bobs, split, user="bob"))
+    out = ended(everything)
+    tables = [str(path.relative_to(smoke_run)) for path in smoke_run.glob("results/**/*.csv")]
+    assert len(tables) > 20 and {"results/table_5_2.csv", "results/verdict.csv"} <= {*tables}
+    assert_same(alices, smoke_run, [*tables, "data/images/noise/benign.npy"])
+    assert "verdict" in (alices / "results/report.html").read_text()
     assert_same(bobs, smoke_run, [split])
     assert {path.stat().st_uid for path in (alices / "results").iterdir()} == {USERS["alice"]}
     # Short rules that were one job of Slurm have logs of their own.
-    for name in ("split", "image_sets", "noise", "train_ddpm/benign"):
+    assert out.count("submitted with SLURM jobid") <= sum(planned(out).values()) - 14
+    for name in ("split", "image_sets", "noise", "table_5_2", "verdict", "train_ddpm/benign"):
         assert (alices / f"logs/{name}.log").is_file()
+    assert not list((alices / "logs").rglob("slurm/**/*"))
 
 
 @pytest.mark.parametrize("name", LIMITS)
