@@ -94,7 +94,7 @@ class Kind:
             if self.is_copied:
                 shutil.copytree(self.quiet, folder, dirs_exist_ok=True)
             self.fault(run)
-            compare(folder, self.quiet, self.targets)
+            compare(folder, self.quiet)
         return "missed" if not run.injected else "message" if run.messages else "alone"
 
 
@@ -109,15 +109,13 @@ def small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def compare(folder: Path, quiet: Path, targets: Iterable[str]) -> None:
-    """Refuse files that differ from the quiet run's or are left over, and missing results.
+def compare(folder: Path, quiet: Path) -> None:
+    """Refuse files that differ from the quiet run's, are left over or missing.
 
-    A file that only finished ones were made from may be missing: Snakemake does not make it again.
     The times at which files were made stand in JSON beside tables and in the page; they differ.
     """
     here, there = _files(folder), _files(quiet)
-    results = {name for name in there if name in targets or name.startswith("results/")}
-    if odd := sorted((here.keys() - there.keys()) | (results - here.keys())):
+    if odd := sorted(here.keys() ^ there.keys()):
         raise Violation(f"left over or missing: {odd[:9]}")
     if odd := sorted(name for name in here if _content(here[name]) != _content(there[name])):
         raise Violation(f"not the quiet run's bytes: {odd[:9]}")
@@ -240,7 +238,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60, help="begin no round after so many")
     parser.add_argument("--log", type=Path, help="a CSV of rounds; those in it are not repeated")
-    parser.add_argument("--quiet-run", type=Path, help="where the quiet run is, or is made")
+    parser.add_argument(
+        "--quiet-run", type=Path, help="where the quiet run of this commit is, or is made"
+    )
     parser.add_argument("--targets", nargs="+", default=["all"], help="what is made")
     parser.add_argument("--kinds", default="", help="a pattern of the kinds to play")
     parser.add_argument("--keep", type=Path, help="where the run of a wrong round is copied to")

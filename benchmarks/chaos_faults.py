@@ -167,6 +167,7 @@ def damage(while_running: bool) -> Fault:
                 raise Violation(f"{name} was corrupted, but:\n{text[-3000:]}")
             if corrupted and corrupted.exists():
                 corrupted.rename(run.folder.with_suffix(".moved"))
+                run.goal.append(name)  # no target may need it
 
         recover(run, process, remedy)
 
