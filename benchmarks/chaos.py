@@ -59,7 +59,11 @@ HEADS = {
     "wrong": "wrong",
 }
 """How a round ends, and the column of the table."""
-TIME = re.compile(rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
+VARIES = re.compile(
+    rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|\b[0-9a-f]{40}(-dirty)?\b"
+    rb"|(?<=<td>)[0-9a-f]{10}(?=</td>)"
+)
+"""When, and from which commit, a file was made."""
 
 
 class Outcome(NamedTuple):
@@ -112,7 +116,8 @@ def small_disk(folder: Path) -> Iterator[None]:
 def compare(folder: Path, quiet: Path) -> None:
     """Refuse files that differ from the quiet run's, are left over or missing.
 
-    The times at which files were made stand in JSON beside tables and in the page; they differ.
+    When and from which commit files were made stands in JSON beside tables and in the page; it may
+    differ.
     """
     here, there = _files(folder), _files(quiet)
     if odd := sorted(here.keys() ^ there.keys()):
@@ -123,7 +128,7 @@ def compare(folder: Path, quiet: Path) -> None:
 
 def _content(path: Path) -> bytes:
     content = path.read_bytes()
-    return TIME.sub(b"", content) if path.suffix in (".json", ".html") else content
+    return VARIES.sub(b"", content) if path.suffix in (".json", ".html") else content
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -239,7 +244,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60, help="begin no round after so many")
     parser.add_argument("--log", type=Path, help="a CSV of rounds; those in it are not repeated")
     parser.add_argument(
-        "--quiet-run", type=Path, help="where the quiet run of this commit is, or is made"
+        "--quiet-run", type=Path, help="the quiet run, which is made where it is not finished"
     )
     parser.add_argument("--targets", nargs="+", default=["all"], help="what is made")
     parser.add_argument("--kinds", default="", help="a pattern of the kinds to play")

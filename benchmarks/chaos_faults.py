@@ -90,6 +90,7 @@ def recover(run: Run, process: subprocess.Popen[bytes], remedy: Remedy) -> None:
         else:
             remedy(text)
             run.messages.append(text)
+            is_whole = not run.goal
         process = run.start(*(run.targets if is_whole else run.goal))
     raise Violation(f"no end:\n{text[-3000:]}")
 
