@@ -59,9 +59,10 @@ HEADS = {
     "wrong": "wrong",
 }
 """How a round ends, and the column of the table."""
+COMMIT = rb"[0-9a-f]{40}(-dirty)?"
 VARIES = re.compile(
-    rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|\b[0-9a-f]{40}(-dirty)?\b"
-    rb"|(?<=<td>)[0-9a-f]{10}(?=</td>)"
+    rb"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00|(<code>%b</code>(, )?)+|\"%b\""
+    rb"|<td>[0-9a-f]{10}</td>" % (COMMIT, COMMIT)
 )
 """When, and from which commit, a file was made."""
 

@@ -24,8 +24,9 @@ def test_files_that_differ_are_left_over_or_missing_are_wrong(tmp_path: Path) ->
         (quiet / name).parent.mkdir(parents=True, exist_ok=True)
         (quiet / name).write_text(name)
     run = Path(shutil.copytree(quiet, tmp_path / "run"))
-    (quiet / "results/table_5_2.json").write_text('{"finished": "2026-11-28T16:18:17+00:00"}')
-    (run / "results/table_5_2.json").write_text('{"finished": "2026-11-29T00:00:00+00:00"}')
+    made = '{{"finished": "2026-11-{}T16:18:17+00:00", "commit": "{}"}}'
+    (quiet / "results/table_5_2.json").write_text(made.format("28", "a" * 40))
+    (run / "results/table_5_2.json").write_text(made.format("29", "b" * 40))
     (run / "logs/b.log").touch()
     chaos.compare(run, quiet)
     for name in ("models/.a-0123abcd.safetensors", "cas/a.csv"):
