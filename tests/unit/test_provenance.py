@@ -36,6 +36,7 @@ def package(tmp_path, monkeypatch):
         "b/deep.py": 'def f():\n    """Say."""\n    # why\n    return 1\n',
         "b/other.py": "def h():\n    from meddiff.lazy import z\n    return z\n",
         "b/settings.py": "LIMIT = 1\n",
+        "__init__.py": "from meddiff import b\n",
         "lazy.py": "from meddiff.b.progress import y\n\nz = y\n",
         "core/progress.py": "AFFECTS_RESULTS = False\nx = 1\n",
         "b/progress.py": "y = 1\n",
@@ -97,6 +98,7 @@ def test_what_does_not_run_does_not_count(package, name, old, new):
         "from meddiff.b.deep import f\n",
         "import meddiff.b.deep\n",
         "def later():\n    from meddiff.b import deep\n",
+        "from meddiff import b\n",
     ],
 )
 def test_code_reached_by_any_import_counts(package, script):

@@ -82,8 +82,9 @@ def _resolve(module: str, name: str | None) -> Imported | None:
     if module.split(".")[0] != "meddiff":
         return None
     folder = PACKAGE.joinpath(*module.split(".")[1:])
-    if name and (folder / f"{name}.py").is_file():
-        return _imported(folder / f"{name}.py", None)
+    for file in (f"{name}.py", f"{name}/__init__.py") if name else ():
+        if (folder / file).is_file():
+            return _imported(folder / file, None)
     if folder.with_suffix(".py").is_file():
         return _imported(folder.with_suffix(".py"), name)
     face = folder / "__init__.py"
