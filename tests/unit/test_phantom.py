@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -397,6 +399,27 @@ def test_a_script_without_a_guard_gets_a_clear_error_and_no_archive(tmp_path: Pa
     assert run.returncode != 0
     assert "MeddiffError: the processes that draw the phantom died" in run.stderr
     assert not list(tmp_path.glob("*.zip"))
+
+
+def test_no_worker_outlives_a_killed_process(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from meddiff.data.phantom.archives import write_kaggle_edition\n"
+        "from meddiff.data.phantom.plan import plan_editions\n"
+        'if __name__ == "__main__":\n'
+        "    plan = plan_editions(0, {'2018': {'benign': 5000}}, 0, 0)\n"
+        f"    write_kaggle_edition({str(tmp_path / 'k.zip')!r}, plan, size=64, workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, script])
+    started = psutil.Process(process.pid)
+    limit = time.monotonic() + 60
+    while len(workers := started.children()) < 2:
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.05)
+    time.sleep(2)  # until they have imported what they need
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_the_segmentation_archives_are_laid_out_as_the_challenge_delivers_them(tmp_path: Path):

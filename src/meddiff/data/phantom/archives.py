@@ -7,7 +7,9 @@ import gzip
 import io
 import logging
 import multiprocessing
+import os
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -176,7 +178,7 @@ def _map(
         yield from map(function, items)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=16)
         except BrokenProcessPool as error:
@@ -184,6 +186,18 @@ def _map(
                 "the processes that draw the phantom died: start them from a script guarded by "
                 'if __name__ == "__main__":, free some memory, or use workers=1'
             ) from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent has been killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager
