@@ -54,6 +54,15 @@ def words(line: str) -> list[str]:
     return parts
 
 
+def parts_of(parts: list[str], option: str) -> list[str]:
+    """Words that an option takes which takes several."""
+    if option not in parts:
+        return []
+    following = parts[parts.index(option) + 1 :]
+    ends = [place for place, part in enumerate(following) if part.startswith("--")]
+    return following[: ends[0]] if ends else following
+
+
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_a_command_of_a_page_is_one(page: str, line: str) -> None:
     parts = words(line)
@@ -66,7 +75,10 @@ def test_a_command_of_a_page_is_one(page: str, line: str) -> None:
         if rest:
             parse_options(rest)
     elif program == "snakemake":
-        parse_options(parts[1:])
+        options = parse_options(parts[1:])
+        # What takes several words takes a target that follows it, too.
+        assert all(str(file).endswith((".yaml", ".yml")) for file in options.configfile or [])
+        assert all("=" in str(entry) for entry in parts_of(parts, "--config"))
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert {part for part in parts[1:] if "=" not in part} <= set(targets)
@@ -85,7 +97,12 @@ def test_a_command_that_is_none_is_seen() -> None:
     for line in ("meddiff evaluat a b", "meddiff evaluate a b --sice 3"):
         with pytest.raises((SystemExit, AssertionError, MeddiffError)):
             test_a_command_of_a_page_is_one("page", line)
-    for line in ("make dmeo", "python benchmarks/none.py", "unknown x"):
+    for line in (
+        "snakemake --configfile a.yaml results/b.csv",
+        "make dmeo",
+        "python benchmarks/none.py",
+        "unknown x",
+    ):
         with pytest.raises(AssertionError):
             test_a_command_of_a_page_is_one("page", line)
 

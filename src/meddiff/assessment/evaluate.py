@@ -69,7 +69,12 @@ class Evaluation(scores.Evaluation):
         else:
             values = rows.loc[rows["metric"] == name, "value"]
         if values.isna().all():
-            listed = ["score", "accuracy", *rows["metric"].unique()]
+            scored = rows["metric"].isin(["fid", "kid"]).any()
+            listed = [
+                *(["score"] if scored else []),
+                *(["accuracy"] if self.training else []),
+                *rows["metric"].unique(),
+            ]
             raise MeddiffError(f"there is no number {name} here: name one of {', '.join(listed)}")
         return float(values.astype(float).min())
 

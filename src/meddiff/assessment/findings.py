@@ -15,6 +15,7 @@ from meddiff.core.text import with_interval
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL
 from meddiff.evaluation.evaluate import Evaluation
+from meddiff.metrics.intervals import share_interval
 from meddiff.metrics.sharpness import sharpness
 
 Kind = Literal["answer", "problem", "good", "doubt"]
@@ -51,8 +52,7 @@ def findings(
         *_support(evaluation),
     ]
     problems = [finding for finding in findings if finding.kind == "problem"]
-    by_features = bool((evaluation.scores["metric"] == "kid").any())
-    answer = _untrained(problems, by_features) if training is None else _trained(training, problems)
+    answer = _untrained(evaluation, problems) if training is None else _trained(training, problems)
     order = ("answer", "problem", "good", "doubt")
     return sorted([answer, *findings], key=lambda finding: order.index(finding.kind))
 
@@ -79,12 +79,14 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
     return Finding("answer", f"{text}{but}: {accuracies}.")
 
 
-def _untrained(problems: list[Finding], by_features: bool) -> Finding:
-    count = len(problems)
+def _untrained(evaluation: Evaluation, problems: list[Finding]) -> Finding:
+    copies, count = evaluation.memorisation, len(problems)
+    if copies and copies.identical > len(copies.distances) / 2:
+        return Finding("answer", "The synthetic images are copies of the real ones.")
     if count:
         text = "one problem" if count == 1 else f"{count} problems"
         return Finding("answer", f"The synthetic images differ from the real ones: {text}.")
-    if not by_features:
+    if not (evaluation.scores["metric"] == "kid").any():
         return Finding("answer", "Compared with real images by pixels alone: name an --extractor.")
     text = "No difference from real images was found; --train says what they teach."
     return Finding("answer", text)
@@ -134,12 +136,15 @@ def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Find
         shares = training.recognised[training.recognised["classifier"] == lead]
         for name, rows in shares.groupby("class", sort=False):
             top = rows.loc[rows["share"].idxmax()]
-            if top["predicted"] != name and top["share"] > 0.5:
+            count = round(top["share"] * top["n_images"])
+            surely = share_interval(count, int(top["n_images"])).low > 0.5 > top["real_share"]
+            if top["predicted"] != name and surely:
                 yield Finding(
                     "problem",
                     f"{top['share']:.0%} of the synthetic images of {name} are taken for "
-                    f"{top['predicted']} by a classifier trained on real images: labels are "
-                    "exchanged, or the classes are not distinguished.",
+                    f"{top['predicted']} by a classifier trained on real images, and "
+                    f"{top['real_share']:.0%} of real ones: labels are exchanged, or the images "
+                    "show another class.",
                 )
     scores = evaluation.scores[evaluation.scores["metric"] == "kid"]
     for _, rows in scores.groupby("extractor", sort=False):

@@ -40,8 +40,9 @@ class Training:
         verdict: outcome of every question, as `results/verdict.csv`; the leading classifier first.
         wording: what the verdict's text says of this experiment.
         recognised: share of each class's synthetic images that classifiers trained on real images
-            take for each class, of all trainings: classifier, class, predicted, share. Shmelkov et
-            al., "How good is my GAN?" (ECCV 2018): GAN-test is the share of the own class.
+            take for each class, of all trainings: classifier, class, predicted, share, real_share
+            of the class's test images, n_images. Shmelkov et al., "How good is my GAN?" (ECCV
+            2018): GAN-test is the share of the own class.
         images: number of real images by part (train, validation, test) and class.
     """
 
@@ -113,7 +114,7 @@ def train_classifiers(
         arms_table(scored).drop(columns="source_file"),
         verdict_table(scored, _evidence(split, held_out["test"], settings)),
         _wording(split, unseen is not None),
-        _recognised(predictions[of_synthetic]),
+        _recognised(predictions),
         _counts(split, classes),
     )
 
@@ -217,11 +218,16 @@ def _one_thread() -> Iterator[None]:
 
 
 def _recognised(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return what classifiers trained on real images take synthetic ones for."""
+    """Return what classifiers trained on real images take synthetic and test images for."""
     of_real = predictions[predictions["arm"] == "real"]
-    counts = of_real.groupby(["classifier", "label", "predicted"], sort=False).size()
-    shares = counts / counts.groupby(level=["classifier", "label"]).transform("sum")
-    return shares.rename("share").reset_index().rename(columns={"label": "class"})
+    keys = ["classifier", "label"]
+    counts = of_real.groupby(["set", *keys, "predicted"], sort=False).size()
+    shares = counts / counts.groupby(level=["set", *keys]).transform("sum")
+    table = shares[SYNTHETIC].rename("share").to_frame()
+    table["real_share"] = shares["test"].reindex(table.index).fillna(0)
+    images = of_real[of_real["set"] == SYNTHETIC].groupby(keys)["id"].nunique()
+    table = table.join(images.rename("n_images"), on=keys)
+    return table.reset_index().rename(columns={"label": "class"})
 
 
 def _counts(split: RealSplit, classes: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -136,7 +136,11 @@ def check(options: argparse.Namespace) -> dict[str, Path]:
         value = getattr(options, name)
         if value is not None and value < least:
             raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
-    limits(options.fail_below)
+    needed = {"score": options.extractor != ["none"], "accuracy": options.train}
+    for name in limits(options.fail_below):
+        if not needed.get(name, True):
+            option = "--train" if name == "accuracy" else "an --extractor"
+            raise MeddiffError(f"--fail-below {name}: there is none without {option}")
     for path in (options.report, options.csv):
         if path is not None and not path.absolute().parent.is_dir():
             raise MeddiffError(

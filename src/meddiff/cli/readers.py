@@ -78,7 +78,10 @@ def _make(options: argparse.Namespace) -> int:
     folder = options.paths[0] if len(options.paths) == 1 else Path()
     out = options.out or folder / "reader_study"
     if (key_file := out / "key.csv").exists():
-        raise MeddiffError(f"{key_file} is there already, of another study: give another --out")
+        raise MeddiffError(
+            f"{key_file} is there already, and readers may have its page: give another --out, or "
+            "score their answers with `meddiff readers score`"
+        )
     language = read_language(options.language)
     if len(options.paths) == 1:
         images = images_of_run(options.paths[0], options.real_set)

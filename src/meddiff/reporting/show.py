@@ -7,6 +7,7 @@ import pandas as pd
 
 from meddiff.core.tables import read_csv
 from meddiff.core.text import with_interval
+from meddiff.metrics.distances import NO_SCALE
 from meddiff.reporting.image_quality import ORDER
 
 TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
@@ -28,7 +29,9 @@ def show(path: Path) -> str:
         return _head(path, table) + _generators(table)
     if "score" not in table:
         return table.dropna(axis="columns", how="all").to_string(index=False)
-    return _head(path, table) + "\n".join([_quality(with_cells(table)), *notes(table)])
+    absent = [name for name in NOT_SHOWN if name in set(table["metric"])]
+    rest = [f"rows of {path.name} alone: {', '.join(absent)}"] if absent else []
+    return _head(path, table) + "\n".join([_quality(with_cells(table)), *notes(table), *rest])
 
 
 def _head(path: Path, table: pd.DataFrame) -> str:
@@ -103,14 +106,19 @@ def notes(table: pd.DataFrame) -> list[str]:
             f"fewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
             "it for images that vary less; look at KID, recall and coverage"
         ]
-    noted = table.dropna(subset=["note"])[["extractor", "note"]].fillna({"extractor": ""})
+    noted = table.dropna(subset=["note"]).fillna({"extractor": ""})
     # Not within parentheses.
     parts = noted["note"].str.split(r"; (?![^(]*\))", regex=True)
-    noted = noted.assign(note=parts).explode("note").drop_duplicates()
-    for note, rows in noted.groupby("note", sort=False):
+    for key, rows in noted.assign(note=parts).explode("note").groupby("note", sort=False):
+        note = str(key)
+        if note == NO_SCALE:  # of single cells
+            titles = rows[["metric", "extractor", "dimension", "subset"]].to_numpy()
+            cells = [f"{_title(*at)} {cls}" for at, cls in zip(titles, rows["class"], strict=True)]
+            lines.append(f"{', '.join(cells)}: {note}")
+            continue
         # What is of several extractors is of none alone.
-        name = rows["extractor"].iloc[0] if len(rows) == 1 else ""
-        lines.append(f"{name}: {note}" if name else str(note))
+        names = rows["extractor"].unique()
+        lines.append(f"{names[0]}: {note}" if len(names) == 1 and names[0] else note)
     return lines
 
 

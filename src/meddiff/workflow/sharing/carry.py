@@ -89,7 +89,10 @@ def unpack(source: Path, say: Say) -> None:
     """
     try:
         with ZipFile(source) as archive, TemporaryDirectory(dir=".", prefix=".unpack-") as folder:
-            for run, records in _extract_records(archive, Path(folder)).items():
+            runs = _extract_records(archive, Path(folder))
+            if not runs:
+                raise ValueError("there are no records in it")
+            for run, records in runs.items():
                 files = _extract_files(archive, run, records, Path(folder))
                 _put(Path(folder) / run, Path(run), files, records, say)
                 say(f"{run}: {len(files)} files")
