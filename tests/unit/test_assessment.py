@@ -5,10 +5,12 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
 import meddiff
+from meddiff.assessment.findings import findings
 from meddiff.assessment.splitting import split_real
 from meddiff.cas.settings import CasSettings
 from meddiff.cli import main
@@ -130,6 +132,28 @@ def test_exchanged_labels_cannot_replace(evaluated) -> None:
     assert accuracy < 0.2, "worse than chance"
     shares = evaluated(exchanged, train=True).training.recognised
     assert shares[shares["class"] != shares["predicted"]]["share"].max() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("share", "of_real", "n", "accused"),
+    [(0.9, 0.1, 40, True), (0.57, 0.1, 40, False), (0.57, 0.1, 4000, True), (0.9, 0.8, 40, False)],
+)
+def test_labels_are_exchanged_where_more_than_chance_and_real_images_say_so(
+    evaluated, share, of_real, n, accused
+) -> None:
+    result = evaluated(kept, train=True)
+    shares = pd.DataFrame({
+        "classifier": result.training.verdict["classifier"].iloc[0],
+        "class": "disc", "predicted": ["bar", "disc"], "n_images": n,
+        "share": [share, 1 - share], "real_share": [of_real, 1 - of_real],
+    })  # fmt: skip
+    sets = shapes(40, 0), shapes(40, 1)
+    sentences = findings(result, *sets, replace(result.training, recognised=shares))
+    assert accused == any("taken for" in each.text for each in sentences)
+
+
+def test_a_set_that_is_another_again_is_called_copies(evaluated) -> None:
+    assert "copies" in evaluated(copied).answer
 
 
 @pytest.mark.slow

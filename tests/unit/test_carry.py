@@ -1,6 +1,7 @@
 """Runs that travel in one zip: the same bytes, images once, nothing else than the records name."""
 
 import contextlib
+import io
 import json
 import re
 import zipfile
@@ -216,8 +217,16 @@ def test_a_faulty_zip_is_refused_in_one_line_and_changes_nothing(run, monkeypatc
     assert not (run / "up").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", None])
-def test_what_is_no_zip_is_refused(run, content: bytes | None) -> None:
+def of_something_else() -> bytes:
+    """Return a zip of other files, such as a crate."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("ro-crate-metadata.json", "{}")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", of_something_else(), None])
+def test_what_is_no_zip_of_runs_is_refused(run, content: bytes | None) -> None:
     if content is not None:
         Path("carried.zip").write_bytes(content)
     with pytest.raises(MeddiffError, match=r"carried\.zip"):

@@ -168,6 +168,8 @@ def test_the_command_writes_files_and_holds_limits(folders, tmp_path, capsys) ->
     [
         (["--fail-below", "score"], "score=0.8"),
         (["--fail-below", "score=high"], "score=0.8"),
+        (["--extractor", "none", "--fail-below", "score=0.8"], "score"),
+        (["--fail-below", "accuracy=0.8"], "--train"),
         (["--report", "nowhere/r.html"], "nowhere"),
         (["--csv", "nowhere/i.csv"], "nowhere"),
     ],
