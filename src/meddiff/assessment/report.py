@@ -150,7 +150,7 @@ def _looks(evaluation: Evaluation, sets: Mapping[str, ImageSet]) -> Iterator[Gal
     if copies is not None:
         pictures = []
         for place in copies.distances.argsort(kind="stable")[:LOOKED_AT]:
-            apart = f"{copies.distances[place]:.3g} grey levels"
+            apart = f"real, {copies.distances[place]:.3g} grey levels"
             if copies.copied[place]:
                 apart += ", a copy"
             pictures += [

@@ -69,6 +69,8 @@ def forest(
     for place, row in rows.to_dict("index").items():
         question = questions.get(row["question"], row["question"])
         label, group = question, title(row["classifier"])
+        if row["outcome"] == "excluded":
+            group += ", excluded: no answer"
         if by_class:
             label, group = row["class"], f"{group}: {question}"
         marks.append(mark_of(row, label, name, place, column="difference", sign="+", group=group))
