@@ -225,8 +225,10 @@ def test_more_real_images_score_one_whatever_the_number(real):
 
 
 @pytest.mark.parametrize("floor", [{}, {"real": draws(1, 60, 8)}], ids=["halves", "unseen"])
-def test_floor_and_ceiling_need_no_synthetic_images(floor):
+@pytest.mark.parametrize("most", [4000, 50], ids=["few", "many"])
+def test_floor_and_ceiling_need_no_synthetic_images(floor, most, monkeypatch):
     """All of one number, so that no random part of them is drawn."""
+    monkeypatch.setattr("meddiff.evaluation.neighbours.MAX_FOR_NEIGHBOURS", most)
     ends = floor | {"noise": draws(2, 60, 8, shift=2)}
     reference = draws(3, 60 if floor else 120, 8)
     alone, beside = (

@@ -119,7 +119,7 @@ def match_sizes(
     Returns:
         Parts of all sets, "reference" and, unless it has fewer than `LEAST` images, "real".
     """
-    size = min(sets.values())
+    size = min(sets.values(), default=reference)
     members = groups.get("reference")
     # Of a group that the part divides, no image is in the rest.
     usable = reference - largest_group(members) + 1
