@@ -85,6 +85,15 @@ def test_a_fault_of_the_user_is_one_line(tmp_path):
     assert "error: bad input" in read_log(tmp_path) and "Traceback" not in read_log(tmp_path)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_log_that_cannot_be_written_adds_no_traceback(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/x.log").symlink_to("/dev/full")
+    code = "from meddiff.core.errors import MeddiffError; raise MeddiffError('the disk is full')"
+    done = run(code, tmp_path)
+    assert done.returncode == 1 and done.stderr == "error: the disk is full\n"
+
+
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
     done = run("raise KeyError('oops')", tmp_path)
     assert done.returncode == 1

@@ -94,6 +94,14 @@ def _log_error(error: Exception) -> None:
         log.exception("unexpected error; please report it with this log")
 
 
+class _LogFile(logging.FileHandler):
+    """A job's log, whose lines stand on the terminal alone where the disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
 def _log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     log.setLevel(logging.INFO)
@@ -103,7 +111,7 @@ def _log_to(path: Path) -> None:
     if sys.stderr.isatty():
         # A bar shows the same there.
         terminal.addFilter(lambda record: not getattr(record, "progress", False))
-    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    file = _LogFile(path, mode="w", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(terminal)
     log.addHandler(file)
