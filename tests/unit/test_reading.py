@@ -170,6 +170,17 @@ def test_text_columns_hold_text_and_only_an_empty_cell_is_missing(tmp_path):
     assert read["n"].dtype == int
 
 
+@pytest.mark.parametrize(
+    "bytes_", [b"", b"id,label\n\x94,a\n", b'id,label\n"a\n', b"a,b\n1,2,3\n4\n5,6,7,8\n"]
+)
+def test_a_damaged_table_is_one_line_with_its_name(tmp_path, bytes_):
+    path = tmp_path / "damaged.csv"
+    path.write_bytes(bytes_)
+    with pytest.raises(MeddiffError, match=r"damaged\.csv") as error:
+        read_csv(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_every_column_of_text_is_named(tmp_path):
     """A column that `read_csv` does not know would be guessed at."""
     everything(["benign", "malignant"], tmp_path)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from meddiff.core.errors import MeddiffError, one_line
+from meddiff.core.file_errors import remedy
 from meddiff.core.files import atomic_write, write_text
 
 Stamp = Mapping[str, Any]
@@ -60,10 +62,18 @@ def read_csv(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame
 
     Columns of TEXT are text, others what they look like. An empty cell is missing (NaN), and no
     other is: `NA` and `nan` are names.
+
+    Raises:
+        MeddiffError: it is damaged, or another table.
     """
-    return pd.read_csv(
-        path, usecols=columns, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""]
-    )
+    as_text = dict.fromkeys(TEXT, str)
+    try:
+        return pd.read_csv(
+            path, usecols=columns, dtype=as_text, keep_default_na=False, na_values=[""]
+        )
+    except ValueError as error:  # of decoding and parsing, too
+        reason, what_to_do = one_line(error), remedy(path, "name another")
+        raise MeddiffError(f"{path} is no whole table ({reason}): {what_to_do}") from error
 
 
 def write_table(table: pd.DataFrame, path: str | Path, stamp: Stamp) -> None:

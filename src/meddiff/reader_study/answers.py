@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from meddiff.core.errors import MeddiffError, one_line
+from meddiff.core.errors import MeddiffError
 from meddiff.core.tables import read_csv
 
 KEY_COLUMNS = ["study", "design", "trial", "place", "target", "case", "repeat", "image_set",
@@ -51,10 +51,6 @@ def read_key(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise MeddiffError(
             f"there is no {path}: `meddiff readers make` writes it; else name it with --key"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise MeddiffError(
-            f"{path} is no table ({one_line(error)}): give the key.csv of the study"
         ) from error
     if list(key) != KEY_COLUMNS or key.empty:
         raise MeddiffError(f"{path} is no key of a reader study: give the key.csv beside its page")
