@@ -1,5 +1,6 @@
 """The page of the study: cells of runs beside printed numbers, open cells, flaws."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,12 @@ class TestCells:
         page = page_of(Run("one", tmp_path / "one"))
         assert line(page, "benign, real, SSIM")[2] == "not run"
         assert line(page, "SkinLesNet, mixed, accuracy")[2] == "waits for a GPU: `make study-gpu`"
-        small = page_of(Run("one", tmp_path / "one", is_small=True))
+        one = run_with(tmp_path, "one", results__table_5_2=[SIMILARITY])
+        small = page_of(replace(one, is_small=True))
         assert line(small, "SkinLesNet, mixed, accuracy")[2] == "not run"
+        assert len(line(small, "SkinLesNet, mixed, accuracy")) == 3
+        absent = page_of(Run("two", tmp_path / "two", is_small=True))
+        assert len(line(absent, "SkinLesNet, mixed, accuracy")) == 2
         assert "- one: `snakemake --profile profiles/one results/table_5_1.csv`" in page
         assert "\nstudy-gpu:" in (ROOT / "Makefile").read_text()
 

@@ -34,12 +34,14 @@ def study_page(
 
     Args:
         reported: the study's printed numbers.
-        lesions: runs of section 5.2 by column, the first that of the study's protocol.
+        lesions: runs of section 5.2 by column, the first that of the study's protocol; one of
+            small runs is left out until they have tables.
         hands: the same of section 5.1.
         further: other runs that flaws are measured in.
         introduction: its heading, and how to read it; `closing` is on images and licences.
     """
     of_lesions = [*_all(lesions), *further]
+    lesions = {name: each for name, each in lesions.items() if _is_shown(each)}
     runs = [*of_lesions, *_all(hands)]
     shown = [f"![{each.caption}]({each.file})\n\n*{each.caption}*" for each in pictures]
     parts = [
@@ -56,6 +58,11 @@ def study_page(
         _restoring(runs),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _is_shown(runs: Sequence[Run]) -> bool:
+    """Return whether a column is on the page: one of small runs alone once it has tables."""
+    return not all(run.is_small for run in runs) or any(map(_tables, runs))
 
 
 def _all(columns: Columns) -> list[Run]:
