@@ -363,7 +363,7 @@ def start(run: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[bool
     monkeypatch.setattr(likelihood, "BLOCK", 2)
     monkeypatch.setattr(lightning_fabric, "Fabric", Alone)
     monkeypatch.setattr(jobs, "record_outputs", lambda *_: None)
-    monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(jobs, "job_metadata", lambda *_, **__: {})
     monkeypatch.setattr(jobs, "leave_out_optional", lambda: None)
     monkeypatch.setattr(devices, "choose_device", lambda wanted: wanted)
 

@@ -143,8 +143,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nets = package / "extractors/settings.py"
     for name, other in (("small", "unet"), ("tiny", "inception")):
         text = nets.read_text()
-        assert f'Literal["{other}"' in text
-        nets.write_text(text.replace(f'Literal["{other}"', f'Literal["{name}", "{other}"'))
+        assert f'"{other}"' in text
+        nets.write_text(text.replace(f'"{other}"', f'"{name}", "{other}"', 1))
     insert(
         package / "extractors/weights.py",
         '    "resnet50": Pre',
