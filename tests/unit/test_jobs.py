@@ -247,7 +247,8 @@ def test_a_run_without_credentials_stops(tmp_path, monkeypatch):
         check_run(["mednist/MedNIST.tar.gz", "kaggle/2018.zip"], {})
     check_run(["mednist/MedNIST.tar.gz"], {})
     check_run(["kaggle/2018.zip"], {"kaggle://nischaydnk": "https://mirror"})
-    check_run(["kaggle/2018.zip"], {}, local=["kaggle/2018.zip"])
+    (tmp_path / "2018.zip").touch()
+    check_run(["kaggle/2018.zip"], {}, local={"kaggle/2018.zip": tmp_path / "2018.zip"})
 
 
 def test_downloads_without_room_stop_a_run(tmp_path, monkeypatch):
@@ -257,6 +258,15 @@ def test_downloads_without_room_stop_a_run(tmp_path, monkeypatch):
     check_run(big[:2], {})
     with pytest.raises(MeddiffError, match=r"take 34\.7 GB but .* has 30\.0 GB free: make room"):
         check_run(big, {})
+    # What an interrupted download has left, and what a folder has in place of a download, is known.
+    part = tmp_path / "data/raw/published/isic/2020/.ISIC_2020_Training_JPEG.zip.part"
+    part.parent.mkdir(parents=True)
+    with part.open("wb") as sparse:
+        sparse.truncate(5 * 10**9)
+    check_run(big, {})
+    part.unlink()
+    (tmp_path / "small.zip").write_bytes(b"0")
+    check_run(big, {}, local={big[0]: tmp_path / "small.zip", big[1]: tmp_path / "small.zip"})
 
 
 def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ from snakemake.settings.types import ExecMode
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.data.download.local import find_local
+from meddiff.data.download.part import Part
 from meddiff.data.registry import address_of, read_registry
-from meddiff.workflow.archives import downloads_among
+from meddiff.workflow.archives import FETCHED, downloads_among
 from meddiff.workflow.config import Config
 from meddiff.workflow.conventions import FOLDERS
 from meddiff.workflow.estimate import estimate
@@ -95,7 +96,8 @@ def check_jobs(
         _check_rebuild(plan, rules, shared, workflow.dag_settings.targets)
     outputs = [str(file) for job in workflow.dag.needrun_jobs() for file in job.output]
     files = downloads_among(outputs)
-    local = {file for file in files if find_local(file, cfg.data.archives, root)}
+    places = {file: find_local(file, cfg.data.archives, root) for file in files}
+    local = {file: place.path for file, place in places.items() if place}
     check_run(files, cfg.data.mirrors, local)
     benchmarks = [job.benchmark for job in workflow.dag.needrun_jobs()]
     if text := estimate(benchmarks, workflow.resource_settings.cores or 1):
@@ -128,13 +130,14 @@ def _check_rebuild(
 
 
 def check_run(
-    downloads: Collection[str], mirrors: Mapping[str, str], local: Collection[str] = ()
+    downloads: Collection[str], mirrors: Mapping[str, str], local: Mapping[str, Path] | None = None
 ) -> None:
     """Stop a run without room for its downloads, Kaggle credentials or a writable folder.
 
     Args:
-        local: those of the downloads that a folder of the user has.
+        local: where those of the downloads lie that a folder of the user has.
     """
+    local = local or {}
     for name in FOLDERS:
         if not os.access(_nearest(Path(name)), os.W_OK):
             raise MeddiffError(
@@ -146,12 +149,17 @@ def check_run(
         from meddiff.data.download.kaggle import check_kaggle_credentials
 
         check_kaggle_credentials()
-    _check_space(downloads)
+    check_space(fetched, local.values())
 
 
-def _check_space(downloads: Collection[str]) -> None:
-    """Compare the published sizes with the space that is free; unknown sizes count as none."""
-    needed = sum(read_registry()[file].megabytes or 0 for file in downloads) / 1e3
+def check_space(downloads: Collection[str], copies: Collection[Path]) -> None:
+    """Stop a run without room for what is left of its downloads, and for copies of files.
+
+    Sizes are the published ones; unknown sizes count as none.
+    """
+    sizes = [max(_size(file) - Part(Path(FETCHED, file)).length, 0) for file in downloads]
+    sizes += [file.stat().st_size for file in copies]
+    needed = sum(sizes) / 1e9
     folder = _nearest(Path("data/raw"))
     free = shutil.disk_usage(folder).free / 1e9
     if needed > free:
@@ -159,6 +167,10 @@ def _check_space(downloads: Collection[str]) -> None:
             f"the downloads take {needed:.1f} GB but {folder} has {free:.1f} GB free: make room, "
             "run on another disk with --directory, or leave an edition out of data.editions"
         )
+
+
+def _size(file: str) -> int:
+    return int((read_registry()[file].megabytes or 0) * 1e6)
 
 
 def _nearest(folder: Path) -> Path:
