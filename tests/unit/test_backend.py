@@ -51,6 +51,15 @@ def test_however_snakemake_was_started(run, capsys):
     assert "results/table_5_2.csv" in capsys.readouterr().out
 
 
+def test_finished_results_can_be_verified_while_a_workflow_runs():
+    target = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(SMOKE), "--", "audit"]
+    FilePersistence()._write_locks("output", ["a.txt"])
+    with open_plan(target, reading=True) as plan:
+        assert plan.planned
+    with pytest.raises(MeddiffError, match="a workflow runs in"), open_plan(target):
+        pass
+
+
 def test_a_run_that_holds_the_lock_is_seen_in_one_store_and_the_other_is_refused():
     """Stores do not see each other's locks: two runs would write to one folder."""
     check_lock()

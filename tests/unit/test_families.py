@@ -103,12 +103,14 @@ def test_the_table_has_a_row_per_family_sampler_and_class(tmp_path, monkeypatch)
     bits = {"class": ["a", "a", "a"], "image_set": ["training", "unseen", "gap"]}
     numbers = {"bits_per_dimension": [5.0, 5.5, 0.5], "ci_low": [4, 5, 0.1], "ci_high": [6, 6, 0.9]}
     pd.DataFrame(bits | numbers).to_csv("bits.csv", index=False)
-    Path("logs/train_family").mkdir(parents=True)
+    Path("logs/outer_train_family").mkdir(parents=True)
     for net, seconds in (("a", 12.5), ("b", 10.0)):
-        Path(f"logs/train_family/x-{net}.benchmark.tsv").write_text(f"s\th:m:s\n{seconds}\t0\n")
+        Path(f"logs/outer_train_family/x-{net}.benchmark.tsv").write_text(
+            f"s\th:m:s\n{seconds}\t0\n"
+        )
     table = families_table(
         ["x/good", "x/bad"], ["good.csv", "bad.csv"], ["bits.csv"],
-        {"x/good": 5, "x/bad": 9}, {"x": ["a", "b"]},
+        {"x/good": 5, "x/bad": 9}, {"x": ["a", "b"]}, "logs/outer_",
     )  # fmt: skip
     whole = table[table["class"] == "all"].set_index("sampler")
     assert set(table["class"]) >= {"a", "b", "all"} and len(whole) == 2

@@ -12,8 +12,10 @@ SHOWN = 12
 
 files, params = snakemake.input, snakemake.params
 with job(snakemake):
+    # Where a workflow has this one as a module, its logs have names of that workflow.
+    logs = snakemake.log[0].removesuffix("families.log")
     table = families_table(
-        params.drawings, files.scores, files.likelihoods, params.steps, params.nets
+        params.drawings, files.scores, files.likelihoods, params.steps, params.nets, logs
     )
     write_table(table, snakemake.output.table, params.stamp)
     save_figure(families_figure(table), snakemake.output.figure)

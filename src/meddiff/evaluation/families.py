@@ -53,6 +53,7 @@ def families_table(
     likelihoods: Iterable[str | Path],
     steps: Mapping[str, int],
     nets: Mapping[str, Sequence[str]],
+    logs: str,
 ) -> pd.DataFrame:
     """Return one row per family, sampler and class.
 
@@ -62,6 +63,7 @@ def families_table(
         likelihoods: tables of `likelihood_rows`, one per family, in the order of the drawings.
         steps: of each drawing's sampler.
         nets: names of each family's nets.
+        logs: how the names of logs and benchmarks begin.
 
     Returns:
         Scores; bits per dimension of training and unseen images and their gap; seconds to train
@@ -72,11 +74,11 @@ def families_table(
     rows: list[dict[str, Any]] = []
     for drawing, path in zip(drawings, scores, strict=True):
         family, sampler = drawing.split("/")
-        trained = [_seconds(f"logs/train_family/{family}-{net}") for net in nets[family]]
+        trained = [_seconds(f"{logs}train_family/{family}-{net}") for net in nets[family]]
         records: list[dict[str, Any]] = read_csv(path).to_dict("records")  # type: ignore[assignment]
         for row in records:
             name = row["class"]
-            seconds = _seconds(f"logs/sample_family/{family}-{sampler}-{name}")
+            seconds = _seconds(f"{logs}sample_family/{family}-{sampler}-{name}")
             rows.append(
                 {"family": family, "sampler": sampler, "steps": steps[drawing]}
                 | row

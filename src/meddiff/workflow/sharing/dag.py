@@ -76,7 +76,8 @@ def open_plan(arguments: Sequence[str], *, reading: bool = False) -> Iterator[Pl
             overlays = bool(args.configfile or args.config)
             root = project_root(workflow.main_snakefile)
             plan = plan_of(workflow.dag, root, targets, workflow.config, overlays)
-            check_lock()
+            if not reading:
+                check_lock()
         yield plan
 
 
