@@ -146,7 +146,7 @@ def test_own_samples_as_another_generators_get_the_same_numbers(smoke_run, snake
         both = rows.merge(again[again["arm"].notna() == ("arm" in rows)], on=index)
         assert len(both) == len(rows) > 0 and (both["value_x"] == both["value_y"]).all()
     text = show(run / TABLE)
-    assert all(name in text for name in ("again", "accuracy", "copies", "FID skinlesnet"))
+    assert all(name in text for name in ("again", "accuracy", "copies", "FID SkinLesNet"))
     # Neither another order of the generators nor another place of the files makes anything again.
     shutil.move(tmp_path / "noise.zip", tmp_path / "moved.zip")
     generators = {"again": paths, "z": str(tmp_path / "moved.zip"), "ours": "this_run"}

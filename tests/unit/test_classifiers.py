@@ -8,7 +8,7 @@ import torch
 from torchvision.models import resnet50 as published_resnet50
 
 from meddiff.cas.base import TrainingSet
-from meddiff.cas.classifiers import HOG_SVM, TITLES, build_classifier
+from meddiff.cas.classifiers import CLASSIFIERS, HOG_SVM, build_classifier
 from meddiff.cas.settings import CasSettings, ClassifierName
 from meddiff.core.errors import MeddiffError
 
@@ -27,7 +27,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_settings_name_every_classifier():
-    assert {*get_args(ClassifierName), HOG_SVM} == set(TITLES)
+    assert {*get_args(ClassifierName), HOG_SVM} == set(CLASSIFIERS)
 
 
 def taught(name, pictures, settings=SETTINGS, **options):

@@ -606,8 +606,8 @@ def test_show_prints_the_studys_shape(table, tmp_path):
     write_table(table, tmp_path / "table_5_2.csv", STAMP)
     text = show(tmp_path / "table_5_2.csv")
     assert "data phantom, scale smoke, protocol leak_free" in text
-    assert "0.3 ± 0.08" in text and "FID resnet50 (4-d)" in text
-    assert "unet: no masks" in text and "resnet50: weights: from scratch" in text
+    assert "0.3 ± 0.08" in text and "FID ResNet50 (4-d)" in text
+    assert "U-Net: no masks" in text and "ResNet50: weights: from scratch" in text
     assert "NaN" not in text
 
 
@@ -628,7 +628,7 @@ def test_show_prints_a_metric_that_was_added(table, tmp_path):
     added = table[table["metric"].eq("fid")].assign(metric="means", value=77.25, ci_low=np.nan)
     write_table(pd.concat([table, added]), tmp_path / "table_5_2.csv", STAMP)
     text = show(tmp_path / "table_5_2.csv")
-    assert "MEANS resnet50 (4-d)" in text and "77.25" in text and "FID resnet50 (4-d)" in text
+    assert "means ResNet50 (4-d)" in text and "77.25" in text and "FID ResNet50 (4-d)" in text
 
 
 def test_show_warns_of_few_images(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meddiff.cas.classifiers import TITLES
+from meddiff.cas.classifiers import CLASSIFIERS
 from meddiff.cas.scoring import Scored
 from meddiff.cas.tables import arms_table, score_arms
 from meddiff.cas.verdict import (
@@ -15,6 +15,7 @@ from meddiff.cas.verdict import (
 )
 from meddiff.cas.verdict_text import Wording, answers, verdict_text
 from meddiff.metrics.intervals import Estimate
+from meddiff.reporting.names import name_of
 
 CLASSES = ["benign", "malignant"]
 STAMP = {"data": "phantom", "scale": "demo", "protocol": "leak_free", "seed": 0}
@@ -224,7 +225,7 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize("name", TITLES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize(("replace", "add"), OUTCOMES)
 def test_a_sentence_has_25_words_at_most_and_the_numbers_of_its_row(name, replace, add):
     row = {"classifier": name, "metric": "accuracy", "class": "all", "value": 0.6741,
@@ -236,7 +237,7 @@ def test_a_sentence_has_25_words_at_most_and_the_numbers_of_its_row(name, replac
     if add:
         rows.append(row | {"question": "add", "outcome": add, "value": 0.9, "note": ""})
     [answer] = answers(pd.DataFrame(rows))
-    assert len(answer.sentence.split()) <= 25 and answer.sentence.startswith(TITLES[name])
+    assert len(answer.sentence.split()) <= 25 and answer.sentence.startswith(name_of(name))
     if replace == "excluded":
         assert why in answer.sentence and answer.row is None
     else:

@@ -12,7 +12,6 @@ import pandas as pd
 from meddiff.assessment.criteria import criteria
 from meddiff.assessment.evaluate import Evaluation
 from meddiff.assessment.training import STAMP, Training
-from meddiff.cas.classifiers import TITLES
 from meddiff.cas.verdict import QUESTIONS
 from meddiff.cas.verdict_text import answers, controls, limits
 from meddiff.core.files import write_text
@@ -20,6 +19,7 @@ from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL, AnyImages, as_image_set
 from meddiff.evaluation.text import cells
 from meddiff.metrics.images import places_by_contents
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Mark, Scale, marks_chart
 from meddiff.reporting.page.html import Gallery, Picture, Table, picture, render
 from meddiff.reporting.page.quality import SCORE
@@ -178,7 +178,7 @@ def _recognised(shares: pd.DataFrame) -> Table:
     wide = shares.pivot(index=["classifier", "class"], columns="predicted", values="share")
     wide = wide.reindex(columns=classes).fillna(0)
     rows = [
-        [TITLES[classifier], f"synthetic {name}", *(f"{value:.0%}" for value in row)]
+        [name_of(classifier), f"synthetic {name}", *(f"{value:.0%}" for value in row)]
         for (classifier, name), row in zip(wide.index, wide.to_numpy(), strict=True)
     ]
     return Table(["classifier", "images", *(f"taken for {name}" for name in classes)], rows)

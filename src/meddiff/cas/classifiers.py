@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from meddiff.cas.base import Classifier
     from meddiff.cas.settings import CasSettings
 
-TITLES = {"skinlesnet": "SkinLesNet", "resnet50": "ResNet50", "hog_svm": "HOG and SVM"}
+CLASSIFIERS = ("skinlesnet", "resnet50", "hog_svm")
 """Names in texts."""
 HOG_SVM = "hog_svm"
 """Has a table of its own; `cas.classifiers` names others."""
@@ -31,7 +31,7 @@ def build_classifier(
     """Return a classifier to be trained.
 
     Args:
-        name: one of `TITLES`.
+        name: one of `CLASSIFIERS`.
         size: side of the images in px.
         imagenet: torchvision's weights of ResNet50; others take none.
         threads: fits at a time, of HOG and SVM.
@@ -39,8 +39,8 @@ def build_classifier(
     Raises:
         MeddiffError: there is no such classifier.
     """
-    if name not in TITLES:
-        raise MeddiffError(f"no classifier is called {name}: name one of {', '.join(TITLES)}")
+    if name not in CLASSIFIERS:
+        raise MeddiffError(f"no classifier is called {name}: name one of {', '.join(CLASSIFIERS)}")
     # Imports wait until a classifier is built: OpenCV, scikit-learn and torch take seconds.
     if name == HOG_SVM:
         from meddiff.cas.hog import HogSvm

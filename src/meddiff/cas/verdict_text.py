@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from meddiff.cas.classifiers import TITLES
 from meddiff.cas.scoring import ACCURACY
 from meddiff.cas.verdict import EXCLUDED, QUESTIONS
 from meddiff.core.tables import OVER_CLASSES
 from meddiff.core.text import with_interval
 from meddiff.evaluation.rows import copies_by_class
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.sections import Answer
 
 REPLACE = {
@@ -71,16 +71,16 @@ def _answer(name: str, rows: pd.DataFrame) -> Answer:
     _, first = next(iter(overall.values()))
     note = str(first["note"])
     if first["outcome"] == EXCLUDED:
-        return Answer(f"{TITLES[name]} gives no answer: {note}")
+        return Answer(f"{name_of(name)} gives no answer: {note}")
     doubts = [f"{note[0].upper()}{note[1:]}."] if note else []
     added = overall["add"][1]["outcome"] if "add" in overall else ""
     if added == "better":
         doubts += _costless({question: row for question, (_, row) in overall.items()})
     if "replace" not in overall:
-        return Answer(f"{TITLES[name]}: no arm of synthetic images alone", doubts=doubts)
+        return Answer(f"{name_of(name)}: no arm of synthetic images alone", doubts=doubts)
     place, row = overall["replace"]
     return Answer(
-        f"{TITLES[name]}: {REPLACE[row['outcome']]}",
+        f"{name_of(name)}: {REPLACE[row['outcome']]}",
         f"accuracy {row['value']:.3f} instead of {row['baseline_value']:.3f}, {difference(row)}",
         ADD.get(added, ""),
         int(str(place)),
@@ -141,7 +141,7 @@ def _shuffled(arms: pd.DataFrame) -> list[str]:
     classes = set(arms.loc[arms["metric"] == "recall", "class"]) - {OVER_CLASSES}
     chance = 1 / max(1, len(classes))
     return [
-        f"{TITLES[row['classifier']]} with shuffled labels: accuracy "
+        f"{name_of(row['classifier'])} with shuffled labels: accuracy "
         f"{with_interval(row['value'], row['ci_low'], row['ci_high'])}, chance {chance:.2f}: "
         f"{_at_chance(row, chance)}."
         for row in rows.to_dict("records")
@@ -218,7 +218,7 @@ def verdict_text(
             f"{row['outcome']}"
             for row in rows.to_dict("records")
         ]
-        lines.append(f"  {TITLES[name]}, {QUESTIONS[question].text}: {'; '.join(cells)}")
+        lines.append(f"  {name_of(name)}, {QUESTIONS[question].text}: {'; '.join(cells)}")
     for title, sentences in (
         ("Controls:", controls(table, arms, wording=wording)),
         ("Limits:", limits(table, stamp, wording)),

@@ -9,8 +9,8 @@ from meddiff.core.tables import read_csv
 from meddiff.core.text import with_interval
 from meddiff.metrics.distances import NO_SCALE
 from meddiff.reporting.image_quality import ORDER
+from meddiff.reporting.names import name_of
 
-TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM"}
 NOT_SHOWN = ["kid", "precision", "recall", "density", "coverage", "cafd"]
 """Metrics whose values are in the CSV alone, to keep the table narrow."""
 VALUE = ["value", "ci_low", "ci_high"]
@@ -103,8 +103,8 @@ def notes(table: pd.DataFrame) -> list[str]:
     lines = []
     if len(few):
         lines = [
-            f"fewer images than dimensions ({', '.join(few)}): FID is mostly bias, and less of "
-            "it for images that vary less; look at KID, recall and coverage"
+            f"fewer images than dimensions ({', '.join(map(name_of, few))}): FID is mostly bias, "
+            "and less of it for images that vary less; look at KID, recall and coverage"
         ]
     noted = table.dropna(subset=["note"]).fillna({"extractor": ""})
     # Not within parentheses.
@@ -118,7 +118,7 @@ def notes(table: pd.DataFrame) -> list[str]:
             continue
         # What is of several extractors is of none alone.
         names = rows["extractor"].unique()
-        lines.append(f"{names[0]}: {note}" if len(names) == 1 and names[0] else note)
+        lines.append(f"{name_of(names[0])}: {note}" if len(names) == 1 and names[0] else note)
     return lines
 
 
@@ -135,10 +135,10 @@ def _wide(table: pd.DataFrame, index: list[str]) -> str:
 
 
 def _title(metric: str, extractor: str, dimension: float, subset: str) -> str:
-    if metric in TITLES:
-        return TITLES[metric] + (f", {subset.replace('_', ' ')}" if pd.notna(subset) else "")
+    net = "" if pd.isna(extractor) else f" {name_of(extractor)}"
     size = "" if pd.isna(dimension) else f" ({dimension:.0f}-d)"
-    return f"{metric.upper()} {extractor}{size}".strip()
+    part = "" if pd.isna(subset) else f", {name_of(subset)}"
+    return f"{name_of(metric)}{net}{size}{part}"
 
 
 def _cell(value: float, std: float, low: float, high: float) -> str:

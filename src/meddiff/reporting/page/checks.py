@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Scale, marks_chart
 from meddiff.reporting.page.html import Cell, Table, anchor, rows_of
 from meddiff.reporting.page.sections import (
@@ -14,7 +15,6 @@ from meddiff.reporting.page.sections import (
     mark_of,
     number,
     pictures_of,
-    title,
 )
 from meddiff.reporting.reported import distance_ends, matching
 
@@ -137,10 +137,10 @@ def _printed(contents: Contents) -> Iterator[list[Cell | str]]:
             if column == "std" or pd.isna(rows.iloc[0].get(column)):
                 continue
             metric = words.get("metric", "") if column == "value" else column
-            name = ", ".join(title(word) for key, word in words.items() if key != "metric")
+            name = ", ".join(name_of(word) for key, word in words.items() if key != "metric")
             deviation = result.values.get("std") if column == "value" else None
             yield [
-                f"{name}: {title(metric)}",
+                f"{name}: {name_of(metric)}",
                 str(printed) + ("" if deviation is None else f" ± {deviation}"),
                 Cell(_here(rows.iloc[0], column), f"#{anchor(result.table, rows.index[0])}"),
                 "; ".join(f"{end} {number(value)}" for end, value in

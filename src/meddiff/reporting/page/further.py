@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Chart, Scale, marks_chart
 from meddiff.reporting.page.quality import SCORE
-from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of
 
 RATES = ("accuracy", "hit_rate", "false_alarm_rate", "roc_auc")
 """Scores of readers between 0 and 1."""
@@ -43,14 +44,14 @@ def _by_generator(table: pd.DataFrame) -> Iterator[Chart]:
     if len(scored):
         marks = [
             mark_of(row, row["generator"], "generators", place, column="score",
-                    group=f"{row['class']}: {title(row['metric'])} {title(row['extractor'])}")
+                    group=f"{row['class']}: {name_of(row['metric'])} {name_of(row['extractor'])}")
             for place, row in scored.to_dict("index").items()
         ]  # fmt: skip
         yield marks_chart(marks, SCORE, "Scores of FID and KID by generator, with intervals")
     trained = table[table["metric"].eq("accuracy") & table["arm"].isin(["synthetic", "real"])]
     if len(trained):
         marks = [
-            mark_of(row, row["generator"], "generators", place, group=title(row["classifier"]))
+            mark_of(row, row["generator"], "generators", place, group=name_of(row["classifier"]))
             for place, row in trained.sort_values("classifier", kind="stable")
             .to_dict("index").items()
         ]  # fmt: skip
@@ -62,7 +63,7 @@ def _readers(contents: Contents, table: pd.DataFrame) -> Part:
     rates = table[table["metric"].isin(RATES)].sort_values("metric", kind="stable")
     marks = [
         mark_of(row, "all readers" if row["reader"] == "all" else f"reader {row['reader']}",
-                "reader_study", place, group=title(row["metric"]))
+                "reader_study", place, group=name_of(row["metric"]))
         for place, row in rates.to_dict("index").items()
     ]  # fmt: skip
     scale = Scale("share, or area under the ROC curve", 0, 1, {})

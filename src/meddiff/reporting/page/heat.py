@@ -8,6 +8,7 @@ import pandas as pd
 
 from meddiff.core.text import with_interval
 from meddiff.reporting.figures.matrices import colour_scale
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.html import Cell, Table, anchor
 
 KEYS = [["image_set_a", "class_a"], ["image_set_b", "class_b"]]
@@ -74,11 +75,11 @@ def _dose(row: dict[Any, Any], place: Any, name: str, style: str) -> Cell:
 
 
 def title_of(name: str) -> str:
-    """Return the name of a measure in words: `fid_unet` as FID unet."""
+    """Return the name of a measure in words: `fid_unet` as FID U-Net."""
     for metric in ("ms_ssim", "ssim", "fid", "kid"):
         if name.startswith(metric):
-            return " ".join([metric.replace("_", "-").upper(), *name[len(metric) + 1 :].split("_")])
-    return name.replace("_", " ")
+            return f"{name_of(metric)} {name_of(name[len(metric) + 1 :])}".strip()
+    return name_of(name)
 
 
 def _hover(name: str, row: dict[Any, Any] | None) -> str:

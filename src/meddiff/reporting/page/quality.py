@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from meddiff.core.tables import OVER_CLASSES
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Scale, marks_chart
 from meddiff.reporting.page.heat import matrix_table
 from meddiff.reporting.page.html import Cell, Table, anchor
-from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of
 from meddiff.reporting.show import NOT_SHOWN, notes, with_cells
 
 NAME = "table_5_2"
@@ -30,7 +31,7 @@ def near_section(contents: Contents) -> Section | None:
 
 def _scores(table: pd.DataFrame) -> Part | None:
     marks = [
-        mark_of(row, f"{title(row['metric'])} {title(row['extractor'])}", NAME, place,
+        mark_of(row, f"{name_of(row['metric'])} {name_of(row['extractor'])}", NAME, place,
                 column="score", group=_of_class(row["class"]))
         for place, row in _sorted(table.dropna(subset=["score"]))
     ]  # fmt: skip
@@ -54,7 +55,7 @@ def _shares(table: pd.DataFrame) -> Part | None:
     rows = table[table["metric"].isin(SHARES)]
     unseen = rows[rows["image_set"] == "real"].set_index(keys)["value"]
     marks = [
-        mark_of(row, f"{row['metric']} {title(row['extractor'])}", NAME, place,
+        mark_of(row, f"{name_of(row['metric'])} {name_of(row['extractor'])}", NAME, place,
                 group=_of_class(row["class"]),
                 reference=unseen.get(tuple(row[key] for key in keys), np.nan))
         for place, row in _sorted(rows[rows["image_set"] == "synthetic"])
@@ -114,14 +115,21 @@ def extractors_section(contents: Contents) -> Section | None:
     if table is None:
         return None
     marks = [
-        mark_of(row, title(score), "table_5_1", place, column=score, group=title(row["extractor"]))
+        mark_of(
+            row,
+            name_of(score),
+            "table_5_1",
+            place,
+            column=score,
+            group=name_of(row["extractor"]),
+        )
         for place, row in enumerate(table.to_dict("records"))
         for score in QUALITY
         if score in row and pd.notna(row[score])
     ]
     curves = pictures_of(contents, {
         f"figures/extractors/{name}_curves": (
-            title(name), f"Loss, learning rate and scores over the training of {title(name)}")
+            name_of(name), f"Loss, learning rate and scores over the training of {name_of(name)}")
         for name in table["extractor"]
     })  # fmt: skip
     scores = Part(

@@ -7,11 +7,12 @@ import pandas as pd
 from PIL import Image
 
 from meddiff.reporting.figures.grids import MARGIN
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.checks import STAMP, audit_section, copies_section, study_section
 from meddiff.reporting.page.further import further_section
 from meddiff.reporting.page.html import Table, anchor, embedded, render, rows_of
 from meddiff.reporting.page.quality import extractors_section, matrices_section, near_section
-from meddiff.reporting.page.sections import Contents, Part, Section, Strip, pictures_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, Strip, pictures_of
 from meddiff.reporting.page.taught import answer_section, forest, how_to_read, taught_section
 
 FRAME = 64 + MARGIN
@@ -108,7 +109,7 @@ def _no_answer(contents: Contents) -> str:
     ends = zip(rows.iloc[[0, -1]].to_dict("records")[-len(rows) :], words, strict=False)
     numbers = [f"{row['class']} {row['score']:.2f}{word}" for row, word in ends]
     return (
-        f"Between noise (0) and unseen real images (1), by KID of {title(lead)}: "
+        f"Between noise (0) and unseen real images (1), by KID of {name_of(lead)}: "
         f"{', '.join(numbers)}; {untrained}"
     )
 

@@ -15,12 +15,6 @@ from meddiff.reporting.page.html import Picture, Table, anchor, embedded
 if TYPE_CHECKING:
     from meddiff.reporting.reported import ReportedResult
 
-TITLES = {"unet": "U-Net", "skinlesnet": "SkinLesNet", "resnet50": "ResNet50",
-          "hog_svm": "HOG and SVM", "inception": "Inception", "radimagenet": "RadImageNet",
-          "dinov2": "DINOv2", "clip": "CLIP", "fid": "FID", "kid": "KID", "ssim": "SSIM",
-          "ms_ssim": "MS-SSIM", "dice": "Dice", "iou": "IoU", "f1": "F1"}  # fmt: skip
-"""Names that are not written as they stand."""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -103,11 +97,6 @@ class Section:
     title: str
     short: str
     parts: Sequence[Part]
-
-
-def title(name: str) -> str:
-    """Return a name for people."""
-    return TITLES.get(name, name.replace("_", " "))
 
 
 def number(value: float) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Chart, Mark, Scale, curves_chart, marks_chart
 from meddiff.reporting.page.heat import dose_table
-from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of, title
+from meddiff.reporting.page.sections import Contents, Part, Section, mark_of, pictures_of
 
 ARMS = {
     "synthetic": "synthetic images alone",
@@ -68,7 +69,7 @@ def forest(
     marks = []
     for place, row in rows.to_dict("index").items():
         question = questions.get(row["question"], row["question"])
-        label, group = question, title(row["classifier"])
+        label, group = question, name_of(row["classifier"])
         if row["outcome"] == "excluded":
             group += ", excluded: no answer"
         if by_class:
@@ -129,7 +130,7 @@ def arms_chart(table: pd.DataFrame, classes: int, name: str) -> Chart:
     real = rows[rows["arm"] == "real"].set_index("classifier")["value"]
     marks = [
         mark_of(row, ARMS.get(row["arm"], row["arm"]), name, place,
-                group=title(row["classifier"]), reference=real.get(row["classifier"], np.nan))
+                group=name_of(row["classifier"]), reference=real.get(row["classifier"], np.nan))
         for place, row in rows.to_dict("index").items()
     ]  # fmt: skip
     scale = Scale("accuracy on real test images", 0, 1, {"chance": 1 / max(1, classes)})

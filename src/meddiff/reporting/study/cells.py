@@ -7,7 +7,7 @@ import pandas as pd
 
 from meddiff.reporting.reported import ReportedResult, comparison
 from meddiff.reporting.study.runs import GPU, Run
-from meddiff.reporting.study.text import deviating, ends, markdown, number, title
+from meddiff.reporting.study.text import deviating, ends, markdown, number, title_of
 
 Columns = Mapping[str, Sequence[Run]]
 """Runs by the column that they fill."""
@@ -74,7 +74,7 @@ def _lines(
             if name == "std":
                 continue  # stands beside its mean
             parts = [*row.row.values(), *([name] if name != "value" else [])]
-            line = {"cell": title(", ".join(parts))}
+            line = {"cell": title_of(", ".join(parts))}
             line["printed"] = " ± ".join(map(str, filter(None, [printed, row.values.get("std")])))
             for column, runs in columns.items():
                 line[column], run = _filled(row, name, runs, notes)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from meddiff.metrics.classification import mean_intervals
+from meddiff.reporting.names import name_of
 from meddiff.reporting.reported import ReportedResult
 from meddiff.reporting.study.runs import Run, first_with
-from meddiff.reporting.study.text import ends, markdown, number, title
+from meddiff.reporting.study.text import ends, markdown, number
 
 COLUMNS = ["measured", "printed", "as the study did", "without it", "images"]
 PARTS = 8
@@ -120,7 +121,7 @@ def _leaks(net: str) -> Callable[[pd.DataFrame, Run, Sources], Iterator[Row]]:
             for row in (counted.loc["as_published"], counted.loc["leak_free"])
         ]
         images = counted.loc["as_published", "n_train"]
-        yield _row(f"test images that the {title(net)} has learnt from", None, texts, images)
+        yield _row(f"test images that the {name_of(net)} has learnt from", None, texts, images)
 
     return rows
 
@@ -195,9 +196,8 @@ def _bias(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
             "table_5_2", "value", extractor=extractor, image_set="synthetic", metric="fid",
             **{"class": name},
         )  # fmt: skip
-        measured = (
-            f"{title(extractor)}, {name}, {number(by_metric['dimension'].iloc[0])} dimensions"
-        )
+        size = number(by_metric["dimension"].iloc[0])
+        measured = f"{name_of(extractor)}, {name}, {size} dimensions"
         images = f"2 x {by_metric['n_real'].iloc[0]}"
         yield _row(measured, printed, (f"FID {fid}", f"KID {kid}"), images)
 

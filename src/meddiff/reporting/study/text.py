@@ -4,18 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-TITLES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fid": "FID", "kid": "KID", "unet": "U-Net",
-          "skinlesnet": "SkinLesNet", "resnet50": "ResNet50", "hog_svm": "HOG and SVM",
-          "ddpm": "DDPM", "radimagenet": "RadImageNet", "f1": "F1",
-          "black_background": "black background",
-          "all": "", "hand": ""}  # fmt: skip
-"""Names of cells that are not written as they stand."""
+from meddiff.reporting.names import name_of
+
+NAMELESS = ("all", "hand")
+"""Words of cells that go without saying."""
 
 
-def title(cell: str) -> str:
+def title_of(cell: str) -> str:
     """Return a cell's name for people: `malignant, synthetic, fid, unet` as words."""
-    words = [TITLES.get(word, word) for word in cell.split(", ")]
-    return ", ".join(filter(None, words))
+    return ", ".join(name_of(word) for word in cell.split(", ") if word not in NAMELESS)
 
 
 def number(value: object) -> str:
