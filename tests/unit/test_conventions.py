@@ -57,15 +57,15 @@ def completed(
     return rule
 
 
-def test_what_many_jobs_wait_for_goes_first_on_a_gpu() -> None:
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_what_many_jobs_wait_for_goes_first(device: str) -> None:
     order = [
-        completed(Rule("train_ddpm.py", priority=1), "cuda"),
-        completed(Rule("features.py"), "cuda"),
-        completed(Rule("cas_arms.py"), "cuda"),
+        completed(Rule("train_ddpm.py", priority=1), device),
+        completed(Rule("features.py"), device),
+        completed(Rule("cas_arms.py"), device),
     ]
     assert [rule.priority for rule in order] == [2, 1, 0]
-    assert completed(Rule("distances.py"), "cuda").priority == 0
-    assert completed(Rule("features.py"), "cpu").priority == 0
+    assert completed(Rule("distances.py"), device).priority == 0
 
 
 @pytest.mark.parametrize("script", sorted(PAIRS))

@@ -230,7 +230,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     ],
     "train_unet": [
         {
-            "input": MASKED | {f"test_{name}": path for name, path in MASKED.items()},
+            "input": {name: [path, path] for name, path in MASKED.items()},
             "output": trained("checkpoint", "history", "predictions"),
             "settings": UNetSettings.model_validate(SHORT | {"channels": [8, 16]}).model_dump(),
         }

@@ -69,5 +69,6 @@ rule segmentation_sets:
     output:
         arrays=paths.segmentation(["images", "masks"], "npy"),
         tables=paths.segmentation(["images", "masks"], "csv"),
+    priority: 1
     script:
         "../scripts/segmentation_sets.py"

@@ -15,14 +15,13 @@ rule pretrained_weights:
 rule train_unet:
     """Train the segmentation U-Net and score it on its test images."""
     input:
-        images="data/segmentation/train/images.npy",
-        masks="data/segmentation/train/masks.npy",
-        test_images="data/segmentation/test/images.npy",
-        test_masks="data/segmentation/test/masks.npy",
+        images=paths.segmentation(["images"], "npy"),
+        masks=paths.segmentation(["masks"], "npy"),
     output:
         checkpoint="models/unet.safetensors",
         history="models/unet_history.csv",
         predictions="predictions/unet.csv",
+    priority: 1
     script:
         "../scripts/train_unet.py"
 

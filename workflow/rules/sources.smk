@@ -15,6 +15,7 @@ rule draw_isic2016:
     """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
     output:
         **DRAWN.isic2016,
+    priority: 3  # beside the other one: no core waits
     script:
         "../scripts/draw_isic2016.py"
 

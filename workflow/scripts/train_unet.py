@@ -10,10 +10,11 @@ from meddiff.workflow.jobs import job
 files, params = snakemake.input, snakemake.params
 with job(snakemake) as device:
     settings = UNetSettings.model_validate(params.settings)
-    images, masks = load_images(files.images), load_images(files.masks)
+    images, test_images = map(load_images, files.images)
+    masks, test_masks = map(load_images, files.masks)
     # As in the study, whose masks had rows and columns exchanged.
     training = images, masks.swapaxes(1, 2) if params.get("transposed") else masks
-    test = load_images(files.test_images), load_images(files.test_masks)
+    test = test_images, test_masks
     # ISIC 2016 has no validation images. The history tells of the test images, as in the study;
     # nothing is chosen by them.
     network, history = train_unet(training, test, settings, seed=params.seed, device=device)

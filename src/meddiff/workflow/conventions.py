@@ -35,7 +35,7 @@ TIMED = {"train_ddpm.py"}
 """Scripts whose log of the time that steps take is `<stem>_speed.csv`, beside that of words."""
 LAST = {"cas_arms.py", "cas_doses.py", "audit_halves.py", "audit_trainings.py",
         "ddpm_figures.py", "segmentation_figures.py"}  # fmt: skip
-"""Scripts that a GPU runs when no others wait for it, since little follows from them."""
+"""Scripts that compute on a device when no others wait for it: little follows from them."""
 OUTPUT_FOLDERS = ("data/images", "data/segmentation", "models", "predictions",
                   "features", "metrics", "cas", "results")  # fmt: skip
 """Folders of the run directory that only rules write to."""
@@ -79,8 +79,8 @@ def complete(
     the settings that its script depends on and `code`, the digest of the script. A script that
     computes on its job's device asks for a GPU, and for the threads of nets on a CPU; a script
     with worker processes asks for one thread for each. Where a GPU is in sight pairs of images are
-    measured on it, and what many jobs wait for goes first, so that the CPU's work is done beside
-    the GPU's.
+    measured on it. What many jobs wait for goes first, so that no core waits in the end and the
+    CPU's work is done beside the GPU's.
 
     Args:
         rule: the rule.
@@ -113,7 +113,7 @@ def complete(
             rule.resources["gpu"] = 0 if compute.device == "cpu" else 1
         if script not in PAIRS and is_free:
             rule.resources["_cores"] = compute.threads
-        if on_cuda and script not in LAST:
+        if script not in LAST:
             rule.priority += 1
 
 
