@@ -33,10 +33,22 @@ def test_families_differ_from_the_run_in_what_their_file_says() -> None:
         )
         assert together == 140, name
         for sampler in family.samplers.values():
-            assert (sampler.images, sampler.shards) == (100, 1)
+            assert (sampler.images, sampler.shards) == (96, 1)
     assert families["conditional"].net("benign") == "all"
     assert families["study"].diffusion.schedule.pixel_range == [0, 1]
     assert families["ve"].samplers["pf_ode"].precision == cfg.sampling.precision
+
+
+def test_a_family_that_differs_in_nothing_is_the_runs_own_ddpm() -> None:
+    changes = {"classes": {"benign": {"schedule": {"prediction": "epsilon"}}}}
+    for diffusion, shared in (({}, ["benign", "malignant"]), (changes, ["malignant"]),
+                              ({"conditional": True}, []), ({"latent": {}}, [])):  # fmt: skip
+        cfg = Config.model_validate({"diffusion": diffusion})
+        families = read_families(SHIPPED, cfg)
+        assert families["ddpm"].shared == shared
+        assert not any(each.shared for name, each in families.items() if name != "ddpm")
+        of_run = families["ddpm"].checkpoint("malignant") == "models/ddpm/malignant.safetensors"
+        assert of_run == ("malignant" in shared)
 
 
 def test_a_run_whose_own_net_is_guided_has_families_too() -> None:
@@ -103,14 +115,13 @@ def test_the_table_has_a_row_per_family_sampler_and_class(tmp_path, monkeypatch)
     bits = {"class": ["a", "a", "a"], "image_set": ["training", "unseen", "gap"]}
     numbers = {"bits_per_dimension": [5.0, 5.5, 0.5], "ci_low": [4, 5, 0.1], "ci_high": [6, 6, 0.9]}
     pd.DataFrame(bits | numbers).to_csv("bits.csv", index=False)
-    Path("logs/outer_train_family").mkdir(parents=True)
-    for net, seconds in (("a", 12.5), ("b", 10.0)):
-        Path(f"logs/outer_train_family/x-{net}.benchmark.tsv").write_text(
-            f"s\th:m:s\n{seconds}\t0\n"
-        )
+    for job, seconds in (("train_family/x-a", 12.5), ("train_ddpm/b", 10.0)):
+        benchmark = Path(f"logs/outer_{job}.benchmark.tsv")
+        benchmark.parent.mkdir(parents=True)
+        benchmark.write_text(f"s\th:m:s\n{seconds}\t0\n")
     table = families_table(
         ["x/good", "x/bad"], ["good.csv", "bad.csv"], ["bits.csv"],
-        {"x/good": 5, "x/bad": 9}, {"x": ["a", "b"]}, "logs/outer_",
+        {"x/good": 5, "x/bad": 9}, {"x": ["train_family/x-a", "train_ddpm/b"]}, "logs/outer_",
     )  # fmt: skip
     whole = table[table["class"] == "all"].set_index("sampler")
     assert set(table["class"]) >= {"a", "b", "all"} and len(whole) == 2

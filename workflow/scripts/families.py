@@ -15,7 +15,7 @@ with job(snakemake):
     # Where a workflow has this one as a module, its logs have names of that workflow.
     logs = snakemake.log[0].removesuffix("families.log")
     table = families_table(
-        params.drawings, files.scores, files.likelihoods, params.steps, params.nets, logs
+        params.drawings, files.scores, files.likelihoods, params.steps, params.trainings, logs
     )
     write_table(table, snakemake.output.table, params.stamp)
     save_figure(families_figure(table), snakemake.output.figure)

@@ -52,7 +52,7 @@ def families_table(
     scores: Iterable[str | Path],
     likelihoods: Iterable[str | Path],
     steps: Mapping[str, int],
-    nets: Mapping[str, Sequence[str]],
+    trainings: Mapping[str, Sequence[str]],
     logs: str,
 ) -> pd.DataFrame:
     """Return one row per family, sampler and class.
@@ -62,7 +62,7 @@ def families_table(
         scores: tables of `family_rows`, in this order.
         likelihoods: tables of `likelihood_rows`, one per family, in the order of the drawings.
         steps: of each drawing's sampler.
-        nets: names of each family's nets.
+        trainings: jobs that trained each family's nets.
         logs: how the names of logs and benchmarks begin.
 
     Returns:
@@ -74,7 +74,7 @@ def families_table(
     rows: list[dict[str, Any]] = []
     for drawing, path in zip(drawings, scores, strict=True):
         family, sampler = drawing.split("/")
-        trained = [_seconds(f"{logs}train_family/{family}-{net}") for net in nets[family]]
+        trained = [_seconds(f"{logs}{job}") for job in trainings[family]]
         records: list[dict[str, Any]] = read_csv(path).to_dict("records")  # type: ignore[assignment]
         for row in records:
             name = row["class"]

@@ -183,13 +183,14 @@ class _Weighted:
     b: Array
     squares: tuple[Array, Array]
     cross: Array | None
-    """X Yᵀ (n, m), about means that are subtracted anew for every weighting; None if d is small."""
+    """X Yᵀ (n, m), about means that are subtracted anew for every weighting; None if d is small:
+    below half of the images, since about as many count."""
 
     @classmethod
     def of(cls, a: Array, b: Array) -> "_Weighted":
         a, b = centred(a, b)
         squares = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
-        return cls(a, b, squares, a @ b.T if a.shape[1] > min(len(a), len(b)) else None)
+        return cls(a, b, squares, a @ b.T if 2 * a.shape[1] > min(len(a), len(b)) else None)
 
     def distances(
         self, weights_a: Array, weights_b: Array, progress: OnProgress | None = None

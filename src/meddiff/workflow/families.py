@@ -13,13 +13,14 @@ from meddiff.core.settings import ClassName, Settings
 from meddiff.diffusion.sampling.settings import SamplingSettings
 from meddiff.diffusion.settings import ALL, DiffusionSettings
 from meddiff.workflow.config import Config
+from meddiff.workflow.sections import imported_ddpms
 
 AFFECTS_RESULTS = False
 
 TARGETS = {"families", "results/families.csv",
            "results/figures/families.png", "results/figures/families_samples.png"}  # fmt: skip
-IMAGES = 100
-"""Images per class and sampler."""
+IMAGES = 96
+"""Images per class and sampler: whole blocks of 32."""
 LIKELIHOOD_IMAGES = 16
 """Images of a set whose likelihood is measured."""
 
@@ -39,11 +40,13 @@ class Family:
         name: of the family.
         diffusion: settings of the training.
         samplers: settings of the samplers by name.
+        shared: names of nets that are DDPMs of the run, since they differ in nothing.
     """
 
     name: str
     diffusion: DiffusionSettings
     samplers: Mapping[str, SamplingSettings]
+    shared: Collection[str] = ()
 
     def net(self, name: str) -> str:
         """Return the name of the net that draws a class."""
@@ -51,7 +54,14 @@ class Family:
 
     def checkpoint(self, name: str) -> str:
         """Return the path of the net that draws a class."""
-        return f"models/families/{self.name}/{self.net(name)}.safetensors"
+        net = self.net(name)
+        folder = "ddpm" if net in self.shared else f"families/{self.name}"
+        return f"models/{folder}/{net}.safetensors"
+
+    def job(self, name: str) -> str:
+        """Return the job that trains the net of a class, as the path of its log says it."""
+        net = self.net(name)
+        return f"train_ddpm/{net}" if net in self.shared else f"train_family/{self.name}-{net}"
 
     def taught(self, net: str, classes: Sequence[str]) -> list[str]:
         """Return the classes that a net learns from."""
@@ -105,7 +115,7 @@ def judge(cfg: Config) -> str | None:
 
 
 def compared(families: Mapping[str, Family], classes: Sequence[str]) -> dict[str, Any]:
-    """Return what the table of families is of: drawings, their steps, and nets of each family."""
+    """Return what the table of families is of: drawings, their steps, and jobs that train."""
     samplers = {
         f"{name}/{key}": sampler
         for name, family in families.items()
@@ -113,7 +123,7 @@ def compared(families: Mapping[str, Family], classes: Sequence[str]) -> dict[str
     }
     return {
         "drawings": list(samplers),
-        "nets": {name: sorted({each.net(c) for c in classes}) for name, each in families.items()},
+        "trainings": {n: sorted({each.job(c) for c in classes}) for n, each in families.items()},
         "steps": {drawing: sampler.steps for drawing, sampler in samplers.items()},
     }
 
@@ -141,7 +151,14 @@ def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
             raise ValueError(f"{name}.{key}: {reason}")
         if sampler.guidance and not diffusion.conditional:
             raise ValueError(f"{name}.{key}: guidance needs `conditional: true`")
-    return Family(name, diffusion, samplers)
+    return Family(name, diffusion, samplers, _shared(diffusion, cfg))
+
+
+def _shared(diffusion: DiffusionSettings, cfg: Config) -> list[str]:
+    """Return the run's DDPMs of one class each that are trained just so."""
+    own = cfg.diffusion
+    trained = set() if diffusion.conditional else set(cfg.ddpms.values()) - set(imported_ddpms(cfg))
+    return sorted(n for n in trained if own.for_class(n) == diffusion.for_class(n))
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
