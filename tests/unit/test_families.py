@@ -39,6 +39,16 @@ def test_families_differ_from_the_run_in_what_their_file_says() -> None:
     assert families["ve"].samplers["pf_ode"].precision == cfg.sampling.precision
 
 
+def test_a_familys_name_is_true_whatever_the_run_draws_with() -> None:
+    run = {"diffusion": {"schedule": {"process": "ve"}, "preview": {"spacing": "even"}},
+           "sampling": {"sampler": "pf_ode"}}  # fmt: skip
+    usual, other = (read_families(SHIPPED, Config.model_validate(x)) for x in ({}, run))
+    for name, family in usual.items():
+        assert other[name].diffusion.schedule == family.diffusion.schedule, name
+        kinds = [{k: s.sampler for k, s in each.samplers.items()} for each in (family, other[name])]
+        assert kinds[0] == kinds[1]
+
+
 def test_a_family_that_differs_in_nothing_is_the_runs_own_ddpm() -> None:
     changes = {"classes": {"benign": {"schedule": {"prediction": "epsilon"}}}}
     for diffusion, shared in (({}, ["benign", "malignant"]), (changes, ["malignant"]),

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from meddiff.core.errors import MeddiffError
 from meddiff.core.settings import ClassName, Settings
 from meddiff.diffusion.sampling.settings import SamplingSettings
-from meddiff.diffusion.settings import ALL, DiffusionSettings
+from meddiff.diffusion.settings import ALL, DiffusionSettings, ScheduleSettings
 from meddiff.workflow.config import Config
 from meddiff.workflow.sections import imported_ddpms
 
@@ -131,9 +131,11 @@ def compared(families: Mapping[str, Family], classes: Sequence[str]) -> dict[str
 def _family(name: str, entry: FamilyEntry, cfg: Config) -> Family:
     if "latent" in entry.diffusion:
         raise ValueError(f"{name}.diffusion.latent: families are of pixels; leave it out")
-    # Nets that were trained elsewhere are no families, and a class has no steps of its own here.
+    # Nets that were trained elsewhere are no families, and a class has no steps of its own here. A
+    # family's process is its own, so that its name is true in a run of any other.
     base = cfg.diffusion.model_dump(exclude={"classes", "train_on"})
-    values = merged(base | {"conditional": False, "latent": None}, entry.diffusion)
+    own = {"conditional": False, "latent": None, "schedule": ScheduleSettings().model_dump()}
+    values = merged(base | own, entry.diffusion)
     if values["conditional"]:
         for length in ("steps", "epochs"):
             values[length] = values[length] and values[length] * len(cfg.data.classes)
