@@ -70,7 +70,8 @@ gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)
 STUDY ?= study-2018 thesis-hand
 SHARING ?= 3
 QUALITY := results/table_5_2.csv results/sample_checks.csv results/figures/image_sets.png
-TABLES_study-2018 := results/table_5_1.csv results/table_5_3.csv
+TABLES_study-2018 := results/table_5_1.csv results/table_5_3.csv results/cas_hog_svm.csv
+TABLES_study-2018-leak-free := $(TABLES_study-2018)
 study-gpu: export PYTHONPATH := src:$(PYTHONPATH)
 study-gpu: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.snakemake/compiled
 study-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),env)

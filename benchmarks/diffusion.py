@@ -205,7 +205,7 @@ def one_step(
     job = DdpmJob(
         name="x",
         images=["images.npy"],
-        validation=None,
+        validation=[],
         settings=settings.model_dump() | {"steps": 1},
         seed=0,
         code="",

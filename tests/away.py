@@ -156,7 +156,7 @@ def device(kind: str) -> Iterator[Device]:
         with (
             mock.patch.object(Graphed, "__call__", run),
             mock.patch.object(torch, "Generator", generator),
-            mock.patch.object(torch.cuda, "is_bf16_supported", lambda: True),
+            mock.patch.object(torch.cuda, "is_bf16_supported", lambda **_: True),
             Device(kind) as away,
         ):
             yield away

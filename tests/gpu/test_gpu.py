@@ -217,6 +217,21 @@ def test_noise_is_that_of_the_cpu() -> None:
     assert torch.allclose(ours, philox_normal(keys, number, (3, 8, 8)), atol=1e-5)
 
 
+def test_what_no_graph_can_hold_goes_on_without_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Dropout draws from the generator that took part in the capture that failed."""
+    dropout = torch.nn.Dropout(0.5)
+
+    def body(images: torch.Tensor) -> torch.Tensor:
+        dropped = dropout(images)
+        assert dropped.sum().item() > 0  # copied to the host
+        return dropped
+
+    graphed, images = Graphed(body), torch.ones(256, device="cuda")
+    drawn = [graphed(images).clone() for _ in range(3)]
+    assert "not captured" in caplog.text
+    assert not torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[1], drawn[2])
+
+
 def test_parts_are_halved_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of 8 in parts of 2 learns as one of 8 does, but for rounding."""
     real = steps.denoising_loss

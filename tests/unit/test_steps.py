@@ -52,7 +52,7 @@ def test_the_step_of_a_gpu_is_that_of_a_cpu(changes: dict, monkeypatch: pytest.M
 def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """A stand-in for CUDA that captures nothing; returns its arguments."""
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    log = SimpleNamespace(ambient=stream, current=[], body=nullcontext())
+    log = SimpleNamespace(ambient=stream, current=[], generators=[], body=nullcontext())
 
     class Graph:
         def replay(self) -> None:
@@ -67,6 +67,10 @@ def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]
         "CUDAGraph": Graph,
         "get_rng_state": lambda device: torch.get_rng_state(),
         "set_rng_state": lambda state, device: torch.set_rng_state(state),
+        "current_device": lambda: 0,
+        "default_generators": [
+            SimpleNamespace(clone_state=lambda: "copy", graphsafe_set_state=log.generators.append)
+        ],
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     graphs._side_stream.cache_clear()
@@ -145,6 +149,8 @@ def test_a_failed_capture_says_why_and_leaves_the_stream(
     with pytest.raises(torch.OutOfMemoryError):
         graphs.Graphed(failing(torch.OutOfMemoryError))._try_capture(inputs)
     assert capture_on_cpu.current == [capture_on_cpu.ambient] * 2
+    # The generator that took part in the capture would refuse to draw outside of one.
+    assert capture_on_cpu.generators == ["copy"] * 2
 
 
 @pytest.mark.parametrize(

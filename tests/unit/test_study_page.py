@@ -20,6 +20,8 @@ from meddiff.reporting.study.runs import Run, read_page_settings
 STAMP = {"data": "isic", "scale": "small", "protocol": "as_published", "seed": 0}
 PRINTED = read_reported(ROOT / "config/reported.yaml")
 
+WAITS = "waits for a GPU: `make study-gpu STUDY=one`"
+
 
 def run_with(folder: Path, name: str, **tables: list[dict]) -> Run:
     """A run with tables, named by their paths with __ for /."""
@@ -71,14 +73,14 @@ class TestCells:
         rows = [distance("noise", 190), distance("real", 12.4), SIMILARITY]
         page = page_of(run_with(tmp_path, "one", results__table_5_2=rows))
         assert line(page, "benign, synthetic, FID, U-Net")[2] == (
-            "waits for a GPU: `make study-gpu`; floor 12.4, ceiling 190 (one)"
+            f"{WAITS}; floor 12.4, ceiling 190 (one)"
         )
-        assert line(page, "benign, synthetic, SSIM")[2] == "waits for a GPU: `make study-gpu`"
+        assert line(page, "benign, synthetic, SSIM")[2] == WAITS
 
     def test_open_cells_tell_what_they_wait_for(self, tmp_path: Path) -> None:
         page = page_of(Run("one", tmp_path / "one"))
         assert line(page, "benign, real, SSIM")[2] == "not run"
-        assert line(page, "SkinLesNet, mixed, accuracy")[2] == "waits for a GPU: `make study-gpu`"
+        assert line(page, "SkinLesNet, mixed, accuracy")[2] == WAITS
         one = run_with(tmp_path, "one", results__table_5_2=[SIMILARITY])
         small = page_of(replace(one, is_small=True))
         assert line(small, "SkinLesNet, mixed, accuracy")[2] == "not run"

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def choose_device(wanted: str) -> str:
 def limit_threads(threads: int) -> None:
     """Let torch compute with so many CPU threads, the same way every time where it can."""
     torch.set_num_threads(threads)
+    allow_tf32(False)  # cuDNN would by default
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads memory that it has not written, and filling it takes a kernel each time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -47,7 +49,11 @@ def check_precision(device: str, precision: Precision) -> None:
     """Raise a MeddiffError if a device cannot calculate in a precision."""
     if precision == "tf32" and device != "cuda":
         raise MeddiffError(f"precision tf32 is for NVIDIA GPUs, not {device}: set it to fp32")
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+    if (
+        precision == "bf16"
+        and device == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise MeddiffError("this GPU has no precision bf16: set it to fp16")
 
 
@@ -58,17 +64,25 @@ def allow_tf32(allowed: bool) -> None:
 
 
 @contextmanager
-def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """Compute nets within the block in a precision that `check_precision` allows."""
-    allowed = torch.get_float32_matmul_precision() == "high"
+def rounding(precision: Precision) -> Iterator[None]:
+    """Let NVIDIA GPUs round to TF32 within the block for `tf32`, and not for any other."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     allow_tf32(precision == "tf32")
     try:
-        # A CUDA graph must not keep a cast that its capture alone has made.
-        half, cached = HALF.get(precision), device != "cuda"
-        with torch.autocast(device, half, enabled=half is not None, cache_enabled=cached):
-            yield
+        yield
     finally:
-        allow_tf32(allowed)
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextmanager
+def arithmetic(device: str, precision: Precision) -> Iterator[None]:
+    """Compute nets within the block in a precision that `check_precision` allows."""
+    # A CUDA graph must not keep a cast that its capture alone has made.
+    half, cached = HALF.get(precision), device != "cuda"
+    casts = torch.autocast(device, half, enabled=half is not None, cache_enabled=cached)
+    with rounding(precision), casts:
+        yield
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -87,6 +101,7 @@ def compile_network(network: nn.Module, device: str) -> None:
 
     Code for any size is slower, and may round otherwise.
     """
+    _check_compiler()
     options: dict[str, Any] = {}
     if device == "cuda":
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(COMPILED).absolute()))
@@ -96,9 +111,27 @@ def compile_network(network: nn.Module, device: str) -> None:
     network.compile(dynamic=False, **options)
 
 
+def _check_compiler() -> None:
+    named = os.environ.get("CXX") or os.environ.get("CC")
+    if not any(map(shutil.which, [named] if named else ["g++", "gcc", "clang++", "clang", "cc"])):
+        raise MeddiffError(
+            f"compute.compile needs a C++ compiler, and there is no {named or 'g++ or clang'}: "
+            "install one, or set compute.compile to false"
+        )
+
+
 def share_parameters(network: nn.Module) -> nn.Module:
     """Return a copy of a net that has the same parameters, not copies: to compile it or not."""
     return copy.deepcopy(network, {id(each): each for each in network.parameters()})
+
+
+CUBLAS = "CUBLAS_STATUS_ALLOC_FAILED"
+"""What torch says, in an error of no kind of its own, where a library lacks memory of the GPU."""
+
+
+def is_lack_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that a GPU has too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or CUBLAS in str(error)
 
 
 @contextmanager
@@ -107,11 +140,10 @@ def memory_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        message = str(error)
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
-            sign in message
-            for sign in ("can't allocate memory", "not enough memory", "out of memory")
-        ):
+        on_gpu = isinstance(error, RuntimeError) and is_lack_of_memory(error)
+        signs = ("can't allocate memory", "not enough memory", "out of memory")
+        of_cpu = isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+        if not (on_gpu or of_cpu):
             raise
-        where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+        where = "the GPU" if on_gpu else "this machine"
         raise MeddiffError(f"{where} has too little memory: {remedy}") from error

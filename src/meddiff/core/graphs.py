@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from meddiff.core.devices import is_lack_of_memory
+
 log = logging.getLogger(__name__)
 
 WARM_UP = 3
@@ -73,8 +75,9 @@ class Graphed:
             chain: list[BaseException] = [error]
             while chain[-1].__context__ is not None:
                 chain.append(chain[-1].__context__)
+            _forget_capture(inputs[0].device)
             for cause in chain:
-                if isinstance(cause, torch.OutOfMemoryError):
+                if isinstance(cause, RuntimeError) and is_lack_of_memory(cause):
                     raise cause from None
             reason = " ".join(f"{type(chain[-1]).__name__}: {chain[-1]}".split())[:300]
             log.warning("not captured in a CUDA graph, so that it is slower: %s", reason)
@@ -152,6 +155,14 @@ def changed_by_step(network: nn.Module, optimizer: Optimizer) -> Iterator[Tensor
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     """Return the stream of warm-up calls and captures: libraries keep a workspace per stream."""
     return torch.cuda.Stream(device)
+
+
+def _forget_capture(device: torch.device) -> None:
+    """Free the device's generator from a capture that failed before it was ended."""
+    place = torch.cuda.current_device() if device.index is None else device.index
+    generator = torch.cuda.default_generators[place]
+    # A copy has the seed and the offset, and takes part in no capture.
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager

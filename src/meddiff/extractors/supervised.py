@@ -257,5 +257,6 @@ def predict(
     for part in inputs.split(batch_size):
         lacking = batch_size - len(part) if padded else 0
         batch = torch.cat([part, part.new_zeros(lacking, *part.shape[1:])]) if lacking else part
-        parts.append(function(transform(batch.to(device)))[: len(part)].cpu())
+        with arithmetic(torch.device(device).type, "fp32"):
+            parts.append(function(transform(batch.to(device)))[: len(part)].cpu())
     return torch.cat(parts)

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from meddiff.core.devices import HALF, compile_network, share_parameters
+from meddiff.core.devices import (
+    HALF,
+    compile_network,
+    is_lack_of_memory,
+    rounding,
+    share_parameters,
+)
 from meddiff.core.graphs import Graphed, capturable_optimizer, changed_by_step, set_rate
 from meddiff.diffusion.model import double_by_repeating
 from meddiff.diffusion.process import Process
@@ -182,8 +188,8 @@ class GraphStep(Step):
         while True:
             try:
                 return self._run(*batch)
-            except torch.OutOfMemoryError:
-                if self._part <= self._settings.batch_size:
+            except RuntimeError as error:
+                if not is_lack_of_memory(error) or self._part <= self._settings.batch_size:
                     raise
             self._part = max(self._settings.batch_size, -(-self._part // 2))
             self._run = self._capturable()
@@ -193,6 +199,10 @@ class GraphStep(Step):
         return Graphed(self._body, self._changed)
 
     def _body(self, *batch: Tensor) -> Tensor:
+        with rounding(self._settings.precision):
+            return self._passes(batch)
+
+    def _passes(self, batch: Batch) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
         clean = batch[0]
         total = torch.zeros((), device=clean.device)

@@ -97,8 +97,9 @@ def _filled(
             return _text(cells, name, run, notes), run
         if not open_cell[1] and (limits := _limits(cells, name)):
             open_cell = f"{limits} ({run.name})", run
-    if needs_gpu(row) and not all(run.is_small for run in runs):
-        return f"waits for a GPU: `{GPU}`{open_cell[0]}", open_cell[1]
+    large = next((run for run in runs if not run.is_small), None)
+    if needs_gpu(row) and large:
+        return f"waits for a GPU: `{GPU} STUDY={large.name}`{open_cell[0]}", open_cell[1]
     return "not run", None
 
 

@@ -86,7 +86,7 @@ def _accumulation(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[R
         f"{_treated(table, name, loss)}, {step[name]} images per step" for name in (VOID, MEANT)
     ]
     name = f"loss of unseen images after {number(table['steps'].iloc[0])} steps"
-    yield _row(name, None, texts, table["n_real"].iloc[0])
+    yield _row(name, None, texts, table["n_validation"].iloc[0])
 
 
 def _division(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
@@ -100,7 +100,7 @@ def _plateau(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
     texts = [_treated(table, name, table["lr"]) for name in (PLATEAU, MEANT)]
     yield _row("learning rate at the end", "1e-06 by epoch 40", texts, table["n_real"].iloc[0])
     texts = [_treated(table, name, table["validation_loss"]) for name in (PLATEAU, MEANT)]
-    yield _row("loss of unseen images", None, texts, table["n_real"].iloc[0])
+    yield _row("loss of unseen images", None, texts, table["n_validation"].iloc[0])
 
 
 def _labels(table: pd.DataFrame, run: Run, sources: Sources) -> Iterator[Row]:
