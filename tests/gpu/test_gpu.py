@@ -49,6 +49,7 @@ CHANGES = {
     "tf32": {"precision": "tf32"},
     "bf16": {"precision": "bf16"},
     "fp16": {"precision": "fp16"},
+    **{name: {"schedule": {"process": name}} for name in ("ncsn", "ve", "vp", "sub_vp")},
 }
 LOSS_RTOL = {"fp32": 1e-3, "tf32": 5e-3, "bf16": 2e-2, "fp16": 2e-2}
 """Largest difference of a loss from the CPU's float32, as a share."""
@@ -153,24 +154,34 @@ def test_a_killed_training_ends_with_the_same_bits(changes: dict, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, process: str) -> Path:
     torch.manual_seed(0)
     network = build_network(3, **DEMO, residual_blocks=1, norm_groups=16)
     for parameter in network.parameters():
         if parameter.abs().max() == 0:
             torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path_factory.mktemp("ddpm") / "x.safetensors"
-    settings = DiffusionSettings.model_validate({"network": DEMO}).model_dump()
+    schedule = {"process": process}
+    settings = DiffusionSettings.model_validate(
+        {"network": DEMO, "schedule": schedule}
+    ).model_dump()
     about = {"settings": settings, "size": 32, "channels": 3}
     save_checkpoint(path, network.state_dict(), about)
     return path
 
 
-SAMPLERS = ["ddpm", "ddim", "dpm_solver", "sde_dpm_solver"]
+SAMPLERS = [
+    *(("ddpm", each) for each in ("ddpm", "ddim", "dpm_solver", "sde_dpm_solver", "pf_ode")),
+    ("ncsn", "langevin"),
+    ("ve", "reverse_sde"),
+    ("vp", "predictor_corrector"),
+    ("sub_vp", "reverse_sde"),
+]
+"""Every sampler, and every process."""
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("process", "sampler"), SAMPLERS, scope="module")
 def test_samples_are_those_of_the_cpu(
     sampler: str, precision: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +200,7 @@ def test_samples_are_those_of_the_cpu(
     assert np.abs(drawn[0] - drawn[1]).mean() < {"fp32": 0.05, "tf32": 0.5}.get(precision, 2)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("process", "sampler"), SAMPLERS, scope="module")
 def test_an_image_is_the_same_whatever_is_drawn_beside_it(
     sampler: str, checkpoint: Path, eager: Callable[[], None]
 ) -> None:
