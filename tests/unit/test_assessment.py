@@ -16,6 +16,7 @@ from meddiff.cas.settings import CasSettings
 from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
 from meddiff.data.image_sets import ImageSet
+from meddiff.evaluation.distances import distance_rows
 from meddiff.metrics.sharpness import sharpness
 
 QUICK = CasSettings(steps=2, n_repeats=2, arms=["synthetic", "real", "mixed"],
@@ -150,6 +151,60 @@ def test_labels_are_exchanged_where_more_than_chance_and_real_images_say_so(
     sets = shapes(40, 0), shapes(40, 1)
     sentences = findings(result, *sets, replace(result.training, recognised=shares))
     assert accused == any("taken for" in each.text for each in sentences)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "ends", "accused"),
+    [
+        ([0.98], [0.3, 0.7], True),
+        ([0.98], [0.3, 0.95], False),
+        ([0.98], [0.3, np.nan], False),
+        ([0.5], [0.3, 0.45], False),
+        ([1.2], [0.85, 1.0], False),
+        ([np.nan], [0.3, 0.7], False),
+        ([], [0.3, 0.7], False),
+    ],
+)
+def test_a_class_is_worse_where_its_whole_interval_is(evaluated, of_all, ends, accused) -> None:
+    result = evaluated(kept)
+    scores = pd.DataFrame({
+        "metric": "kid", "extractor": "coarse", "class": ["all"] * len(of_all) + ["disc"],
+        "score": [*of_all, 0.5], "score_ci_low": [*of_all, ends[0]],
+        "score_ci_high": [*of_all, ends[1]],
+    })  # fmt: skip
+    scores = scores.reindex(columns=result.scores.columns)
+    sentences = findings(replace(result, scores=scores), shapes(40, 0), shapes(40, 1), None)
+    texts = [each.text for each in sentences if "farther from real ones of it" in each.text]
+    assert len(texts) == accused and all("disc 0.50 [0.30, 0.70]" in text for text in texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("apart", "draws"), [(0, 30), (2, 8)])
+def test_classes_of_one_distribution_are_not_accused_more_than_chance_allows(
+    evaluated, apart, draws
+) -> None:
+    """Seven classes of 20 normal images in 8 dimensions; the images of one may be apart."""
+    accused = 0
+    for seed in range(draws):
+        chance = np.random.default_rng(seed)
+        sets = {name: {f"c{n}": chance.normal(size=(count, 8)) for n in range(7)}
+                for name, count in (("real", 20), ("synthetic", 20), ("noise", 10))}  # fmt: skip
+        sets["synthetic"]["c3"] += apart
+        parts = []
+        for part in ({"all": range(7)}, {f"c{n}": [n] for n in range(7)}):
+            real, synthetic, noise = (
+                {name: np.concatenate([sets[key][f"c{n}"] for n in of]) + 0.9 * (key == "noise")
+                 for name, of in part.items()}
+                for key in sets
+            )  # fmt: skip
+            scored = {"synthetic": synthetic, "noise": noise}
+            parts.append(distance_rows("x", real, scored, n_resamples=40, seed=seed))
+        rows = pd.concat(parts)
+        scores = rows[rows["image_set"] == "synthetic"].drop(columns="image_set")
+        result = replace(evaluated(kept), scores=scores.assign(floor=np.nan))
+        sentences = findings(result, shapes(40, 0), shapes(40, 1), None)
+        accused += any("farther from real ones of it" in each.text for each in sentences)
+    assert accused <= 0.05 * draws if not apart else accused >= 0.75 * draws
 
 
 def test_a_set_that_is_another_again_is_called_copies(evaluated) -> None:

@@ -38,10 +38,10 @@ if step != "index":
     sets = dict.fromkeys(("real", "synthetic"), list_images(folder, Reading(slices=1)))
     small = dict.fromkeys(sets, sets["real"].pixels(crop=None, size=32))
     if step == "pairs":
-        paired_images(sets, small, Framing(None, whole=False, windows={}), most=None, seed=0)
+        paired_images(sets, small, Framing(None, whole=(), windows={}), most=None, seed=0)
     if step == "features":
         net = Extractor("net", Means(), None, "", "")
-        framing = Framing(None, whole=True, windows={})
+        framing = Framing(None, whole=("net",), windows={})
         features_at_own_size(sets, small, net, "net", framing, seed=0)
 else:
     records = read_folder(FolderSettings(images=folder, slices=1), ["x"])

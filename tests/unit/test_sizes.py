@@ -21,7 +21,7 @@ from meddiff.extractors.settings import InceptionResize
 from meddiff.metrics.frechet import fid
 from real_weights import inception_trunk
 
-SQUARES, WHOLE = (Framing(crop=None, whole=whole, windows={}) for whole in (False, True))
+SQUARES, WHOLE = (Framing(crop=None, whole=whole, windows={}) for whole in ((), ("sides",)))
 
 
 class Sides:
@@ -74,7 +74,7 @@ def reduced(listings: dict[str, Listing]) -> dict[str, np.ndarray]:
     [
         (Sides(), WHOLE, [(29 - row, 48 - 2 * row) for row in range(10)]),
         (Sides(), SQUARES, [(29 - row, 29 - row) for row in range(10)]),
-        (Sides(), Framing(18, True, {}), [(18, 18)] * 10),
+        (Sides(), Framing(18, ("sides",), {}), [(18, 18)] * 10),
         (Packed(), WHOLE, [(16, 16)] * 10),
     ],
     ids=["whole", "squares", "crop", "reduced"],

@@ -20,7 +20,7 @@ def criteria(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         (
             "Coverage",
             f"{_all(evaluation, 'coverage', 'value', 'Coverage')} "
-            f"{_all(evaluation, 'recall', 'value', 'Recall')} {_novelty(evaluation)}",
+            f"{_all(evaluation, 'recall', 'value', 'Recall')} {_novelty(evaluation)}".strip(),
             "kinds of patients that REAL itself lacks.",
         ),
         (
@@ -37,9 +37,8 @@ def criteria(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         ),
         (
             "Comprehension",
-            "",
-            "how the images were made. Ask for the generator, its training images and its "
-            "settings.",
+            "This program sees images, not how they were made.",
+            "the generator, its training images and its settings: ask for them.",
         ),
         ("Compliance", _copies(evaluation), "privacy in any legal sense; consent; licences."),
         ("Consistency", _classes(evaluation), "subgroups other than classes; other hospitals."),
@@ -50,7 +49,7 @@ def _all(evaluation: Evaluation, metric: str, column: str, title: str) -> str:
     rows = evaluation.scores
     rows = rows[(rows["metric"] == metric) & (rows["class"] == ALL)].dropna(subset=[column])
     if rows.empty:
-        return ""
+        return f"{title.split(' (')[0].split(',')[0]}: not measured."
     prefix = "" if column == "value" else f"{column}_"
     columns = [column, f"{prefix}ci_low", f"{prefix}ci_high"]
     parts = []
@@ -65,6 +64,8 @@ def _all(evaluation: Evaluation, metric: str, column: str, title: str) -> str:
 def _novelty(evaluation: Evaluation) -> str:
     synthetic = evaluation.images[evaluation.images["image_set"] == "synthetic"]
     share = synthetic["authentic"].astype(float).mean()
+    if pd.isna(share):
+        return ""
     return f"Novel (authentic): {share:.0%} of the synthetic images."
 
 
@@ -82,7 +83,7 @@ def _classes(evaluation: Evaluation) -> str:
     rows = evaluation.scores
     rows = rows[(rows["metric"] == "kid") & ~rows["class"].isin([ALL])].dropna(subset=["score"])
     if rows.empty:
-        return ""
+        return "No class has a score of its own."
     parts = [
         f"{row['class']} {row['score']:.2f} ({row['extractor']})" for row in rows.to_dict("records")
     ]

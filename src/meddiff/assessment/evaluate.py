@@ -11,8 +11,9 @@ from meddiff.assessment.findings import Finding, findings
 from meddiff.assessment.training import QUICK, Training, train_classifiers
 from meddiff.cas.settings import CasSettings
 from meddiff.core.errors import MeddiffError
+from meddiff.core.tables import OVER_CLASSES
 from meddiff.evaluation import evaluate as scores
-from meddiff.evaluation.compared import PAIRED, AnyImages, as_image_set
+from meddiff.evaluation.compared import ALL, PAIRED, AnyImages, as_image_set, check_sets
 from meddiff.evaluation.evaluate import records
 from meddiff.evaluation.scores import FeatureExtractor
 from meddiff.metrics.images import Images
@@ -60,7 +61,7 @@ class Evaluation(scores.Evaluation):
         Raises:
             MeddiffError: there is no such number here.
         """
-        rows = self.scores[self.scores["class"] == "all"]
+        rows = self.scores[self.scores["class"].isin([ALL, OVER_CLASSES])]
         if name == "score":
             values = rows.loc[rows["metric"].isin(["fid", "kid"]), "score"]
         elif name == "accuracy" and self.training is not None:
@@ -122,13 +123,23 @@ def evaluate(
             order of `places_by_contents`.
 
     Raises:
-        MeddiffError: a set has fewer than 2 images, the sets differ in size, channels or classes,
-            `ssim_images` or `n_resamples` is below 4, or as
+        MeddiffError: a set is no array of images or has fewer than 2, the sets differ in size,
+            channels or classes, `ssim_images` or `n_resamples` is below 4, or as
             `meddiff.assessment.training.train_classifiers`.
     """
+    if not isinstance(extractors, Mapping):
+        raise MeddiffError(
+            f"extractors are a {type(extractors).__name__}: give them by name, as in "
+            '{"inception": meddiff.load_extractor("inception")}'
+        )
     sets = as_image_set(real), as_image_set(synthetic)
+    others = None if unseen is None else as_image_set(unseen)
+    arrays = {"real": sets[0].images, "synthetic": sets[1].images}
+    arrays |= {} if others is None else {"unseen": others.images}
+    # Before classifiers are trained, which takes minutes.
+    check_sets(arrays, ssim_images=ssim_images, n_resamples=n_resamples)
     shared: dict[str, Any] = {
-        "unseen": None if unseen is None else as_image_set(unseen),
+        "unseen": others,
         "n_resamples": n_resamples,
         "seed": seed,
         "device": device,

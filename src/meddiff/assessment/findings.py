@@ -1,8 +1,8 @@
 """What is wrong with synthetic images, or right, in sentences with their numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from meddiff.core.text import with_interval
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL
 from meddiff.evaluation.evaluate import Evaluation
-from meddiff.metrics.intervals import share_interval
+from meddiff.metrics.intervals import LEAST, share_interval
 from meddiff.metrics.sharpness import sharpness
 
 Kind = Literal["answer", "problem", "good", "doubt"]
@@ -52,7 +52,10 @@ def findings(
         *_support(evaluation),
     ]
     problems = [finding for finding in findings if finding.kind == "problem"]
-    answer = _untrained(evaluation, problems) if training is None else _trained(training, problems)
+    if training is None:
+        answer = _untrained(evaluation, problems, real.groups)
+    else:
+        answer = _trained(training, problems)
     order = ("answer", "problem", "good", "doubt")
     return sorted([answer, *findings], key=lambda finding: order.index(finding.kind))
 
@@ -79,17 +82,36 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
     return Finding("answer", f"{text}{but}: {accuracies}.")
 
 
-def _untrained(evaluation: Evaluation, problems: list[Finding]) -> Finding:
+def _untrained(
+    evaluation: Evaluation, problems: list[Finding], groups: Sequence[str] | None
+) -> Finding:
     copies, count = evaluation.memorisation, len(problems)
     if copies and copies.identical > len(copies.distances) / 2:
         return Finding("answer", "The synthetic images are copies of the real ones.")
     if count:
         text = "one problem" if count == 1 else f"{count} problems"
         return Finding("answer", f"The synthetic images differ from the real ones: {text}.")
-    if not (evaluation.scores["metric"] == "kid").any():
+    rows = evaluation.scores
+    kid = rows[(rows["metric"] == "kid") & (rows["class"] == ALL)]
+    if kid.empty:
         return Finding("answer", "Compared with real images by pixels alone: name an --extractor.")
+    if kid["score"].isna().all():
+        return Finding("answer", f"It cannot be judged: {_no_score(kid, groups)}.")
     text = "No difference from real images was found; --train says what they teach."
     return Finding("answer", text)
+
+
+def _no_score(kid: pd.DataFrame, groups: Sequence[str] | None) -> str:
+    """Return why rows of KID have no score."""
+    count = LEAST if groups is None else len(set(groups))
+    if count < LEAST:
+        images = "one patient or lesion" if count == 1 else f"{count} patients or lesions"
+        return (
+            f"all real images are of {images}, and those of {LEAST} or more are needed to say how "
+            "far unseen real ones would be"
+        )
+    notes = kid["note"].dropna()
+    return str(notes.iloc[0]) if len(notes) else "there are too few real images for a score"
 
 
 def _seen_by_features(evaluation: Evaluation) -> list[str]:
@@ -148,24 +170,29 @@ def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Find
                 )
     scores = evaluation.scores[evaluation.scores["metric"] == "kid"]
     for _, rows in scores.groupby("extractor", sort=False):
-        by_class = rows.set_index("class")["score"].dropna()
-        if ALL not in by_class:
-            continue
-        poor = by_class.drop(ALL)[by_class.drop(ALL) < by_class[ALL] - LOST]
+        of_all = rows.loc[rows["class"] == ALL, "score"].max()
+        surely_below = rows["score_ci_high"] < min(of_all - LOST, NEAR)
+        poor = rows[surely_below & (rows["class"] != ALL)]
         if len(poor):
-            listed = ", ".join(f"{name} {value:.2f}" for name, value in poor.items())
+            listed = ", ".join(
+                f"{row['class']} {_with_ends(row, 'score')}" for row in poor.to_dict("records")
+            )
             yield Finding(
                 "problem",
                 f"Images of a class are farther from real ones of it ({listed}, KID of "
-                f"{rows['extractor'].iloc[0]}) than all are from all ({by_class[ALL]:.2f}): labels "
-                "are exchanged, or a class is less well drawn.",
+                f"{rows['extractor'].iloc[0]}) than all are from all ({of_all:.2f}): "
+                "labels are exchanged, or a class is less well drawn.",
             )
+
+
+def _with_ends(row: Mapping[Hashable, Any], name: str) -> str:
+    return with_interval(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"], ".2f")
 
 
 def _scores(evaluation: Evaluation) -> Iterator[Finding]:
     rows = evaluation.scores[evaluation.scores["class"] == ALL].dropna(subset=["score"])
     for row in rows[rows["metric"] == "kid"].to_dict("records"):
-        score = with_interval(row["score"], row["score_ci_low"], row["score_ci_high"], ".2f")
+        score = _with_ends(row, "score")
         where = f"KID of {row['extractor']}: {score}, where 1 is unseen real images, 0 noise"
         if row["score_ci_high"] < FAR:
             yield Finding("problem", f"They are nearer to noise than to real images ({where}).")

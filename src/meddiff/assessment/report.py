@@ -205,7 +205,8 @@ def settings_of(about: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
     for name, entry in about["extractors"].items():
         shown[f"extractor {name}"] = f"{entry['weights']}, SHA-256 {entry['digest']}"
     for name, value in options.items():
-        is_set = value not in (None, [], False)
+        # A seed of 0 is one.
+        is_set = value is not None and value is not False and value != []
         if is_set and name not in ("command", "real", "synthetic", "unseen"):
             shown[f"--{name.replace('_', '-')}"] = str(value)
     return shown

@@ -1,8 +1,9 @@
 """Real images divided into those that classifiers learn from and those that they are tested on."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,7 @@ def split_real(real: ImageSet, unseen: ImageSet | None, *, seed: int) -> RealSpl
         name: merged.take(np.flatnonzero((part == name).fillna(False)))
         for name in ("train", "validation", "test")
     }
+    _check_parts(parts, sorted(set(own["label"])), shared)
     return RealSplit(**parts, duplicates=int(own["duplicate_of"].notna().sum()), shared=shared)
 
 
@@ -123,6 +125,17 @@ def _components(count: int, *pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.intp
     graph = coo_array((np.ones(len(edges)), edges.T), shape=(count, count))
     components: npt.NDArray[np.intp] = connected_components(graph, directed=False)[1]
     return components
+
+
+def _check_parts(parts: Mapping[str, ImageSet], classes: Iterable[str], shared: int) -> None:
+    """Refuse a part without images of a class."""
+    for part, name in product(parts, classes):
+        if name not in (parts[part].labels or ()):
+            why = f", since {shared} unseen ones are REAL's, nearly so, or of its patients"
+            raise MeddiffError(
+                f"class {name}: no {part} images are left{why if shared else ''}: add images that "
+                "differ from the others, of other patients or lesions"
+            )
 
 
 def _check_groups(table: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     from meddiff.assessment.training import QUICK
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.compared import PAIRED
+    from meddiff.evaluation.image_sets import with_same_classes
     from meddiff.evaluation.own_size import Framing, Measured, measure
     from meddiff.evaluation.text import as_text
 
@@ -44,9 +45,12 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
     device = choose_device(options.device)
     extractors = _load_extractors(options.extractor, options.resize or RESIZE)
     _check_size(options.size, extractors)
-    listings = _list(paths, options)
-    framing = Framing(options.crop, whole=options.resize is not None, windows={})
-    sets = _read(listings, paths, options.size or _small(listings), framing)
+    listed = _list(paths, options)
+    listings = with_same_classes(listed)
+    _check_limits(options, listings, extractors)
+    _warn_of_patients(listed, listings)
+    framing = Framing(options.crop, whole=_taken_whole(options.resize, extractors), windows={})
+    sets = _read(listings, options.size or _small(listings), framing)
     own: Measured = {"features": {}, "pairs": {}}
     if options.size is None:
         small = {name: each.images for name, each in sets.items()}
@@ -113,12 +117,53 @@ def _list(paths: Mapping[str, Path], options: argparse.Namespace) -> dict[str, "
     return listings
 
 
+def _warn_of_patients(listed: Mapping[str, "Listing"], used: Mapping[str, "Listing"]) -> None:
+    """Warn where real images without groups look like several of one patient.
+
+    Args:
+        listed: sets as they are.
+        used: the same, with their labels where all have the same classes.
+    """
+    from meddiff.data.grouping import grouped_by_name, kinds_of
+
+    for name, each in used.items():
+        if name == "synthetic" or each.rows["group"].notna().any():
+            continue
+        labels = each.rows["label"]
+        kinds = list(labels) if labels.notna().all() else kinds_of(listed[name].rows["label"])
+        if warning := grouped_by_name(list(each.rows["id"]), kinds, each.path):
+            log.warning(warning)
+
+
+def _check_limits(
+    options: argparse.Namespace,
+    listings: Mapping[str, "Listing"],
+    extractors: Mapping[str, "Extractor"],
+) -> None:
+    """Refuse limits of numbers that this run cannot have, before anything is read."""
+    names = limits(options.fail_below).keys() - {"accuracy"}
+    if names:
+        from meddiff.assessment.numbers import check_numbers
+
+        check_numbers(
+            names,
+            {name: each.metrics for name, each in extractors.items()},
+            {name: len(listings[name].rows) for name in ("real", "synthetic")},
+            side=options.size,
+            classes=bool(listings["real"].rows["label"].notna().any()),
+        )
+
+
+def _taken_whole(resize: str | None, extractors: Mapping[str, "Extractor"]) -> Collection[str]:
+    """Return the extractors that take images whole: `--resize` is how inception does."""
+    return {name for name, each in extractors.items() if resize and each.name == "inception"}
+
+
 def _read(
-    listings: Mapping[str, "Listing"], paths: Mapping[str, Path], size: int, framing: "Framing"
+    listings: Mapping[str, "Listing"], size: int, framing: "Framing"
 ) -> dict[str, "ImageSet"]:
-    """Read the image sets by name, reduced to one size, with classes that all have."""
-    from meddiff.data.grouping import grouped_by_name
-    from meddiff.evaluation.image_sets import with_same_channels, with_same_classes
+    """Read the image sets by name, reduced to one size."""
+    from meddiff.evaluation.image_sets import with_same_channels
 
     pixels = with_same_channels(
         {
@@ -126,14 +171,7 @@ def _read(
             for name, listing in listings.items()
         }
     )
-    sets = with_same_classes(
-        {name: listing.image_set(pixels[name]) for name, listing in listings.items()}
-    )
-    for name, each in sets.items():
-        ungrouped = name != "synthetic" and each.groups is None
-        if ungrouped and (warning := grouped_by_name(each.ids, each.labels, paths[name])):
-            log.warning(warning)
-    return sets
+    return {name: listing.image_set(pixels[name]) for name, listing in listings.items()}
 
 
 def _small(listings: Mapping[str, "Listing"]) -> int:

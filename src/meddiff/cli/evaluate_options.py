@@ -61,8 +61,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     },
     "--resize": {
         "choices": ["clean-fid", "pytorch-fid", "torch-fidelity"],
-        "help": "take whole images, not their centre squares, and bring them to inception's 299 px "
-        "as this program does, so that its FID is comparable",
+        "help": "of inception: take whole images, not their centre squares, and bring them to 299 "
+        "px as this program does, so that its FID is comparable",
     },
     "--window": {
         "type": float,
@@ -136,11 +136,9 @@ def check(options: argparse.Namespace) -> dict[str, Path]:
         value = getattr(options, name)
         if value is not None and value < least:
             raise MeddiffError(f"--{name.replace('_', '-')} is {value}: it must be {least} or more")
-    needed = {"score": options.extractor != ["none"], "accuracy": options.train}
-    for name in limits(options.fail_below):
-        if not needed.get(name, True):
-            option = "--train" if name == "accuracy" else "an --extractor"
-            raise MeddiffError(f"--fail-below {name}: there is none without {option}")
+    if "accuracy" in limits(options.fail_below) and not options.train:
+        raise MeddiffError("--fail-below accuracy: there is none without --train")
+    _check_resize(options)
     for path in (options.report, options.csv):
         if path is not None and not path.absolute().parent.is_dir():
             raise MeddiffError(
@@ -149,6 +147,22 @@ def check(options: argparse.Namespace) -> dict[str, Path]:
     if not 0 < options.margin < 1:
         raise MeddiffError(f"--margin is {options.margin}: it must be above 0 and below 1")
     return paths
+
+
+def _check_resize(options: argparse.Namespace) -> None:
+    """Refuse --resize where no extractor would take whole images."""
+    if options.resize is None:
+        return
+    if options.size is not None:
+        raise MeddiffError(
+            f"--resize {options.resize} takes whole files and --size {options.size} reduces their "
+            "squares first: leave one of them out"
+        )
+    if "inception" not in (options.extractor or ["inception"]):
+        raise MeddiffError(
+            f"--resize {options.resize} is how inception takes images: add --extractor inception, "
+            "or leave it out"
+        )
 
 
 def limits(texts: Sequence[str]) -> dict[str, float]:

@@ -56,17 +56,27 @@ def groups_by(rows: pd.DataFrame, by: str, where: object) -> pd.Series:
     return pd.Series(names, rows.index, dtype="string")
 
 
+def kinds_of(labels: pd.Series) -> list[str]:
+    """Return the labels of folders, empty where there is none; all empty if each has a digit.
+
+    Folders whose names are numbered are patients sooner than kinds of images.
+    """
+    names = labels.fillna("")
+    numbered = names[names != ""].str.contains(r"\d").all()
+    return [""] * len(names) if numbered else list(names)
+
+
 def grouped_by_name(ids: Sequence[str], labels: Sequence[str] | None, where: object) -> str:
     """Say that names look as if several images were of one patient, or nothing.
 
     Args:
         ids: paths of images.
-        labels: their classes; a folder of that name groups no patients.
+        labels: their classes, empty where unknown; a folder of that name groups no patients.
     """
     names = list(ids)
     if labels is not None:
         names = [
-            re.sub(f"^(.*/)?{re.escape(label)}/", "", name)
+            re.sub(f"^(.*/)?{re.escape(label)}/", "", name) if label else name
             for name, label in zip(ids, labels, strict=True)
         ]
     for pattern in NAMES:

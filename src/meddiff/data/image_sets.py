@@ -1,16 +1,18 @@
 """Image sets of users: their rows first (ids, labels, groups), then pixels of any size."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from meddiff.core.arrays import load_images
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.progress import Progress
 from meddiff.data.preprocessing.files import (
     Oddities,
@@ -26,6 +28,8 @@ from meddiff.data.settings import FolderSettings
 from meddiff.data.sources.accounting import LISTED
 from meddiff.data.sources.folder import read_records
 
+log = logging.getLogger(__name__)
+
 TABLES = (".csv", ".tsv", ".tab", ".xlsx")
 """Suffixes of tables that name images beside them."""
 
@@ -38,10 +42,12 @@ class ImageSet:
         images: uint8 (n,h,w,C), C is 1 or 3.
         ids: (n,) unique texts; empty: the images have none.
         labels: (n,) class of each image, or None.
-        groups: (n,) patient, lesion or volume of each image, or None where unknown.
+        groups: (n,) patient, lesion or volume of each image, or None where unknown; an image
+            without one (None, NaN) among others stands alone, under a name of its own.
 
     Raises:
-        MeddiffError: ids, labels or groups are not as many as images, or an id comes twice.
+        MeddiffError: the images are no such array, ids, labels or groups are not as many, an image
+            has no label though others have, or an id comes twice.
     """
 
     images: NDArray[np.uint8]
@@ -50,20 +56,33 @@ class ImageSet:
     groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_images(self.images)
         for name in ("ids", "labels", "groups"):
             values = getattr(self, name)
             if values is None or (name == "ids" and not len(values)):
                 continue
-            object.__setattr__(self, name, tuple(map(str, values)))
             if len(values) != len(self.images):
                 raise MeddiffError(
                     f"{name}: {len(values)} for {len(self.images)} images: give one for each"
                 )
+            object.__setattr__(self, name, tuple(self._named(name, values)))
         if len(set(self.ids)) < len(self.ids):
             raise MeddiffError("ids: one comes twice: give every image its own")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _named(self, name: str, values: Sequence[object]) -> Iterator[str]:
+        """Yield values as text, with a name for each image that has no group."""
+        missing = pd.isna(np.array(values, dtype=object))
+        if name != "groups" and missing.any():
+            raise MeddiffError(
+                f"{name}: {missing.sum()} of {len(values)} images have none: give one for each, or "
+                "leave those images out"
+            )
+        for place, (value, lacks) in enumerate(zip(values, missing, strict=True)):
+            # By contents, since another set may have an image without a group at this place.
+            yield f"alone {place} {crc32(self.images[place].tobytes())}" if lacks else str(value)
 
     def take(self, places: NDArray[np.intp]) -> "ImageSet":
         """Return the images at these places, in their order."""
@@ -93,6 +112,22 @@ class Listing:
     def take(self, places: NDArray[np.intp]) -> "Listing":
         """Return the images at these places, in their order."""
         return replace(self, rows=self.rows.iloc[places].reset_index(drop=True))
+
+    def labelled(self) -> "Listing":
+        """Return the images that have a label; a warning says how many have none."""
+        without = self.rows["label"].isna()
+        if without.any():
+            log.warning(
+                "%s: %d of %d images have no label and are left out: %s", self.path, without.sum(),
+                len(without), first_names(list(self.rows["id"][without])),
+            )  # fmt: skip
+        return self.take(np.flatnonzero(~without))
+
+    def unlabelled(self) -> "Listing":
+        """Return all images without their labels."""
+        return replace(
+            self, rows=self.rows.assign(label=pd.array([pd.NA] * len(self.rows), "string"))
+        )
 
     def pixels(
         self,
@@ -168,12 +203,26 @@ class Listing:
             yield from images_of_group
 
     def image_set(self, images: NDArray[np.uint8]) -> ImageSet:
-        """Return images of these rows with the rows' ids, labels and groups."""
-        return ImageSet(images, tuple(self.rows["id"]), self._whole("label"), self._whole("group"))
+        """Return images of these rows with the rows' ids, labels and groups.
 
-    def _whole(self, column: str) -> tuple[str, ...] | None:
-        """Return a column, or None if a row lacks it."""
-        return None if self.rows[column].isna().any() else tuple(self.rows[column])
+        Where others have one, images without a label are left out, and those without a group stand
+        alone; a warning says how many.
+        """
+        labels, groups = (self.rows[name] for name in ("label", "group"))
+        if labels.isna().any() and labels.notna().any():
+            kept = labels.notna().to_numpy(bool)
+            return self.labelled().image_set(images[kept])
+        if groups.isna().any() and groups.notna().any():
+            log.warning(
+                "%s: %d of %d images have no patient, lesion or volume: each is taken as alone",
+                self.path, groups.isna().sum(), len(groups),
+            )  # fmt: skip
+        return ImageSet(
+            images,
+            tuple(self.rows["id"]),
+            tuple(labels) if labels.notna().any() else None,
+            tuple(groups) if groups.notna().any() else None,
+        )
 
     def _numbers(self) -> NDArray[np.intp]:
         """Return the number of each row's image in an .npy."""
@@ -207,6 +256,24 @@ class Listing:
         return images
 
 
+def check_images(images: object) -> None:
+    """Refuse what is no array of images.
+
+    Raises:
+        MeddiffError: it is not uint8 (n,h,w,C), C is 1 or 3.
+    """
+    if not isinstance(images, np.ndarray):
+        raise MeddiffError(
+            f"images are a {type(images).__name__}: give a uint8 array (n, height, width, 1 or 3), "
+            "as meddiff.read_image_set returns of files, or a meddiff.ImageSet of one"
+        )
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise MeddiffError(
+            f"images are {images.dtype} {images.shape}: give a uint8 array (n, height, width, 1 or "
+            "3)"
+        )
+
+
 def list_images(path: str | Path, reading: Reading | None = None, **choices: Any) -> Listing:
     """List the images of a path, in the order of their names, or of the rows of a table.
 
@@ -234,6 +301,7 @@ def list_images(path: str | Path, reading: Reading | None = None, **choices: Any
         paths = {"images": str(path.parent), "table": str(path)}
     records = read_records(FolderSettings(**reading.model_dump()), None, paths)
     if LISTED in records:
-        records = records[records[LISTED].notna()].drop(columns=LISTED).reset_index(drop=True)
+        here = records[LISTED].notna() & records["member"].notna()
+        records = records[here].drop(columns=LISTED).reset_index(drop=True)
     group = records["patient"].fillna(records["lesion"])
     return Listing(path, records.assign(group=group), reading.windows)

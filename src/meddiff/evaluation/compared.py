@@ -1,6 +1,6 @@
 """Two image sets that are compared: their order, classes and groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.tables import OVER_CLASSES
 from meddiff.data.image_sets import ImageSet
 from meddiff.metrics.images import Images, places_by_contents
 from meddiff.metrics.intervals import LEAST as MIN_HALVED
 
 ALL = "all"
 """Stands for the class where a row is of all images."""
+TAKEN = {ALL: "all classes", OVER_CLASSES: "a mean over classes"}
+"""Names that no class may have, and what tables mean by them."""
 LEAST_OF_CLASS = 8
 """Images of a class, in each set, from which it has rows of its own."""
 PAIRED = 300
@@ -87,7 +90,11 @@ class Compared:
 
 
 def as_image_set(images: AnyImages) -> ImageSet:
-    """Return images with their ids, labels and groups."""
+    """Return images with their ids, labels and groups.
+
+    Raises:
+        MeddiffError: they are neither an image set nor a uint8 array (n,h,w,C).
+    """
     return images if isinstance(images, ImageSet) else ImageSet(images)
 
 
@@ -95,7 +102,7 @@ def classes_of(sets: Mapping[str, ImageSet]) -> tuple[str, ...]:
     """Return the classes of sets, of which all or none have labels.
 
     Raises:
-        MeddiffError: their classes differ.
+        MeddiffError: their classes differ, or one has a name that tables need.
     """
     labels = {key: sorted(set(each.labels)) for key, each in sets.items() if each.labels}
     if len(labels) < len(sets):
@@ -104,7 +111,21 @@ def classes_of(sets: Mapping[str, ImageSet]) -> tuple[str, ...]:
     if any(names != first for names in others):
         listed = "; ".join(f"{key}: {', '.join(names)}" for key, names in labels.items())
         raise MeddiffError(f"sets differ in their classes ({listed}): name them alike in all")
+    check_class_names(first, " and ".join(labels))
     return tuple(first) if len(first) > 1 else ()
+
+
+def check_class_names(names: Iterable[str], where: object) -> None:
+    """Refuse names of classes that stand for something else in tables.
+
+    Raises:
+        MeddiffError: there is one.
+    """
+    for name in sorted(TAKEN.keys() & set(names)):
+        raise MeddiffError(
+            f"{where}: a class is called {name}, which is the name of {TAKEN[name]} in tables: "
+            "rename its folder or label"
+        )
 
 
 def check_sets(sets: Mapping[str, Images], **numbers: int) -> None:

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import ImageSet, Listing, list_images
+from meddiff.core.errors import MeddiffError, first_names
+from meddiff.data.image_sets import Listing, list_images
 from meddiff.data.readers.depth import Window
+from meddiff.evaluation.compared import check_class_names
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,29 @@ def with_same_channels(sets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def with_same_classes(sets: Mapping[str, ImageSet]) -> dict[str, ImageSet]:
-    """Return sets with their labels if these are the same in all, else without; log why."""
-    labels = {name: set(each.labels or ()) for name, each in sets.items()}
+def with_same_classes(listings: Mapping[str, Listing]) -> dict[str, Listing]:
+    """Return sets with their labels if all have the same classes, else without; log why.
+
+    Raises:
+        MeddiffError: a class has a name that tables need.
+    """
+    labels = {name: set(each.rows["label"].dropna()) for name, each in listings.items()}
     first, *others = labels.values()
-    if all(names == first for names in others) and len(first) > 1:
-        return dict(sets)
-    if all(labels.values()) and set.intersection(*labels.values()):
-        shown = "; ".join(f"{name}: {', '.join(sorted(own))}" for name, own in labels.items())
-        log.warning("no numbers per class, since the sets have other folders (%s)", shown)
-    return {name: replace(each, labels=None) for name, each in sets.items()}
+    if len(first) > 1 and all(names == first for names in others):
+        for each in listings.values():
+            check_class_names(first, each.path)
+        return {name: each.labelled() for name, each in listings.items()}
+    shown = {name: first_names(sorted(own)) for name, own in labels.items()}
+    beside = {name: _beside_folders(each) for name, each in listings.items() if not labels[name]}
+    if any(len(names) > 1 for names in labels.values()) or any(beside.values()):
+        texts = [f"{name}: {shown[name] or beside[name] or 'none'}" for name in listings]
+        log.warning("no numbers per class, since not all sets have the same (%s)", "; ".join(texts))
+    return {name: each.unlabelled() for name, each in listings.items()}
+
+
+def _beside_folders(listing: Listing) -> str:
+    """Say how many images lie beside folders, for which these are no classes."""
+    loose = [name for name in listing.rows["id"] if "/" not in name]
+    if not 0 < len(loose) < len(listing.rows):
+        return ""
+    return f"none, with {len(loose)} images beside the folders, as {loose[0]}"

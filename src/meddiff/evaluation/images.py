@@ -29,9 +29,9 @@ def image_rows(
         other set by the features, and its `distance`; `inside`: of a synthetic image, whether it
         lies within reach of a real one (as for precision), of a real one, whether a synthetic image
         lies within its reach (as for coverage); `authentic` (`meddiff.metrics.authenticity`), of
-        a real one beside the real ones of other groups. Of synthetic images alone:
-        `nearest_by_pixels` with `distance_of_pixels` (RMSE in grey levels, turned and mirrored),
-        and `copy`.
+        a real one beside the real ones of other groups, missing where there are none. Of synthetic
+        images alone: `nearest_by_pixels` with `distance_of_pixels` (RMSE in grey levels, turned and
+        mirrored), and `copy`.
     """
     sets, order = compared.sets, compared.orders
     near = find_neighbours(
@@ -45,7 +45,9 @@ def image_rows(
     for key, other in (("synthetic", "real"), ("real", "synthetic")):
         columns = {"image_set": key, "image": names[key], "class": sets[key].labels}
         columns |= vars(near[key]) | {"nearest": names[other][near[key].nearest]}
-        rows[key] = pd.DataFrame(columns).iloc[order[key].argsort()]
+        table = pd.DataFrame(columns)
+        table["authentic"] = table["authentic"].map({1: True, 0: False})
+        rows[key] = table.iloc[order[key].argsort()]
     if memorisation is not None:
         rows["synthetic"] = rows["synthetic"].assign(
             nearest_by_pixels=names["real"][order["real"].argsort()][memorisation.nearest],
@@ -62,14 +64,17 @@ def authenticity_rows(
     """Return rows of AuthPct, the share of authentic synthetic images, of all and per class.
 
     Alaa et al. 2022. The floor is the same of real images: in the plane 0.38, and some 0.5 in many
-    dimensions, where no image is a copy.
+    dimensions, where no image is a copy. Real images of one group have no row, those of two groups
+    no floor.
     """
     rows = []
     for part in compared.parts:
         of_part = near if part == ALL else near[near["class"] == part]
         shares = {
-            key: of_set["authentic"].to_numpy(bool) for key, of_set in of_part.groupby("image_set")
+            key: of_set["authentic"].to_numpy(float) for key, of_set in of_part.groupby("image_set")
         }
+        if np.isnan(shares["synthetic"]).all():
+            continue
         rows.append(
             {"metric": "authpct", "class": part, "extractor": name, "dimension": dimension,
              "value": float(shares["synthetic"].mean()), "floor": float(shares["real"].mean()),

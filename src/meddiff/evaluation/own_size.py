@@ -1,6 +1,6 @@
 """What is measured on the original images, at the size that each net looks at."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
@@ -48,12 +48,12 @@ class Framing:
 
     Attributes:
         crop: side of the centred square in px of each file, or None for the largest.
-        whole: leave images as they are where there is no `crop`.
+        whole: extractors that get images as they are where there is no `crop`; others get squares.
         windows: of images of more than 8 bits, by type of pixels.
     """
 
     crop: int | None
-    whole: bool
+    whole: Collection[str]
     windows: dict[str, Window]
 
 
@@ -114,7 +114,10 @@ def features_at_own_size(
             features[key] = extractor.features(images, device=device)
         else:
             with Progress(len(listing.rows), f"{name}: {key} images", "image") as progress:
-                features[key] = _streamed(listing, extractor, framing, device, progress)
+                originals = listing.originals(
+                    crop=framing.crop, whole=name in framing.whole, windows=framing.windows
+                )
+                features[key] = _streamed(originals, extractor, device, progress)
     side = extractor.side or extractor.reduced_size
     count = noise_count(len(small["real"]), len(small["synthetic"]))
     blocks = noise_blocks(small["real"], count, (side, side), seed=seed, name="evaluate")
@@ -167,15 +170,15 @@ def paired_images(
 
 
 def _streamed(
-    listing: Listing, extractor: SizedExtractor, framing: Framing, device: str, progress: Progress
+    originals: Iterable[tuple[int, np.ndarray]],
+    extractor: SizedExtractor,
+    device: str,
+    progress: Progress,
 ) -> np.ndarray:
     """Return features (n,d) in the order of the rows, of images that are read one by one."""
     order: list[int] = []
 
     def images() -> Iterator[np.ndarray]:
-        originals = listing.originals(
-            crop=framing.crop, whole=framing.whole, windows=framing.windows
-        )
         for place, image in originals:
             order.append(place)
             yield image

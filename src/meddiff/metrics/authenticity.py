@@ -23,14 +23,15 @@ class Neighbours:
         distance: its distance, float64 (n,).
         authentic: of a synthetic image, whether its nearest real one is farther than that one's own
             nearest real one, of another group where there are groups; the same of a real image
-            beside those of other groups: what unseen images reach; bool (n,).
+            beside those of other groups: what unseen images reach; 1 or 0, NaN where no other group
+            is left, float64 (n,).
         inside: of a synthetic image, whether it lies within reach of a real one, as for precision;
             of a real one, whether a synthetic one is within its reach, as for coverage; bool (n,).
     """
 
     nearest: npt.NDArray[np.intp]
     distance: Array
-    authentic: npt.NDArray[np.bool_]
+    authentic: Array
     inside: npt.NDArray[np.bool_]
 
 
@@ -62,7 +63,7 @@ def find_neighbours(
         reach[rows] = reach_of(distances, a[rows], min(neighbours, len(a) - 1))
         distances[members[rows][:, None] == members] = np.inf
         nearest_own[rows], own[rows] = distances.argmin(axis=1), distances.min(axis=1)
-    authentic_real = own > _own_without(a, members, nearest_own)
+    authentic_real = _farther(own, _own_without(a, members, nearest_own))
     nearest, apart = np.empty(len(b), np.intp), np.empty(len(b))
     inside = np.empty(len(b), bool)
     nearest_to_real, to_real = np.zeros(len(a), np.intp), np.full(len(a), np.inf)
@@ -76,9 +77,14 @@ def find_neighbours(
         nearest_to_real[nearer] = rows[distances.argmin(axis=0)[nearer]]
         to_real[nearer] = closest[nearer]
     return {
-        "synthetic": Neighbours(nearest, apart, apart > own[nearest], inside),
+        "synthetic": Neighbours(nearest, apart, _farther(apart, own[nearest]), inside),
         "real": Neighbours(nearest_to_real, to_real, authentic_real, to_real <= reach),
     }
+
+
+def _farther(distance: Array, own: Array) -> Array:
+    """Return whether distances are larger than those of real images, NaN where these have none."""
+    return np.where(np.isfinite(own), distance > own, np.nan)
 
 
 def _own_without(

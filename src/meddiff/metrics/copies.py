@@ -162,8 +162,7 @@ def judge_copies(synthetic: Nearest, unseen: Nearest) -> Memorisation:
     if leaked > len(baseline) / 2:
         raise MeddiffError(
             f"memorisation: {leaked} of {len(baseline)} unseen images are training images, or "
-            "nearly so: give images that the model was not trained on (protocol: leak_free keeps "
-            "some)"
+            "nearly so: give real images that the model was not trained on"
         )
     baseline = baseline[leaked:]
     test = mannwhitneyu(baseline, distances, alternative="greater")

@@ -27,7 +27,7 @@ def with_usual_columns(
     Only where no column is set, since a misspelt name is an error.
 
     Args:
-        always: even if the table has the columns `id` and `label`.
+        always: even if the table has the columns `id` and `label`: there is no configuration.
     """
     plain = FolderSettings()
     if any(getattr(settings, key) != getattr(plain, key) for key in USUAL):
@@ -43,10 +43,11 @@ def with_usual_columns(
     if "id_column" not in chosen and "file_column" in chosen:
         chosen["id_column"] = chosen["file_column"]
     if "id_column" not in chosen:
+        names = dict.fromkeys([*USUAL["id_column"], *USUAL["file_column"]])
         raise MeddiffError(
-            f"{where} has no column that names images ({', '.join(USUAL['id_column'])}); its "
-            f"columns are {', '.join(metadata.columns)}: rename one, or name it in "
-            "data.folder.id_column"
+            f"{where} has no column that names images ({', '.join(names)}); its columns are "
+            f"{', '.join(metadata.columns)}: rename the one that does"
+            + ("" if always else ", or name it in data.folder.id_column")
         )
     log.info("%s: %s", where, ", ".join(f"{key} {name}" for key, name in chosen.items()))
     return settings.model_copy(update=chosen)

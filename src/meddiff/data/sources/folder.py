@@ -17,6 +17,7 @@ from meddiff.data.sources.files import (
     MASK_ENDINGS,
     Matches,
     image_files,
+    is_image,
     match_paths,
     match_stems,
     with_masks,
@@ -137,7 +138,8 @@ def _by_table(
     named = filter(None, [*columns.values(), settings.file_column, label])
     check_metadata(metadata, settings.id_column, list(named), csv)
     keys = metadata[settings.id_column]
-    matches = _match_images(metadata, settings, csv, folder, names)
+    match = _match_images if labels is not None else _match_names
+    matches = match(metadata, settings, csv, folder, names)
     if labels is None:
         classes = metadata.get(settings.label_column)
     else:
@@ -218,9 +220,27 @@ def _match_images(
     named = metadata[settings.file_column or settings.id_column]
     strict = not settings.skip_missing
     if strict:
-        check_names(named, files, csv, folder, paths=by_path)
+        check_names(named, files, csv, folder, paths=by_path, configured=True)
     match = match_paths if by_path else match_stems
     return match(named, files, csv, folder, strict=strict)
+
+
+def _match_names(
+    metadata: pd.DataFrame, settings: FolderSettings, csv: str, folder: str, files: list[str]
+) -> Matches:
+    """Find the file of each row, by its path if one row has one, else by its name or its id.
+
+    Rows without an image are left out, which is logged.
+    """
+    named = metadata[settings.file_column or settings.id_column].fillna("no path")
+    paths = named.map(lambda name: PurePosixPath(name.replace("\\", "/")))
+    by_path = not {path.as_posix() for path in paths}.isdisjoint(files)
+    if not by_path:
+        bare = [without_suffix(path.name) if is_image(path.name) else path.name for path in paths]
+        named = pd.Series(bare, named.index, dtype="string", name=named.name)
+    check_names(named, files, csv, folder, paths=by_path, configured=False)
+    match = match_paths if by_path else match_stems
+    return match(named, files, csv, folder, strict=False)
 
 
 def _image_names(folder: str, masks: str | None) -> list[str]:

@@ -13,13 +13,20 @@ from meddiff.data.sources.files import by_stem, is_image
 
 
 def check_names(
-    named: pd.Series, files: Collection[str], where: str, folder: str, *, paths: bool
+    named: pd.Series,
+    files: Collection[str],
+    where: str,
+    folder: str,
+    *,
+    paths: bool,
+    configured: bool,
 ) -> None:
     """Raise if rows without an image have one under nearly the same name.
 
     Args:
         named: ids, or paths below the folder; the index holds line numbers.
         paths: whether `named` holds paths.
+        configured: whether the user may name columns in a configuration.
     """
     names = set(files) if paths else set(by_stem(files))
     written = named.dropna().map(lambda name: _path(name).as_posix()) if paths else named
@@ -39,19 +46,19 @@ def check_names(
         f"{where} has {len(lacking)} rows without an image in {folder}, but images of nearly the "
         f"same name as {len(matches)} of them",
         [f"{name} (row {line}) is perhaps {file}" for line, name, file in matches],
-        _remedy(str(named.name), paths, are_file_names),
+        _remedy(str(named.name), paths, are_file_names, configured),
     )
 
 
-def _remedy(column: str, paths: bool, are_file_names: bool) -> str:
+def _remedy(column: str, paths: bool, are_file_names: bool, configured: bool) -> str:
     if paths:
         return f"write column {column!r} as the files lie below the folder"
-    if are_file_names:
+    if are_file_names and configured:
         return f"the ids are file names, so set data.folder.file_column: {column}"
+    where = "of their own, which data.folder.file_column names" if configured else "called path"
     return (
         f"write column {column!r} as the files are called, without suffix (spreadsheets drop "
-        "zeros in front unless a column is text), or the files' paths in a column of their own, "
-        "which data.folder.file_column names"
+        f"zeros in front unless a column is text), or the files' paths in a column {where}"
     )
 
 
