@@ -67,6 +67,39 @@ def test_the_density_is_the_gaussians(kind: str, prediction: str) -> None:
     assert estimate == pytest.approx(expected, rel=2e-3, abs=6e-3)
 
 
+class Off(nn.Module):
+    """A net whose output is 1 % too large."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        return 1.01 * self.net(noisy, timesteps)
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    ["epsilon", *(pytest.param(p, marks=pytest.mark.slow) for p in ("v_prediction", "sample"))],
+)
+@pytest.mark.parametrize("settings", [
+    {"process": "ddpm", "betas": "cosine"},
+    {"process": "ddpm", "betas": "linear"},
+    {"process": "ve", "sigma_max": 3e4},
+    {"process": "vp"},
+])  # fmt: skip
+def test_a_net_that_is_a_little_off_measures_a_little_off(settings: dict, prediction: str) -> None:
+    """Whatever it predicts, also where there is no signal left, as with cosine betas."""
+    ours = process(prediction=prediction, **settings)
+    pairs = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, size=20)
+    clean = torch.from_numpy(pairs.reshape(20, 1, 1, 2)).float()
+    signs = [torch.tensor([[[1.0, sign]]]).expand_as(clean) for sign in (1.0, -1.0)]
+    for net, bound in ((Best(ours), 0.002), (Off(Best(ours)), 0.1)):
+        estimate = np.mean([log_density(net, ours, clean, probes) for probes in signs], axis=0)
+        bits = (estimate - normal(ours).logpdf(pairs)) / 2 / math.log(2)
+        assert np.abs(bits).mean() < bound, bits
+
+
 @pytest.mark.parametrize("pixel_range", [(-1, 1), (0, 1)])
 def test_bits_are_those_of_grey_levels(pixel_range: tuple[int, int]) -> None:
     """Of images of 128 pairs, whose grey levels have a probability each: the density over a level

@@ -3,17 +3,20 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
-from torch import Tensor
+from torch import Tensor, nn
 
 from meddiff.core.errors import MeddiffError
 from meddiff.diffusion.process import Process
+from meddiff.diffusion.sampling.ddpm import Ddpm
 from meddiff.diffusion.sampling.flow import adaptive, heun, solve_each
-from meddiff.diffusion.sampling.methods import advice, method
+from meddiff.diffusion.sampling.methods import advice, drawn_variance, method
+from meddiff.diffusion.sampling.sample import sample_images
 from meddiff.diffusion.sampling.samplers import Denoise, Draw
 from meddiff.diffusion.sampling.score_samplers import (
     excess_noise,
@@ -158,6 +161,62 @@ def test_a_fault_of_the_net_ends_every_solver() -> None:
         solve_each(rates, np.zeros((5, 2)), [0.0, 1.0], 1e-3)
 
 
+@pytest.mark.timeout(20)  # solvers that wait for one that is gone wait for ever
+@pytest.mark.parametrize("variables", [[1.5], [1.5, 1.5], [1.5, 1.5, 1.5, 0.01], [1.5, 0.5, 0.5]])
+def test_states_may_be_wanted_once_or_twice(variables: list[float]) -> None:
+    states = np.array([[1.0], [2.0]])
+    solved = solve_each(lambda at, states: -states, states, variables, 1e-8)
+    expected = [states * math.exp(variables[0] - at) for at in variables[1:]]
+    assert solved.shape == (len(variables) - 1, 2, 1)
+    assert np.allclose(solved, np.reshape(expected, solved.shape), atol=1e-6)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("calls", [0, 1, 9])
+def test_a_derivative_that_is_not_finite_ends_its_solver_alone(bad: float, calls: int) -> None:
+    seen = []
+
+    def rates(at: np.ndarray, states: np.ndarray) -> np.ndarray:
+        seen.append(at)
+        slopes = np.cos(30 * at)[:, None] * states
+        slopes[1] = bad if len(seen) > calls else slopes[1]
+        return slopes
+
+    solved = solve_each(rates, np.ones((3, 2)), [0.0, 0.0, 1.0], 1e-6)
+    assert np.isnan(solved[-1, 1]).all() and (solved[0] == 1).all()
+    assert np.allclose(solved[-1, [0, 2]], math.exp(math.sin(30) / 30), atol=1e-4)
+
+
+@pytest.mark.timeout(20)
+def test_a_fault_of_a_solver_ends_all_and_is_passed_on() -> None:
+    with pytest.raises(ValueError, match="t_span"):
+        solve_each(lambda at, states: states, np.ones((3, 2)), [0.0, 1.0, 0.5], 1e-3)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["ddpm", "ve"])
+def test_a_net_that_gives_no_numbers_is_one_line_whatever_draws(kind: str, steps: int) -> None:
+    """Also from one step, which takes no solver; and a net that does gives images."""
+    ours = process(process=kind)
+
+    class Net(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.value = nn.Parameter(torch.tensor(value))
+
+        def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
+            return noisy * self.value
+
+    for tolerance in (None, 0.01):
+        wanted = SamplerSettings(sampler="pf_ode", tolerance=tolerance, steps=steps)
+        good, broken = (Ddpm(Net(v), ours, (1, 4, 4), (-1, 1), 4) for v in (0.0, math.nan))
+        assert sample_images(good, wanted, [2], seed=0, name="x").shape == (1, 4, 4, 1)
+        with pytest.raises(MeddiffError, match="x are not finite"):
+            sample_images(broken, wanted, [2], seed=0, name="x")
+
+
 @pytest.mark.slow
 def test_a_step_of_the_predictor_and_the_corrector_is_diffusers() -> None:
     from diffusers.schedulers.scheduling_sde_ve import ScoreSdeVeScheduler
@@ -270,3 +329,77 @@ def test_noise_that_stays_is_foretold(
     wanted |= {"langevin_size": size, "spacing": spacing}
     message = advice(SamplerSettings.model_validate(wanted), ours)
     assert words in message and bool(message) == (max(seen) > 1.6)
+
+
+def variance_left(ours: Process, times: Sequence[float], corrected: bool, data: float) -> float:
+    """Variance by that of normal data: every sampler is linear in x and fresh noise for them."""
+    kept = math.hypot(*ours.scales(times[0])) ** 2
+    for time, after in [*pairwise(times), (times[-1], None)]:
+        alpha, sigma = ours.scales(time)
+        gain = alpha * data / (alpha**2 * data + sigma**2)  # of the best estimate
+        slope = (alpha * gain - 1) / sigma**2  # of the score
+        next_alpha, next_sigma = (alpha, 0.0) if after is None else ours.scales(after)
+        ratio = alpha / next_alpha
+        if corrected:
+            size = 2 * (ratio * 0.16) ** 2 / (slope**2 * kept)
+            kept = (1 + size * slope) ** 2 * kept + 2 * size
+        if after is None:
+            return gain**2 * kept / data
+        if corrected:
+            added = sigma**2 - ratio**2 * next_sigma**2
+            kept = (2 - ratio + added * slope) ** 2 * kept + added
+        else:
+            drift, diffusion = ours.sde(time)
+            step = time - after
+            kept = (1 - step * (drift - diffusion * slope)) ** 2 * kept + diffusion * step
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("kind", "sampler"),
+    [
+        ("ve", "reverse_sde"),
+        ("vp", "predictor_corrector"),
+        *(pytest.param(kind, "reverse_sde", marks=pytest.mark.slow) for kind in ("vp", "sub_vp")),
+        *(
+            pytest.param(kind, "predictor_corrector", marks=pytest.mark.slow)
+            for kind in ("ddpm", "ncsn", "ve", "sub_vp")
+        ),
+    ],
+)
+def test_a_wrong_variance_is_foretold(kind: str, sampler: str) -> None:
+    """And the change that is named mends it."""
+    ours = process(process=kind, betas="linear")
+    for steps in (15, 25, 50):
+        for spacing in ("even", "quadratic"):
+            wanted = SamplerSettings(sampler=sampler, steps=steps, spacing=spacing)
+            times = ours.visited(steps, spacing)
+            left = variance_left(ours, times, sampler == "predictor_corrector", 0.04)
+            assert drawn_variance(wanted, ours) == pytest.approx(left, rel=0.05)
+            message = advice(wanted, ours)
+            if abs(left - 1) < 0.1:
+                assert not message
+            if abs(left - 1) > 0.2:
+                assert f"{sampler} in {steps} steps" in message and "sampling." in message
+            if "spacing to" in message and ", and" not in message:
+                other = message.split("spacing to ")[1].split(",")[0]
+                left = variance_left(ours, ours.visited(steps, other), sampler[0] == "p", 0.04)
+                assert other != spacing and abs(left - 1) < 0.2
+
+
+@pytest.mark.parametrize("steps", range(5, 20))
+def test_a_step_that_is_too_long_for_stability_is_foretold(steps: int) -> None:
+    """Of `reverse_sde` in the default spacing; g^2 / sigma^2 of `ve` is the same at all times."""
+    ours = process(process="ve")
+    times = ours.visited(steps, "quadratic")
+    lengths = [
+        (time - after) * ours.sde(time)[1] / ours.scales(time)[1] ** 2
+        for time, after in pairwise(times)
+    ]
+    if max(lengths) > 2:
+        assert advice(SamplerSettings(sampler="reverse_sde", steps=steps), ours)
+
+
+def test_a_corrector_with_too_much_noise_is_foretold() -> None:
+    wanted = SamplerSettings(sampler="predictor_corrector", steps=100, snr=2.0)
+    assert "lower sampling.snr" in advice(wanted, process(process="vp"))

@@ -6,10 +6,12 @@ process only says which angle belongs to which time.
 """
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
+from threading import Barrier
 
 import numpy as np
 import torch
@@ -63,8 +65,8 @@ def adaptive(
         return ((cosine * images - clean) / sine).flatten(1).cpu().double().numpy()
 
     angles = [process.angle(time) for time in times]
-    states = solve_each(rates, noise.flatten(1).cpu().double().numpy(), angles, tolerance)
-    for state in states:
+    images = noise
+    for state in solve_each(rates, noise.flatten(1).cpu().double().numpy(), angles, tolerance):
         images = torch.from_numpy(state).to(noise).reshape(noise.shape)
         yield images
     yield denoise(images, times[-1])
@@ -81,54 +83,90 @@ def solve_each(
     Args:
         rates: derivatives at a variable of each state. It is called in this thread.
         states: at the first variable, float64 (N,d).
-        variables: at which states are wanted, in order.
+        variables: at which states are wanted, in order; some may be the same.
         tolerance: of a step, relative and absolute.
 
     Returns:
         States at each variable but the first, float64 (len(variables) - 1, N, d); NaN where a
-        solver could not go on.
+        solver could not go on, as from derivatives that are not finite.
     """
     # A training, whose previews come this way, starts without scipy.
     from scipy.integrate import solve_ivp
 
-    count = len(states)
-    solved = np.full((len(variables) - 1, *states.shape), np.nan)
-    at, wanted, slopes = np.full(count, variables[0]), states.copy(), np.empty_like(states)
-    done, meeting = np.zeros(count, bool), threading.Barrier(count + 1)
-
-    def derivative(place: int, variable: float, state: np.ndarray) -> np.ndarray:
-        at[place], wanted[place] = variable, state
-        meeting.wait()  # All want derivatives,
-        meeting.wait()  # and have them.
-        return slopes[place].copy()
+    stops = list(dict.fromkeys(variables))
+    if len(stops) == 1:
+        return np.repeat(states[None], len(variables) - 1, axis=0)
+    solved = np.full((len(stops), *states.shape), np.nan)
+    solved[0] = states
+    meeting = _Meeting(states, stops[0])
 
     def solve(place: int) -> None:
-        solution = solve_ivp(
-            lambda variable, state: derivative(place, variable, state),
-            (variables[0], variables[-1]),
-            states[place],
-            t_eval=variables[1:],
-            rtol=tolerance,
-            atol=tolerance,
-        )
-        if solution.success:
-            solved[:, place] = solution.y.T
-        done[place] = True
-        while meeting.wait() >= 0 and not done.all():
-            meeting.wait()
+        with meeting.solver(place) as derivative:
+            solution = solve_ivp(
+                derivative,
+                (stops[0], stops[-1]),
+                states[place],
+                t_eval=stops[1:],
+                rtol=tolerance,
+                atol=tolerance,
+            )
+            if solution.success:
+                solved[1:, place] = solution.y.T
 
-    with ThreadPoolExecutor(count) as pool:
-        solvers = [pool.submit(solve, place) for place in range(count)]
-        try:
-            while meeting.wait() >= 0 and not done.all():
-                slopes[:] = rates(at, wanted)
-                meeting.wait()
-        except BaseException:
-            meeting.abort()
-            raise
+    with ThreadPoolExecutor(len(states)) as pool, meeting:
+        solvers = [pool.submit(solve, place) for place in range(len(states))]
+        meeting.serve(rates)
     for solver in solvers:
         solver.result()
-    return solved
+    return solved[[stops.index(variable) for variable in variables[1:]]]
+
+
+class _NotFinite(Exception):
+    """A derivative is not finite."""
+
+
+class _Meeting:
+    """Where solvers wait for one another; a context manager that sends them home after an error."""
+
+    def __init__(self, states: np.ndarray, variable: float) -> None:
+        self._at, self._wanted = np.full(len(states), variable), states.copy()
+        self._slopes = np.empty_like(states)
+        self._left, self._barrier = np.zeros(len(states), bool), Barrier(len(states) + 1)
+
+    def __enter__(self) -> "_Meeting":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        if kind:
+            self._barrier.abort()
+
+    @contextmanager
+    def solver(self, place: int) -> Iterator[Callable[[float, np.ndarray], np.ndarray]]:
+        """Yield the derivative of a state for its solver; however that ends, the others go on.
+
+        A derivative that is not finite ends the solver, which would shorten its step for ever.
+        """
+        with suppress(_NotFinite):
+            try:
+                yield partial(self._derivative, place)
+            finally:
+                self._left[place] = True
+                while self._barrier.wait() >= 0 and not self._left.all():
+                    self._barrier.wait()
+
+    def _derivative(self, place: int, variable: float, state: np.ndarray) -> np.ndarray:
+        self._at[place], self._wanted[place] = variable, state
+        self._barrier.wait()  # All want derivatives,
+        self._barrier.wait()  # and have them.
+        if not np.isfinite(self._slopes[place]).all():
+            raise _NotFinite
+        return self._slopes[place].copy()
+
+    def serve(self, rates: Rates) -> None:
+        """Compute derivatives until every solver has left."""
+        while self._barrier.wait() >= 0 and not self._left.all():
+            self._slopes[:] = rates(self._at, self._wanted)
+            self._barrier.wait()
 
 
 def _velocity(denoise: Denoise, images: Tensor, process: Process, time: float) -> Tensor:
