@@ -215,7 +215,6 @@ def one_step(
         history="x.csv",
         previews="x_previews.npy",
         speed="x_speed.csv",
-        board="board",
     )
     return ["-m", "meddiff.diffusion.launch", json.dumps(asdict(job))]
 

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from meddiff.core.errors import MeddiffError
+from meddiff.diffusion.launch import DdpmJob
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 
 
@@ -71,3 +73,10 @@ class TestTensorBoard:
         monkeypatch.setitem(sys.modules, "tensorboardX", None)
         with pytest.raises(MeddiffError, match=r"meddiff\[tensorboard\]"):
             TensorBoard(tmp_path)
+
+    def test_a_training_writes_where_no_other_does(self) -> None:
+        fixed = {field.name: None for field in fields(DdpmJob)}
+        names = ["ddpm/a", "ddpm/b.c", "ddpm/ddpm", "families/ve/a", "families/ddpm/a"]
+        jobs = [DdpmJob(**fixed | {"checkpoint": f"models/{n}.safetensors"}) for n in names]
+        below = ["a", "b.c", "ddpm", "families/ve/a", "families/ddpm/a"]
+        assert [job.board for job in jobs] == [Path("logs/tensorboard", name) for name in below]

@@ -24,7 +24,7 @@ from meddiff.data.registry import read_registry
 from meddiff.data.sources.published import SOURCE_READERS
 from meddiff.workflow.config import Config, load_config, take_rebuild
 from meddiff.workflow.config_files import generated
-from meddiff.workflow.sections import cas_settings, dose_settings, imported_ddpms
+from meddiff.workflow.sections import cas_settings, dose_settings, guided_sets, imported_ddpms
 from meddiff.workflow.targets import final_outputs, page_inputs
 
 SPLITS = ("train", "validation", "test")
@@ -124,6 +124,22 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
 def test_faults_are_reported_with_key_value_and_remedy(values, message):
     with pytest.raises(MeddiffError, match=message) as caught:
         load_config(values)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"beta_end": 1.5}, r"schedule\.beta_end = 1\.5"),
+        ({"beta_end": 1.0}, r"schedule\.beta_end = 1\.0"),
+        ({"beta_start": 0.1}, r"diffusion\.schedule: beta_start 0\.1 .*beta_end 0\.02"),
+        ({"beta_end": 0.5}, r"diffusion\.schedule: timesteps 1000 .*beta_end 0\.5"),
+        ({"beta_end": 0.5, "process": "vp"}, r"schedule: timesteps 1000 .*beta_end 0\.5"),
+    ],
+)
+def test_betas_that_leave_no_signal_are_one_line(schedule, message):
+    with pytest.raises(MeddiffError, match=message) as caught:
+        load_config({"diffusion": {"schedule": {"betas": "linear"} | schedule}})
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -484,6 +500,66 @@ def test_real_images_alone_have_real_arms_alone():
     assert cas_settings(config, "hog_svm")["arms"] == config.arms
     with pytest.raises(MeddiffError, match=r"real_only: cas\.arms .*real, shuffled"):
         load_config({"real_only": True, "cas": {"arms": ["synthetic"]}})
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "weights", "sets"),
+    [
+        ({"conditional": True}, [0, 0.5], ["guided-0", "guided-0.5"]),
+        ({"conditional": True, "label_dropout": 0}, [0], ["guided-0"]),
+        ({"conditional": True, "label_dropout": 0}, [0, 0.5], None),
+        ({}, [0, 0.5], None),
+    ],
+)
+def test_weights_of_guidance_are_refused_before_a_training_where_no_net_takes_them(
+    diffusion, weights, sets
+):
+    """And a run that does not compare them goes on, since they have a default."""
+    config = load_config({"diffusion": diffusion, "guidance": {"weights": weights}})
+    assert guided_sets(config, ["results/table_5_2.csv"]) == (sets or [])
+    for target in ("guidance", "results/guidance.csv", "results/figures/guidance.png"):
+        if sets is None:
+            with pytest.raises(MeddiffError, match=r"^guidance\.weights .*label_dropout") as caught:
+                guided_sets(config, [target])
+            assert "\n" not in str(caught.value)
+        else:
+            assert guided_sets(config, [target]) == sets
+
+
+def test_every_training_that_saves_on_sigterm_gets_it_from_slurm_before_its_limit():
+    """Rules by the scripts that they run, `use rule` included, beside the profile's resources."""
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    scripts = dict(re.findall(r"^rule (\w+):\n(?:(?!^\w).*\n)*?.*scripts/(\w+)\.py", rules, re.M))
+    scripts |= {
+        new: scripts[old] for old, new in re.findall(r"^use rule (\w+) as (\w+)", rules, re.M)
+    }
+    saving = {
+        path.stem
+        for path in (ROOT / "workflow/scripts").glob("*.py")
+        if re.search(r"diffusion\.(latent\.)?launch import", path.read_text())
+    }
+    trainings = {rule for rule, script in scripts.items() if script in saving}
+    assert trainings >= {"train_ddpm", "train_family", "train_autoencoder"}
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    signalled = {
+        rule
+        for rule, own in profile["set-resources"].items()
+        if "TERM" in own.get("slurm_extra", "")
+    }
+    assert signalled == trainings
+
+
+def test_resources_beside_a_profile_are_given_with_those_that_they_replace():
+    """Snakemake's option takes the place of the whole list, in commands of pages and profiles."""
+    shared = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    defaults = " ".join(shared["default-resources"])
+    files = [*ROOT.glob("profiles/*/config.yaml"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    given = [
+        each
+        for path in files
+        for each in re.findall(r"--default-resources[\s\\#]+([^`#\n]*)", path.read_text())
+    ]
+    assert len(given) >= 2 and all(each.startswith(defaults) for each in given), given
 
 
 def test_profiles_name_files_that_exist():

@@ -51,7 +51,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DdpmJob:
         history="x_history.csv",
         previews="x_previews.npy",
         speed="x_speed.csv",
-        board="board",
     )
 
 

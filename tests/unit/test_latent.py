@@ -148,7 +148,7 @@ def checkpoint(learnt: TrainedAutoencoder, tmp_path_factory: pytest.TempPathFact
         settings=DiffusionSettings.model_validate(ddpm).model_dump(), seed=0, code="",
         compute={"threads": 1}, device="cpu", autoencoder=str(folder / "a.safetensors"),
         checkpoint=str(folder / "x.safetensors"), history=str(folder / "x.csv"),
-        previews=str(folder / "previews.npy"), speed=str(folder / "speed.csv"), board="",
+        previews=str(folder / "previews.npy"), speed=str(folder / "speed.csv"),
     )  # fmt: skip
     assert "a.safetensors" in str(asdict(job))
     launch(job)

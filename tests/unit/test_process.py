@@ -2,9 +2,12 @@
 
 import math
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
@@ -224,3 +227,23 @@ def test_a_process_without_an_equation_says_which_have_one() -> None:
     ddpm = build_process(ScheduleSettings())
     with pytest.raises(MeddiffError, match=r"process ddpm .*ve, vp or sub_vp"):
         ddpm.sde(0.5)
+
+
+@hypothesis.given(
+    kind=st.sampled_from(["ddpm", "vp", "sub_vp"]),
+    timesteps=st.sampled_from([1, 2, 7, 100, 1000, 4000]),
+    bounds=st.tuples(*[st.floats(1e-6, 0.999)] * 2).map(sorted),
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_betas_that_are_taken_leave_a_signal(kind: str, timesteps: int, bounds: list) -> None:
+    """In float32, in which nets are trained; where it is refused there would be next to none."""
+    values = {"process": kind, "betas": "linear", "timesteps": timesteps}
+    betas = np.linspace(*bounds, timesteps)
+    left = np.exp(np.log1p(-betas).sum())
+    try:
+        ours = process(**values, beta_start=bounds[0], beta_end=bounds[1])
+    except ValidationError:
+        assert left < 1e-34
+    else:
+        last = torch.tensor([ours.at(1.0)], dtype=torch.long if kind == "ddpm" else torch.float32)
+        assert ours.mix(last)[0].item() > 0 and ours.parts(ours.at(1.0))[0] > 0

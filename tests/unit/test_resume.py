@@ -191,6 +191,44 @@ def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, monkeypa
     assert not path.exists()
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_training_that_diverged_is_not_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, saved: bool
+) -> None:
+    """As Slurm and `--retries` would: the same line at once. With anything changed it trains."""
+    path, steps = tmp_path / "x.state.safetensors", []
+    bad = settings_of(lr=1e6, lr_schedule="constant", optimizer="adam", ema=None)
+    before = CheckpointFile(path, KEY, 0 if saved else 9999)
+
+    class Counts:
+        def on_epoch_end(self, row: dict, images_per_second: float, previews: object) -> None:
+            steps.append(row["step"])
+
+    with pytest.raises(MeddiffError, match=r"x: .*diffusion\.lr") as first, before as file:
+        train(bad, checkpointer=file, callbacks=(Counts(),))
+    assert ("x.last_good.safetensors" in str(first.value)) == saved
+    steps.clear()
+    for _ in range(2):
+        with pytest.raises(MeddiffError) as again, CheckpointFile(path, KEY) as file:
+            train(bad, checkpointer=file, callbacks=(Counts(),))
+        assert str(again.value) == str(first.value) and not steps
+    assert "x.diverged.json" in caplog.text
+    with CheckpointFile(path, {"the settings": "2"}, 9999) as file:
+        train(settings_of(steps=1), checkpointer=file)
+    file.remove()
+    assert not (tmp_path / "x.diverged.json").exists()
+
+
+def test_a_note_of_a_divergence_that_cannot_be_read_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for note in ("[", "[]", "{}"):
+        (tmp_path / "x.diverged.json").write_text(note)
+        assert CheckpointFile(tmp_path / "x.state.safetensors", KEY).load() is None
+        assert "cannot read" in caplog.text
+        caplog.clear()
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     """A rate without measure breaks the weights in a step whose own loss was still good."""
     path = tmp_path / "x.safetensors"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from meddiff.diffusion.process import Ddpm, respaced_times
+from meddiff.diffusion.process import DdpmProcess, respaced_times
 from meddiff.diffusion.sampling.ddpm import clean_estimator
 from meddiff.diffusion.sampling.samplers import ddim, ddpm, dpm_solver
 from nets import process
@@ -79,7 +79,7 @@ def test_ancestral_sampling_is_monais(prediction: str, variance: str) -> None:
     monai.betas = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
     monai.alphas = 1 - monai.betas
     monai.alphas_cumprod = monai.alphas.cumprod(0)
-    schedule = Ddpm(monai.alphas_cumprod, prediction)
+    schedule = DdpmProcess(monai.alphas_cumprod, prediction)
     bars = monai.alphas_cumprod.tolist()
     first = torch.randn(2, 3, 8, 8)
     theirs, generator = first, torch.Generator().manual_seed(5)

@@ -44,6 +44,7 @@ try:
     SHARED = session.begin(workflow, ROOT, Path.cwd(), cfg) if MAIN else {}
     FOLDER = sections.folder_params(cfg, ROOT)
     IMPORTED_SETS = imported.params_of_sets(cfg, ROOT)
+    GUIDED = sections.guided_sets(cfg, session.targets_here(ROOT))
     FAMILIES = families.families_for(session.targets_here(ROOT), FAMILIES_FILE, cfg)
 except (MeddiffError, OSError) as error:
     raise WorkflowError(str(error))
@@ -60,7 +61,6 @@ STUDY, DDPM_SETS = cfg.protocol == "as_published", cfg.ddpm_sets
 SCORED = [*cfg.synthetic_sets, "noise", *([cfg.unseen_set] if cfg.unseen_set else [])]
 SCORED_SETS = [*SCORED, *cfg.reference_sets]
 MATRIX_SETS = ["train", "test", *cfg.synthetic_sets, "noise"]
-GUIDED = [f"guided-{weight:g}" for weight in cfg.guidance.weights if cfg.diffusion.conditional]
 UNLEARNT = [] if "test" in DDPM_SETS else ["test"]
 GPU = 0 if cfg.compute.device == "cpu" else 1
 REPORTED = sections.reported(workflow.source_path("../../config/reported.yaml"))

@@ -19,7 +19,6 @@ with job(snakemake) as device:
         history=files.history,
         previews=files.previews,
         speed=snakemake.log.speed,
-        board=f"logs/tensorboard/{snakemake.wildcards.cls}",
         classes=params.classes,
         autoencoder=next(iter(snakemake.input.autoencoder), None),
     )

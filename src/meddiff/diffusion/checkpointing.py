@@ -1,5 +1,6 @@
 """The state of a training on disk, from which an interrupted one resumes."""
 
+import json
 import logging
 import signal
 import threading
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from meddiff.core.checkpoints import load_checkpoint, save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.core.files import remove_unfinished
+from meddiff.core.files import remove_unfinished, write_text
 
 AFFECTS_RESULTS = False
 
@@ -100,7 +101,14 @@ class CheckpointFile:
         self._lock.release()
 
     def load(self) -> TrainState | None:
-        """Return the state to resume from, or None where there is none with this key."""
+        """Return the state to resume from, or None where there is none with this key.
+
+        Raises:
+            MeddiffError: a training with this key diverged, and would again; see
+                `keep_last_good`.
+        """
+        if self._reason.exists():
+            self._check_diverged()
         if not self.path.exists():
             return None
         try:
@@ -125,17 +133,46 @@ class CheckpointFile:
         save_checkpoint(self.path, state.tensors, about, quiet=True)
         self._saved = time.monotonic()
 
-    def keep_last_good(self) -> Path | None:
-        """Rename the state, if there is one, to `<name>.last_good.safetensors`; return that."""
-        if not self.path.exists():
-            return None
+    def keep_last_good(self, reason: str) -> str:
+        """Keep what a training that diverged leaves, so that it is not repeated to no purpose.
+
+        Its state, if there is one, is renamed to `<name>.last_good.safetensors`; the reason lies
+        beside it, in `<name>.diverged.json`, and ends the next training with the same key.
+
+        Returns:
+            The reason, with the file that was kept.
+        """
+        if self.path.exists():
+            kept = self.path.rename(self._beside(f"last_good{self.path.suffix}"))
+            reason += f"; the last checkpoint is kept as {kept}"
+        write_text(json.dumps({"key": self._key, "reason": reason}), self._reason)
+        return reason
+
+    def _check_diverged(self) -> None:
+        try:
+            about = json.loads(self._reason.read_text(encoding="utf-8"))
+            key, reason = about["key"], str(about["reason"])
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("cannot read %s (%s)", self._reason, error)
+            return
+        if key == self._key:
+            again = "settings, images and code are those that diverged (%s): move it away to try"
+            log.warning(again, self._reason)
+            raise MeddiffError(reason)
+
+    @property
+    def _reason(self) -> Path:
+        return self._beside("diverged.json")
+
+    def _beside(self, ending: str) -> Path:
         name = self.path.name.removesuffix(self.path.suffix).removesuffix(".state")
-        return self.path.rename(self.path.with_name(f"{name}.last_good{self.path.suffix}"))
+        return self.path.with_name(f"{name}.{ending}")
 
     def remove(self) -> None:
         """Delete the state of a training that is done."""
         with self._lock:
             self.path.unlink(missing_ok=True)
+            self._reason.unlink(missing_ok=True)
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
 

@@ -24,8 +24,8 @@ from meddiff.core.imports import leave_out_optional
 from meddiff.core.settings import ComputeSettings
 from meddiff.diffusion.checkpointing import CheckpointFile
 from meddiff.diffusion.latent.autoencoder import PREFIX, Autoencoder, load_autoencoder
-from meddiff.diffusion.processes import run_processes
 from meddiff.diffusion.settings import DiffusionSettings
+from meddiff.diffusion.torchrun import run_processes
 from meddiff.diffusion.training.callbacks import SpeedLog, TensorBoard
 from meddiff.diffusion.training.distributed import setup_runtime
 from meddiff.diffusion.training.images import Images
@@ -42,7 +42,6 @@ class DdpmJob:
         validation: image sets of the validation loss; none for no such loss.
         settings: `DiffusionSettings` of this class.
         code: digest of the code that the result depends on.
-        board: folder for TensorBoard, used where `compute` asks for it.
         classes: of a net for all classes, in the order of their labels; names of the files of
             their images.
         autoencoder: checkpoint of the autoencoder whose latents the net learns, or None.
@@ -60,7 +59,6 @@ class DdpmJob:
     history: str
     previews: str
     speed: str
-    board: str
     classes: list[str] = field(default_factory=list)
     autoencoder: str | None = None
 
@@ -68,6 +66,12 @@ class DdpmJob:
     def state(self) -> Path:
         """Where the resumable state lies."""
         return Path(self.checkpoint).with_suffix(".state.safetensors")
+
+    @property
+    def board(self) -> Path:
+        """Folder for TensorBoard, as the checkpoint is named below `models/` or `models/ddpm/`."""
+        _, *parts = Path(self.checkpoint).with_suffix("").parts
+        return Path("logs/tensorboard", *(parts[1:] if parts[:1] == ["ddpm"] else parts))
 
     def key(self) -> dict[str, str]:
         """Return what the result depends on, by name."""

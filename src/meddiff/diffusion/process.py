@@ -117,7 +117,7 @@ class Process(ABC):
         return float(self.log_ratio(torch.tensor([time], dtype=torch.float64)))
 
 
-class Ddpm(Process):
+class DdpmProcess(Process):
     """The discrete process of Ho et al. 2020, by its products of alphas, (T,), falling."""
 
     name = "ddpm"
@@ -256,7 +256,7 @@ class _Preserving(Process):
 def build_process(settings: ScheduleSettings) -> Process:
     """Return the forward process of settings."""
     if settings.process == "ddpm":
-        return Ddpm(monai_products(settings), settings.prediction)
+        return DdpmProcess(monai_products(settings), settings.prediction)
     return (_Exploding if settings.process in ("ncsn", "ve") else _Preserving)(settings)
 
 

@@ -1,5 +1,6 @@
 """Settings of DDPM training and sampling."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,6 +30,8 @@ from meddiff.diffusion.sampling.settings import PreviewSettings
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 PIXEL_RANGES = [[-1, 1], [0, 1]]
 ProcessName = Literal["ddpm", "ncsn", "ve", "vp", "sub_vp"]
+MOST_LOST = 80.0
+"""Largest -ln(signal^2) of the last time: float32 has nothing between exp(-87) and 0."""
 ALL = "all"
 """Name of the DDPM of all classes."""
 AugmentationName = Literal["none", "hand", "isic2016"]
@@ -84,9 +87,9 @@ class ScheduleSettings(Settings):
     """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal
     2021) spends fewer steps on images that are all noise, which small images gain from. `vp` and
     `sub_vp` are linear."""
-    beta_start: PositiveFloat = 1e-4
+    beta_start: float = Field(default=1e-4, gt=0, lt=1)
     """First variance of the linear schedule."""
-    beta_end: PositiveFloat = 2e-2
+    beta_end: float = Field(default=2e-2, gt=0, lt=1)
     """Last variance of the linear schedule."""
     sigma_min: PositiveFloat = 0.01
     """Least noise of `ncsn` and `ve`, in the range of the pixels."""
@@ -107,6 +110,17 @@ class ScheduleSettings(Settings):
     def _noise_grows(self) -> "ScheduleSettings":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} is not below sigma_max {self.sigma_max}")
+        if self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}")
+        step = (self.beta_end - self.beta_start) / max(1, self.timesteps - 1)
+        betas = (self.beta_start + step * number for number in range(self.timesteps))
+        cosine = self.process == "ddpm" and self.betas == "cosine"
+        linear = not cosine and self.process not in ("ncsn", "ve")
+        if linear and -sum(math.log1p(-beta) for beta in betas) > MOST_LOST:
+            raise ValueError(
+                f"timesteps {self.timesteps} up to beta_end {self.beta_end} end in noise alone "
+                "long before the last: lower one of them"
+            )
         return self
 
 

@@ -1,10 +1,12 @@
 """Parts of the configuration, cut so that a job reruns for what it reads."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from meddiff.cas.classifiers import HOG_SVM
+from meddiff.core.errors import MeddiffError
 from meddiff.core.files import sha256_file
 from meddiff.data.settings import SplitSettings
 from meddiff.reporting.reported import read_reported
@@ -14,6 +16,8 @@ from meddiff.workflow.provenance.store import recorded_params
 
 JUDGED = {"classifiers", "n_repeats", "specificity", "non_inferiority_margin"}
 """Settings of `cas` that change no training: how often, of what, how results are judged."""
+COMPARED_WEIGHTS = {"guidance", "results/guidance.csv", "results/figures/guidance.png"}
+"""Targets that `guidance.weights` are for: a rule and its files."""
 
 
 def stamp(cfg: Config) -> dict[str, Any]:
@@ -79,6 +83,25 @@ def sampler(cfg: Config, images: int | None, **changes: Any) -> dict[str, Any]:
     """How another number of images is drawn, with some settings changed."""
     settings = cfg.sampling.model_dump(exclude={"images", "shards"})
     return {**settings, "images": images, **changes}
+
+
+def guided_sets(cfg: Config, targets: Collection[str]) -> list[str]:
+    """Return an image set per weight of guidance, by which `results/guidance.csv` compares them.
+
+    There are none without a net that can be guided.
+
+    Raises:
+        MeddiffError: they are among the targets, and there are none.
+    """
+    weights, settings = cfg.guidance.weights, cfg.diffusion
+    if settings.conditional and (settings.label_dropout or not any(weights)):
+        return [f"guided-{weight:g}" for weight in weights]
+    if COMPARED_WEIGHTS & {str(target) for target in targets}:
+        raise MeddiffError(
+            f"guidance.weights {weights}: results/guidance.csv needs diffusion.conditional: true "
+            "and a diffusion.label_dropout above 0"
+        )
+    return []
 
 
 def cas_settings(cfg: Config, classifier: str) -> dict[str, Any]:

@@ -56,8 +56,9 @@ def train_ddpm(
         autoencoder: on the runtime's device; the net learns its latents of the images.
 
     Raises:
-        MeddiffError: the loss is no longer finite or explodes, memory does not suffice, or the
-            process is interrupted (SIGTERM). The checkpoint is kept.
+        MeddiffError: the loss is no longer finite or explodes, as it did in a training that the
+            checkpointer knows of, memory does not suffice, or the process is interrupted
+            (SIGTERM). The checkpoint is kept.
     """
     runtime = runtime or setup_runtime("cpu", settings.precision)
     saver = checkpointer if runtime.rank == 0 else None
@@ -119,10 +120,11 @@ class _Monitor:
 
 @contextmanager
 def _keep_last_good(checkpointer: CheckpointFile | None) -> Iterator[None]:
-    """Rename the last checkpoint of a training that diverges, so that no other replaces it."""
+    """Rename the last checkpoint of a training that diverges, and keep why it did."""
     try:
         yield
     except Diverged as error:
-        path = checkpointer.keep_last_good() if checkpointer else None
-        note = f"; the last checkpoint is kept as {path}" if path else ""
-        raise MeddiffError(f"{error}{note}") from error
+        reason = str(error)
+        raise MeddiffError(
+            checkpointer.keep_last_good(reason) if checkpointer else reason
+        ) from error

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meddiff.diffusion.process import Ddpm, Process
+from meddiff.diffusion.process import DdpmProcess, Process
 
 
 def draw_times_and_noise(
@@ -91,7 +91,7 @@ def min_snr_weights(
         scales = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
         return (snr.clamp(max=gamma) / scales[process.prediction_type]).float()
 
-    if not isinstance(process, Ddpm):
+    if not isinstance(process, DdpmProcess):
         return weigh
     # Looked up, since its times are counted and not every device has float64.
     return weigh(torch.arange(len(process.alphas_cumprod))).to(device).__getitem__
