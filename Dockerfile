@@ -1,12 +1,13 @@
-# docker build --build-arg DEVICE=cuda --tag meddiff .    (cpu without the argument)
-# docker run --rm --read-only --tmpfs /tmp --user "$(id -u):$(id -g)" --volume "$PWD/mine:/mine" meddiff \
+# docker build --build-arg DEVICE=cuda --tag meddiff .    (cpu without the argument: then PIP_EXTRA_INDEX_URL too, see below)
+# docker run --rm --read-only --tmpfs /tmp:exec --user "$(id -u):$(id -g)" --volume "$PWD/mine:/mine" meddiff \
 #     snakemake --cores 2 --directory /mine results/table_5_2.csv
 FROM python:3.12-slim-bookworm
 
-# Of Debian git alone, for records and DVC, whose version matters to no result.
+# Of Debian git, for records and DVC, and a compiler, for compute.compile: torch.compile builds C++ for a CPU, and Triton, which
+# writes a GPU's kernels, a launcher of each in C. The versions matter to no result.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git \
+    && apt-get install --yes --no-install-recommends g++ git \
     && rm -rf /var/lib/apt/lists/*
 
 # Nothing is written but to the run directory and /tmp: any user id, and a root that is read-only. Snakemake asks for the
@@ -20,7 +21,7 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1
 
 ARG DEVICE=cpu
-# For cpu: the address of PyTorch's index for CPUs, for an image 4 GB smaller.
+# For cpu: the address of PyTorch's index of builds for CPUs. Without it the image has 4 GB of CUDA that it does not use.
 ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /opt/meddiff
 COPY . .
