@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -271,6 +272,9 @@ def bad_files(key: pd.DataFrame, good: dict) -> dict[str, tuple[object, str]]:
         "a name": (good | {"reader": "Dr. Somebody"}, "reader"),
         "no number": (good | {"answers": [answers[0] | {"seconds": math.nan}]}, "seconds"),
         "more": (good | {"script": "x"}, "script"),
+        "of another design": (good | {"design": "pairs"}, "pairs"),
+        "by all readers": (good | {"reader": "all"}, "all"),
+        "a deep list": (reduce(lambda inner, _: [inner], range(900), []), "bad.json"),
         "a list": ([1, 2], "bad.json"),
     }
 
@@ -287,6 +291,121 @@ def test_files_that_are_not_whole_are_refused_in_one_line(tmp_path: Path) -> Non
         assert "\n" not in str(refused.value)
     with pytest.raises(MeddiffError, match="r1"):
         read_answers([good, good], key)
+    bad.write_text("[" * 10**5)
+    with pytest.raises(MeddiffError, match=r"bad\.json"):
+        read_answers([bad], key)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--class", "benign", "--trials", "2"], "--trials 2"),
+        (["--class", "benign", "--trials", "1", "--design", "pairs"], "--trials 1"),
+        (["--class", "benign", "--trials", "1", "--design", "choice"], "--trials 1"),
+        *((["--repeats", share], f"--repeats {share}") for share in ("-1", "nan", "inf", "1.5")),
+        (["--design", "choice", "--choices", "10"], "--choices 10"),
+        (["--design", "choice", "--choices", "-1"], "--choices -1"),
+        (["--language", "."], ". is no JSON"),
+    ],
+)
+def test_a_study_that_cannot_be_asked_or_scored_is_refused_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = write_run(tmp_path / "run")
+    assert main(["readers", "make", str(run), *arguments]) == 1
+    refused_in_one_line(capsys, message)
+    assert not (run / "reader_study").exists()
+
+
+def refused_in_one_line(capsys: pytest.CaptureFixture, message: str) -> None:
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 48), (3, 48), (0, 48), (40, 16), (40, 17)])
+def test_images_whose_encoding_cannot_be_checked_are_refused(
+    count: int, size: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    few = {
+        name: textured(max(count, 1), seed, size)[:count]
+        for seed, name in enumerate(("train", "synthetic"))
+    }
+    run = write_run(tmp_path / "run", **few)
+    # Of one set saved as JPEG the smallest that is taken would be refused for it, not taken.
+    assert main(["readers", "make", str(run), "--class", "benign", "--trials", "4"]) == 1
+    refused_in_one_line(capsys, f"{size} x {size}" if count == 40 else f"{count} real")
+    assert not (run / "reader_study").exists()
+
+
+@pytest.mark.parametrize("size", ["0", "-3", "16"])
+def test_a_size_that_is_none_is_refused(
+    size: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folders = [str(write_files(tmp_path / name, 4, seed)) for seed, name in enumerate("ab")]
+    assert main(["readers", "make", *folders, "--size", size, "--out", str(tmp_path / "o")]) == 1
+    refused_in_one_line(capsys, f"--size {size}")
+
+
+def write_files(folder: Path, count: int, seed: int, cls: str = "") -> Path:
+    (folder / cls).mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(textured(count, seed, 32)):
+        Picture.fromarray(image).save(folder / cls / f"{folder.name}-{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_the_key_names_each_image_and_the_page_none(alike: bool, tmp_path: Path) -> None:
+    """Also where the two folders have other classes, so that all their images are one."""
+    real, synthetic = tmp_path / "clinic", tmp_path / "model"
+    for place, cls in enumerate(("one", "two")):
+        write_files(real, 12, place, cls)
+        write_files(synthetic, 12, place + 2, cls if alike else f"other-{cls}")
+    out = tmp_path / "study"
+    assert main(["readers", "make", str(real), str(synthetic), "--out", str(out), "--size", "32",
+                 "--trials", "16", "--repeats", "0"]) == 0  # fmt: skip
+    page, key = (out / "study.html").read_text(), read_csv(out / "key.csv")
+    pictures = content(page)
+    for trial, row in zip(pictures["trials"], key.to_dict("records"), strict=True):
+        folder = real if row["image_set"] == REAL else synthetic
+        shown = pictures["images"][trial["images"][0]].removeprefix("data:image/png;base64,")
+        seen = Picture.open(io.BytesIO(base64.b64decode(shown)))
+        assert (np.asarray(seen) == np.asarray(Picture.open(folder / row["image"]))).all()
+        assert Path(row["image"]).stem not in page
+    file = answer_file(tmp_path, key, "r1", [1] * 16)
+    assert main(["readers", "score", str(file), "--key", str(out / "key.csv")]) == 0
+    scored = read_csv(out / "reader_study_images.csv")
+    assert set(scored["image"]) == set(key["image"])
+    # A key from before images had names there is still scored.
+    key.drop(columns="image").to_csv(out / "key.csv", index=False)
+    assert main(["readers", "score", str(file), "--key", str(out / "key.csv")]) == 0
+
+
+def test_images_of_a_run_have_the_names_of_their_rows(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    pd.DataFrame({"id": [f"2018/ISIC_{n}" for n in range(40)]}).to_csv(
+        run / "data/images/train/benign.csv", index=False
+    )
+    assert main(["readers", "make", str(run), "--class", "benign", "--trials", "8"]) == 0
+    key = read_csv(run / "reader_study/key.csv")
+    synthetic = key["image_set"] == SYNTHETIC
+    rows = key["row"].astype(str)
+    assert (
+        key["image"] == ("2018/ISIC_" + rows).where(~synthetic, "synthetic/benign.npy#" + rows)
+    ).all()
+
+
+@pytest.mark.parametrize("name", ["folder", "other.csv", "words.csv", "none.csv"])
+def test_a_key_that_is_none_is_refused_in_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    _, key = make_key(tmp_path, "single", 8)
+    answers = answer_file(tmp_path, key, "r1", [1] * key["trial"].nunique())
+    capsys.readouterr()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    key.assign(target="x").to_csv(tmp_path / "words.csv", index=False)
+    assert main(["readers", "score", str(answers), "--key", str(tmp_path / name)]) == 1
+    refused_in_one_line(capsys, name)
 
 
 def test_imrmc_input_counts_what_it_holds(tmp_path: Path) -> None:
@@ -378,6 +497,71 @@ def test_means_over_readers_and_cases_are_in_their_interval() -> None:
         interval = over_readers_and_cases(values, float(values.mean()))
         inside += interval.low <= 0.3 <= interval.high
     assert inside / 500 >= 0.92
+
+
+def frames(answers: np.ndarray, target: np.ndarray) -> dict[str, pd.DataFrame]:
+    """Answers of readers, (r, c), as they are read; a quarter comes again, answered alike."""
+    cases = np.r_[np.arange(len(target)), np.arange(len(target) // 4)]
+    repeat = np.arange(len(cases)) >= len(target)
+    columns = {"trial": [f"t{n}" for n in range(len(cases))], "case": cases, "repeat": repeat * 1}
+    return {
+        f"r{number}": pd.DataFrame(
+            columns | {"target": target[cases], "answer": own[cases], "seconds": 1.0}
+        )
+        for number, own in enumerate(answers)
+    }
+
+
+def key_of(design: str, target: np.ndarray, choices: int = 3) -> pd.DataFrame:
+    shown = 1 if design == "single" else choices
+    return pd.DataFrame({"design": design, "trial": np.repeat(np.arange(len(target)), shown)})
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3])
+@pytest.mark.parametrize("pattern", ["right", "wrong", "real", "synthetic", "alternate"])
+@pytest.mark.parametrize("design", ["single", "choice"])
+def test_readers_who_agree_are_not_sure_of_all_other_readers_and_images(
+    design: str, pattern: str, readers: int
+) -> None:
+    """No interval is a point: of 20 cases without an error 20 more may have one."""
+    target = np.arange(20) % 2
+    called = {"right": target, "wrong": 1 - target, "real": 0 * target, "synthetic": 0 * target + 1,
+              "alternate": np.arange(20) // 2 % 2}[pattern]  # fmt: skip
+    own = np.where(called == 1, 6, 1) if design == "single" else called + 1
+    table = reader_table(frames(np.tile(own, (readers, 1)), target), key_of(design, target))
+    rows = table[table["value"].notna() & table["ci_low"].notna()]
+    assert {"accuracy", "d_prime"} <= set(rows.loc[rows["reader"] == "all", "metric"])
+    assert (rows["ci_low"] < rows["ci_high"]).all()
+    assert (rows["ci_low"] <= rows["value"]).all() and (rows["value"] <= rows["ci_high"]).all()
+    if pattern == "right":
+        low = rows[rows["reader"] == "all"].set_index("metric")["ci_low"]
+        # Readers of one mind are right in all 20 by chance in 1 of 20 such studies, or in fewer.
+        assert low["accuracy"] ** 20 < 0.05
+        share = ndtr(low["d_prime"] / 2) if design == "single" else correct_share(low["d_prime"], 3)
+        assert share**20 < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one_mind", [True, False])
+@pytest.mark.parametrize("d_prime", [2.5, 3.5])
+def test_near_perfect_readers_lie_in_their_interval(d_prime: float, one_mind: bool) -> None:
+    """Three readers of 20 images, most of whom never err; shares and areas in closed form."""
+    chance = np.random.default_rng(4)
+    target = np.arange(20) % 2
+    ends = d_prime / 2 + np.array([-1, -0.5, 0, 0.5, 1])
+    levels = [np.diff(ndtr(np.r_[-np.inf, ends - mean, np.inf])) for mean in (0, d_prime)]
+    below = np.cumsum(levels[0]) - levels[0] / 2
+    truth = {"accuracy": ndtr(d_prime / 2), "hit_rate": ndtr(d_prime / 2), "d_prime": d_prime,
+             "false_alarm_rate": ndtr(-d_prime / 2), "roc_auc": levels[1] @ below}  # fmt: skip
+    inside: dict[str, list[bool]] = {name: [] for name in truth}
+    for _ in range(200):
+        seen = chance.normal(size=(1 if one_mind else 3, 20)) + d_prime * target
+        answers = np.broadcast_to(1 + np.searchsorted(ends, seen), (3, 20))
+        table = reader_table(frames(answers, target), key_of("single", target))
+        rows = table[table["reader"] == "all"].set_index("metric")
+        for name, value in truth.items():
+            inside[name].append(rows.at[name, "ci_low"] <= value <= rows.at[name, "ci_high"])
+    assert min(map(np.mean, inside.values())) >= 0.92, {k: np.mean(v) for k, v in inside.items()}
 
 
 @pytest.mark.slow

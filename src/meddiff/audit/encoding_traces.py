@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream_seed
 from meddiff.metrics.intervals import Estimate, share_interval
 
@@ -20,16 +21,26 @@ BLOCK = 8
 """Side of a block of JPEG in px."""
 BORDER = 4
 """Pixels left out at each edge, where filters and nets pad: no trace of an encoding."""
+LEAST_SIDE = 18
+"""Side in px from which every place in a block has a pair of pixels within the borders."""
 FOLDS = 5
 
 
 def encoding_traces(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the traces of encoding in an image, uint8 (h, w, 1 or 3), float64 (21,); h, w >= 18.
+    """Return the traces of encoding in an image, uint8 (h, w, 1 or 3), float64 (21,).
 
     Per axis: mean absolute differences of neighbours in luminance by their place in a block of 8,
     and those of Cb and Cr by odd and even place, each over its mean; per channel of RGB, the share
     of empty grey levels between used ones.
+
+    Raises:
+        MeddiffError: a side is shorter than `LEAST_SIDE`.
     """
+    if min(image.shape[:2]) < LEAST_SIDE:
+        raise MeddiffError(
+            f"images of {image.shape[1]} x {image.shape[0]} px are too small to check their "
+            f"encoding: give {LEAST_SIDE} px or more"
+        )
     rgb = image if image.shape[-1] == 3 else image.repeat(3, axis=-1)
     planes = np.moveaxis(np.asarray(Image.fromarray(rgb).convert("YCbCr"), float), 2, 0)
     values: list[NDArray[np.float64]] = []

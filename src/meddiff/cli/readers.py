@@ -39,7 +39,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "one synthetic image among several (single)",
     },
     "--trials": {"type": int, "default": 80, "help": "make: questions, without repeats (80)"},
-    "--choices": {"type": int, "default": 4, "help": "make: images of a `choice` (4)"},
+    "--choices": {"type": int, "default": 4, "help": "make: images of a `choice`, 3 to 9 (4)"},
     "--repeats": {
         "type": float,
         "default": 0.1,
@@ -52,7 +52,11 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "default": "train",
         "help": "make: real images of a run (train)",
     },
-    "--size": {"type": int, "default": 64, "help": "make: side of images of files in px (64)"},
+    "--size": {
+        "type": int,
+        "default": 64,
+        "help": "make: side of images of files in px, 18 or more (64)",
+    },
     "--language": {
         "default": "en",
         "metavar": "CODE|FILE",
@@ -84,17 +88,17 @@ def _make(options: argparse.Namespace) -> int:
         )
     language = read_language(options.language)
     if len(options.paths) == 1:
-        images = images_of_run(options.paths[0], options.real_set)
+        images, names = images_of_run(options.paths[0], options.real_set)
     else:
-        images = images_of_paths(options.paths[0], options.paths[1], options.size)
+        images, names = images_of_paths(options.paths[0], options.paths[1], options.size)
     images = chosen_classes(images, options.classes)
+    check_encoding(images, seed=options.seed)
     counts = {
         cls: {name: len(of_set[cls]) for name, of_set in images.items()} for cls in images["real"]
     }
     trials = draw_trials(counts, options.design, n_trials=options.trials, choices=options.choices,
                          repeats=options.repeats, seed=options.seed)  # fmt: skip
-    check_encoding(images, seed=options.seed)
-    study = build_study(images, trials, options.design, language, seed=options.seed)
+    study = build_study(images, names, trials, options.design, language, seed=options.seed)
     write_csv(study.key, key_file)
     write_text(study.page, out / "study.html")
     say(f"{out / 'study.html'}: {len(trials)} questions, to send to readers")
@@ -106,7 +110,7 @@ def _make(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     from meddiff.core.files import write_csv, write_text
-    from meddiff.reader_study.answers import read_answers, read_key
+    from meddiff.reader_study.answers import OVER_READERS, read_answers, read_key
     from meddiff.reader_study.score import image_table, imrmc_input, reader_table
 
     key_file = options.key or Path("reader_study/key.csv")
@@ -118,7 +122,7 @@ def _score(options: argparse.Namespace) -> int:
     write_csv(image_table(answers, key), out / "reader_study_images.csv")
     if (ratings := imrmc_input(answers, key)) is not None:
         write_text(ratings, out / "reader_study.imrmc")
-    over = table[table["reader"] == "all"]
+    over = table[table["reader"] == OVER_READERS]
     say(f"{len(answers)} readers, {key.loc[key['repeat'] == 0, 'trial'].nunique()} questions")
     for row in over.to_dict("records"):
         say(f"{row['metric']:<18} {row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]")

@@ -10,11 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, one_line
 from meddiff.core.tables import read_csv
 
 KEY_COLUMNS = ["study", "design", "trial", "place", "target", "case", "repeat", "image_set",
-               "class", "row"]  # fmt: skip
+               "class", "row", "image"]  # fmt: skip
+OVER_READERS = "all"
+"""Stands for the reader where a number is over all of them."""
+NUMBERS = ["place", "target", "case", "repeat", "row"]
 CONFIDENCE = 6
 """Answers to a single image: 1 to 6, from definitely real to definitely synthetic."""
 
@@ -41,7 +44,7 @@ class Answers(BaseModel):
 
 
 def read_key(path: str | Path) -> pd.DataFrame:
-    """Return the key of a study.
+    """Return the key of a study; one that was written without `image` gets an empty one.
 
     Raises:
         MeddiffError: it is no key of a reader study.
@@ -52,7 +55,16 @@ def read_key(path: str | Path) -> pd.DataFrame:
         raise MeddiffError(
             f"there is no {path}: `meddiff readers make` writes it; else name it with --key"
         ) from error
-    if list(key) != KEY_COLUMNS or key.empty:
+    except IsADirectoryError as error:
+        raise MeddiffError(f"{path} is a folder: give the key.csv in it") from error
+    if list(key) == KEY_COLUMNS[:-1]:
+        key["image"] = pd.NA
+    whole = list(key) == KEY_COLUMNS and not key.empty
+    if (
+        not whole
+        or any(each.kind != "i" for each in key[NUMBERS].dtypes)
+        or key[KEY_COLUMNS[:3]].isna().any(axis=None)
+    ):
         raise MeddiffError(f"{path} is no key of a reader study: give the key.csv beside its page")
     return key
 
@@ -77,6 +89,16 @@ def read_answers(paths: Sequence[str | Path], key: pd.DataFrame) -> dict[str, pd
         file = _read(path)
         if file.study != key["study"].iloc[0]:
             raise MeddiffError(f"{path} answers study {file.study}, not {key['study'].iloc[0]}")
+        if file.design != key["design"].iloc[0]:
+            raise MeddiffError(
+                f"{path} answers design {file.design}, not the key's {key['design'].iloc[0]}: give "
+                "the file that the page saved"
+            )
+        if file.reader == OVER_READERS:
+            raise MeddiffError(
+                f"{path}: the reader's code is {OVER_READERS}, which stands for all readers in the "
+                "scores: give this reader another code"
+            )
         by_trial = {each.trial: each for each in file.answers}
         if len(by_trial) < len(file.answers) or not by_trial.keys() <= set(trials["trial"]):
             raise MeddiffError(f"{path} has answers twice, or to other trials than the study's")
@@ -111,9 +133,9 @@ def _read(path: str | Path) -> Answers:
             f"{path} holds no answers of a reader ({place}: {first['msg']}): give the file "
             "that the page saved"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MeddiffError(
-            f"{path} cannot be read ({error}): give the file that the page saved"
+            f"{path} cannot be read ({one_line(error)}): give the file that the page saved"
         ) from error
 
 

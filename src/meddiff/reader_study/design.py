@@ -1,16 +1,21 @@
 """Which images a reader sees, in which order: trials of one design."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from meddiff.core.errors import MeddiffError
+from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.randomness import stream
 
 Design = Literal["single", "pairs", "choice"]
 REAL, SYNTHETIC = "real", "synthetic"
+MOST_CHOICES = 9
+"""Images of a trial that a number key answers."""
+LEAST_TRIALS = 2
+"""Trials, of single images per set: of fewer, no score has an interval."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,27 @@ def draw_trials(
             among `choices` images (`choice`).
         n_trials: trials without repeats; rounded down to a whole number per class, and per class
             and set for single images.
-        choices: images of a trial of `choice`.
+        choices: images of a trial of `choice`, 3 to 9.
         repeats: share of the trials that come again, at least a quarter of them later.
 
     Raises:
-        MeddiffError: there are too few images, or nothing is left to ask.
+        MeddiffError: there are too few images or trials, or a number is out of its range.
     """
     shown = {"single": 1, "pairs": 2, "choice": choices}[design]
     if design == "choice" and choices < 3:
         raise MeddiffError(f"--choices {choices}: give 3 or more, or take --design pairs")
-    each = n_trials // (len(counts) * (2 if design == "single" else 1))
-    if each < 1:
-        raise MeddiffError(f"--trials {n_trials}: give at least one trial per class and set")
+    if design == "choice" and choices > MOST_CHOICES:
+        raise MeddiffError(f"--choices {choices}: give {MOST_CHOICES} or fewer, one per number key")
+    if not 0 <= repeats <= 1:  # nor NaN
+        raise MeddiffError(f"--repeats {repeats:g}: give a share from 0 to 1")
+    kinds = 2 if design == "single" else 1
+    each = n_trials // (len(counts) * kinds)
+    if each * len(counts) < LEAST_TRIALS:
+        least = kinds * len(counts) * math.ceil(LEAST_TRIALS / len(counts))
+        raise MeddiffError(
+            f"--trials {n_trials}: give {least} or more, which is what scores of "
+            f"{first_names(list(counts))} need"
+        )
     trials: list[Trial] = []
     for cls, of_sets in counts.items():
         needed = {SYNTHETIC: each, REAL: each * max(shown - 1, 1)}

@@ -1,6 +1,7 @@
 """Signal detection: how well a reader tells synthetic from real images."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,12 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri, roots_hermitenorm
 from scipy.stats import norm, rankdata
 
-from meddiff.metrics.intervals import LEVEL, Estimate, within_bounds
+from meddiff.metrics.intervals import LEVEL, Estimate, within_bounds, without_interval
 
 Z = float(ndtri((1 + LEVEL) / 2))
 NODES, WEIGHTS = roots_hermitenorm(100)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+NO_ERROR = 1e-9
 LARGEST_D_PRIME = 6.0
 """Beyond it no number of trials tells one d' from the next."""
 
@@ -31,8 +33,7 @@ def yes_no(hits: int, signals: int, false_alarms: int, noises: int) -> tuple[Est
         d' = z(hit rate) - z(false alarm rate), and c = -(z(hit rate) + z(false alarm rate)) / 2,
         which is above 0 for a reader who rather says "real".
     """
-    hit = (hits + 0.5) / (signals + 1)
-    false_alarm = (false_alarms + 0.5) / (noises + 1)
+    hit, false_alarm = _rate(hits, signals), _rate(false_alarms, noises)
     z_hit, z_false = float(ndtri(hit)), float(ndtri(false_alarm))
     variance = sum(
         rate * (1 - rate) / (n * norm.pdf(z) ** 2)
@@ -41,6 +42,23 @@ def yes_no(hits: int, signals: int, false_alarms: int, noises: int) -> tuple[Est
     error = math.sqrt(variance)
     criterion = within_bounds(-(z_hit + z_false) / 2, error / 2)
     return within_bounds(z_hit - z_false, error), criterion
+
+
+def d_primes(called: NDArray[np.bool_], synthetic: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the d' of each reader as `yes_no` has it, (r,).
+
+    Args:
+        called: whether each reader called each image synthetic, (r, c).
+        synthetic: whether it is, (c,).
+    """
+    hits, false_alarms = called[:, synthetic].sum(axis=1), called[:, ~synthetic].sum(axis=1)
+    signals, noises = int(synthetic.sum()), int((~synthetic).sum())
+    return np.asarray(ndtri(_rate(hits, signals)) - ndtri(_rate(false_alarms, noises)))
+
+
+def _rate(count: Any, n: int) -> Any:
+    """Return the rate of `count` in n with half of either answer more."""
+    return (count + 0.5) / (n + 1)
 
 
 def correct_share(d_prime: float, choices: int) -> float:
@@ -64,8 +82,8 @@ def roc_auc(signals: NDArray[np.float64], noises: NDArray[np.float64]) -> Estima
     """Return the area under the ROC curve of ratings, with DeLong's interval on the logit's scale.
 
     Args:
-        signals: ratings of synthetic images, higher for "synthetic", (n,), n >= 2.
-        noises: ratings of real images, (m,), m >= 2.
+        signals: ratings of synthetic images, higher for "synthetic", (n,), n >= 1.
+        noises: ratings of real images, (m,), m >= 1; of one there is no interval.
     """
     n, m = len(signals), len(noises)
     ranks = rankdata(np.concatenate([signals, noises]))
@@ -73,11 +91,13 @@ def roc_auc(signals: NDArray[np.float64], noises: NDArray[np.float64]) -> Estima
     above = (ranks[:n] - rankdata(signals)) / m
     below = 1 - (ranks[n:] - rankdata(noises)) / n
     area = float(above.mean())
+    if min(n, m) < 2:
+        return without_interval(area)
     error = math.sqrt(above.var(ddof=1) / n + below.var(ddof=1) / m)
-    if not 0 < area < 1:
-        # No image of one kind lies among those of the other: the exact end for that many.
-        end = 0.05 ** (1 / min(n, m))
-        low, high = (end, 1.0) if area == 1 else (0.0, 1 - end)
+    if error < NO_ERROR:
+        # No image differs from the others of its kind: the exact share of those that may.
+        others = 1 - 0.05 ** (1 / min(n, m))
+        low, high = area - others * area, area + others * (1 - area)
         return Estimate(area, low, high, 0.0, LEVEL)
     reach = Z * error / (area * (1 - area))
     ends = expit(logit(area) - reach), expit(logit(area) + reach)

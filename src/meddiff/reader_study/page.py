@@ -17,7 +17,9 @@ from PIL import Image as Picture
 from meddiff.audit.encoding_traces import separation
 from meddiff.core.errors import MeddiffError
 from meddiff.core.randomness import stream
+from meddiff.metrics.intervals import share_interval
 from meddiff.reader_study.design import REAL, SYNTHETIC, Design, Trial
+from meddiff.reader_study.images import Names
 from meddiff.reporting.page.html import address
 
 SEPARABLE = 0.6
@@ -37,7 +39,7 @@ class Study:
         page: HTML that needs no server and says of no image what it is.
         key: one row per trial and image: `study`, `trial`, `place`, `target` (of the trial: what is
             right), `case` (a repeat has that of the first), `repeat`, `image_set`, `class`,
-            `row`.
+            `row`, and `image`, its name.
     """
 
     page: str
@@ -48,22 +50,30 @@ def check_encoding(images: Pixels, *, seed: int = 0) -> None:
     """Refuse images whose encoding tells synthetic from real ones.
 
     Raises:
-        MeddiffError: a classifier of traces of encoding tells the images of a class apart.
+        MeddiffError: a classifier of traces of encoding tells the images of a class apart, or they
+            are too few or too small to say.
     """
     for cls in images[REAL]:
         real, synthetic = images[REAL][cls], images[SYNTHETIC][cls]
+        count = 2 * min(len(real), len(synthetic))
+        if not count or share_interval(count, count).low <= SEPARABLE:
+            raise MeddiffError(
+                f"class {cls}: {len(real)} real and {len(synthetic)} synthetic images are too few "
+                "to check their encoding: add images, or leave the class out with --class"
+            )
         accuracy = separation(real, synthetic, seed=seed)
         if accuracy.low > SEPARABLE:
             raise MeddiffError(
                 f"class {cls}: a classifier tells real from synthetic images by their encoding "
                 f"alone, {accuracy.value:.2f} [{accuracy.low:.2f}, {accuracy.high:.2f}] of "
-                f"{2 * min(len(real), len(synthetic))}: encode both sets alike before readers see "
+                f"{count}: encode both sets alike before readers see "
                 "them"
             )
 
 
 def build_study(
     images: Pixels,
+    names: Names,
     trials: Sequence[Trial],
     design: Design,
     language: Mapping[str, Any],
@@ -75,6 +85,7 @@ def build_study(
     All images are encoded alike, as PNG without metadata, under names that chance gives.
 
     Args:
+        names: those of the images in their files, for the key alone.
         trials: of `meddiff.reader_study.design.draw_trials`.
         language: texts, of `read_language`.
 
@@ -87,14 +98,14 @@ def build_study(
         raise MeddiffError(f"images differ in size ({sizes} px): readers would go by it")
     shown = list(dict.fromkeys(image for trial in trials for image in trial.images))
     order = stream(seed, "reader study", "names").permutation(len(shown))
-    names = {image: f"i{number:04d}" for image, number in zip(shown, order, strict=True)}
+    blinded = {image: f"i{number:04d}" for image, number in zip(shown, order, strict=True)}
     grey = all(each.shape[-1] == 1 for of_set in images.values() for each in of_set.values())
     pictures = {
         name: _data_uri(images[image.image_set][image.cls][image.row], grey)
-        for image, name in sorted(names.items(), key=lambda item: item[1])
+        for image, name in sorted(blinded.items(), key=lambda item: item[1])
     }
     shown_trials = [
-        {"id": f"t{number:03d}", "images": [names[image] for image in trial.images]}
+        {"id": f"t{number:03d}", "images": [blinded[image] for image in trial.images]}
         for number, trial in enumerate(trials)
     ]
     content = {"design": design, "language": language, "trials": shown_trials, "images": pictures}
@@ -102,10 +113,10 @@ def build_study(
     identity = hashlib.sha256(text.encode()).hexdigest()[:12]
     embedded = json.dumps(content | {"id": identity}, ensure_ascii=False).replace("<", "\\u003c")
     page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return Study(page.replace("STUDY", embedded, 1), _key(identity, design, trials))
+    return Study(page.replace("STUDY", embedded, 1), _key(identity, design, trials, names))
 
 
-def _key(identity: str, design: Design, trials: Sequence[Trial]) -> pd.DataFrame:
+def _key(identity: str, design: Design, trials: Sequence[Trial], names: Names) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "study": identity,
@@ -118,6 +129,7 @@ def _key(identity: str, design: Design, trials: Sequence[Trial]) -> pd.DataFrame
             "image_set": image.image_set,
             "class": image.cls,
             "row": image.row,
+            "image": names[image.image_set][image.cls][image.row],
         }
         for number, trial in enumerate(trials)
         for place, image in enumerate(trial.images)
@@ -151,7 +163,7 @@ def read_language(language: str) -> dict[str, Any]:
         raise MeddiffError(
             f"--language {language}: take {' or '.join(LANGUAGES)}, or a file like en.json"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MeddiffError(f"{path} is no JSON in UTF-8 ({error}): mend it") from error
     if odd := _differences(english, texts):
         raise MeddiffError(f"{path}: {odd}: give the texts of en.json, and no others")

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from meddiff.metrics.intervals import Estimate, share_interval
 from meddiff.reader_study.agreement import cohen_kappa, fleiss_kappa
-from meddiff.reader_study.answers import says_synthetic
-from meddiff.reader_study.detection import forced_choice, roc_auc, yes_no
-from meddiff.reader_study.multireader import jackknife, over_readers_and_cases, pseudovalues
-
-OVER_READERS = "all"
-"""Stands for the reader where a number is over all of them."""
+from meddiff.reader_study.answers import CONFIDENCE, OVER_READERS, says_synthetic
+from meddiff.reader_study.detection import d_primes, forced_choice, roc_auc, yes_no
+from meddiff.reader_study.multireader import (
+    PLUS_FOUR,
+    around,
+    kappa_interval,
+    likeness,
+    over_readers_and_cases,
+    pseudovalues,
+)
 
 Answers = Mapping[str, pd.DataFrame]
 """Of `meddiff.reader_study.answers.read_answers`."""
@@ -54,16 +58,20 @@ def _single(first: pd.DataFrame) -> Metrics:
     synthetic = first["target"].to_numpy() == 1
     ratings = first["answer"].to_numpy()
     called = says_synthetic(ratings)
-    signals, noises = int(synthetic.sum()), int((~synthetic).sum())
-    hits, false_alarms = int((called & synthetic).sum()), int((called & ~synthetic).sum())
-    d_prime, criterion = yes_no(hits, signals, false_alarms, noises)
+    d_prime, criterion = _detected(called, synthetic)
     n = len(first)
-    yield "accuracy", share_interval(hits + noises - false_alarms, n), n
-    yield "hit_rate", share_interval(hits, signals), signals
-    yield "false_alarm_rate", share_interval(false_alarms, noises), noises
+    yield "accuracy", share_interval(int((called == synthetic).sum()), n), n
+    for name, kind in (("hit_rate", synthetic), ("false_alarm_rate", ~synthetic)):
+        yield name, share_interval(int(called[kind].sum()), int(kind.sum())), int(kind.sum())
     yield "d_prime", d_prime, n
     yield "criterion", criterion, n
     yield "roc_auc", roc_auc(ratings[synthetic].astype(float), ratings[~synthetic].astype(float)), n
+
+
+def _detected(called: NDArray[np.bool_], synthetic: NDArray[np.bool_]) -> tuple[Estimate, Estimate]:
+    """Return one reader's d' and criterion."""
+    hits, false_alarms = int((called & synthetic).sum()), int((called & ~synthetic).sum())
+    return yes_no(hits, int(synthetic.sum()), false_alarms, int((~synthetic).sum()))
 
 
 def _choices(first: pd.DataFrame, choices: int) -> Metrics:
@@ -86,13 +94,8 @@ def _repeated(of_reader: pd.DataFrame, design: str) -> Metrics:
     if later.empty:
         return
     first = of_reader[of_reader["repeat"] == 0].set_index("case")["answer"][later.index]
-    pair = first.to_numpy(), later.to_numpy()
-    if design == "single":
-        pair = says_synthetic(pair[0]).astype(int), says_synthetic(pair[1]).astype(int)
-    kappa = jackknife(
-        lambda places: cohen_kappa(pair[0][places], pair[1][places]), len(later), least=-1, most=1
-    )
-    yield "intra_reader_kappa", kappa, len(later)
+    pair = _places(np.stack([first, later]), design)
+    yield "intra_reader_kappa", kappa_interval(lambda both: cohen_kappa(*both), pair), len(later)
 
 
 def _over_readers(first: Answers, design: str, choices: int) -> Metrics:
@@ -100,52 +103,65 @@ def _over_readers(first: Answers, design: str, choices: int) -> Metrics:
     target = next(iter(first.values()))["target"].to_numpy()
     answers = np.stack([each["answer"].to_numpy() for each in first.values()])
     n = len(target)
-    called = says_synthetic(answers).astype(int) if design == "single" else answers - 1
-    right = (called == target).astype(float)
-    accuracy = over_readers_and_cases(right, float(right.mean()), least=0, most=1)
+    called = _places(answers, design)
+    accuracy = _share(called == target, len(PLUS_FOUR[0]))
     yield "accuracy", accuracy, n
     if design == "single":
         yield from _single_over_readers(answers, target == 1)
     else:
         yield "d_prime", _as_d_prime(accuracy, choices), n
     if len(answers) > 1:
-        kappa = jackknife(lambda places: fleiss_kappa(called[:, places]), n, least=-1, most=1)
-        yield "fleiss_kappa", kappa, n
+        yield "fleiss_kappa", kappa_interval(fleiss_kappa, called), n
+
+
+def _places(answers: NDArray[np.integer], design: str) -> NDArray[np.integer]:
+    """Return answers as a trial's `target` has them."""
+    return says_synthetic(answers).astype(int) if design == "single" else answers - 1
+
+
+def _share(true: NDArray[np.bool_], more: int) -> Estimate:
+    """Return the share of true answers, (readers, cases), with the interval of `more` cases more.
+
+    Half of those are true.
+    """
+    half = np.tile(np.arange(more) % 2, (len(true), 1))
+    values = np.concatenate([true, half], axis=1).astype(float)
+    interval = over_readers_and_cases(values, float(values.mean()), least=0, most=1)
+    return around(float(true.mean()), interval)
 
 
 def _single_over_readers(ratings: NDArray[np.integer], synthetic: NDArray[np.bool_]) -> Metrics:
-    called = says_synthetic(ratings)
     for name, kind in (("hit_rate", synthetic), ("false_alarm_rate", ~synthetic)):
-        rates = called[:, kind].astype(float)
-        rate = over_readers_and_cases(rates, float(rates.mean()), least=0, most=1)
-        yield name, rate, int(kind.sum())
-
-    def d_primes(places: NDArray[np.intp]) -> NDArray[np.float64]:
-        kind, answers = synthetic[places], called[:, places]
-        hits, false_alarms = answers[:, kind].sum(axis=1), answers[:, ~kind].sum(axis=1)
-        counts = int(kind.sum()), int((~kind).sum())
-        pairs = zip(hits, false_alarms, strict=True)
-        return np.array([yes_no(h, counts[0], f, counts[1])[0].value for h, f in pairs])
+        yield name, _share(says_synthetic(ratings[:, kind]), 2), int(kind.sum())
+    n = len(synthetic)
+    extra = np.tile(np.where(PLUS_FOUR[0], CONFIDENCE, 1), (len(ratings), 1))
+    more, kinds = np.concatenate([ratings, extra], axis=1), np.append(synthetic, PLUS_FOUR[1] == 1)
+    called = says_synthetic(more)
 
     def areas(places: NDArray[np.intp]) -> NDArray[np.float64]:
-        kind, values = synthetic[places], ratings[:, places].astype(float)
+        kind, values = kinds[places], more[:, places].astype(float)
         return np.array([roc_auc(each[kind], each[~kind]).value for each in values])
 
-    n, every = len(synthetic), np.arange(len(synthetic))
-    for name, score, ends in (
-        ("d_prime", d_primes, {}),
-        ("roc_auc", areas, {"least": 0, "most": 1}),
-    ):
-        mean = float(score(every).mean())
-        yield name, over_readers_and_cases(pseudovalues(score, n), mean, **ends), n
+    values = pseudovalues(lambda places: d_primes(called[:, places], kinds[places]), len(kinds))
+    mean = float(d_primes(called[:, :n], synthetic).mean())
+    # Readers who agree on every image say no more than one of them says alone.
+    alone = float(np.mean([_detected(own, synthetic)[0].error ** 2 for own in called[:, :n]]))
+    shared = likeness((called == kinds).astype(float))
+    least = alone * (shared + (1 - shared) / len(ratings))
+    yield "d_prime", over_readers_and_cases(values, mean, least_variance=least), n
+    values = pseudovalues(areas, len(kinds))
+    every = np.arange(len(kinds))
+    interval = over_readers_and_cases(values, float(areas(every).mean()), least=0, most=1)
+    yield "roc_auc", around(float(areas(every[:n]).mean()), interval), n
 
 
 def image_table(answers: Answers, key: pd.DataFrame) -> pd.DataFrame:
     """Return how often readers called each image synthetic, repeats left out.
 
     Returns:
-        Columns image_set, class, row, n_readers, called_synthetic (count), share, confidence (mean
-        of 1 to 6, of single images), seconds (median), most often called synthetic first.
+        Columns image_set, class, row, image (its name), n_readers, called_synthetic (count), share,
+        confidence (mean of 1 to 6, of single images), seconds (median), most often called synthetic
+        first.
     """
     shown = key[key["repeat"] == 0]
     single = shown["design"].iloc[0] == "single"
@@ -160,6 +176,7 @@ def image_table(answers: Answers, key: pd.DataFrame) -> pd.DataFrame:
                 "image_set": image.image_set,
                 "class": key.at[image.Index, "class"],
                 "row": image.row,
+                "image": image.image,
                 "n_readers": len(judged),
                 "called_synthetic": int(called.sum()),
                 "share": float(called.mean()),
