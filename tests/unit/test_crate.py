@@ -48,8 +48,9 @@ def run(tmp_path: Path) -> Path:
     raw = made(folder, "data/raw/x.zip", "raw", None, [])
     index = made(folder, "data/images/index.csv", "id\n1\n", "index", [raw])
     large = made(folder, "models/net.safetensors", "x" * 2_000_000, "train", [index])
-    made(folder, "results/table_5_2.csv", "value\n1\n", "table_5_2", [large])
-    made(folder, "results/metrics/table_5_2.json", "{}", "table_5_2", [large])
+    small = made(folder, "predictions/net.csv", "label\nbenign\n", "predict", [large])
+    made(folder, "results/table_5_2.csv", "value\n1\n", "table_5_2", [large, small])
+    made(folder, "results/metrics/table_5_2.json", "{}", "table_5_2", [large, small])
     made(folder, "results/other.csv", "value\n2\n", "other", [index])
     return folder
 
@@ -74,17 +75,82 @@ def test_results_are_inside_and_what_they_were_made_from_is_named(
     with ZipFile(crate) as archive:
         names = set(archive.namelist())
         assert archive.read("results/table_5_2.csv") == b"value\n1\n"
-    assert {"results/other.csv", "data/images/index.csv", "workflow/Snakefile"} <= names
-    # Neither raw data nor what is too large, but their digests.
-    assert not names & {"data/raw/x.zip", "models/net.safetensors"}
+    assert {"results/other.csv", "predictions/net.csv", "workflow/Snakefile"} <= names
+    # Neither raw data, tables of real images nor what is too large, but their digests.
+    left = {"data/raw/x.zip", "data/images/index.csv", "models/net.safetensors"}
+    assert not names & left
     named = {each["name"] for each in graph.values() if each["@id"].startswith("ni:///sha-256;")}
-    assert named == {"data/raw/x.zip", "models/net.safetensors"}
+    assert named == left
     jobs = [each for each in graph.values() if each["@id"].startswith("#job-")]
     assert sorted(each["name"].split(":")[0] for each in jobs) == [
-        "index", "other", "table_5_2", "train"]  # fmt: skip
+        "index", "other", "predict", "table_5_2", "train"]  # fmt: skip
     (table,) = (each for each in jobs if each["name"].startswith("table_5_2"))
     assert len(table["result"]) == 2
     assert "somebody@example.org" not in json.dumps(graph)
+
+
+PATIENT = "ANNA_KAREN_1877"
+"""Stands in every file that shows or names a real image."""
+OF_PATIENTS = {
+    "data/images/index.csv": "id,patient\n1,{}\n",
+    "data/images/split.csv": "image,split\n{},train\n",
+    "data/images/duplicates.csv": "first,second\n{},2\n",
+    "data/images/train/benign.npy": "{}",
+    "data/images/train/benign.csv": "id,label\n{},benign\n",
+    "data/images/validation/synthetic.npy": "{}",
+    "data/images/test/noise.npy": "{}",
+    "data/images/augmented-train/benign.npy": "{}",
+    "data/segmentation/index.csv": "member\n{}\n",
+    "data/segmentation/test/masks.npy": "{}",
+    "features/unet/test/benign.npy": "{}",
+    "features/unet/augmented-validation/benign.npy": "{}",
+    "cas/hog_svm.csv": "classifier,group\nsvm,{}\n",
+    "cas/doses.csv": '"fraction","id"\n1,"{}"\n',
+    "reader_study/key.csv": "study,image\n1,{}\n",
+    "results/reader_study_images.csv": "data,image\nx,{}\n",
+    "results/figures/image_sets.png": "{}",
+    "results/figures/data/segmentation.svg": "{}",
+    "results/report.html": "{}",
+}
+OF_NOBODY = (
+    "data/images/archives.csv", "data/images/synthetic/benign.npy", "data/images/noise/benign.npy",
+    "data/images/generators/gan/synthetic/benign.npy", "data/images/guided-2/benign.npy",
+    "data/images/families/vp/pf_ode/benign.npy", "features/unet/synthetic/benign.npy",
+    "models/ddpm/benign_previews.npy", "predictions/unet.csv", "results/audit/copies.csv",
+    "results/table_5_3.csv", "results/samples/benign.png", "results/figures/cas/arms.png",
+)  # fmt: skip
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Path:
+    """A run of patients: what shows or names them comes from the raw file, the rest from a net."""
+    folder = tmp_path / "clinic"
+    raw = made(folder, "data/raw/x.zip", PATIENT, None, [])
+    # A page or picture is of patients because a file is that it was made from.
+    real = [raw]
+    for path, text in OF_PATIENTS.items():
+        inputs = real[-1:] if path.endswith(".html") else [raw]
+        real.append(made(folder, path, text.format(PATIENT), f"rule_{len(real)}", inputs))
+    net = made(folder, "models/net.safetensors", "x", "train", real)
+    nobody = [made(folder, path, "class,value\nbenign,1\n", "draw", [net]) for path in OF_NOBODY]
+    made(folder, "results/table_5_2.csv", "value\n1\n", "table_5_2", [net, *real, *nobody])
+    return folder
+
+
+def test_no_real_image_or_patient_is_inside_unless_asked_for(
+    clinic: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert export(clinic, tmp_path / "crate.zip") == 0
+    assert f"{len(OF_PATIENTS)} files" in capsys.readouterr().out
+    with ZipFile(tmp_path / "crate.zip") as archive:
+        names = set(archive.namelist())
+        assert [n for n in names if PATIENT.encode() in archive.read(n)] == []
+    assert names >= {*OF_NOBODY, "models/net.safetensors", "results/table_5_2.csv"}
+    named = {e["name"] for i, e in read_graph(tmp_path / "crate.zip").items() if i[:3] == "ni:"}
+    assert named == {*OF_PATIENTS, "data/raw/x.zip"}
+    assert export(clinic, tmp_path / "all.zip", "--real-images") == 0
+    with ZipFile(tmp_path / "all.zip") as archive:
+        assert set(archive.namelist()) - names == set(OF_PATIENTS)
 
 
 def test_some_results_come_with_their_own_lineage(run: Path, tmp_path: Path) -> None:

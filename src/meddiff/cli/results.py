@@ -44,6 +44,11 @@ EXPORT: Arguments = {
         "metavar": "MB",
         "help": "name larger files that are no results by their digest alone (16)",
     },
+    "--real-images": FLAG
+    | {
+        "help": "put in what shows real images, or names them or patients: otherwise it stands by "
+        "its digest alone; raw data are never in"
+    },
 }
 VERIFY: Arguments = {
     "--cell": {"metavar": "COLUMN=VALUE,…", "help": "print all about the cells of these rows"},
@@ -90,13 +95,13 @@ def unpack(options: argparse.Namespace, rest: list[str]) -> int:
 
 def export(options: argparse.Namespace, rest: list[str]) -> int:
     """Write a run, or some of its results, as an RO-Crate."""
-    from meddiff.workflow.sharing.crate import export
+    from meddiff.workflow.sharing.crate import Content, export
     from meddiff.workflow.sharing.dag import in_run_directory
 
     target = options.file.absolute()
     with in_run_directory(rest) as (root, _, results):
-        largest = int(options.largest * 1e6)
-        export(target, root, results, license=options.license, largest=largest, say=say)
+        content = Content(int(options.largest * 1e6), options.real_images)
+        export(target, root, results, content, license=options.license, say=say)
     return 0
 
 

@@ -28,9 +28,9 @@ from meddiff.core.files import atomic_write, sha256_file
 from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.record import Record, Records
 from meddiff.workflow.provenance.store import LARGEST, LOCAL, is_inside, printable, read_records
+from meddiff.workflow.sharing.real_images import RAW
 from meddiff.workflow.sharing.restore import aside
 
-RAW = "data/raw/"
 IMAGE_SETS = ("data/images/", "data/segmentation/")
 ARRAYS = "arrays.json"
 SKIPPED = ("data/images/index.csv", "data/images/split.csv", "data/segmentation/index.csv")

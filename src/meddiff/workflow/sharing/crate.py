@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from rocrate.model import ContextEntity, Person
 from rocrate.rocrate import ROCrate
@@ -22,6 +23,7 @@ from meddiff.workflow.provenance.digests import sha256_here
 from meddiff.workflow.provenance.lineage import lineage
 from meddiff.workflow.provenance.record import Record, Records
 from meddiff.workflow.provenance.store import read_effective
+from meddiff.workflow.sharing.real_images import RAW, of_real_images
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -53,18 +55,29 @@ class Job(NamedTuple):
         return self.outputs[0].inputs
 
 
+class Content(NamedTuple):
+    """What a crate holds beside names and digests of files.
+
+    Attributes:
+        largest: bytes of the largest file besides results.
+        real_images: whether files that show or name real images are among them; raw data never are.
+    """
+
+    largest: int
+    real_images: bool = False
+
+
 def export(
-    target: Path, root: Path, results: Sequence[str], *, license: str, largest: int, say: Say
+    target: Path, root: Path, results: Sequence[str], content: Content, *, license: str, say: Say
 ) -> None:
     """Write the run in the working directory as a zip that is a Provenance Run Crate.
 
-    Results are in it, and of what they were made from each file of `largest` bytes or less; others
-    are named with their SHA-256. Raw data are never in it.
+    Results are in it, and of what they were made from each file that `content` admits; others are
+    named with their SHA-256.
 
     Args:
         results: files of the run to export, or none for all results.
         license: URL or SPDX identifier of the licence that the results are under.
-        largest: bytes of the largest file besides results.
 
     Raises:
         MeddiffError: there is no record of a result, or a file has other bytes than were recorded.
@@ -90,13 +103,19 @@ def export(
         ContextEntity(crate, url, properties={"@type": "CreativeWork", "name": license})
     )
     crate.datePublished = datetime.now(UTC)
-    writer = _Writer(crate, root, needed, results, largest)
+    writer = _Writer(crate, root, needed, results, content)
     jobs = list(_jobs(needed))
     writer.add_run(jobs)
     with atomic_write(target) as temporary:
         crate.write_zip(temporary)
     inside = sum(1 for path in needed if writer.is_inside(path))
     say(f"{target}: {len(jobs)} jobs, {inside} of {len(needed)} files")
+    if left := [path for path in needed if path in writer.left and not path.startswith(RAW)]:
+        say(
+            f"{len(left)} files that show or name real images stand by their digest alone: "
+            f"{first_names(sorted(left, key=results.__contains__, reverse=True))}; --real-images "
+            "puts them in, where the images' licence and the patients' consent allow that"
+        )
 
 
 def _data_of(records: Records) -> str:
@@ -121,10 +140,20 @@ class _Writer:
     """Adds a run to a crate."""
 
     def __init__(
-        self, crate: ROCrate, root: Path, records: Records, results: Sequence[str], largest: int
+        self,
+        crate: ROCrate,
+        root: Path,
+        records: Records,
+        results: Sequence[str],
+        content: Content,
     ) -> None:
         self.crate, self.root, self.records = crate, root, records
-        self.results, self.largest = results, largest
+        self.results, self.largest = results, content.largest
+        self.left = {
+            path
+            for path in of_real_images(records)
+            if path.startswith(RAW) or not content.real_images
+        }
         self._files: dict[str, Any] = {}
         self._people: dict[str, Person] = {}
         crate.metadata.extra_contexts.append(TERMS)
@@ -133,7 +162,7 @@ class _Writer:
         """Return whether the crate holds a file, and does not only name it."""
         record = self.records[path]
         wanted = path.startswith("results/") or record.size <= self.largest
-        return wanted and not path.startswith("data/raw/") and Path(path).is_file()
+        return wanted and path not in self.left and Path(path).is_file()
 
     def add_run(self, jobs: Sequence[Job]) -> None:
         """Add the workflow, its rules, its jobs and their files."""
@@ -258,7 +287,8 @@ class _Writer:
                     raise MeddiffError(f"{path} has other bytes than were recorded: run it again")
                 self._files[path] = self.crate.add_file(path, path, properties=about)
             else:
-                identity = f"ni:///sha-256;{record.sha256}"
+                # Files of the same bytes are several.
+                identity = f"ni:///sha-256;{record.sha256}#{quote(path)}"
                 self._files[path] = self._entity(identity, "CreativeWork", **about)
         return self._files[path]
 
