@@ -220,6 +220,13 @@ def test_snakemakes_own_report_holds_every_item_and_the_page(smoke_run, snakemak
 
 
 @pytest.mark.slow
+def test_a_run_ends_with_where_its_page_is(smoke_run, snakemake):
+    done = snakemake(smoke_run, "results/report.html", "--forcerun", "report_page")
+    (line,) = [line for line in done.stdout.splitlines() if line.endswith("/results/report.html")]
+    assert Path(line.split(": ")[-1]).samefile(smoke_run / "results/report.html")
+
+
+@pytest.mark.slow
 def test_the_studys_protocol_compares_with_all_real_images(smoke_run, snakemake, tmp_path):
     overlay = tmp_path / "study.yaml"
     overlay.write_text("protocol: as_published\n")

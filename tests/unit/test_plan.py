@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.persistence.file import FilePersistence
+from snakemake.settings.types import ExecMode
 
 from meddiff.core.errors import MeddiffError
 from meddiff.workflow.config import load_config
 from meddiff.workflow.provenance.record import Record
-from meddiff.workflow.session import check_jobs
+from meddiff.workflow.session import check_jobs, end
 from meddiff.workflow.sharing.plan import Plan, Step, changes, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
@@ -383,3 +384,21 @@ def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_n
     FilePersistence()._mark_incomplete("train.npy", external_jobid=None)
     check()
     assert (tmp_path / "train.npy").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize(
+    ("mode", "outputs", "says"),
+    [
+        (ExecMode.DEFAULT, ["results/table_5_2.csv", "results/report.html"], True),
+        (ExecMode.DEFAULT, ["results/table_5_2.csv"], False),
+        (ExecMode.SUBPROCESS, ["results/report.html"], False),
+    ],
+)
+def test_a_run_ends_with_where_its_page_is(mode, outputs, says, tmp_path, monkeypatch):
+    """Said once, by the process that planned the page, and not of a page of another run."""
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    monkeypatch.setattr("meddiff.workflow.session.logger", SimpleNamespace(info=lines.append))
+    dag = SimpleNamespace(jobs=[SimpleNamespace(output=[path]) for path in outputs])
+    end(SimpleNamespace(dag=dag, exec_mode=mode))
+    assert [str(tmp_path / "results/report.html") in line for line in lines] == [True] * says

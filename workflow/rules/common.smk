@@ -99,7 +99,7 @@ onstart:
 
 
 onsuccess:
-    keep_metadata()
+    session.end(workflow)
 
 
 onerror:

@@ -1,4 +1,4 @@
-"""What a run does before its first job: options, records of collaborators, checks."""
+"""What a run does around its jobs: options, records of collaborators, checks, where the page is."""
 
 import os
 import shutil
@@ -32,7 +32,8 @@ from meddiff.workflow.sharing.options import (
 )
 from meddiff.workflow.sharing.plan import Plan
 from meddiff.workflow.sharing.readonly import enter_stand_in, is_read_only
-from meddiff.workflow.sharing.sync import sync_metadata
+from meddiff.workflow.sharing.sync import keep_metadata, sync_metadata
+from meddiff.workflow.targets import PAGE
 
 
 def begin(workflow: Any, root: Path, run: Path, cfg: Config) -> Records:
@@ -79,6 +80,14 @@ def keep_hooks(workflow: Any, names: Mapping[str, Any]) -> None:
 def _both(outer: Callable[[Any], None], own: Callable[[], None], log: Any) -> None:
     own()
     outer(log)
+
+
+def end(workflow: Any) -> None:
+    """Keep Snakemake's metadata of finished jobs, and say where the page is if the run made it."""
+    keep_metadata()
+    outputs = {str(file) for job in workflow.dag.jobs for file in job.output}
+    if is_main(workflow) and PAGE in outputs:
+        logger.info(f"the run on one page, for any browser: {Path(PAGE).absolute()}")
 
 
 def check_jobs(
