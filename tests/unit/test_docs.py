@@ -5,16 +5,21 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 from conftest import ROOT, Run
 from meddiff.cli.main import COMMANDS, build_parser
 from meddiff.core.errors import MeddiffError
+from meddiff.extractors.settings import PretrainedName
+from meddiff.workflow.conventions import AUDITED, AUDITED_BY_NETS
 from meddiff.workflow.sharing.options import parse_options
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md",
          ROOT / "results/README.md", *sorted((ROOT / "docs").glob("*.md"))]  # fmt: skip
+CLI = ROOT / "src/meddiff/cli"
 BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```", re.S | re.M)
 OTHERS = {
     "git",
@@ -105,6 +110,72 @@ def test_a_command_that_is_none_is_seen() -> None:
     ):
         with pytest.raises(AssertionError):
             test_a_command_of_a_page_is_one("page", line)
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def test_pages_name_what_the_code_has() -> None:
+    """Lists in pages that people write, beside what they list."""
+    nets, commands = set(get_args(PretrainedName)), {path.stem for path in CLI.glob("*.py")}
+    takes = re.search(r"`--extractor` takes (.*?)\.\n?", page("docs/results.md"), re.S)
+    assert takes and nets - named(takes[1]) == {"inception"}
+    shown = re.search(r"^ +pretrained: .*# (.*)$", page("config/config.yaml"), re.M)
+    assert shown and set(shown[1].split(", ")) == nets
+    floor = re.search(r"^\| 6 \| `cli/` \|(.*)$", page("docs/architecture.md"), re.M)
+    parts = commands - {"__init__", "__main__", "main", "evaluate_options"}
+    assert floor and named(floor[1]) >= parts
+    audit = page("docs/data.md").split("\n## The audit\n")[1].split("\nOn the demo")[0]
+    assert {name.removesuffix(".csv") for name in named(audit) if name.endswith(".csv")} == {
+        *AUDITED
+    }
+    slices = re.search(r"^\| `data.folder.slices` .*$", page("config/README.md"), re.M)
+    assert slices and "or a number" in slices[0]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def test_every_result_of_a_rule_is_described() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    files = set(re.findall(r'"results/([\w/]+\.(?:csv|html))"', rules))
+    files |= {f"{name}.csv" for name in re.findall(r'\bresult\("(\w+)"', rules)}
+    files |= {f"audit/{name}.csv" for name in AUDITED | AUDITED_BY_NETS}
+    text = page("results/README.md")
+    assert len(files) > 20
+    assert {name for name in files if Path(name).name not in text} == set()
+    listed = set(re.findall(r"^\| `(audit/\w+\.csv)`", text, re.M))
+    assert listed == {name for name in files if name.startswith("audit/")}
+    remark = re.search(r"\(those of.*?both\)", text, re.S)
+    assert remark
+    without = {f"audit/{Path(name).name}" for name in named(remark[0]) if name.endswith(".csv")}
+    assert without - {"audit/comparison.csv"} <= listed
+
+
+def test_what_is_published_was_tested_once_with_the_locks_versions() -> None:
+    flows = {
+        path.name: yaml.safe_load(path.read_text())
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+    }
+    release = flows["release.yml"]["jobs"]
+    tests = {name for name, job in release.items() if job.get("uses", "").endswith("/ci.yml")}
+    # YAML 1.1 reads `on` as true.
+    assert tests and "workflow_call" in flows["ci.yml"][True]
+    publishing = [job for job in release.values() if "write" in job.get("permissions", {}).values()]
+    assert len(publishing) == 2
+    assert all(tests <= set(job["needs"]) for job in publishing)
+    steps = [step.get("run", "") for flow in flows.values() for job in flow["jobs"].values()
+             for step in job.get("steps", [])]  # fmt: skip
+    # test-all begins with the fast tests.
+    assert len([run for run in steps if re.search(r"make .*\btest\b", run)]) == 1
+    for run in steps:
+        if "mkdocs-material" in run:
+            assert "--constraint requirements.txt" in run
+    for event in ("push", "pull_request"):
+        paths = flows["docs.yml"][True][event]["paths"]
+        assert {"**.md", "docs/**", "mkdocs.yml", "requirements.txt"} <= set(paths)
 
 
 @pytest.mark.slow

@@ -109,7 +109,10 @@ def command(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedPr
 
 
 def test_the_version_is_the_same_everywhere():
-    """It stands in meddiff/__init__.py; pip and the wheel read it there."""
+    """Pip and the wheel read it in __init__.py; CONTRIBUTING.md names all that repeat it."""
+    releases = (ROOT / "CONTRIBUTING.md").read_text().split("## Releases")[1]
+    for name in ("__init__.py", "common.smk", "meddiff.yaml", "CITATION.cff", "CHANGELOG.md"):
+        assert name in releases
     assert "version" in PROJECT["dynamic"]
     environment = (ROOT / "workflow/envs/meddiff.yaml").read_text()
     assert f"- meddiff[workflow] =={meddiff.__version__}\n" in environment

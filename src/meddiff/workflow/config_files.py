@@ -7,11 +7,12 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 
 from meddiff.core.settings import Settings
+from meddiff.extractors.settings import PretrainedName
 from meddiff.workflow.config import Config
 
 SHOWN = {
@@ -60,7 +61,7 @@ SHOWN = {
     "sampling.sampler": "ddpm, ddim, dpm_solver, sde_dpm_solver, pf_ode, predictor_corrector, ...",
     "sampling.steps": "denoising steps",
     "sampling.shards": "jobs that draw the images of a class",
-    "extractors.pretrained": "inception, radimagenet, dinov2, clip",
+    "extractors.pretrained": ", ".join(get_args(PretrainedName)),
     "extractors.unet.steps": "",
     "extractors.skinlesnet.steps": "",
     "extractors.resnet50.steps, weights": "weights: auto, imagenet, none",
@@ -169,7 +170,12 @@ def _section_of_each(annotation: Any) -> Settings | None:
 def _choices(annotation: Any) -> str:
     options = [o for part in _parts(annotation) for o in get_args(part) if isinstance(o, str)]
     own = " or a mapping of the keys below" if _alternative(annotation) is not None else ""
-    return f" One of {', '.join(f'`{o}`' for o in options)}{own}." if options else ""
+    number = " or a number" * any(map(_is_number, _parts(annotation)))
+    return f" One of {', '.join(f'`{o}`' for o in options)}{number}{own}." if options else ""
+
+
+def _is_number(part: Any) -> bool:
+    return (get_args(part)[0] if get_origin(part) is Annotated else part) in (int, float)
 
 
 def _alternative(annotation: Any) -> Settings | None:
