@@ -198,7 +198,7 @@ def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "14 real" in text and "9 synthetic" in text and "32x32 px" in text
-    assert "ssim within synthetic" in text and "--unseen" in text and "NaN" not in text
+    assert "SSIM within synthetic" in text and "--unseen" in text and "NaN" not in text
     assert main([*arguments, "--unseen", str(folders[0].parent / "unseen"), "--json"]) == 0
     output = json.loads(capsys.readouterr().out)
     assert output["sets"]["synthetic"]["n_images"] == 9 and output["seed"] == 0

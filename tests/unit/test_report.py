@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image
 
 import meddiff
-from meddiff.assessment.findings import Finding
+from meddiff.assessment.findings import Finding, findings
 from meddiff.assessment.report import write_report
+from meddiff.assessment.text import as_answer, as_text
 from meddiff.assessment.training import Training
 from meddiff.cas.verdict_text import Wording
 from meddiff.cli import main
 from meddiff.data.image_sets import ImageSet
+from meddiff.reporting.names import NAMES, name_of
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
@@ -124,6 +127,26 @@ def test_the_page_has_the_answer_the_numbers_and_the_seven_criteria(page, evalua
     assert "20 patients" in page.text and f"meddiff{meddiff.__version__}" in page.text
 
 
+def test_names_are_as_people_write_them(evaluation, tmp_path) -> None:
+    """On the page and as text; names of files and of timm's models stay as they are."""
+    net = "efficientnet_lite0"
+    scores = evaluation.scores.replace({"extractor": {"corners": net}})
+    result = replace(evaluation, scores=scores, changed_copies={net: evaluation.memorisation})
+    sets = images(0), images(1)
+    result = replace(result, findings=tuple(findings(result, *sets, None)))
+    write_report(tmp_path / "r.html", result, *sets)
+    named = {"weights": "some", "size": 8, "caution": "none"}
+    paths = {name: {"path": name, "n_images": 40} for name in ("real", "synthetic")}
+    about = {"sets": paths, "pixels": (16, 16, 3), "seed": 0, "extractors": {net: named}}
+    page = Page((tmp_path / "r.html").read_text()).text
+    for text in (page, as_answer(replace(result, training=None)) + as_text(about, result)):
+        raw = [name for name in NAMES if re.search(rf"\b{name}\b", text)]
+        assert not raw and "SSIM within real" in text and "EfficientNet-Lite0" in text
+    for name in ("models/my_net.safetensors", "timm:vit_large", "local-dir:my_net"):
+        assert name_of(name) == name
+    assert evaluation.number("KID") == evaluation.number("kid")
+
+
 def test_a_page_of_pixels_alone(tmp_path) -> None:
     plain = [replace(images(seed), ids=(), labels=None, groups=None) for seed in (0, 1)]
     result = meddiff.evaluate(*plain, n_resamples=8)
@@ -160,7 +183,7 @@ def test_the_command_writes_files_and_holds_limits(folders, tmp_path, capsys) ->
     assert main([*arguments, "--fail-below", "ssim within real=0.99"]) == 1
     output = capsys.readouterr()
     assert "ssim within real is" in output.err and "below 0.99" in output.err
-    assert "ssim within synthetic" in output.out, "scores are printed all the same"
+    assert "SSIM within synthetic" in output.out, "scores are printed all the same"
 
 
 @pytest.mark.parametrize(

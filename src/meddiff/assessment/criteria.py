@@ -5,6 +5,7 @@ import pandas as pd
 from meddiff.assessment.evaluate import Evaluation
 from meddiff.core.text import with_interval
 from meddiff.evaluation.compared import ALL
+from meddiff.reporting.names import name_of
 
 AFFECTS_RESULTS = False
 
@@ -57,7 +58,7 @@ def _all(evaluation: Evaluation, metric: str, column: str, title: str) -> str:
         value, low, high = (row[name] for name in columns)
         floor = "" if column == "score" or pd.isna(row["floor"]) else f", real {row['floor']:.2f}"
         shown = with_interval(value, low, high, ".2f")
-        parts.append(f"{shown} ({row['extractor']}{floor})")
+        parts.append(f"{shown} ({name_of(row['extractor'])}{floor})")
     return f"{title}: {'; '.join(parts)}."
 
 
@@ -85,6 +86,7 @@ def _classes(evaluation: Evaluation) -> str:
     if rows.empty:
         return "No class has a score of its own."
     parts = [
-        f"{row['class']} {row['score']:.2f} ({row['extractor']})" for row in rows.to_dict("records")
+        f"{row['class']} {row['score']:.2f} ({name_of(row['extractor'])})"
+        for row in rows.to_dict("records")
     ]
     return f"KID's score by class: {', '.join(parts)}."

@@ -17,6 +17,7 @@ from meddiff.evaluation.compared import ALL, PAIRED, AnyImages, as_image_set, ch
 from meddiff.evaluation.evaluate import records
 from meddiff.evaluation.scores import FeatureExtractor
 from meddiff.metrics.images import Images
+from meddiff.reporting.names import name_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Evaluation(scores.Evaluation):
 
         Args:
             name: `score`, of FID and KID; `accuracy`, of the leading classifier trained on
-                synthetic images; or a metric, its value.
+                synthetic images; or a metric, its value, as in tables or as it is printed.
 
         Raises:
             MeddiffError: there is no such number here.
@@ -68,7 +69,8 @@ class Evaluation(scores.Evaluation):
             verdict = self.training.verdict
             values = verdict.loc[verdict["metric"] == "accuracy", "value"].head(1)
         else:
-            values = rows.loc[rows["metric"] == name, "value"]
+            of_name = (rows["metric"] == name) | (rows["metric"].map(name_of) == name)
+            values = rows.loc[of_name, "value"]
         if values.isna().all():
             scored = rows["metric"].isin(["fid", "kid"]).any()
             listed = [

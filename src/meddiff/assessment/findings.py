@@ -17,6 +17,7 @@ from meddiff.evaluation.compared import ALL
 from meddiff.evaluation.evaluate import Evaluation
 from meddiff.metrics.intervals import LEAST, share_interval
 from meddiff.metrics.sharpness import sharpness
+from meddiff.reporting.names import name_of
 
 Kind = Literal["answer", "problem", "good", "doubt"]
 NEAR, FAR = 0.9, 0.5
@@ -136,9 +137,9 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
     elif copies.verdict == "no copies" and (seen := _seen_by_features(evaluation)):
         yield Finding(
             "doubt",
-            f"Pixels find no copies, but by features of {', '.join(seen)} synthetic images are "
-            "closer to real ones than other real images are: they may be cropped, shifted or "
-            "recoloured copies. Look at the closest pairs.",
+            f"Pixels find no copies, but by features of {', '.join(map(name_of, seen))} synthetic "
+            "images are closer to real ones than other real images are: they may be cropped, "
+            "shifted or recoloured copies. Look at the closest pairs.",
         )
     elif copies.verdict == "no copies":
         yield Finding("good", "No synthetic image is a copy of a real one, as far as pixels tell.")
@@ -180,7 +181,7 @@ def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Find
             yield Finding(
                 "problem",
                 f"Images of a class are farther from real ones of it ({listed}, KID of "
-                f"{rows['extractor'].iloc[0]}) than all are from all ({of_all:.2f}): "
+                f"{name_of(rows['extractor'].iloc[0])}) than all are from all ({of_all:.2f}): "
                 "labels are exchanged, or a class is less well drawn.",
             )
 
@@ -193,7 +194,9 @@ def _scores(evaluation: Evaluation) -> Iterator[Finding]:
     rows = evaluation.scores[evaluation.scores["class"] == ALL].dropna(subset=["score"])
     for row in rows[rows["metric"] == "kid"].to_dict("records"):
         score = _with_ends(row, "score")
-        where = f"KID of {row['extractor']}: {score}, where 1 is unseen real images, 0 noise"
+        where = (
+            f"KID of {name_of(row['extractor'])}: {score}, where 1 is unseen real images, 0 noise"
+        )
         if row["score_ci_high"] < FAR:
             yield Finding("problem", f"They are nearer to noise than to real images ({where}).")
         elif row["score_ci_high"] < NEAR:
@@ -209,7 +212,7 @@ def _support(evaluation: Evaluation) -> Iterator[Finding]:
         "coverage": "real images have a synthetic one near them: variety is lacking",
     }
     for row in rows[rows["metric"].isin(words)].to_dict("records"):
-        metric, extractor = row["metric"], row["extractor"]
+        metric, extractor = row["metric"], name_of(row["extractor"])
         if pd.isna(row["floor"]):
             continue
         text = f"{row['value']:.0%} of the {words[metric]} ({metric} of {extractor}; unseen real "

@@ -11,13 +11,13 @@ import pandas as pd
 
 from meddiff.assessment.criteria import criteria
 from meddiff.assessment.evaluate import Evaluation
+from meddiff.assessment.text import cells, named
 from meddiff.assessment.training import STAMP, Training
 from meddiff.cas.verdict import QUESTIONS
 from meddiff.cas.verdict_text import answers, controls, limits
 from meddiff.core.files import write_text
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL, AnyImages, as_image_set
-from meddiff.evaluation.text import cells
 from meddiff.metrics.images import places_by_contents
 from meddiff.reporting.names import name_of
 from meddiff.reporting.page.charts import Mark, Scale, marks_chart
@@ -105,7 +105,7 @@ def _marks(rows: pd.DataFrame, column: str, references: str = "") -> list[Mark]:
     order = rows.assign(each=rows["class"] != ALL).sort_values(["each", "class"], kind="stable")
     groups = {ALL: "all images" if order["each"].any() else ""}
     return [
-        mark_of(row, f"{row['metric']} ({row['extractor']})", "", 0, column=column,
+        mark_of(row, named(row), "", 0, column=column,
                 group=groups.get(row["class"], str(row["class"])),
                 reference=float(row[references]) if references else np.nan)
         for row in order.to_dict("records")

@@ -32,13 +32,12 @@ RESIZE: "InceptionResize" = "clean-fid"
 def run(options: argparse.Namespace, rest: list[str]) -> int:
     """Score the images and print the scores."""
     from meddiff.assessment.evaluate import evaluate
-    from meddiff.assessment.text import as_answer
+    from meddiff.assessment.text import as_answer, as_text
     from meddiff.assessment.training import QUICK
     from meddiff.core.devices import choose_device
     from meddiff.evaluation.compared import PAIRED
     from meddiff.evaluation.image_sets import with_same_classes
     from meddiff.evaluation.own_size import Framing, Measured, measure
-    from meddiff.evaluation.text import as_text
 
     paths = check(options)
     changes = {"n_repeats": options.repeats, "non_inferiority_margin": options.margin}
