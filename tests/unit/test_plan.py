@@ -391,12 +391,16 @@ def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_n
     [
         (ExecMode.DEFAULT, ["results/table_5_2.csv", "results/report.html"], True),
         (ExecMode.DEFAULT, ["results/table_5_2.csv"], False),
+        (ExecMode.DEFAULT, ["results/report.html", "left out by --until"], False),
         (ExecMode.SUBPROCESS, ["results/report.html"], False),
     ],
 )
 def test_a_run_ends_with_where_its_page_is(mode, outputs, says, tmp_path, monkeypatch):
     """Said once, by the process that planned the page, and not of a page of another run."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    if "left out by --until" not in outputs:
+        (tmp_path / "results/report.html").touch()
     lines = []
     monkeypatch.setattr("meddiff.workflow.session.logger", SimpleNamespace(info=lines.append))
     dag = SimpleNamespace(jobs=[SimpleNamespace(output=[path]) for path in outputs])

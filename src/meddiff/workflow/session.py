@@ -83,10 +83,10 @@ def _both(outer: Callable[[Any], None], own: Callable[[], None], log: Any) -> No
 
 
 def end(workflow: Any) -> None:
-    """Keep Snakemake's metadata of finished jobs, and say where the page is if the run made it."""
+    """Keep Snakemake's metadata of finished jobs, and say where the page is if it is the run's."""
     keep_metadata()
     outputs = {str(file) for job in workflow.dag.jobs for file in job.output}
-    if is_main(workflow) and PAGE in outputs:
+    if is_main(workflow) and PAGE in outputs and Path(PAGE).is_file():
         logger.info(f"the run on one page, for any browser: {Path(PAGE).absolute()}")
 
 
