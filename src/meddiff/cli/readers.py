@@ -92,12 +92,12 @@ def _make(options: argparse.Namespace) -> int:
     else:
         images, names = images_of_paths(options.paths[0], options.paths[1], options.size)
     images = chosen_classes(images, options.classes)
-    check_encoding(images, seed=options.seed)
     counts = {
         cls: {name: len(of_set[cls]) for name, of_set in images.items()} for cls in images["real"]
     }
     trials = draw_trials(counts, options.design, n_trials=options.trials, choices=options.choices,
                          repeats=options.repeats, seed=options.seed)  # fmt: skip
+    check_encoding(images, seed=options.seed)
     study = build_study(images, names, trials, options.design, language, seed=options.seed)
     write_csv(study.key, key_file)
     write_text(study.page, out / "study.html")

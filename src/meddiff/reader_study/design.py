@@ -103,7 +103,7 @@ def draw_trials(
             if of_sets[name] < count:
                 raise MeddiffError(
                     f"class {cls}: {count} {name} images are needed and there are "
-                    f"{of_sets[name]}: lower --trials"
+                    f"{of_sets[name]}: lower --trials, or add images"
                 )
             order = stream(seed, "reader study", cls, name).permutation(of_sets[name])
             drawn[name] = [Image(name, cls, int(row)) for row in order[:count]]
