@@ -308,10 +308,16 @@ def test_every_number_of_a_run_may_be_a_limit(tmp_path) -> None:
     names = {*result.scores["metric"], "score"}
     assert {"cafd", "cmmd", "inception_score", "fid_infinity", "ms_ssim within real"} <= names
     counts = {"real": 40, "synthetic": 40}
-    check_numbers(names, {"clip": net.metrics}, counts, side=None, classes=True)
+    check_numbers(names, {"clip": net}, counts, side=None, classes=True)
     few = {"real": 8, "synthetic": 8}
     with pytest.raises(MeddiffError, match="no number coverage"):
-        check_numbers(["coverage"], {"clip": net.metrics}, few, side=None, classes=True)
+        check_numbers(["coverage"], {"clip": net}, few, side=None, classes=True)
+    net.dimension = 2048
+    with pytest.raises(MeddiffError, match="no number fid_infinity"):
+        check_numbers(["fid_infinity"], {"clip": net}, counts, side=None, classes=True)
+    check_numbers(
+        names - {"cafd"}, {"clip": net}, dict.fromkeys(counts, 20000), side=None, classes=False
+    )
 
 
 def plain(n: int, seed: int) -> np.ndarray:
@@ -321,7 +327,7 @@ def plain(n: int, seed: int) -> np.ndarray:
 
 
 class Published:
-    metrics = ("cmmd", "inception_score")
+    metrics, dimension = ("cmmd", "inception_score"), 2
 
     def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         return np.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], axis=1)
@@ -337,4 +343,5 @@ def test_a_page_says_the_seed_and_has_no_empty_part(tmp_path) -> None:
     assert main(["evaluate", *paths, *SMALL, "--seed", "0", "--report", str(page)]) == 0
     text = page.read_text()
     assert re.search(r"<dt>--seed</dt>\s*<dd>0</dd>", text) and "<dt>--train</dt>" not in text
+    assert re.search(r"<dt>--extractor</dt>\s*<dd>none</dd>", text)
     assert not re.search(r"</h2>\s*<h2|<p>\s*(<span|</p>)", text)

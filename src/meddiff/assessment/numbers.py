@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,14 +17,30 @@ MOST, SIDE = 40, 32
 """Images of a set, and their side in px, that stand for more and larger ones."""
 
 
+class Net(Protocol):
+    """What is needed of an extractor: `meddiff.load_extractor`."""
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """Metrics defined for this net alone."""
+
+    @property
+    def dimension(self) -> int:
+        """Number of features of an image."""
+
+
 @dataclass(frozen=True)
 class _StandIn:
-    """Two features, brightness and contrast, in place of those of a net with the same metrics."""
+    """Contrast, brightness and zeros in place of the features of a net with the same metrics."""
 
     metrics: Sequence[str]
+    dimension: int
 
     def features(self, images: np.ndarray, *, device: str = "cpu") -> np.ndarray:
-        return np.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], axis=1)
+        level = images.mean((1, 2, 3)) / 256
+        features = np.zeros((len(images), max(2, self.dimension)))
+        features[:, :2] = np.stack([images.std((1, 2, 3)) + level, level], axis=1)
+        return features[:, : self.dimension]
 
     def probabilities(self, features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
         return np.full((len(features), 2), 0.5)
@@ -31,7 +48,7 @@ class _StandIn:
 
 def check_numbers(
     names: Collection[str],
-    metrics: Mapping[str, Sequence[str]],
+    extractors: Mapping[str, Net],
     counts: Mapping[str, int],
     *,
     side: int | None,
@@ -41,7 +58,7 @@ def check_numbers(
 
     Args:
         names: as of `meddiff.assessment.evaluate.Evaluation.number`.
-        metrics: those of each extractor alone, by name.
+        extractors: by name.
         counts: number of images of each set, `real` and `synthetic`.
         side: of the images in px, or None for their own.
         classes: whether the sets have classes.
@@ -58,7 +75,12 @@ def check_numbers(
         images = levels.repeat(sides, axis=1).repeat(sides, axis=2)
         labels = [str(2 * place // len(images)) for place in range(len(images))]
         sets[key] = ImageSet(images, labels=tuple(labels) if classes else None)
-    nets = {name: _StandIn(each) for name, each in metrics.items()}
+    # As many dimensions per image.
+    share = min(1.0, MOST / min(counts.values()))
+    nets = {
+        name: _StandIn(each.metrics, max(1, int(each.dimension * share)))
+        for name, each in extractors.items()
+    }
     real, synthetic = sets["real"], sets["synthetic"]
     small = evaluate(real, synthetic, nets, ssim_images=LEAST, n_resamples=LEAST)
     for name in names:

@@ -208,5 +208,6 @@ def settings_of(about: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
         # A seed of 0 is one.
         is_set = value is not None and value is not False and value != []
         if is_set and name not in ("command", "real", "synthetic", "unseen"):
-            shown[f"--{name.replace('_', '-')}"] = str(value)
+            values = value if isinstance(value, list) else [value]
+            shown[f"--{name.replace('_', '-')}"] = " ".join(map(str, values))
     return shown

@@ -75,7 +75,7 @@ def cells(scores: pd.DataFrame) -> pd.DataFrame:
         .astype(object)
         .assign(
             metric=scores["metric"].map(name_of),
-            extractor=scores["extractor"].map(name_of, na_action="ignore"),
+            extractor=["" if pd.isna(each) else name_of(each) for each in scores["extractor"]],
             value=_with_ends(scores, "value", "ci_low", "ci_high"),
             **{
                 name: _with_ends(scores, *(f"{name}{end}" for end in ENDS))

@@ -146,7 +146,7 @@ def _check_limits(
 
         check_numbers(
             names,
-            {name: each.metrics for name, each in extractors.items()},
+            extractors,
             {name: len(listings[name].rows) for name in ("real", "synthetic")},
             side=options.size,
             classes=bool(listings["real"].rows["label"].notna().any()),
