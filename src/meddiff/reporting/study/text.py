@@ -6,7 +6,7 @@ import pandas as pd
 
 from meddiff.reporting.names import name_of
 
-NAMELESS = ("all", "hand")
+NAMELESS = ("", "all", "hand")
 """Words of cells that go without saying."""
 
 
