@@ -16,6 +16,7 @@ from meddiff.reporting.reported import read_reported
 from meddiff.reporting.study import flaws
 from meddiff.reporting.study.page import study_page
 from meddiff.reporting.study.runs import Run, read_page_settings
+from meddiff.reporting.study.text import title_of
 
 STAMP = {"data": "isic", "scale": "small", "protocol": "as_published", "seed": 0}
 PRINTED = read_reported(ROOT / "config/reported.yaml")
@@ -50,6 +51,18 @@ SIMILARITY = STAMP | {
     "class": "benign", "image_set": "real", "metric": "ssim", "extractor": "", "value": 0.647,
     "std": 0.091, "ci_low": 0.64, "ci_high": 0.66, "n_real": 6834, "n_synthetic": 0,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("hand, synthetic, ssim, ", "synthetic, SSIM"),
+        ("all, fid, unet", "FID, U-Net"),
+        ("ssim, black_background", "SSIM, black background"),
+    ],
+)
+def test_what_goes_without_saying_leaves_no_comma(cell: str, words: str) -> None:
+    assert title_of(cell) == words
 
 
 class TestCells:
