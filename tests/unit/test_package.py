@@ -153,8 +153,8 @@ def test_evaluate_runs_alone(site, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Seven criteria" in (tmp_path / "report.html").read_text()
-    assert "ssim within synthetic" in done.stdout and "no copies" in done.stdout
-    assert re.search(r"^ *fid skinlesnet +\d", done.stdout, re.M), done.stdout
+    assert "SSIM within synthetic" in done.stdout and "no copies" in done.stdout
+    assert re.search(r"^ *FID SkinLesNet +\d", done.stdout, re.M), done.stdout
 
 
 @pytest.mark.parametrize(

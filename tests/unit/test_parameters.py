@@ -56,7 +56,7 @@ def test_an_edit_changes_the_parameters_of_what_reads_it(name: str) -> None:
     assert {script for script in before if before[script] != after[script]} == scripts
 
 
-RULES = {"folder", "source", "published", "reported", "others", "drawings", "nets", "steps",
+RULES = {"folder", "source", "published", "reported", "others", "drawings", "trainings", "steps",
          "first", "trained"}  # fmt: skip
 """Parameters that rules give."""
 

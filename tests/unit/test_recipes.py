@@ -130,7 +130,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '    if name == "nearest":\n        from meddiff.cas.nearest import NearestMean\n\n'
         "        return NearestMean()\n",
     )
-    insert(package / "cas/classifiers.py", '"hog_svm": "HOG', '"nearest": "Nearest mean", ')
+    insert(package / "cas/classifiers.py", '"hog_svm")', '"nearest", ')
+    insert(package / "reporting/names.py", '"hog_svm": "HOG', '"nearest": "Nearest mean", ')
     cas_settings = package / "cas/settings.py"
     text = cas_settings.read_text()
     assert 'Literal["skinlesnet", "resnet50"]' in text

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meddiff.cas.settings import CasSettings
 
 CLASSIFIERS = ("skinlesnet", "resnet50", "hog_svm")
-"""Names in texts."""
+"""Names that settings take."""
 HOG_SVM = "hog_svm"
 """Has a table of its own; `cas.classifiers` names others."""
 

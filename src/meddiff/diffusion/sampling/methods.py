@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from meddiff.core.errors import MeddiffError
+from meddiff.core.randomness import stream_seed
 from meddiff.diffusion.process import Process
 from meddiff.diffusion.sampling.flow import adaptive, heun
 from meddiff.diffusion.sampling.samplers import Denoise, Draw, ddim, ddpm, dpm_solver
@@ -67,7 +68,7 @@ def drawn_variance(settings: SamplerSettings, process: Process) -> float:
 
     It is that of 16,384 pixels, always of the same random numbers: its standard error is 1.1 %.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(stream_seed("variance of samplers"))
     draw = partial(torch.randn, PIXELS, generator=generator)
 
     def best(noisy: Tensor, time: float | Sequence[float]) -> Tensor:
