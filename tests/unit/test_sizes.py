@@ -21,7 +21,8 @@ from meddiff.extractors.settings import InceptionResize
 from meddiff.metrics.frechet import fid
 from real_weights import inception_trunk
 
-SQUARES, WHOLE = (Framing(crop=None, whole=whole, windows={}) for whole in ((), ("sides",)))
+NETS = ("sides", "inception")
+SQUARES, WHOLE = (Framing(crop=None, whole=whole, windows={}) for whole in ((), NETS))
 
 
 class Sides:
