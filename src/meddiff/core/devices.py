@@ -129,7 +129,7 @@ CUBLAS = "CUBLAS_STATUS_ALLOC_FAILED"
 """What torch says, in an error of no kind of its own, where a library lacks memory of the GPU."""
 
 
-def is_lack_of_memory(error: RuntimeError) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
     """Return whether an error of torch says that a GPU has too little memory."""
     return isinstance(error, torch.OutOfMemoryError) or CUBLAS in str(error)
 
@@ -140,7 +140,7 @@ def memory_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        on_gpu = isinstance(error, RuntimeError) and is_lack_of_memory(error)
+        on_gpu = is_lack_of_memory(error)
         signs = ("can't allocate memory", "not enough memory", "out of memory")
         of_cpu = isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
         if not (on_gpu or of_cpu):

@@ -77,7 +77,7 @@ class Graphed:
                 chain.append(chain[-1].__context__)
             _forget_capture(inputs[0].device)
             for cause in chain:
-                if isinstance(cause, RuntimeError) and is_lack_of_memory(cause):
+                if is_lack_of_memory(cause):
                     raise cause from None
             reason = " ".join(f"{type(chain[-1]).__name__}: {chain[-1]}".split())[:300]
             log.warning("not captured in a CUDA graph, so that it is slower: %s", reason)
