@@ -17,6 +17,8 @@ from meddiff.reporting.study import flaws
 from meddiff.reporting.study.page import study_page
 from meddiff.reporting.study.runs import Run, read_page_settings
 from meddiff.reporting.study.text import title_of
+from meddiff.workflow.provenance.record import Record
+from meddiff.workflow.provenance.store import write_record
 
 STAMP = {"data": "isic", "scale": "small", "protocol": "as_published", "seed": 0}
 PRINTED = read_reported(ROOT / "config/reported.yaml")
@@ -31,6 +33,13 @@ def run_with(folder: Path, name: str, **tables: list[dict]) -> Run:
         file.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(file, index=False)
     return Run(name, folder / name)
+
+
+def record(path: str, **fields: object) -> Record:
+    empty = dict.fromkeys(("source", "author", "started", "finished"), "")
+    made = {"rule": "any", "params": {}, "inputs": {}, "packages": {}, "machine": None}
+    own = {"sha256": "0" * 64, "md5": "0" * 32, "size": 1, "commit": None}
+    return Record(path=path, **{**empty, **made, **own, **fields})
 
 
 def page_of(*runs: Run) -> str:
@@ -198,6 +207,16 @@ class TestFlaws:
         assert "\none (data isic, scale small): `snakemake" in page
 
 
+def test_memorisation_is_that_of_pixels_and_names_its_command(tmp_path: Path) -> None:
+    row = {"class": "benign", "by": "pixels", "closer": 0.6, "p_value": 0.003, "verdict": "closer",
+           "n_synthetic": 7, "n_training": 8, "n_unseen": 9}  # fmt: skip
+    other = {"class": "malignant", "by": "denoising loss", "p_value": 0.5}
+    page = page_of(run_with(tmp_path, "one", results__memorisation=[STAMP | row, STAMP | other]))
+    section = page.split("## Memorisation")[1].split("\n## ")[0]
+    assert line(section, "benign")[1:4] == ["0.6", "0.003", "closer"]
+    assert "results/memorisation.csv`" in section and "malignant" not in section
+
+
 class TestCommand:
     def project(self, folder: Path) -> Path:
         (folder / "config").mkdir(parents=True)
@@ -225,6 +244,18 @@ class TestCommand:
         assert "![Hands](images/study_hand_a.png)" in page and "None" not in page
         assert Path("docs/images/study_hand_a.png").read_bytes() == b"picture"
         assert "meddiff restore runs/one/results/table_5_2.csv" in page
+
+    def test_raw_files_and_commits_are_those_of_the_records(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(self.project(tmp_path))
+        folder = Path("runs/one/.snakemake/meddiff/records")
+        images = record("data/images/index.csv", inputs={"data/raw/a.zip": "a" * 64})
+        table = record("results/table_5_2.csv", commit="0123456789")
+        for each in (images, table):
+            write_record(each, folder)
+        main(["study"])
+        page = Path("docs/study.md").read_text()
+        assert line(page, "data/raw/a.zip")[1] == f"`{'a' * 64}`"
+        assert "0123456" in line(page, "one")
 
     def test_elsewhere_it_says_where_it_belongs(self, tmp_path, monkeypatch, capsys) -> None:
         monkeypatch.chdir(tmp_path)

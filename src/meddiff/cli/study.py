@@ -2,13 +2,16 @@
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meddiff.core.console import say
 from meddiff.core.errors import MeddiffError
+
+if TYPE_CHECKING:
+    from meddiff.workflow.provenance.record import Record
 
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--page": {
@@ -44,7 +47,9 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
         folder = options.runs / name
         options_of_run = settings.options.get(name, {})
         is_small = name in settings.small
-        runs[name] = Run(name, folder, archives_of(folder), options_of_run, is_small)
+        runs[name] = Run(
+            name, folder, archives_of(folder), commits_of(folder), options_of_run, is_small
+        )
     lesions, hands = (
         {column: [runs[name] for name in names] for column, names in each.items()}
         for each in columns
@@ -73,13 +78,23 @@ def run(options: argparse.Namespace, rest: list[str]) -> int:
 
 def archives_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the raw files that a run's images come from, by path."""
+    tables = "data/images/index.csv", "data/segmentation/index.csv"
+    inputs = chain(*(each.inputs.items() for each in _records(folder, tables)))
+    return {path: sha256 for path, sha256 in inputs if path.startswith("data/raw/")}
+
+
+def commits_of(folder: Path) -> list[str]:
+    """Return the project's commits that made a run's tables, in order of time."""
+    tables = [path.relative_to(folder).as_posix() for path in folder.glob("results/**/*.csv")]
+    records = sorted(_records(folder, tables), key=lambda each: each.finished)
+    return list(dict.fromkeys((each.commit or "unknown")[:7] for each in records))
+
+
+def _records(folder: Path, paths: Iterable[str]) -> "Iterator[Record]":
+    """Yield the records of a run's files, of those that have one."""
     from meddiff.workflow.provenance.store import read_record
 
-    files: dict[str, str] = {}
-    for table in ("data/images/index.csv", "data/segmentation/index.csv"):
-        record = next((r for r in (folder / f"{place}/{table}.json" for place in RECORDS)
-                       if r.is_file()), None)  # fmt: skip
-        if record:
-            inputs = read_record(record).inputs
-            files |= {path: sha for path, sha in inputs.items() if path.startswith("data/raw/")}
-    return files
+    for path in paths:
+        files = (folder / f"{place}/{path}.json" for place in RECORDS)
+        if record := next((file for file in files if file.is_file()), None):
+            yield read_record(record)

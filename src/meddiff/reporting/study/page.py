@@ -9,7 +9,9 @@ from meddiff.reporting.reported import ReportedResult
 from meddiff.reporting.study.cells import SECTIONS, Columns, sections
 from meddiff.reporting.study.flaws import Sources, flaw_parts
 from meddiff.reporting.study.runs import Run, first_with
-from meddiff.reporting.study.text import markdown
+from meddiff.reporting.study.text import markdown, number
+
+RUN_COLUMNS = ["run", "data", "scale", "protocol", "seed", "commit", "tables"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ def study_page(
     parts = [
         introduction.strip(),
         "## Runs",
-        markdown(map(_run_line, runs), ["run", "data", "scale", "protocol", "seed", "tables"]),
+        markdown(map(_run_line, runs), RUN_COLUMNS),
         *_archives(runs),
         *sections(reported, lesions, hands),
+        *_memorisation(of_lesions),
         "## The ten flaws",
         *flaw_parts(Sources(of_lesions, reported)),
         *_near_duplicates(of_lesions),
@@ -78,6 +81,7 @@ def _tables(run: Run) -> dict[str, pd.DataFrame]:
 def _run_line(run: Run) -> dict[str, str]:
     tables = _tables(run)
     line = {"run": run.name, "tables": ", ".join(sorted(tables)) or "none yet"}
+    line["commit"] = ", ".join(run.commits)
     stamped = [*tables.values(), run.table("results/audit/trainings.csv")]
     if (table := next((each for each in stamped if each is not None), None)) is not None:
         line |= {key: str(table[key].iloc[0]) for key in ("data", "scale", "protocol", "seed")}
@@ -89,6 +93,32 @@ def _archives(runs: Sequence[Run]) -> list[str]:
     files = {path: sha256 for run in runs for path, sha256 in run.archives.items()}
     lines = [{"raw file": path, "SHA-256": f"`{sha256}`"} for path, sha256 in files.items()]
     return [markdown(lines, ["raw file", "SHA-256"])] if lines else []
+
+
+def _memorisation(runs: Sequence[Run]) -> list[str]:
+    """Return how close the synthetic images lie to the training images, by pixels."""
+    path = "results/memorisation.csv"
+    run, table = first_with(runs, path)
+    if table is None:
+        return []
+    lines = [
+        {
+            "class": row["class"],
+            "closer": number(row["closer"]),
+            "p": number(row["p_value"]),
+            "verdict": row["verdict"],
+            "images": f"{number(row['n_synthetic'])} synthetic, {number(row['n_training'])} "
+            f"training, {number(row['n_unseen'])} unseen",
+        }
+        for _, row in table[table["by"] == "pixels"].iterrows()
+    ]
+    heading = (
+        "The chance that a synthetic image lies closer to the training images than an unseen real "
+        "image does, by pixels (0.5 without copying; "
+        "[metrics.md](metrics.md#resultsmemorisationcsv))."
+    )
+    origin = f"{run.name}: `{run.command(path)}`"
+    return ["## Memorisation", heading, markdown(lines, list(lines[0])), origin]
 
 
 def _near_duplicates(runs: Sequence[Run]) -> list[str]:

@@ -55,6 +55,7 @@ class Run:
         name: of both.
         folder: the run directory, which may be absent.
         archives: SHA-256 of the raw files that its images come from, by path.
+        commits: of the project, that made its tables; the first digits of each.
         options: of the commands, by the scale of a table.
         is_small: whether a CPU trains its DDPMs.
     """
@@ -62,6 +63,7 @@ class Run:
     name: str
     folder: Path
     archives: Mapping[str, str] = field(default_factory=dict)
+    commits: Sequence[str] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     is_small: bool = False
     _tables: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
