@@ -13,6 +13,7 @@ from meddiff.core.settings import ComputeSettings
 from meddiff.workflow import conventions
 from meddiff.workflow.config import Config
 from meddiff.workflow.conventions import (
+    BEFORE_ALL,
     BUILDS,
     DEVICE,
     LAST,
@@ -60,11 +61,12 @@ def completed(
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_what_many_jobs_wait_for_goes_first(device: str) -> None:
     order = [
+        completed(Rule("image_sets.py"), device),  # with workers, whose cores a training would hold
         completed(Rule("train_ddpm.py", priority=1), device),
         completed(Rule("features.py"), device),
         completed(Rule("cas_arms.py"), device),
     ]
-    assert [rule.priority for rule in order] == [2, 1, 0]
+    assert [rule.priority for rule in order] == [BEFORE_ALL, 2, 1, 0]
     assert completed(Rule("distances.py"), device).priority == 0
 
 

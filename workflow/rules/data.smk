@@ -23,7 +23,6 @@ rule index_segmentation:
         split=[] if SOURCE.isic2016 and STUDY else "data/images/split.csv",
     output:
         "data/segmentation/index.csv",
-    priority: 2  # what lacks masks ends the run early
     script:
         "../scripts/index_segmentation.py"
 
@@ -69,6 +68,5 @@ rule segmentation_sets:
     output:
         arrays=paths.segmentation(["images", "masks"], "npy"),
         tables=paths.segmentation(["images", "masks"], "csv"),
-    priority: 1
     script:
         "../scripts/segmentation_sets.py"

@@ -6,7 +6,6 @@ rule draw_dermoscopy:
     output:
         DRAWN.kaggle,
         DRAWN.challenge_tables,
-    priority: 3  # all the rest waits for it
     script:
         "../scripts/draw_dermoscopy.py"
 
@@ -15,7 +14,6 @@ rule draw_isic2016:
     """Draw phantom lesions with masks and write them as the ISIC archive delivers 2016 Part 1."""
     output:
         **DRAWN.isic2016,
-    priority: 3  # beside the other one: no core waits
     script:
         "../scripts/draw_isic2016.py"
 

@@ -27,6 +27,8 @@ PORTIONS = "workers=snakemake.threads"
 """What stands in a script whose worker processes share its work; results do not depend on them."""
 WORKERS = 4
 """Worker processes of such a script; `--cores` limits them."""
+BEFORE_ALL = 4
+"""Priority of such a script: it needs cores that a training, once started, holds for hours."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -106,8 +108,10 @@ def complete(
     on_cuda = cuda_in_sight(compute.device)
     text = _text(source(script))
     is_free = rule.name not in threads and rule.resources["_cores"].value == 1
-    if PORTIONS in text and is_free:
-        rule.resources["_cores"] = WORKERS
+    if PORTIONS in text:
+        rule.priority += BEFORE_ALL
+        if is_free:
+            rule.resources["_cores"] = WORKERS
     if DEVICE in text and (on_cuda or script not in PAIRS):
         if "gpu" not in rule.resources:
             rule.resources["gpu"] = 0 if compute.device == "cpu" else 1
