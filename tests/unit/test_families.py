@@ -33,7 +33,7 @@ def test_families_differ_from_the_run_in_what_their_file_says() -> None:
         )
         assert together == 140, name
         for sampler in family.samplers.values():
-            assert (sampler.images, sampler.shards) == (96, 1)
+            assert (sampler.images, sampler.shards) == (64, 1)
     assert families["conditional"].net("benign") == "all"
     assert families["study"].diffusion.schedule.pixel_range == [0, 1]
     assert families["ve"].samplers["pf_ode"].precision == cfg.sampling.precision

@@ -125,10 +125,12 @@ def test_noise_lowers_precision_and_density_but_not_recall():
     assert noisy.recall > 0.8
 
 
-def test_scores_of_weighted_images_are_those_of_the_images():
-    real, synthetic = features(1, 40, 6), features(2, 50, 6, 0.3)
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.9])
+def test_scores_of_weighted_images_are_those_of_the_images(share):
+    real, synthetic = features(1, 80, 6), features(2, 100, 6, 0.3)
+    real[:20] = synthetic[:20]
     chance = np.random.default_rng(0)
-    rows, columns = (chance.integers(0, 2, (5, n)) for n in (40, 50))
+    rows, columns = ((chance.random((5, n)) < share) * 1.0 for n in (80, 100))
     outcome = weighted_prdc(real, synthetic)(rows, columns, 4)
     for place in range(5):
         one, other = real[rows[place] > 0], synthetic[columns[place] > 0]

@@ -1,7 +1,8 @@
 """Precision, recall, density and coverage (PRDC) from nearest neighbours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from numbers import Integral
 
 import numpy as np
@@ -11,6 +12,8 @@ from meddiff.core.errors import MeddiffError
 from meddiff.metrics.features import Array, centred, checked_pair
 
 _ROUNDING = 1e-7
+_AHEAD = 3
+"""Neighbours that are sorted, by those expected until the k-th that counts."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,11 @@ def weighted_prdc(real: Array, synthetic: Array) -> Callable[[Array, Array, int]
 
     def scores(weights_a: Array, weights_b: Array, neighbours: int) -> Array:
         values = np.empty((4, len(weights_a)))
-        for row, (w, v) in enumerate(zip(weights_a, weights_b, strict=True)):
-            p, q = np.flatnonzero(w), np.flatnonzero(v)
+        reaches_a = _reaches(within_a, lengths_a, weights_a, neighbours)
+        reaches_b = _reaches(within_b, lengths_b, weights_b, neighbours)
+        for row, ((p, reach_a), (q, reach_b)) in enumerate(zip(reaches_a, reaches_b, strict=True)):
             distances = between[np.ix_(p, q)]
-            near_real = (
-                distances <= _farthest(within_a[np.ix_(p, p)], lengths_a[p], neighbours)[:, None]
-            )
-            reached = distances <= _farthest(within_b[np.ix_(q, q)], lengths_b[q], neighbours)
+            near_real, reached = distances <= reach_a[:, None], distances <= reach_b
             values[:, row] = (
                 near_real.any(axis=0).mean(),
                 reached.any(axis=1).mean(),
@@ -97,14 +98,36 @@ def weighted_prdc(real: Array, synthetic: Array) -> Callable[[Array, Array, int]
 
 def reach_of(distances: Array, features: Array, neighbours: int) -> Array:
     """Return how far images (r, d) reach, (r,), from their distances to all of their set (r, n)."""
-    return _farthest(distances, np.linalg.norm(features, axis=1), neighbours)
+    kth = np.partition(distances, neighbours, axis=1)[:, neighbours]
+    return _with_rounding(kth, np.linalg.norm(features, axis=1))
 
 
-def _farthest(distances: Array, lengths: Array, neighbours: int) -> Array:
-    """Distance of images to their k-th nearest neighbour, from those to all of their own set.
+def _reaches(
+    within: Array, lengths: Array, weights: Array, neighbours: int
+) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:
+    """Yield by row of weights (r, n) which images count (p,), and how far they reach (p,).
 
-    Distances are good to half the digits of the vectors' lengths, and a copy of the k-th neighbour
-    itself is within reach.
+    Neighbours are sorted once for all rows, as many as hold the k-th that counts but for a few
+    images, whose distances are partitioned.
     """
-    reach: Array = np.partition(distances, neighbours, axis=1)[:, neighbours]
-    return reach + _ROUNDING * (reach + lengths)
+    share = float(weights.mean())
+    sorted_ones = min(len(within), ceil(_AHEAD * (neighbours + 1) / share))
+    nearest = np.argsort(within, axis=1)[:, :sorted_ones]
+    for counts in weights > 0:
+        members = np.flatnonzero(counts)
+        near = nearest[members]
+        ranks = counts[near].cumsum(axis=1)
+        place = (ranks == neighbours + 1).argmax(axis=1)
+        kth = within[members, near[np.arange(len(members)), place]]
+        few = ranks[:, -1] <= neighbours
+        rows = within[np.ix_(members[few], members)]
+        kth[few] = np.partition(rows, neighbours, axis=1)[:, neighbours]
+        yield members, _with_rounding(kth, lengths[members])
+
+
+def _with_rounding(distances: Array, lengths: Array) -> Array:
+    """Let a copy of the k-th neighbour be within reach.
+
+    Distances are good to half the digits of the vectors' lengths.
+    """
+    return distances + _ROUNDING * (distances + lengths)

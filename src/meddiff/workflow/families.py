@@ -19,7 +19,7 @@ AFFECTS_RESULTS = False
 
 TARGETS = {"families", "results/families.csv",
            "results/figures/families.png", "results/figures/families_samples.png"}  # fmt: skip
-IMAGES = 96
+IMAGES = 64
 """Images per class and sampler: whole blocks of 32."""
 LIKELIHOOD_IMAGES = 16
 """Images of a set whose likelihood is measured."""
