@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from meddiff.assessment.report import write_report
     from meddiff.cas.settings import CasSettings
     from meddiff.core.errors import MeddiffError
-    from meddiff.data.image_sets import ImageSet, list_images
+    from meddiff.data.image_sets import ImageSet
+    from meddiff.data.listing import list_images
     from meddiff.diffusion.sampling.generate import generate
     from meddiff.evaluation.duplicates import find_duplicates
     from meddiff.evaluation.image_sets import read_image_set
@@ -49,7 +50,7 @@ __getattr__ = lazy_names(
         "evaluate": "meddiff.assessment.evaluate",
         "find_duplicates": "meddiff.evaluation.duplicates",
         "generate": "meddiff.diffusion.sampling.generate",
-        "list_images": "meddiff.data.image_sets",
+        "list_images": "meddiff.data.listing",
         "load_extractor": "meddiff.extractors.pretrained",
         "metrics": "meddiff.metrics",
         "read_image_set": "meddiff.evaluation.image_sets",

@@ -15,7 +15,7 @@ import yaml
 from conftest import ROOT, SMOKE, planned
 from meddiff.workflow.conventions import FOLDERS
 from meddiff.workflow.sharing.dag import open_plan
-from meddiff.workflow.sharing.plan import Step
+from meddiff.workflow.sharing.plan import PlanStep
 
 OUTPUTS = tuple(name for name in FOLDERS if name != "logs")
 TABLE = "results/table_5_2.csv"
@@ -29,7 +29,7 @@ with open_plan(sys.argv[1:]) as plan:
 """
 
 
-def edited_outputs(before: Sequence[Step], after: Sequence[Step]) -> set[str]:
+def edited_outputs(before: Sequence[PlanStep], after: Sequence[PlanStep]) -> set[str]:
     """Return the outputs of jobs whose parameters or inputs an edit changed."""
     earlier = {path: (step.inputs, step.params) for step in before for path in step.outputs}
     return {
@@ -40,7 +40,7 @@ def edited_outputs(before: Sequence[Step], after: Sequence[Step]) -> set[str]:
     }
 
 
-def downstream(steps: Sequence[Step], outputs: set[str]) -> set[str]:
+def downstream(steps: Sequence[PlanStep], outputs: set[str]) -> set[str]:
     """Return the outputs that are made from some outputs, and those themselves."""
     outputs_after = set(outputs)
     for step in steps:
@@ -49,7 +49,7 @@ def downstream(steps: Sequence[Step], outputs: set[str]) -> set[str]:
     return outputs_after
 
 
-def planned_outputs(steps: Sequence[Step]) -> set[str]:
+def planned_outputs(steps: Sequence[PlanStep]) -> set[str]:
     return {path for step in steps if step.planned for path in step.outputs}
 
 
@@ -92,13 +92,13 @@ class Clone:
         assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout[-3000:]
         return "\n".join(line for line in done.stdout.splitlines() if line.startswith("error: "))
 
-    def steps(self, *arguments: str) -> tuple[Step, ...]:
+    def steps(self, *arguments: str) -> tuple[PlanStep, ...]:
         """Return all jobs behind targets, each after those that it depends on."""
         if "PYTHONPATH" not in self.env:
             with contextlib.chdir(self.root), open_plan(arguments) as plan:
                 return plan.steps
         return tuple(
-            Step(rule, tuple(inputs), tuple(outputs), params, planned)
+            PlanStep(rule, tuple(inputs), tuple(outputs), params, planned)
             for rule, inputs, outputs, params, planned in json.loads(
                 self.run("python", "-c", STEPS, *arguments).stdout.splitlines()[-1]
             )

@@ -24,7 +24,7 @@ from collaboration import (
 )
 
 from conftest import ROOT
-from meddiff.workflow.sharing.plan import Step
+from meddiff.workflow.sharing.plan import PlanStep
 
 slow = pytest.mark.slow
 
@@ -219,18 +219,20 @@ EDITS_OF_EACH_KIND = (
 
 
 @pytest.fixture(scope="module")
-def steps(whole) -> tuple[Step, ...]:
+def steps(whole) -> tuple[PlanStep, ...]:
     """The jobs of the unedited project."""
     return whole.steps()
 
 
 @pytest.fixture(scope="module")
-def own_steps(whole) -> tuple[Step, ...]:
+def own_steps(whole) -> tuple[PlanStep, ...]:
     """The same as the project's own library plans them."""
     return whole.edited.steps()
 
 
-def check_rerun(before: Sequence[Step], after: Sequence[Step], patterns: Sequence[str]) -> None:
+def check_rerun(
+    before: Sequence[PlanStep], after: Sequence[PlanStep], patterns: Sequence[str]
+) -> None:
     """Check that an edit changes what it names, and reruns that and what is downstream, no more."""
     edited = edited_outputs(before, after)
     matches = {path: [p for p in patterns if fnmatch(path, p)] for path in edited}

@@ -98,3 +98,14 @@ def test_no_circle():
         settled |= ready
         waiting = {name: needs for name, needs in waiting.items() if name not in settled}
     assert not waiting
+
+
+def test_no_two_classes_have_one_name():
+    names = [
+        node.name
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(names) > 100
+    assert sorted(set(names)) == sorted(names)

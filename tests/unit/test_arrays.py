@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.readers.settings import Reading
 
 

@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence
 
 from hospital import SECRETS, dicom, saved
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.readers import pseudonyms
 from meddiff.data.readers.settings import Reading
 

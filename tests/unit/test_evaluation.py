@@ -17,7 +17,7 @@ from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
 from meddiff.data.image_sets import ImageSet
 from meddiff.data.registry import read_registry
-from meddiff.evaluation.evaluate import Evaluation, evaluate
+from meddiff.evaluation.evaluate import ScoredSets, evaluate
 from meddiff.evaluation.image_sets import read_image_set
 from meddiff.extractors.skinlesnet import SkinLesNet
 from meddiff.metrics import cmmd, fid, ssim_pairs
@@ -56,7 +56,7 @@ class Toy:
 COARSE = {"coarse": Toy(coarse)}
 
 
-def scores(result: Evaluation) -> dict[str, dict]:
+def scores(result: ScoredSets) -> dict[str, dict]:
     return {row["metric"]: row for row in result.to_dict()["scores"]}
 
 

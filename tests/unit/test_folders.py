@@ -22,8 +22,8 @@ from hospital import dicom, saved
 from meddiff.cli import main
 from meddiff.core.errors import MeddiffError
 from meddiff.data.duplicates.search import search_index
-from meddiff.data.image_sets import list_images
 from meddiff.data.index import build_index, read_index
+from meddiff.data.listing import list_images
 from meddiff.data.preprocessing.files import Preprocessing
 from meddiff.data.preprocessing.packing import pack_images
 from meddiff.data.readers import formats, pseudonyms

@@ -14,8 +14,8 @@ from PIL import Image
 
 from meddiff.assessment.generators import by_generator, generators_table
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
 from meddiff.data.imported import import_images, selected
+from meddiff.data.listing import list_images
 from meddiff.data.origins import Origin, Selection
 from meddiff.data.preprocessing.files import Preprocessing
 from meddiff.data.readers.settings import Reading

@@ -18,7 +18,7 @@ SIDE = 2000
 FEW, MANY = 4, 24
 PEAK = """
 import resource, sys
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.index import build_index
 from meddiff.data.readers.settings import Reading
 from meddiff.data.settings import FolderSettings

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.sources.folder import folder_labels
 from meddiff.evaluation.image_sets import read_image_set
 

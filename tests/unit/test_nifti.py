@@ -12,7 +12,7 @@ import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.readers.settings import Reading
 
 LPS = axcodes2ornt(("L", "P", "S"))

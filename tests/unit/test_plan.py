@@ -17,7 +17,7 @@ from meddiff.core.errors import MeddiffError
 from meddiff.workflow.config import load_config
 from meddiff.workflow.provenance.record import Record
 from meddiff.workflow.session import check_jobs, end
-from meddiff.workflow.sharing.plan import Plan, Step, changes, own_differences
+from meddiff.workflow.sharing.plan import Plan, PlanStep, changes, own_differences
 
 PARAMS: dict[str, dict[str, Any]] = {
     "draw": {"code": "d1", "seed": 0},
@@ -39,9 +39,9 @@ def sha256(data: str) -> str:
     return hashlib.sha256(data.encode()).hexdigest()
 
 
-def make_step(rule: str, *, planned: bool = True, **changed: Any) -> Step:
+def make_step(rule: str, *, planned: bool = True, **changed: Any) -> PlanStep:
     inputs, outputs = LINKS[rule]
-    return Step(
+    return PlanStep(
         rule=rule,
         inputs=changed.get("inputs", tuple(inputs)),
         outputs=tuple(outputs),
@@ -50,7 +50,7 @@ def make_step(rule: str, *, planned: bool = True, **changed: Any) -> Step:
     )
 
 
-def make_plan(*changed: Step, planned: bool = True) -> Plan:
+def make_plan(*changed: PlanStep, planned: bool = True) -> Plan:
     """The five steps with some of them changed; Snakemake would run all, or only the changed."""
     by_rule = {step.rule: step for step in changed}
     steps = tuple(by_rule.get(rule) or make_step(rule, planned=planned) for rule in LINKS)
@@ -107,7 +107,7 @@ def test_without_records_nothing_is_covered():
     assert reasons(make_plan(), {}, "train") == ["model.bin, history.csv has no record"]
 
 
-def with_param(rule: str, *keys: str, value: Any) -> Step:
+def with_param(rule: str, *keys: str, value: Any) -> PlanStep:
     params = copy.deepcopy(PARAMS[rule])
     branch = params
     for key in keys[:-1]:
@@ -235,7 +235,7 @@ def test_an_answer_holds_for_its_own_records_only(records):
 
 
 def test_a_step_without_outputs_is_never_covered(records):
-    step = Step("all", ("table.csv",), (), {}, planned=True)
+    step = PlanStep("all", ("table.csv",), (), {}, planned=True)
     plan = replace(make_plan(), steps=(*make_plan().steps, step))
     assert not plan.is_shared(step, records)
     assert step not in plan.planned
@@ -301,7 +301,7 @@ def test_with_what_is_needed_here_each_job_finds_its_inputs(data):
         if data.draw(st.booleans()) and change != "none":
             planned = False
         params = {"code": "new" if change == "code" else "old"}
-        steps.append(Step(name, tuple(inputs), (name,), params, planned))
+        steps.append(PlanStep(name, tuple(inputs), (name,), params, planned))
         if change != "no record":
             record = make_record(name, "draw", sorted(inputs))
             shared[name] = record.model_copy(update={"rule": name, "params": {"code": "old"}})
@@ -363,7 +363,7 @@ def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_n
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    step = Step("pack", (), ("train.npy",), {}, planned=True)
+    step = PlanStep("pack", (), ("train.npy",), {}, planned=True)
     plan = Plan(tmp_path, tmp_path, (step,), ("train.npy",), {}, overlays=False)
     monkeypatch.setattr("meddiff.workflow.session.plan_of", lambda *_: plan)
     monkeypatch.setattr("meddiff.workflow.session.check_run", lambda *_: None)

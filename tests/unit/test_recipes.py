@@ -167,7 +167,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (package / "metrics/means.py").write_text(DISTANCE)
     distances = package / "metrics/distances.py"
     insert(distances, "from meddiff.metrics.features", "from meddiff.metrics.means import *\n")
-    insert(distances, '    "cmmd": ', '    "means": Measure(means_distance, weighted_means, 0),\n')
+    insert(
+        distances,
+        '    "cmmd": ',
+        '    "means": DistanceMeasure(means_distance, weighted_means, 0),\n',
+    )
     (package / "metrics/mad.py").write_text(PAIR)
     similarity = package / "metrics/similarity.py"
     insert(similarity, "PAIRS: ", "from meddiff.metrics.mad import mad_between, mad_pairs\n\n")

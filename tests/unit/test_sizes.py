@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from meddiff.core.checkpoints import save_checkpoint
-from meddiff.data.image_sets import Listing, list_images
+from meddiff.data.listing import Listing, list_images
 from meddiff.evaluation.own_size import Framing, features_at_own_size, paired_images
 from meddiff.extractors.extractor import Extractor, read_extractor
 from meddiff.extractors.pretrained import load_extractor, pretrained_weights

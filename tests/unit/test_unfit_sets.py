@@ -18,7 +18,8 @@ from meddiff.assessment.splitting import split_real
 from meddiff.cli import main
 from meddiff.core.checkpoints import save_checkpoint
 from meddiff.core.errors import MeddiffError
-from meddiff.data.image_sets import ImageSet, list_images
+from meddiff.data.image_sets import ImageSet
+from meddiff.data.listing import list_images
 from meddiff.extractors.skinlesnet import SkinLesNet
 
 SMALL = ["--extractor", "none", "--size", "16", "--n-resamples", "4"]
@@ -292,7 +293,7 @@ def test_options_that_do_not_fit_are_refused_before_any_image_is_read(
     net = tmp_path / "net.safetensors"
     save_checkpoint(net, SkinLesNet(2, 16).state_dict(), about)
     images = written(tmp_path / "i", [f"{n}.png" for n in range(24)])
-    monkeypatch.setattr("meddiff.data.image_sets.Listing.pixels", None)
+    monkeypatch.setattr("meddiff.data.listing.Listing.pixels", None)
     options = [str(net) if each == "NET" else each for each in options]
     assert main(["evaluate", str(images), str(images), *options]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()

@@ -21,7 +21,7 @@ from meddiff.reporting.names import name_of
 
 
 @dataclass(frozen=True)
-class Evaluation(scores.Evaluation):
+class Evaluation(scores.ScoredSets):
     """What `meddiff.evaluate` returns: scores, and
 
     Attributes:

@@ -14,7 +14,7 @@ from meddiff.cas.verdict_text import difference
 from meddiff.core.text import with_interval
 from meddiff.data.image_sets import ImageSet
 from meddiff.evaluation.compared import ALL
-from meddiff.evaluation.evaluate import Evaluation
+from meddiff.evaluation.evaluate import ScoredSets
 from meddiff.metrics.intervals import LEAST, share_interval
 from meddiff.metrics.sharpness import sharpness
 from meddiff.reporting.names import name_of
@@ -42,7 +42,7 @@ class Finding:
 
 
 def findings(
-    evaluation: Evaluation, real: ImageSet, synthetic: ImageSet, training: Training | None
+    evaluation: ScoredSets, real: ImageSet, synthetic: ImageSet, training: Training | None
 ) -> list[Finding]:
     """Return the answer first, then problems, what is right, and doubts."""
     findings = [
@@ -84,7 +84,7 @@ def _trained(training: Training, problems: list[Finding]) -> Finding:
 
 
 def _untrained(
-    evaluation: Evaluation, problems: list[Finding], groups: Sequence[str] | None
+    evaluation: ScoredSets, problems: list[Finding], groups: Sequence[str] | None
 ) -> Finding:
     copies, count = evaluation.memorisation, len(problems)
     if copies and copies.identical > len(copies.distances) / 2:
@@ -115,13 +115,13 @@ def _no_score(kid: pd.DataFrame, groups: Sequence[str] | None) -> str:
     return str(notes.iloc[0]) if len(notes) else "there are too few real images for a score"
 
 
-def _seen_by_features(evaluation: Evaluation) -> list[str]:
+def _seen_by_features(evaluation: ScoredSets) -> list[str]:
     """Return the extractors in whose features single images are closer than chance allows."""
     copies = evaluation.changed_copies.items()
     return [name for name, each in copies if each.identical or each.suspects_p < 0.01]
 
 
-def _copies(evaluation: Evaluation) -> Iterator[Finding]:
+def _copies(evaluation: ScoredSets) -> Iterator[Finding]:
     copies = evaluation.memorisation
     if copies is None:
         reason = evaluation.left_out.get("copies", "copies: not searched for")
@@ -152,7 +152,7 @@ def _copies(evaluation: Evaluation) -> Iterator[Finding]:
         )
 
 
-def _classes(evaluation: Evaluation, training: Training | None) -> Iterator[Finding]:
+def _classes(evaluation: ScoredSets, training: Training | None) -> Iterator[Finding]:
     """Yield classes whose images are taken for others, by classifiers or by distances."""
     if training is not None:
         lead = training.verdict["classifier"].iloc[0]
@@ -190,7 +190,7 @@ def _with_ends(row: Mapping[Hashable, Any], name: str) -> str:
     return with_interval(row[name], row[f"{name}_ci_low"], row[f"{name}_ci_high"], ".2f")
 
 
-def _scores(evaluation: Evaluation) -> Iterator[Finding]:
+def _scores(evaluation: ScoredSets) -> Iterator[Finding]:
     rows = evaluation.scores[evaluation.scores["class"] == ALL].dropna(subset=["score"])
     for row in rows[rows["metric"] == "kid"].to_dict("records"):
         score = _with_ends(row, "score")
@@ -205,7 +205,7 @@ def _scores(evaluation: Evaluation) -> Iterator[Finding]:
             yield Finding("good", f"They are as near to real images as unseen ones ({where}).")
 
 
-def _support(evaluation: Evaluation) -> Iterator[Finding]:
+def _support(evaluation: ScoredSets) -> Iterator[Finding]:
     rows = evaluation.scores[evaluation.scores["class"] == ALL]
     words = {
         "precision": "synthetic images lie where real images do: the others are unreal",

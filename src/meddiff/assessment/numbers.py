@@ -17,7 +17,7 @@ MOST, SIDE = 40, 32
 """Images of a set, and their side in px, that stand for more and larger ones."""
 
 
-class Net(Protocol):
+class ExtractorInfo(Protocol):
     """What is needed of an extractor: `meddiff.load_extractor`."""
 
     @property
@@ -48,7 +48,7 @@ class _StandIn:
 
 def check_numbers(
     names: Collection[str],
-    extractors: Mapping[str, Net],
+    extractors: Mapping[str, ExtractorInfo],
     counts: Mapping[str, int],
     *,
     side: int | None,

@@ -13,7 +13,7 @@ from meddiff.core.tables import OVER_CLASSES
 from meddiff.core.text import with_interval
 from meddiff.evaluation.rows import copies_by_class
 from meddiff.reporting.names import name_of
-from meddiff.reporting.page.sections import Answer
+from meddiff.reporting.page.sections import Conclusion
 
 REPLACE = {
     "non-inferior": "synthetic images can replace real ones",
@@ -59,27 +59,27 @@ class Wording:
     doubts: Sequence[str] = ()
 
 
-def answers(table: pd.DataFrame) -> list[Answer]:
+def answers(table: pd.DataFrame) -> list[Conclusion]:
     """Return the answer of every classifier of the verdict's table, in its order."""
     table = table.reset_index(drop=True).fillna({"note": ""})
     return [_answer(str(name), rows) for name, rows in table.groupby("classifier", sort=False)]
 
 
-def _answer(name: str, rows: pd.DataFrame) -> Answer:
+def _answer(name: str, rows: pd.DataFrame) -> Conclusion:
     accuracies = rows[rows["metric"] == ACCURACY[0]]
     overall = {row["question"]: (place, row) for place, row in accuracies.to_dict("index").items()}
     _, first = next(iter(overall.values()))
     note = str(first["note"])
     if first["outcome"] == EXCLUDED:
-        return Answer(f"{name_of(name)} gives no answer: {note}")
+        return Conclusion(f"{name_of(name)} gives no answer: {note}")
     doubts = [f"{note[0].upper()}{note[1:]}."] if note else []
     added = overall["add"][1]["outcome"] if "add" in overall else ""
     if added == "better":
         doubts += _costless({question: row for question, (_, row) in overall.items()})
     if "replace" not in overall:
-        return Answer(f"{name_of(name)}: no arm of synthetic images alone", doubts=doubts)
+        return Conclusion(f"{name_of(name)}: no arm of synthetic images alone", doubts=doubts)
     place, row = overall["replace"]
-    return Answer(
+    return Conclusion(
         f"{name_of(name)}: {REPLACE[row['outcome']]}",
         f"accuracy {row['value']:.3f} instead of {row['baseline_value']:.3f}, {difference(row)}",
         ADD.get(added, ""),

@@ -16,7 +16,8 @@ from meddiff.core.files import write_csv
 
 if TYPE_CHECKING:
     from meddiff.assessment.evaluate import Evaluation
-    from meddiff.data.image_sets import ImageSet, Listing
+    from meddiff.data.image_sets import ImageSet
+    from meddiff.data.listing import Listing
     from meddiff.evaluation.own_size import Framing
     from meddiff.extractors.extractor import Extractor
     from meddiff.extractors.settings import InceptionResize

@@ -14,7 +14,7 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 
-class Listing(NamedTuple):
+class FolderFiles(NamedTuple):
     """The contents of a folder, at any depth."""
 
     files: dict[str, Path]
@@ -25,13 +25,13 @@ class Listing(NamedTuple):
     """Names of links to files or folders that are listed already."""
 
 
-def list_files(folder: str | Path) -> Listing:
+def list_files(folder: str | Path) -> FolderFiles:
     """List the files below a folder, following links, without hidden and system files.
 
     A link is left out if its target is listed under its own name, or is a folder that another link
     has led to. Several links to one file outside the folder stay, as in a content-addressed cache.
     """
-    listing = Listing({}, [], [])
+    listing = FolderFiles({}, [], [])
     visited: set[Identity] = set()
     links = _visit(Path(folder), "", visited, listing)
     while links:
@@ -51,7 +51,7 @@ def is_hidden(name: str) -> bool:
 
 
 def _visit(
-    folder: Path, prefix: str, visited: set[Identity], listing: Listing
+    folder: Path, prefix: str, visited: set[Identity], listing: FolderFiles
 ) -> list[tuple[str, Path]]:
     """Add the files below a folder to the listing; return its links, which are visited later."""
     try:

@@ -20,7 +20,7 @@ def groups_by(rows: pd.DataFrame, by: str, where: object) -> pd.Series:
     """Return the group of each image.
 
     Args:
-        rows: of `meddiff.data.image_sets.Listing`.
+        rows: of `meddiff.data.listing.Listing`.
         by: name of a column; else a regular expression that is searched in `id`: its first bracket,
             or all that it matches, names the group.
 

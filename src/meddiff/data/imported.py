@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.randomness import stream
-from meddiff.data.image_sets import Listing, list_images
+from meddiff.data.listing import Listing, list_images
 from meddiff.data.origins import Origin, Selection
 from meddiff.data.preprocessing.files import Preprocessing, preprocess_files
 from meddiff.data.readers.depth import Window

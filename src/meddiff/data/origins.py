@@ -9,7 +9,7 @@ class Origin:
 
     Attributes:
         key: of the configuration, that names them.
-        path: what `meddiff.data.image_sets.list_images` reads.
+        path: what `meddiff.data.listing.list_images` reads.
         label: folder or label of the images there that are meant; None for all.
     """
 

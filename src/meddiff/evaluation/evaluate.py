@@ -22,7 +22,7 @@ from meddiff.metrics.similarity import PAIRS, too_small
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ScoredSets:
     """What `evaluate` returns.
 
     Attributes:
@@ -84,7 +84,7 @@ def evaluate(
     device: str = "cpu",
     features: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
     pairs: Mapping[str, Images] = MappingProxyType({}),
-) -> Evaluation:
+) -> ScoredSets:
     """Return every score of synthetic images beside real ones.
 
     Arguments, scores and what is refused are those of `meddiff.assessment.evaluate.evaluate`.
@@ -120,7 +120,7 @@ def evaluate(
     side = min(pairs.get("real", arrays["real"]).shape[1:3])
     left_out |= {metric: reason for metric in PAIRS if (reason := too_small(metric, side))}
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    return Evaluation(table, left_out | compared.left_out, copies, images[0], changed)
+    return ScoredSets(table, left_out | compared.left_out, copies, images[0], changed)
 
 
 def _changed_copies(

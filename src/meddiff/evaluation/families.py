@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from meddiff.core.tables import OVER_CLASSES, read_csv
-from meddiff.evaluation.evaluate import Evaluation
+from meddiff.evaluation.evaluate import ScoredSets
 from meddiff.evaluation.likelihood import GAP
 from meddiff.evaluation.scores import ENDS
 
@@ -21,7 +21,7 @@ SECONDS = "s"
 """Column of Snakemake's benchmarks."""
 
 
-def family_rows(result: Evaluation) -> pd.DataFrame:
+def family_rows(result: ScoredSets) -> pd.DataFrame:
     """Return one row per class, and `all`, of one evaluation.
 
     Returns:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from meddiff.core.errors import MeddiffError, first_names
-from meddiff.data.image_sets import Listing, list_images
+from meddiff.data.listing import Listing, list_images
 from meddiff.data.readers.depth import Window
 from meddiff.evaluation.compared import check_class_names
 

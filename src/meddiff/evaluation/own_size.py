@@ -7,7 +7,7 @@ from typing import Protocol, TypedDict
 import numpy as np
 
 from meddiff.core.progress import Progress
-from meddiff.data.image_sets import Listing
+from meddiff.data.listing import Listing
 from meddiff.data.preprocessing.resizing import centre_crop, cut, resize_bilinear
 from meddiff.data.readers.depth import Window
 from meddiff.evaluation.compared import PAIRED

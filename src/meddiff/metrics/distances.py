@@ -30,7 +30,7 @@ TOO_FEW = (
 
 
 @dataclass(frozen=True)
-class Measure:
+class DistanceMeasure:
     """A distance of two sets of features.
 
     Attributes:
@@ -47,10 +47,10 @@ class Measure:
     every_extractor: bool = True
 
 
-MEASURES: Mapping[str, Measure] = {
-    "fid": Measure(frechet_distance, weighted_fid, 0),
-    "kid": Measure(kid, weighted_kid, -np.inf),
-    "cmmd": Measure(cmmd, weighted_cmmd, -np.inf, every_extractor=False),
+MEASURES: Mapping[str, DistanceMeasure] = {
+    "fid": DistanceMeasure(frechet_distance, weighted_fid, 0),
+    "kid": DistanceMeasure(kid, weighted_kid, -np.inf),
+    "cmmd": DistanceMeasure(cmmd, weighted_cmmd, -np.inf, every_extractor=False),
 }
 DISTANCES = tuple(name for name, measure in MEASURES.items() if measure.every_extractor)
 """Those of every extractor, which have matrices, too."""

@@ -10,7 +10,7 @@ from meddiff.audit.encoding_traces import LEAST_SIDE
 from meddiff.core.arrays import load_images
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.core.tables import read_csv
-from meddiff.data.image_sets import list_images
+from meddiff.data.listing import list_images
 from meddiff.data.readers.depth import Window
 from meddiff.reader_study.design import REAL, SYNTHETIC
 

@@ -12,7 +12,7 @@ from snakemake.settings.types import ExecMode
 
 from meddiff.core.errors import MeddiffError, first_names
 from meddiff.data.download.local import find_local
-from meddiff.data.download.part import Part
+from meddiff.data.download.part import PartialFile
 from meddiff.data.registry import address_of, read_registry
 from meddiff.workflow.archives import FETCHED, downloads_among
 from meddiff.workflow.config import Config
@@ -166,7 +166,7 @@ def check_space(downloads: Collection[str], copies: Collection[Path]) -> None:
 
     Sizes are the published ones; unknown sizes count as none.
     """
-    sizes = [max(_size(file) - Part(Path(FETCHED, file)).length, 0) for file in downloads]
+    sizes = [max(_size(file) - PartialFile(Path(FETCHED, file)).length, 0) for file in downloads]
     sizes += [file.stat().st_size for file in copies]
     needed = sum(sizes) / 1e9
     folder = _nearest(Path("data/raw"))

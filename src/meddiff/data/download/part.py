@@ -59,7 +59,7 @@ class Version(BaseModel):
         return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
-class Part:
+class PartialFile:
     """A partial file, under a hidden name beside its target.
 
     Every process uses the same name and so resumes where the last one ended.

@@ -15,7 +15,7 @@ import urllib3
 
 from meddiff.core.errors import MeddiffError
 from meddiff.core.progress import Progress
-from meddiff.data.download.part import Part, Version, amount, download_lock
+from meddiff.data.download.part import PartialFile, Version, amount, download_lock
 from meddiff.data.download.verify import Expected, verify
 
 AFFECTS_RESULTS = False
@@ -62,7 +62,7 @@ def receive(remote: Remote, path: Path, expected: Expected, attempts: int = ATTE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with download_lock(path):
-            part = Part(path)
+            part = PartialFile(path)
             _Transfer(remote, part, expected, attempts).complete()
             size, sha256 = part.length, _verify(part, path, remote, expected)
             part.move(path)
@@ -75,7 +75,7 @@ def receive(remote: Remote, path: Path, expected: Expected, attempts: int = ATTE
     log.info("downloaded %s (%s in %.1f s, sha256 %s)", path, amount(size), seconds, sha256)
 
 
-def _verify(part: Part, path: Path, remote: Remote, expected: Expected) -> str:
+def _verify(part: PartialFile, path: Path, remote: Remote, expected: Expected) -> str:
     log.info("checking %s (%s)", path, amount(part.length))
     try:
         return verify(part.path, path, remote.name, expected)
@@ -85,7 +85,9 @@ def _verify(part: Part, path: Path, remote: Remote, expected: Expected) -> str:
 
 
 class _Transfer:
-    def __init__(self, remote: Remote, part: Part, expected: Expected, attempts: int) -> None:
+    def __init__(
+        self, remote: Remote, part: PartialFile, expected: Expected, attempts: int
+    ) -> None:
         self._remote, self._part, self._expected = remote, part, expected
         self._attempts = attempts
 

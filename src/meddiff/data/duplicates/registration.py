@@ -39,7 +39,7 @@ STEP = 0.03
 Plane = NDArray[np.float32]
 
 
-class View(NamedTuple):
+class PreparedImage(NamedTuple):
     """An image resized to a square and prepared for `compare`.
 
     Attributes:
@@ -72,7 +72,7 @@ class Likeness(NamedTuple):
         )
 
 
-def prepare(pixels: NDArray[np.uint8]) -> View:
+def prepare(pixels: NDArray[np.uint8]) -> PreparedImage:
     """Prepare an image, uint8 (height, width, 3), for `compare`."""
     square = Image.fromarray(pixels).resize(
         (SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0
@@ -80,7 +80,7 @@ def prepare(pixels: NDArray[np.uint8]) -> View:
     colours = np.asarray(square, np.float32)
     luma = colours @ LUMA.astype(np.float32)
     valid = ~binary_dilation(_frame(luma), iterations=RIM)
-    return View(
+    return PreparedImage(
         tuple(_blur(_reduce(luma, factor), 1.0) for factor, _ in PYRAMID),
         _details(luma, valid),
         valid,
@@ -88,7 +88,7 @@ def prepare(pixels: NDArray[np.uint8]) -> View:
     )
 
 
-def match(first: View, second: View) -> Likeness:
+def match(first: PreparedImage, second: PreparedImage) -> Likeness:
     """Compare two images in both directions and return the better result.
 
     The order of the images does not matter then: where one image saturates, it lacks details of the
@@ -98,7 +98,7 @@ def match(first: View, second: View) -> Likeness:
     return max(ways, key=lambda way: (way.is_same, way.correlation))
 
 
-def compare(first: View, second: View) -> Likeness:
+def compare(first: PreparedImage, second: PreparedImage) -> Likeness:
     """Register two images and compare them where both are valid.
 
     The second is shifted and zoomed, along each axis separately, until its luma fits the first's in

@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from meddiff.core.errors import first_names
 from meddiff.core.progress import OnProgress
 from meddiff.data.duplicates.candidates import Pairs, alike_pairs, hashes_of
-from meddiff.data.duplicates.registration import Likeness, View, match, prepare
+from meddiff.data.duplicates.registration import Likeness, PreparedImage, match, prepare
 from meddiff.data.index import check_unchanged
 from meddiff.data.readers.decode import decode_rgb
 from meddiff.data.readers.members import map_members
@@ -162,12 +162,14 @@ def _batches(pairs: Pairs, count: int) -> Iterator[tuple[Pairs, int]]:
     yield pairs[start:], count
 
 
-def _read_views(table: pd.DataFrame, rows: NDArray[np.intp], workers: int) -> dict[int, View]:
+def _read_views(
+    table: pd.DataFrame, rows: NDArray[np.intp], workers: int
+) -> dict[int, PreparedImage]:
     """Read and prepare images by row; each file must be unchanged since it was indexed."""
     files = table.loc[rows, ["archive", "member", "bytes_sha256"]].to_numpy()
     windows = windows_of(table)
 
-    def read(position: int, data: bytes) -> tuple[int, View]:
+    def read(position: int, data: bytes) -> tuple[int, PreparedImage]:
         archive, member, digest = files[position]
         name = f"{member} in {archive}"
         check_unchanged(data, digest, name)

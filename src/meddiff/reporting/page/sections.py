@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Conclusion:
     """What one classifier says: a sentence of at most 25 words, and what it leaves open.
 
     Attributes:
@@ -60,7 +60,7 @@ class Contents:
     tables: Mapping[str, pd.DataFrame]
     pictures: Mapping[str, Path]
     classes: Sequence[str]
-    answers: Sequence[Answer] = ()
+    answers: Sequence[Conclusion] = ()
     controls: Sequence[str] = ()
     limits: Sequence[str] = ()
     questions: Mapping[str, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ Columns = Mapping[str, Sequence[Run]]
 
 
 @dataclass(frozen=True)
-class Section:
+class PrintedTable:
     """A table of the study: its heading, its name among ours, and whether it is of hands."""
 
     heading: str
@@ -23,11 +23,11 @@ class Section:
 
 
 SECTIONS = (
-    Section("Section 5.1: hands", "table_5_2", hands=True),
-    Section("Table 5.1: extractors on their test images", "table_5_1"),
-    Section("Table 5.2: quality of the synthetic lesions", "table_5_2"),
-    Section("Table 5.3: SkinLesNet trained on each arm", "table_5_3"),
-    Section("HOG and SVM (section 5.3.3)", "cas_hog_svm"),
+    PrintedTable("Section 5.1: hands", "table_5_2", hands=True),
+    PrintedTable("Table 5.1: extractors on their test images", "table_5_1"),
+    PrintedTable("Table 5.2: quality of the synthetic lesions", "table_5_2"),
+    PrintedTable("Table 5.3: SkinLesNet trained on each arm", "table_5_3"),
+    PrintedTable("HOG and SVM (section 5.3.3)", "cas_hog_svm"),
 )
 
 

@@ -16,7 +16,7 @@ GPU = "make study-gpu"
 """Makes what waits for a GPU."""
 
 
-class Picture(Settings):
+class PictureSettings(Settings):
     """A picture of a run that may be shown: of synthetic images, or of real ones by licence."""
 
     run: str
@@ -38,7 +38,7 @@ class PageSettings(Settings):
     small: list[str] = []
     options: dict[str, dict[str, str]] = {}
     introduction: str = ""
-    pictures: list[Picture] = []
+    pictures: list[PictureSettings] = []
     closing: str = ""
 
 

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from meddiff.workflow.provenance.syntax import Code, Imported, canonical_code
+from meddiff.workflow.provenance.syntax import Code, Import, canonical_code
 
 PACKAGE = Path(__file__).parents[2]
 MARKER = "AFFECTS_RESULTS = False"
@@ -77,7 +77,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 @cache
-def _resolve(module: str, name: str | None) -> Imported | None:
+def _resolve(module: str, name: str | None) -> Import | None:
     """Find the file that defines `name`, through the `__init__` that hands it on."""
     if module.split(".")[0] != "meddiff":
         return None
@@ -97,8 +97,8 @@ def _resolve(module: str, name: str | None) -> Imported | None:
     return None
 
 
-def _imported(file: Path, name: str | None) -> Imported:
+def _imported(file: Path, name: str | None) -> Import:
     excluded = file.name == "settings.py" or any(
         isinstance(node, ast.Assign) and ast.unparse(node) == MARKER for node in _tree(file).body
     )
-    return Imported(None if excluded else file, name)
+    return Import(None if excluded else file, name)

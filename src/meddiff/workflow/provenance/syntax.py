@@ -29,7 +29,7 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
-class Imported(NamedTuple):
+class Import(NamedTuple):
     """What an import of this package brings."""
 
     file: Path | None
@@ -49,7 +49,7 @@ class Code(NamedTuple):
     """Modules that are imported and not used by name."""
 
 
-Resolve = Callable[[str, str | None], Imported | None]
+Resolve = Callable[[str, str | None], Import | None]
 """Find what `from module import name` (or `import module`) brings; None outside this package."""
 
 
@@ -130,14 +130,14 @@ class _Canonical:
         brought = self.number(self.imports[name])
         return f"{name!r}={brought}" if name in self.bound else brought
 
-    def number(self, imported: Imported) -> str:
+    def number(self, imported: Import) -> str:
         """Return an imported name with the number of its module."""
         if imported.file is None:
             return f"import({imported.name!r})"
         number = self.modules.setdefault(imported.file, len(self.modules))
         return f"import({number},{imported.name!r})"
 
-    def import_(self, alias: ast.alias, imported: Imported | None) -> str:
+    def import_(self, alias: ast.alias, imported: Import | None) -> str:
         """Return what an import binds; nothing where the name tells it wherever it is used."""
         if imported is None:
             return self.shape(alias)
@@ -150,7 +150,7 @@ class _Canonical:
 
     def aliases(
         self, node: ast.Import | ast.ImportFrom
-    ) -> Iterator[tuple[ast.alias, Imported | None]]:
+    ) -> Iterator[tuple[ast.alias, Import | None]]:
         """Yield each name of an import with what it brings of this package."""
         for alias in node.names:
             if isinstance(node, ast.Import):

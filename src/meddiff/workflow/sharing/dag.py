@@ -13,7 +13,7 @@ from meddiff.core.file_errors import permission_error
 from meddiff.workflow.conventions import project_root
 from meddiff.workflow.provenance.recording import plain_params
 from meddiff.workflow.sharing.options import check_options, parse_options
-from meddiff.workflow.sharing.plan import Plan, Step
+from meddiff.workflow.sharing.plan import Plan, PlanStep
 
 LOCKS = Path(".snakemake/locks")
 
@@ -34,7 +34,7 @@ def plan_of(
     planned = set(dag.needrun_jobs())
     jobs = [job for level in dag.toposorted() for job in level]
     steps = tuple(
-        Step(
+        PlanStep(
             rule=job.rule.name,
             inputs=tuple(map(str, job.input)),
             outputs=tuple(map(str, job.output)),

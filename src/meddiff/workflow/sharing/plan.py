@@ -10,7 +10,7 @@ from meddiff.workflow.provenance.record import Record, Records
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One job of the workflow with its present parameters."""
 
     rule: str
@@ -31,7 +31,7 @@ class Plan:
     """The project's root, where the Snakefile is."""
     run: Path
     """The run directory, where all other paths start."""
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     targets: tuple[str, ...]
     config: Mapping[str, Any]
     """The merged configuration."""
@@ -40,16 +40,16 @@ class Plan:
     _shared: dict[int, tuple[Records, dict[str, bool]]] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def producers(self) -> dict[str, Step]:
+    def producers(self) -> dict[str, PlanStep]:
         """The step that makes each file."""
         return {path: step for step in self.steps for path in step.outputs}
 
     @property
-    def planned(self) -> list[Step]:
+    def planned(self) -> list[PlanStep]:
         """The steps that Snakemake would run and that make something."""
         return [step for step in self.steps if step.planned and step.outputs]
 
-    def is_shared(self, step: Step, records: Records) -> bool:
+    def is_shared(self, step: PlanStep, records: Records) -> bool:
         """Return whether a step's outputs are recorded and up to date.
 
         That is so where rule, inputs and parameters are those of the records, and the same holds of
@@ -62,7 +62,7 @@ class Plan:
             results[key] = bool(step.outputs) and not any(self.differences(step, records))
         return results[key]
 
-    def differences(self, step: Step, records: Records) -> Iterator[str]:
+    def differences(self, step: PlanStep, records: Records) -> Iterator[str]:
         """Yield why a step is not shared, in a few words per reason."""
         if missing := [path for path in step.outputs if path not in records]:
             yield f"{', '.join(missing)} has no record"
@@ -73,7 +73,9 @@ class Plan:
             for reason in self._record_differences(step, records[path], records)
         )
 
-    def _record_differences(self, step: Step, record: Record, records: Records) -> Iterator[str]:
+    def _record_differences(
+        self, step: PlanStep, record: Record, records: Records
+    ) -> Iterator[str]:
         if record.rule is None:
             return  # added by hand: no rule would make the same
         yield from own_differences(step, record)
@@ -87,7 +89,7 @@ class Plan:
         elif not self.is_shared(self.producers[file], records):
             yield f"{file} would be made again"
 
-    def upstream(self, targets: Iterable[str]) -> list[Step]:
+    def upstream(self, targets: Iterable[str]) -> list[PlanStep]:
         """Return the steps that make the targets and all before them, first ones first."""
         wanted: set[str] = set()
         waiting = list(targets)
@@ -119,7 +121,7 @@ class Plan:
         return list(required)
 
 
-def own_differences(step: Step, record: Record) -> Iterator[str]:
+def own_differences(step: PlanStep, record: Record) -> Iterator[str]:
     """Yield how a step's rule, set of inputs and parameters differ from those of a record."""
     if record.rule != step.rule:
         yield f"rule {record.rule} is now {step.rule}"
