@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,18 +38,7 @@ onsuccess:
     print("their own hook")
     meddiff.onsuccess()
 """
-DEPLOYED = """
-from snakemake.utils import min_version
-min_version("9.0")
-
-configfile: "config/config.yaml"
-
-module meddiff:
-    snakefile: {snakefile!r}
-    config: config
-
-use rule * from meddiff
-"""
+ADDRESS = "https://github.com/example/meddiff"
 
 
 @pytest.fixture
@@ -192,15 +182,28 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def hosted(repository: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of the repository on GitHub, for which git takes it from this machine."""
+    settings = {"COUNT": "1", "KEY_0": f"url.file://{repository}.insteadOf", "VALUE_0": ADDRESS}
+    for key, value in settings.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{key}", value)
+    return ADDRESS
+
+
 @pytest.mark.slow
-def test_a_deployed_workflow_takes_everything_from_the_repository(outer, repository, tmp_path):
-    """What `snakedeploy deploy-workflow` writes: a module, and copies of config/ and profiles/."""
+def test_a_deployed_workflow_takes_everything_from_the_repository(outer, hosted, tmp_path):
     theirs, run = tmp_path / "theirs", tmp_path / "run"
-    for name in ("config", "profiles"):
-        shutil.copytree(repository / name, theirs / name)
-    snakefile = f"git+file://{repository}/workflow/Snakefile@v1"
-    (theirs / "workflow").mkdir()
-    (theirs / "workflow/Snakefile").write_text(DEPLOYED.format(snakefile=snakefile))
+    deploy = [
+        Path(sys.executable).with_name("snakedeploy"),
+        "deploy-workflow",
+        hosted,
+        theirs,
+        "--tag",
+        "v1",
+    ]
+    subprocess.run(deploy, check=True, capture_output=True)
+    assert (theirs / "profiles/thesis/config.yaml").is_file()
     shutil.copyfile(SMOKE, theirs / "config/config.yaml")
     assert planned(outer("--dry-run").stdout)["all"] == 1
     archives = "data/raw/phantom/isic/2016/ISBI2016_ISIC_Part1_Training_Data.zip"

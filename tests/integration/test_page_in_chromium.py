@@ -1,75 +1,95 @@
-"""The page of a run in Chromium: narrow, wide, dark, on paper, without JavaScript, by keyboard."""
+"""Pages in Chromium: narrow, wide, dark, on paper, without JavaScript, by keyboard, by axe."""
 
 import base64
-import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import meddiff
+from chromium import open_chromium, violations
+from meddiff.assessment.report import write_report
+from meddiff.data.image_sets import ImageSet
+from meddiff.reporting.figures.numbers import Numbered
+from meddiff.reporting.page.gallery import gallery_page
 from meddiff.reporting.page.run import run_page
-from page import contents
+from page import STAMP, contents
 
 pytestmark = pytest.mark.slow
-webdriver = pytest.importorskip("selenium.webdriver")
-if not (shutil.which("chromium") and shutil.which("chromedriver")):
-    pytest.skip("no Chromium with its driver", allow_module_level=True)
+
+
+def run(path: Path) -> None:
+    path.write_text(run_page(contents(path.parent, ["benign", "malignant"])))
+
+
+def evaluation(path: Path) -> None:
+    chance = np.random.default_rng(0)
+    pixels = chance.integers(0, 256, (2, 60, 48, 48, 3), dtype=np.uint8)
+    real, synthetic = (ImageSet(each, labels=("a",) * 30 + ("b",) * 30) for each in pixels)
+    result = meddiff.evaluate(real, synthetic, train=True, n_resamples=20)
+    write_report(path, result, real, synthetic, {"command": "meddiff evaluate real synthetic"})
+
+
+def gallery(path: Path) -> None:
+    Image.new("RGB", (90, 60), "tan").save(path.with_name("a.png"))
+    drawing = path.with_name("b.svg")
+    drawing.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="6"><path d="M0 0h9"/></svg>'
+    )
+    figures = [
+        Numbered(numbers, title, str(path.with_name(name)))
+        for numbers, title, name in (("5.7", "Real lesions", "a.png"), ("4.1", "A net", "b.svg"))
+    ]
+    path.write_text(gallery_page(figures, STAMP))
+
+
+PAGES = {"run": run, "evaluation": evaluation, "gallery": gallery}
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+def addresses(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("page")
-    path = folder / "report.html"
-    path.write_text(run_page(contents(folder, ["benign", "malignant"])))
-    return path.as_uri()
+    for name, write in PAGES.items():
+        write(folder / f"{name}.html")
+    return {name: (folder / f"{name}.html").as_uri() for name in PAGES}
 
 
 @pytest.fixture
-def opened(address: str) -> Iterator[Callable[..., Any]]:
+def opened(addresses: dict[str, str]) -> Iterator[Callable[..., Any]]:
     drivers = []
 
-    def open_page(width: int, *, dark: bool = False, scripts: bool = True) -> Any:
-        options = webdriver.ChromeOptions()
-        for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-            options.add_argument(flag)
-        options.binary_location = shutil.which("chromium")
-        service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-        driver = webdriver.Chrome(options=options, service=service)
-        drivers.append(driver)
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
-        driver.get(address)
-        return driver
+    def open_page(width: int, page: str = "run", **others: bool) -> Any:
+        drivers.append(open_chromium(width, **others))
+        drivers[-1].get(addresses[page])
+        return drivers[-1]
 
     yield open_page
     for driver in drivers:
         driver.quit()
 
 
-@pytest.mark.parametrize(("width", "seen"), [(400, "narrow"), (1600, "wide")])
-def test_it_fits_the_screen_and_its_charts_are_drawn_for_it(opened, width, seen) -> None:
-    driver = opened(width)
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("width", [400, 1600])
+def test_it_fits_the_screen(opened, page, width) -> None:
+    driver = opened(width, page)
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "seen"), [(400, "narrow"), (1600, "wide")])
+def test_charts_are_drawn_for_the_screen(opened, width, seen) -> None:
+    driver = opened(width)
     for name in ("narrow", "wide"):
         charts = driver.find_elements("css selector", f".chart .{name}")
         assert charts and {each.is_displayed() for each in charts} == {name == seen}
 
 
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing(opened, dark) -> None:
-    found = importlib.util.find_spec("axe_core_python")
-    if found is None or found.origin is None:
-        pytest.skip("no axe-core")
-    driver = opened(1200, dark=dark)
-    driver.execute_script(Path(found.origin).with_name("axe.min.js").read_text())
-    result = driver.execute_async_script("axe.run().then(arguments[0])")
-    assert len(result["passes"]) > 20
-    assert [(each["id"], each["nodes"][0]["html"]) for each in result["violations"]] == []
+def test_axe_finds_nothing(opened, page, dark) -> None:
+    assert violations(opened(1200, page, dark=dark)) == []
 
 
 def test_dark_is_dark(opened) -> None:

@@ -1,7 +1,6 @@
 """The page of a reader study in a real browser: by keyboard alone, reloaded, resumed, scored."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,26 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chromium import open_chromium, violations, webdriver
 from meddiff.cli import main
 from meddiff.core.tables import read_csv
 
 pytestmark = pytest.mark.slow
-webdriver = pytest.importorskip("selenium.webdriver")
 wait = pytest.importorskip("selenium.webdriver.support.wait")
-if not (shutil.which("chromium") and shutil.which("chromedriver")):
-    pytest.skip("no Chromium with its driver", allow_module_level=True)
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    folder = str(tmp_path / "downloads")
-    options.add_experimental_option("prefs", {"download.default_directory": folder})
-    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
+    driver = open_chromium(downloads=tmp_path / "downloads")
     yield driver
     driver.quit()
 
@@ -85,8 +75,9 @@ def test_a_reader_with_a_keyboard_stops_and_goes_on(
     ]
     browser.get(f"file://{folder}/study.html")
     assert browser.title == "¿Real o sintética?"
+    assert violations(browser) == []
     begin(browser)
-    assert seen(browser) == "trial"
+    assert seen(browser) == "trial" and violations(browser) == []
     keys(browser, *right[:4])
     assert text(browser, "count").startswith("Pregunta 5 ")
     # A wrong key, taken back; a pause; a number that no answer has.
@@ -107,7 +98,7 @@ def test_a_reader_with_a_keyboard_stops_and_goes_on(
     keys(browser, "1" if right[-1] != "1" else "2", "\ue004", "\ue007")
     assert text(browser, "count").startswith(f"Pregunta {len(right)} ")
     keys(browser, right[-1])
-    assert seen(browser) == "end"
+    assert seen(browser) == "end" and violations(browser) == []
     keys(browser, "\ue007")
     saved = tmp_path / "downloads"
     wait.WebDriverWait(browser, 20).until(lambda _: [*saved.glob("*.json")])
