@@ -23,12 +23,17 @@ def say(text: str) -> None:
     _print(text, sys.stdout)
 
 
+def note(text: str) -> None:
+    """Print a line to stderr, as `say` does."""
+    _print(text, sys.stderr)
+
+
 def run_command(command: Callable[[], int]) -> int:
     """Run a command and return its exit status: 1 after a MeddiffError, 130 after Ctrl-C."""
     try:
         return command()
     except KeyboardInterrupt:
-        _print("interrupted: finished files are kept", sys.stderr)
+        note("interrupted: finished files are kept")
         return INTERRUPTED
     except ModuleNotFoundError as error:
         if not (absent := missing_extra(error)):
@@ -44,7 +49,7 @@ def run_command(command: Callable[[], int]) -> int:
 
 def _fail(error: Exception) -> int:
     for line in str(error).splitlines():
-        _print(f"error: {line}", sys.stderr)
+        note(f"error: {line}")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""Progress: a bar with ETA on a terminal, plain lines in a log."""
+"""Progress: a bar with ETA on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
+
+from meddiff.core.console import note
 
 AFFECTS_RESULTS = False
 
@@ -17,10 +19,12 @@ OnProgress = Callable[[int], object]
 
 
 class Progress:
-    """Count work done; show a bar if stderr is a terminal, else log a line at intervals.
+    """Count work done; show a bar if stderr is a terminal, else a line at intervals.
+
+    Lines go to the log where it shows them, else to stderr.
 
     Args:
-        every: seconds between lines in a log.
+        every: seconds between lines.
         done: units that were done before.
     """
 
@@ -53,7 +57,11 @@ class Progress:
         now = time.monotonic()
         if now - self._logged >= self._every:
             self._logged = now
-            log.info(self._line(now, figures), extra={"progress": True})
+            line = self._line(now, figures)
+            if log.isEnabledFor(logging.INFO):
+                log.info(line, extra={"progress": True})
+            elif self._bar.disable:
+                note(line)
 
     def reach(self, done: int) -> None:
         """Show that `done` units are done in all."""
