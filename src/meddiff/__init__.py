@@ -1,6 +1,6 @@
-"""Are diffusion-made medical images good enough to stand in for real ones?
+"""Are diffusion-generated medical images good enough to replace real ones?
 
-What this package offers is imported when it is first used: `import meddiff` itself is fast.
+Modules are imported on first use: `import meddiff` itself is fast.
 """
 
 from typing import TYPE_CHECKING

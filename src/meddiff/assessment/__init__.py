@@ -1,1 +1,1 @@
-"""Anybody's image sets assessed: scores, trained classifiers, the answer, a report."""
+"""Assess any image sets: scores, trained classifiers, the answer, a report."""

@@ -1,1 +1,1 @@
-"""What is wrong with the data, as tables: labels, duplicates, leakage, encoding, training."""
+"""Tables of problems in the data: labels, duplicates, leakage, encoding, training."""

@@ -6,10 +6,10 @@ from meddiff.core.settings import Settings
 
 
 class EncodingSettings(Settings):
-    """The encoding shortcut: random labels, one of which is re-encoded, are predicted."""
+    """The encoding shortcut: prediction of random labels, one of which is re-encoded."""
 
     images: PositiveInt = 600
-    """Largest number of images, drawn from the selected ones."""
+    """Largest number of images, a random choice of the selected ones."""
     side: PositiveInt = 224
     """Side in px at which they are re-encoded, as in the study; larger ones are reduced."""
     quality: int = Field(default=75, ge=1, le=95)
@@ -19,10 +19,10 @@ class EncodingSettings(Settings):
 
 
 class TrainingsSettings(Settings):
-    """Short trainings of a DDPM, with one of the study's faults each."""
+    """Short trainings of a DDPM, each with one of the study's flaws."""
 
     epochs: PositiveInt = 40
-    """Length of each; the study's rate was near 0 after 40."""
+    """Length of each; the study's learning rate was near 0 after 40."""
     seeds: PositiveInt = 3
     """Trainings of each kind."""
 
@@ -33,4 +33,4 @@ class AuditSettings(Settings):
     encoding: EncodingSettings = EncodingSettings()
     trainings: TrainingsSettings = TrainingsSettings()
     worst_pairs: PositiveInt = 12
-    """Near-duplicate pairs in the figure, the least alike first."""
+    """Near-duplicate pairs in the figure, the least similar first."""

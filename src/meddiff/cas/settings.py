@@ -9,7 +9,7 @@ from meddiff.extractors.settings import OptimisationSettings
 
 ArmName = Literal["synthetic", "matched", "real", "mixed", "augmented", "oversampled", "shuffled"]
 REAL_ARMS: tuple[ArmName, ...] = ("real", "shuffled")
-"""Those that take no synthetic images, nor as many of others as there are."""
+"""Arms that do not depend on the synthetic images, nor on their number."""
 Kernel = Literal["linear", "rbf", "poly"]
 ClassifierName = Literal["skinlesnet", "resnet50"]
 """Classifiers that `cas.classifiers` may name, each with an entry in `cas/classifiers.py`."""
@@ -18,10 +18,10 @@ Ratio = Annotated[float, Field(ge=0)]
 
 
 class HogSvmSettings(Settings):
-    """HOG and SVM, whose C and kernel are chosen by cross-validation of the accuracy."""
+    """HOG and SVM; C and kernel are chosen by cross-validated accuracy."""
 
     C: list[PositiveFloat] = Field(default=[0.1, 1, 10], min_length=1)
-    """Weights of errors to choose from."""
+    """Values of C to choose from."""
     kernels: list[Kernel] = Field(default=["linear", "rbf"], min_length=1)
     """Kernels to choose from."""
     folds: int = Field(default=5, ge=2)
@@ -29,16 +29,15 @@ class HogSvmSettings(Settings):
 
 
 class DoseSettings(Settings):
-    """Dose-response: SkinLesNet on parts of the real images with synthetic ones beside them."""
+    """Dose-response: SkinLesNet on fractions of the real images, with synthetic ones added."""
 
     fractions: list[RealShare] = Field(default=[0.05, 0.15, 1.0], min_length=1)
-    """Parts of the real training images."""
+    """Fractions of the real training images."""
     ratios: list[Ratio] = Field(default=[0, 0.5, 1, 4], min_length=2)
-    """Synthetic images for each of these real ones; begins with 0, which others are compared
-    with."""
+    """Synthetic images per real one; begins with 0, the baseline."""
     max_synthetic_per_class: PositiveInt | None = 300
-    """Synthetic images per class for this, those of `sampling` among them; null takes those alone.
-    Cells that need more stay empty."""
+    """Synthetic images per class, including those of `sampling`; null: only those. Cells that need
+    more stay empty."""
     n_repeats: PositiveInt = 3
     """Repetitions with different seeds and real images."""
 
@@ -65,7 +64,7 @@ class CasSettings(OptimisationSettings):
 
     steps: PositiveInt | None = 100
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the nets while they learn; bf16 is faster where the processor has it."""
+    """Arithmetic of the networks' training; bf16 is faster on processors that support it."""
     classifiers: list[ClassifierName] = Field(
         default=["skinlesnet"], min_length=1, json_schema_extra={"uniqueItems": True}
     )
@@ -74,15 +73,15 @@ class CasSettings(OptimisationSettings):
         default=list(get_args(ArmName)), min_length=1, json_schema_extra={"uniqueItems": True}
     )
     """Training sets to compare. `matched` is as many real images as there are synthetic ones;
-    `mixed` is real and synthetic; `augmented` has turned and
-    recoloured copies of real images in place of the synthetic ones, `oversampled` repeats real
-    ones; `shuffled` is real with labels shuffled."""
+    `mixed` is real and synthetic; `augmented` is real and flipped, rotated and recoloured real
+    ones in place of synthetic ones; `oversampled` repeats real ones; `shuffled` is real with
+    shuffled labels."""
     n_repeats: PositiveInt = 5
     """Repetitions with different seeds."""
     specificity: Share = 0.9
-    """Specificity that the threshold of `sensitivity` reaches on the validation images."""
+    """Specificity on the validation images at which `sensitivity` is measured."""
     non_inferiority_margin: Share = 0.05
-    """Difference of a score that does not matter: what is worse by less can replace."""
+    """Non-inferiority margin: the largest loss of a score that does not matter."""
     hog_svm: HogSvmSettings = HogSvmSettings()
     dose: DoseSettings = DoseSettings()
 

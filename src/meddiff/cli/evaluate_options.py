@@ -16,24 +16,24 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "help": "real images: a folder, zip or tar, a table (.csv, .xlsx) beside its images, or "
         "one file of images (.npz, .npy, DICOM, NIfTI)",
     },
-    "synthetic": {"type": Path, "help": "the same of synthetic ones"},
+    "synthetic": {"type": Path, "help": "synthetic images, in the same forms"},
     "--unseen": {
         "type": Path,
         "metavar": "IMAGES",
-        "help": "real images that the generator has not learnt from, where it has from REAL: "
-        "detects copies",
+        "help": "real images that the generator was not trained on, if it was trained on REAL: "
+        "needed to detect copies",
     },
     "--groups": {
         "metavar": "COLUMN|REGEX",
-        "help": "what names the patient, lesion or volume of a real image, where several are of "
-        "one: a column of its table, or a regular expression on its path, whose first bracket it "
-        "is, e.g. '(P[0-9]+)'",
+        "help": "patient, lesion or volume of real images, if several images share one: a column "
+        "of their table, or a regular expression on their paths, whose first bracket it is, e.g. "
+        "'(P[0-9]+)'",
     },
     "--train": {
         "action": "store_true",
-        "help": "train classifiers on synthetic, on real and on both, and test them on real images "
-        "that share no group with those: can they replace real ones? REAL and SYNTHETIC have a "
-        "folder per class",
+        "help": "train classifiers on synthetic, real and both, and test them on other real images "
+        "that share no group with them: can synthetic images replace real ones? REAL and SYNTHETIC "
+        "need a folder per class",
     },
     "--repeats": {
         "type": int,
@@ -43,7 +43,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--margin": {
         "type": float,
         "default": 0.05,
-        "help": "loss of accuracy that does not matter (0.05)",
+        "help": "non-inferiority margin: the largest loss of accuracy that does not matter (0.05)",
     },
     "--extractor": {
         "action": "append",
@@ -56,20 +56,20 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--size": {
         "type": int,
         "metavar": "PX",
-        "help": "reduce files to this side first; else each extractor takes the originals at its "
-        "own size",
+        "help": "resize images to this side first; by default each extractor takes the originals "
+        "at its own size",
     },
     "--resize": {
         "choices": ["clean-fid", "pytorch-fid", "torch-fidelity"],
-        "help": "of inception: take whole images, not their centre squares, and bring them to 299 "
-        "px as this program does, so that its FID is comparable",
+        "help": "for inception: resize whole images, not their centre squares, to 299 px as this "
+        "program does, for a comparable FID",
     },
     "--window": {
         "type": float,
         "nargs": 2,
         "metavar": ("LOW", "HIGH"),
-        "help": "levels that become black and white in images of more than 8 bits (what files say, "
-        "else one window for all); Hounsfield units for CT",
+        "help": "levels that become black and white in images of more than 8 bits (default: the "
+        "files' windows, else one for all); Hounsfield units for CT",
     },
     "--percentiles": {
         "type": float,
@@ -80,17 +80,17 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--slices": {
         "default": "middle",
         "metavar": "middle|K",
-        "help": "of volumes and films: the middle slice or frame, or every K-th (middle)",
+        "help": "slices of volumes or frames of files: the middle one, or every K-th (middle)",
     },
     "--plane": {
         "default": "axial",
         "choices": ["axial", "coronal", "sagittal"],
-        "help": "of a NIfTI volume's slices (axial)",
+        "help": "plane of a NIfTI volume's slices (axial)",
     },
-    "--crop": {"type": int, "help": "side of the centre crop in px; else the largest"},
+    "--crop": {"type": int, "help": "side of the centre crop in px (the largest)"},
     "--pairs": {
         "type": int,
-        "help": "images per set whose pairs SSIM takes (300 of 64 px, fewer larger ones)",
+        "help": "images per set whose pairs SSIM compares (300 at 64 px, fewer at larger sizes)",
     },
     "--n-resamples": {
         "type": int,
@@ -102,21 +102,21 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--report": {
         "type": Path,
         "metavar": "FILE.html",
-        "help": "write a page that needs no other file: the answer, numbers as bars, images side "
-        "by side, and those to look at",
+        "help": "write a self-contained page: the answer, numbers as bars, images side by side, "
+        "and those to inspect",
     },
     "--csv": {
         "type": Path,
         "metavar": "FILE",
         "help": "write a row per image: the nearest image of the other set, whether it is "
-        "authentic, whether it lies within reach",
+        "authentic, whether it lies in a neighbourhood of that set",
     },
     "--fail-below": {
         "action": "append",
         "default": [],
         "metavar": "NAME=VALUE",
-        "help": "exit with 1 if a number is lower: score (the least of FID's and KID's), accuracy "
-        "(of --train), or a metric such as precision; may be repeated",
+        "help": "exit with 1 if a number is lower: score (the lowest of FID and KID), accuracy "
+        "(with --train), or a metric such as precision; may be repeated",
     },
     "--json": {"action": "store_true", "help": "print everything as JSON"},
 }

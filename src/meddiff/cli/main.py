@@ -1,7 +1,7 @@
 """The command `meddiff`: evaluate any images; show tables; share, restore and verify results.
 
-Other arguments of share, restore and verify are Snakemake's: targets, `--profile`,
-`--configfile`, `--config`, `--directory`. They must be the ones that the run was made with.
+share, restore, verify and export also take Snakemake's arguments: targets, `--profile`,
+`--configfile`, `--config`, `--directory`. Use those of the run.
 """
 
 import argparse
@@ -32,26 +32,26 @@ COMMANDS = {
         "score synthetic images against real ones",
         evaluate_options.DESCRIPTION,
     ),
-    "show": Command(results.show, results.SHOW, "print a table as a person reads it"),
+    "show": Command(results.show, results.SHOW, "print a table in readable form"),
     "study": Command(
         study.run,
         study.ARGUMENTS,
-        "write docs/study.md: the study's printed numbers beside those of runs",
+        "write docs/study.md: the study's published numbers beside those of runs",
     ),
     "readers": Command(
         readers.run,
         readers.ARGUMENTS,
-        "let people tell real from synthetic images, and score their answers",
+        "make a reader study of real and synthetic images, and score its answers",
         readers.DESCRIPTION,
     ),
     "share": _of_targets(
         results.share, results.SHARE, "record a finished run and push its files to the DVC remote"
     ),
     "restore": _of_targets(
-        results.restore, results.RESTORE, "fetch the shared files that a target needs, and no more"
+        results.restore, results.RESTORE, "fetch only the shared files that a target needs"
     ),
     "verify": _of_targets(
-        results.verify, results.VERIFY, "print what a table was made from, and prove it"
+        results.verify, results.VERIFY, "check what a table was made from, and print it"
     ),
     "export": _of_targets(
         results.export, results.EXPORT, "write a run as an RO-Crate: results and their provenance"
@@ -59,9 +59,9 @@ COMMANDS = {
     "pack": Command(
         results.pack,
         results.PACK,
-        "put runs into one file, for a machine without their raw archives or DVC",
+        "pack runs into one file, for a machine without their raw archives or DVC",
     ),
-    "unpack": Command(results.unpack, results.UNPACK, "take runs out of such a file"),
+    "unpack": Command(results.unpack, results.UNPACK, "unpack runs from such a file"),
 }
 
 
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if command.takes_targets:
-            sub.add_argument("--remote", metavar="NAME", help="a DVC remote, not the default one")
+            sub.add_argument("--remote", metavar="NAME", help="a DVC remote other than the default")
         for argument, keywords in command.arguments.items():
             sub.add_argument(argument, **keywords)
     return parser

@@ -8,9 +8,9 @@ from typing import Any
 from meddiff.core.console import say
 from meddiff.core.errors import MeddiffError
 
-DESCRIPTION = """Can people tell these synthetic images from real ones? `make` writes one page that
-asks, blinded and without a server, and the key to it; readers save their answers as a file; `score`
-gives accuracy, d', AUC and agreement with intervals."""
+DESCRIPTION = """Can people tell these synthetic images from real ones? `make` writes one blinded
+page, which needs no server, and its key; readers save their answers as a file; `score` gives
+accuracy, d', AUC and agreement with intervals."""
 
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "action": {"choices": ["make", "score"], "help": "write the page, or score answers"},
@@ -35,15 +35,15 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--design": {
         "choices": ["single", "pairs", "choice"],
         "default": "single",
-        "help": "make: one image with a confidence of 1 to 6, a real beside a synthetic one, or "
-        "one synthetic image among several (single)",
+        "help": "make: one image with a confidence of 1 to 6, a real and a synthetic one, or one "
+        "synthetic image among several (single)",
     },
     "--trials": {"type": int, "default": 80, "help": "make: questions, without repeats (80)"},
-    "--choices": {"type": int, "default": 4, "help": "make: images of a `choice`, 3 to 9 (4)"},
+    "--choices": {"type": int, "default": 4, "help": "make: images per `choice`, 3 to 9 (4)"},
     "--repeats": {
         "type": float,
         "default": 0.1,
-        "help": "make: share of the questions that come again, hidden (0.1)",
+        "help": "make: share of the questions repeated unannounced (0.1)",
     },
     "--class": {"action": "append", "dest": "classes", "metavar": "NAME",
                 "help": "make: a class to ask about; may be repeated (all)"},
@@ -55,12 +55,12 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "--size": {
         "type": int,
         "default": 64,
-        "help": "make: side of images of files in px, 18 or more (64)",
+        "help": "make: side in px of images from files, 18 or more (64)",
     },
     "--language": {
         "default": "en",
         "metavar": "CODE|FILE",
-        "help": "make: en, es, or a file of texts like those (en)",
+        "help": "make: en, es, or a file of texts in their form (en)",
     },
     "--seed": {"type": int, "default": 0, "help": "make: fixes images, order and names (0)"},
 }  # fmt: skip

@@ -13,12 +13,12 @@ Arguments = Mapping[str, Mapping[str, Any]]
 """Names of arguments, and the keywords of `add_argument`."""
 SHOW: Arguments = {"table": {"type": Path, "nargs": "+", "help": "one of results/*.csv"}}
 SHARE: Arguments = {
-    "--without-raw": FLAG | {"help": "record raw archives but keep their bytes here"},
-    "--prune": FLAG | {"help": "drop records of files that are not behind the targets"},
+    "--without-raw": FLAG | {"help": "share records of raw archives, but not the archives"},
+    "--prune": FLAG | {"help": "drop records of files that the targets do not depend on"},
 }
 RESTORE: Arguments = {
     "--everything": FLAG | {"help": "fetch every shared file behind the targets"},
-    "--replace": FLAG | {"help": "set aside targets that differ from what was shared"},
+    "--replace": FLAG | {"help": "set aside and replace targets that differ from the shared ones"},
 }
 PACK: Arguments = {
     "file": {"type": Path, "help": "the zip to write"},
@@ -27,7 +27,7 @@ PACK: Arguments = {
         "type": float,
         "default": 16,
         "metavar": "MB",
-        "help": "leave out larger files that are no image sets (16)",
+        "help": "leave out larger files, except image sets (16)",
     },
 }
 UNPACK: Arguments = {"file": {"type": Path, "help": "a zip of meddiff pack"}}
@@ -42,16 +42,16 @@ EXPORT: Arguments = {
         "type": float,
         "default": 16,
         "metavar": "MB",
-        "help": "name larger files that are no results by their digest alone (16)",
+        "help": "include only the digest of larger files, except results (16)",
     },
     "--real-images": FLAG
     | {
-        "help": "put in what shows real images, or names them or patients: otherwise it stands by "
-        "its digest alone; raw data are never in"
+        "help": "include files that show real images, or name images or patients; otherwise "
+        "only their digests; raw data are never included"
     },
 }
 VERIFY: Arguments = {
-    "--cell": {"metavar": "COLUMN=VALUE,…", "help": "print all about the cells of these rows"},
+    "--cell": {"metavar": "COLUMN=VALUE,…", "help": "list every file behind these rows' cells"},
     "--json": FLAG | {"help": "print everything as JSON"},
 }
 

@@ -24,7 +24,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "type": Path,
         "default": Path("runs"),
         "metavar": "FOLDER",
-        "help": "where the run directories of config/page.yaml lie (runs)",
+        "help": "folder of the run directories of config/page.yaml (runs)",
     },
 }
 RECORDS = ".snakemake/meddiff/records", "provenance"

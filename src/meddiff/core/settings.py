@@ -98,20 +98,20 @@ class DurationSettings(Settings):
 
 
 class ComputeSettings(Settings):
-    """Where and how the nets run."""
+    """Where and how networks run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes a GPU where torch sees one."""
     threads: PositiveInt = 1
-    """CPU threads of a net. Fixed here, not by `--cores`: it changes the last bits of a table."""
+    """CPU threads per network. Set here, not by `--cores`: it changes the last bits of tables."""
     processes: PositiveInt = 1
     """Processes that train a DDPM together, each on a GPU of its own, or on the CPU."""
     nodes: PositiveInt = 1
     """Machines with that many processes each; more than one needs Slurm."""
     compile: bool = False
-    """Compile DDPMs with torch.compile: takes a minute or two, then they train and draw faster.
+    """Compile DDPMs with torch.compile: takes a minute or two, then they train and sample faster.
     Changes results by rounding."""
     checkpoint_minutes: float = Field(default=10, ge=0)
-    """Minutes between the states from which a killed training or sampling goes on."""
+    """Minutes between saved states, from which a killed training or sampling resumes."""
     tensorboard: bool = False
     """Write the trainings' curves and previews to `logs/tensorboard`; needs tensorboardX."""

@@ -13,7 +13,7 @@ from meddiff.data.readers.settings import Reading
 from meddiff.data.registry import read_registry
 
 Edition = Annotated[Literal["2018", "2019", "2020"], BeforeValidator(as_text)]
-"""Editions of the ISIC challenge whose images the DDPMs learn from."""
+"""Editions of the ISIC challenge whose images train the DDPMs."""
 
 Count = PositiveInt | Literal["all"]
 """Images that undersampling keeps of a class."""
@@ -29,7 +29,7 @@ class PhantomCounts(Settings):
 
 
 class PhantomSettings(Settings):
-    """The data set that the workflow draws itself."""
+    """The simulated data set."""
 
     editions: dict[Edition, PhantomCounts] = {
         "2018": PhantomCounts(benign=350, malignant=200),
@@ -46,19 +46,19 @@ class PhantomSettings(Settings):
     segmentation_test: PositiveInt = 60
     """ISIC 2016 test images, each with a mask."""
     hands: PositiveInt = 300
-    """Hand radiographs in the MedNIST layout, of `phantom_hand`."""
+    """Hand radiographs of `phantom_hand`, in the MedNIST layout."""
 
 
 class ArchivesSettings(Settings):
-    """Your own copies of published archives: what is there is copied, not downloaded."""
+    """Your own copies of published archives, used instead of downloads."""
 
     folder: Text | None = None
     """Folder with files as `registry.csv` names them, with or without its folders. Relative paths
-    start at the project's root. Published checksums must hold."""
+    start at the project's root. Published checksums must match."""
     files: dict[Text, Text] = {}
-    """What else in that folder stands for a file of `registry.csv`, whatever its checksum: the
-    same images at a smaller size, HAM10000's metadata for the tables of 2018, ISIC 2018 Task 1 for
-    the training and the test images of 2016."""
+    """Substitutes in that folder for files of `registry.csv`, whatever their checksum: the same
+    images at a smaller size, HAM10000's metadata for the tables of 2018, ISIC 2018 Task 1 for the
+    training and test images of 2016."""
 
     @field_validator("files")
     @classmethod
@@ -79,8 +79,8 @@ class FolderSettings(Reading):
     """Folder that holds the images, at any depth, an archive of them, or one file of many images.
     Relative paths start at the project's root."""
     table: Text | None = None
-    """CSV or XLSX file with a header and one row per image; null: an image's class is the folder
-    that it lies in, or as its file says (.npz)."""
+    """CSV or XLSX file with a header and one row per image; null: an image's class is its
+    folder, or that in its file (.npz)."""
     id_column: Text = "id"
     """Column with the image's id: its file name without suffix."""
     label_column: Text = "label"
@@ -88,16 +88,16 @@ class FolderSettings(Reading):
     diagnosis_column: Text | None = None
     """Column with the diagnosis, where it is finer than the class."""
     labels: dict[Text, ClassName] = {}
-    """Class of each value of that column, or name of a folder, that is no class name itself, e.g.
+    """Class of each value of that column, or folder name, that is not itself a class name, e.g.
     `basal cell: bcc`."""
     patient_column: Text | None = None
     """Column with the patient: all images of a patient stay in one split."""
     lesion_column: Text | None = None
     """Column with the lesion: all images of a lesion stay in one split."""
     file_column: Text | None = None
-    """Column with the path below the folder, where it does not follow from the id."""
+    """Column with the path below the folder, if it cannot be derived from the id."""
     skip_missing: bool = False
-    """Leave out rows of the table whose image is not in the folder; else they stop the run."""
+    """Leave out rows of the table without an image in the folder; otherwise they stop the run."""
     masks: Text | None = None
     """Folder with lesion masks: `<id>.png`, `<id>_segmentation.png` or `<id>_mask.png`, endings in
     any case. The U-Net needs them."""
@@ -116,35 +116,34 @@ class DataSettings(Settings):
     """Where images come from and how they are prepared."""
 
     source: SourceName = "phantom"
-    """`phantom` is drawn here, `kaggle` is the study's ISIC images at 224 px, `isic` is the same
+    """`phantom` is simulated here, `kaggle` is the study's ISIC images at 224 px, `isic` the same
     editions at full resolution from the ISIC archive (35 GB), `mednist` is MedNIST's hand
-    radiographs, `phantom_hand` is such hands drawn here, `folder` is yours."""
+    radiographs, `phantom_hand` is simulated hands, `folder` is your own images."""
     editions: list[Edition] = Field(default=["2018", "2019", "2020"], min_length=1)
     """Editions of `kaggle` and `isic`; the phantom's are those of `phantom.editions`."""
     label_policy: Literal["melanoma", "malignant"] = "melanoma"
-    """Diagnoses that make an image of these sources malignant: `melanoma` alone, as the study in
-    fact did, or melanoma, BCC, SCC and AK, as its text says."""
+    """Diagnoses that count as malignant in these sources: `melanoma` alone, as the study in fact
+    did, or melanoma, BCC, SCC and AK, as its text says."""
     mirrors: dict[str, str] = {}
-    """Addresses to use instead: the beginning of a published address (`registry.csv`) and what
-    stands in its place. Checksums are the same, so nothing that is here is fetched again."""
+    """Mirrors: the beginning of a published address (`registry.csv`) and its replacement. Checksums
+    are the same, so present files are not downloaded again."""
     archives: ArchivesSettings = ArchivesSettings()
     classes: list[ClassName] = Field(default=["benign", "malignant"], min_length=1)
     """Class names. The last one is the positive class of precision, recall and F1. A run of one
     class has no classifiers."""
     grey: bool | None = None
-    """Pack one grey channel (ITU-R 601 luma) instead of RGB; null: as the source is, a folder in
-    RGB."""
+    """Pack one grey channel (ITU-R 601 luma) instead of RGB; null: as in the source; RGB for a
+    folder."""
     crop: PositiveInt | None = None
-    """Side of the centre crop in px; null takes the largest square."""
+    """Side of the centre crop in px; null: the largest square."""
     size: PositiveInt = 32
-    """Side in px after the bilinear resize; every net works at this size."""
+    """Side in px of all packed images, after the bilinear resize."""
     decoding: Literal["exact", "fast"] = "exact"
     """`exact` decodes every pixel, as the study did; `fast` decodes JPEGs at a reduced scale, which
-    changes a grey level here and there."""
+    changes single grey levels."""
     near_duplicates: bool = True
-    """Compare the pixels of images that look alike to find copies that were encoded, scaled or
-    cropped anew. Takes hours where thousands of images look alike, as radiographs of one part of
-    the body do."""
+    """Search for copies that were re-encoded, rescaled or cropped, by comparing similar images.
+    Takes hours where thousands of images are similar, such as radiographs of one body part."""
     phantom: PhantomSettings = PhantomSettings()
     folder: FolderSettings = FolderSettings()
 
@@ -167,12 +166,12 @@ class DataSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """How images are divided; what remains is the training set."""
+    """How images are split; the rest is the training set."""
 
     validation: Share = 0.1
     """Share of the validation set."""
     test: Share = 0.15
-    """Share of the test set, no DDPM or classifier of `leak_free` learns from it."""
+    """Share of the test set. Under `leak_free` no DDPM or classifier is trained on it."""
 
     @model_validator(mode="after")
     def _something_remains(self) -> "SplitSettings":
@@ -190,5 +189,4 @@ class UndersampleSettings(Settings):
     counts: dict[
         ClassName, Annotated[Count, BeforeValidator(number_or("all", "a number of images"))]
     ] = {}
-    """Images kept of a class over all splits, or `all`, where not the size of the smallest
-    class."""
+    """Images kept per class over all splits, or `all`; default: the size of the smallest class."""

@@ -78,28 +78,27 @@ class ScheduleSettings(Settings):
     """The forward process: how images become noise."""
 
     process: ProcessName = "ddpm"
-    """`ddpm` of Ho et al. 2020; `ncsn`, T noise levels from `sigma_min` to `sigma_max` (Song and
-    Ermon 2019); and of Song et al. 2021, in continuous time, `ve`, the same without levels, `vp`,
-    the limit of a `ddpm` of linear betas, and `sub_vp`, which has less noise."""
+    """`ddpm` (Ho et al. 2020); `ncsn`, T noise levels from `sigma_min` to `sigma_max` (Song and
+    Ermon 2019); and in continuous time (Song et al. 2021) `ve`, the same without levels, `vp`,
+    the limit of `ddpm` with linear betas, and `sub_vp`, with less noise."""
     timesteps: PositiveInt = 1000
     """Steps T of `ddpm`, levels of `ncsn`; betas of `vp` and `sub_vp` are T times those below."""
     betas: Literal["linear", "cosine"] = "cosine"
-    """How noise grows: `linear` in its variances as in the study; `cosine` (Nichol and Dhariwal
-    2021) spends fewer steps on images that are all noise, which small images gain from. `vp` and
-    `sub_vp` are linear."""
+    """Noise schedule: `linear` variances as in the study; `cosine` (Nichol and Dhariwal 2021)
+    spends fewer steps on pure noise, better for small images. `vp` and `sub_vp` are linear."""
     beta_start: float = Field(default=1e-4, gt=0, lt=1)
     """First variance of the linear schedule."""
     beta_end: float = Field(default=2e-2, gt=0, lt=1)
     """Last variance of the linear schedule."""
     sigma_min: PositiveFloat = 0.01
-    """Least noise of `ncsn` and `ve`, in the range of the pixels."""
+    """Lowest noise level of `ncsn` and `ve`, in the range of the pixels."""
     sigma_max: PositiveFloat = 50.0
-    """Most noise of `ncsn` and `ve`; best as large as the largest distance between two images."""
+    """Highest noise level of `ncsn` and `ve`; best the largest distance between two images."""
     pixel_range: PixelRange = [-1, 1]
-    """Range of the pixels that the net sees: [-1, 1], or [0, 1] as in the study."""
+    """Pixel range of the network's input: [-1, 1], or [0, 1] as in the study."""
     prediction: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
-    """What the net predicts: noise as in the study, the velocity (Salimans and Ho 2022), which
-    gives good images in far fewer steps, or the clean image. The score is -noise / sigma."""
+    """What the network predicts: the noise as in the study, the velocity (Salimans and Ho 2022),
+    which needs far fewer steps for good images, or the clean image. The score is -noise / sigma."""
 
     @property
     def levels(self) -> int | None:
@@ -125,14 +124,14 @@ class ScheduleSettings(Settings):
 
 
 class AugmentationSettings(Settings):
-    """Random changes of training images; what is left out does not happen."""
+    """Random augmentation of training images; omitted changes are off."""
 
     flip_horizontal: Probability = 0.0
-    """Probability that left and right change places."""
+    """Probability of a left-right flip."""
     flip_vertical: Probability = 0.0
-    """Probability that top and bottom change places."""
+    """Probability of a top-bottom flip."""
     invert: Probability = 0.0
-    """Probability that black and white change places."""
+    """Probability of inverting grey levels."""
     rotation: float = Field(default=0.0, ge=0, le=180)
     """Largest angle in degrees, drawn uniformly in both directions."""
     zoom: Fraction = 0.0
@@ -146,21 +145,20 @@ class AugmentationSettings(Settings):
 
 
 class ClassSettings(Settings):
-    """What differs for the DDPM of one class."""
+    """Overrides for the DDPM of one class."""
 
     images: Text | None = None
-    """Synthetic images of this class that were made elsewhere, in place of a DDPM: a folder, or a
-    file of any format that real images are read from, or an .npy. Relative paths start at the
-    project's root."""
+    """Synthetic images of this class made elsewhere, instead of a DDPM: a folder, a file of any
+    readable image format, or an .npy. Relative paths start at the project's root."""
     epochs: PositiveInt | None = None
     """Epochs of this class's DDPM."""
     checkpoint: str | None = None
-    """A DDPM trained elsewhere, to take over instead of training one: weights of
-    `monai-generative` or MONAI (.pt, .safetensors). Needs `network` and `schedule`."""
+    """A DDPM trained elsewhere, to import instead of training one: weights of `monai-generative` or
+    MONAI (.pt, .safetensors). Needs `network` and `schedule`."""
     network: NetworkSettings | None = None
-    """The net of this class's DDPM."""
+    """The network of this class's DDPM."""
     schedule: ScheduleSettings | None = None
-    """The forward process of this class's DDPM. Weights do not tell what it was."""
+    """The forward process of this class's DDPM, which weights do not contain."""
 
     @model_validator(mode="after")
     def _imports_are_whole(self) -> "ClassSettings":
@@ -184,21 +182,22 @@ class DdpmSettings(DurationSettings):
     network: NetworkSettings = NetworkSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: AugmentationName | AugmentationSettings = "none"
-    """Random changes of training images, drawn anew each epoch; validation images do not change.
-    `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5, inversion 0.25.
-    `isic2016` makes the changes that the study tried on ISIC 2016 (5.2.2); the amounts are ours:
-    both flips 0.5, rotation 180, zoom 0.1, brightness 0.1, contrast 0.1, hue 0.02."""
+    """Random augmentation of training images, anew each epoch; see `augment_once` for validation
+    images. `hand` is the study's for MedNIST Hand (5.1): both flips with probability 0.5,
+    inversion 0.25. `isic2016` has the changes of the study's experiment on ISIC 2016 (5.2.2), with
+    our amounts: both flips 0.5, rotation 180, zoom 0.1, brightness 0.1, contrast 0.1, hue
+    0.02."""
     augment_once: bool = False
-    """Change every image once and for all, validation images too, as the study did."""
+    """Augment every image once, validation images too, as the study did for MedNIST Hand."""
     condition_on_augmentation: bool = False
-    """Give the net the changes of each image, and draw images without any: more images to learn
-    from, none of which look flipped or inverted (non-leaky, Karras et al. 2022, appendix F.2)."""
+    """Condition the network on each image's augmentation, and sample without any: samples do not
+    look flipped or inverted (non-leaky augmentation, Karras et al. 2022, appendix F.2)."""
     batch_size: PositiveInt = 16
     """Images per forward pass."""
     gradient_accumulation: PositiveInt = 1
     """Forward passes per optimiser step; the effective batch is the product."""
     optimizer: Literal["adam", "adamw"] = "adamw"
-    """Optimiser, with torch's defaults but for the learning rate."""
+    """Optimiser, with torch's defaults except for the learning rate."""
     lr: PositiveFloat = 3e-3
     """Learning rate."""
     lr_schedule: Literal["constant", "linear", "warmup_linear", "plateau"] = "warmup_linear"
@@ -207,13 +206,13 @@ class DdpmSettings(DurationSettings):
     lr_end: float = Field(default=1e-5, ge=0)
     """Last learning rate of the linear schedules."""
     min_snr: PositiveFloat | None = None
-    """Largest signal-to-noise ratio by which a time's loss is weighted (Hang et al. 2023 take 5);
-    null weighs all times alike, as the study did."""
+    """Limit of the signal-to-noise ratio that weights the loss at each time (Hang et al. 2023: 5);
+    null: equal weights, as in the study."""
     precision: Precision = "fp32"
-    """Arithmetic of the net; the last two mix in 16 bits where that is safe. `tf32` is for GPUs,
-    `bf16` for those and CPUs with AVX512-BF16 or AMX."""
+    """Arithmetic of the network; the last two are mixed precision. `tf32` needs a GPU, `bf16` a GPU
+    or a CPU with AVX512-BF16 or AMX."""
     ema: float | None = Field(default=0.995, gt=0, lt=1)
-    """Decay of the moving average of the weights that are sampled from; null for none."""
+    """Decay of the moving average of the weights, which is used for sampling; null: no average."""
     validation_every: PositiveInt = 5
     """Epochs between validation losses and previews."""
     preview: PreviewSettings = PreviewSettings()
@@ -242,20 +241,20 @@ class DiffusionSettings(DdpmSettings):
     """Training of one DDPM per class, or of one for all."""
 
     conditional: bool = False
-    """Train one net for all classes, `all`, that is given the class of each image, in place of one
-    net per class. An epoch passes over every class as often as the largest has images, so that
-    batches hold each class equally often, rare ones too; `steps` are those of the one net."""
+    """Train one class-conditional network, `all`, instead of one network per class. An epoch has as
+    many images of each class as the largest class has, so that batches are class-balanced; `steps`
+    are those of the one network."""
     label_dropout: float = Field(default=0.1, ge=0, lt=1, strict=True)
-    """Share of the images of a `conditional` net's training whose class is withheld, which
-    `sampling.guidance` needs; 0 for none."""
+    """Share of training images without their class, of a `conditional` network; `sampling.guidance`
+    needs it above 0."""
     latent: LatentSettings | None = None
-    """Train the DDPMs in the latent space of an autoencoder, for images of 128 px and more; null:
-    on pixels."""
+    """Latent diffusion: DDPMs work in the latent space of an autoencoder, for images of 128 px and
+    more; null: on pixels."""
     classes: dict[ClassName, ClassSettings] = {}
-    """Overrides for single classes; for `all` where the net is `conditional`."""
+    """Overrides for single classes; for `all` if the network is `conditional`."""
     train_on: list[SplitName] | None = Field(default=None, min_length=1)
-    """Image sets that the DDPMs learn from; null: by protocol, `leak_free` from the training set,
-    `as_published` from all."""
+    """Image sets that the DDPMs are trained on; null: by protocol, the training set under
+    `leak_free`, all under `as_published`."""
 
     _differ = field_validator("train_on")(without_repeats)
 

@@ -1,1 +1,1 @@
-"""Any two image sets compared: rows of Table 5.2, matrices, and `evaluate`."""
+"""Compare any two image sets: rows of Table 5.2, matrices, and `evaluate`."""

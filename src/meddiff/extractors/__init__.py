@@ -1,1 +1,1 @@
-"""Nets whose features are compared, trained here or published."""
+"""Networks whose features are compared, trained here or published."""

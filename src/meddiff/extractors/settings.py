@@ -13,7 +13,7 @@ PretrainedName = Literal[
 ]
 """Nets with published weights, which `extractors.pretrained` may name; each is a module, too."""
 InceptionResize = Literal["clean-fid", "pytorch-fid", "torch-fidelity"]
-"""How images become the 299 px that InceptionV3 takes: as that program does it."""
+"""How images are resized to the 299 px of InceptionV3: as in that program."""
 WeightsPolicy = Literal["required", "auto", "none"]
 """Published weights: a run stops without them, takes them if they are available, or never does."""
 
@@ -25,7 +25,7 @@ class OptimisationSettings(DurationSettings):
     batch_size: PositiveInt = 32
     """Images per optimiser step."""
     lr: PositiveFloat = 1e-3
-    """Adam's first learning rate; halved when the training loss stalls for more than one epoch."""
+    """Initial learning rate of Adam; halved when the training loss stalls for over one epoch."""
 
 
 class TrainingSettings(OptimisationSettings):
@@ -36,7 +36,7 @@ class TrainingSettings(OptimisationSettings):
 
 
 class UNetSettings(TrainingSettings):
-    """U-Net for segmentation of ISIC 2016; its encoder gives features."""
+    """U-Net for segmentation of ISIC 2016, whose encoder gives features."""
 
     channels: list[PositiveInt] = Field(default=[32, 64, 128, 256], min_length=2)
     """Channels of each level."""
@@ -54,31 +54,31 @@ class ResNet50Settings(TrainingSettings):
 
     steps: PositiveInt | None = 150
     weights: Literal["auto", "imagenet", "none"] = "auto"
-    """`auto` takes torchvision's ImageNet weights where they are available and trains from
-    scratch otherwise; `imagenet` stops without them; `none` always trains from scratch."""
+    """`auto` uses torchvision's ImageNet weights if available and otherwise trains from
+    scratch; `imagenet` stops without them; `none` always trains from scratch."""
 
 
 class ExtractorsSettings(Settings):
-    """The nets whose features FID compares."""
+    """The networks whose features FID compares."""
 
     trained: list[TrainedName] | None = Field(default=None, json_schema_extra={"uniqueItems": True})
-    """Nets to train as extractors; null trains every one that the images allow: the U-Net where
-    there are masks, SkinLesNet and ResNet50 where there are two classes or more."""
+    """Extractors to train here; null: all that the images allow, the U-Net if there are masks,
+    SkinLesNet and ResNet50 if there are two classes or more."""
     unet: UNetSettings = UNetSettings()
     skinlesnet: SkinLesNetSettings = SkinLesNetSettings()
     resnet50: ResNet50Settings = ResNet50Settings()
     pretrained: list[PretrainedName] = []
-    """Nets with published weights to compare as well: `inception` (InceptionV3, of FID and the
+    """Further extractors, with published weights: `inception` (InceptionV3, of FID and the
     Inception Score), `radimagenet`, `swav` (ResNet50), `dinov2` (ViT-S/14), `clip` (ViT-L/14 at
     336 px, of CMMD), `panderm` (ViT-B/16 of skin images), `efficientnet_lite0` (of ImageNet, in a
     package). Weights come from `files`, an installed package, torch's hub folder or their
     publisher."""
     weights: Literal["required", "auto"] = "required"
-    """Of the `pretrained` nets: a run stops without them, or takes random ones (`auto`), which
-    tables note."""
+    """If weights of `pretrained` are unavailable, a run stops (`required`), or uses random ones
+    with a note in the tables (`auto`)."""
     files: dict[PretrainedName, str] = {}
-    """Your files of such weights, by name: .safetensors, or torch's format, from which no code is
-    run."""
+    """Your own files of these weights, by name: .safetensors, or torch's format, read without
+    running code."""
 
     @field_validator("trained", "pretrained")
     @classmethod

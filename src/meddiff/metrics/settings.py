@@ -28,21 +28,20 @@ class MetricsSettings(Settings):
     ssim: SsimSettings = SsimSettings()
     ms_ssim: MsSsimSettings = MsSsimSettings()
     ssim_on: list[Subset] = Field(default=["all"], min_length=1)
-    """Images whose pairs SSIM and MS-SSIM are of: `all`, and `black_background` for those that are
-    dark in their upper right corner, as the study did for hand radiographs."""
+    """Images compared by SSIM and MS-SSIM: `all`, and `black_background` for those with a dark
+    upper right corner, as in the study's hand radiographs."""
     ssim_images: int | None = Field(default=None, ge=2)
-    """Images of a set, the first of their random order, whose pairs SSIM and MS-SSIM are of; null:
-    all, whose pairs grow with their square (6,834 images have 23 million)."""
+    """Images per set, a random choice, whose pairs SSIM and MS-SSIM compare; null: all (6,834
+    images have 23 million pairs)."""
     reference: list[SplitName] | None = Field(default=None, min_length=1)
-    """Image sets that distances compare with; null: by protocol, `leak_free` with the test set,
-    `as_published` with all."""
+    """Reference image sets of distances; null: by protocol, the test set under `leak_free`, all
+    under `as_published`."""
     augment_real: bool = False
-    """Change real images at random as `diffusion.augmentation` does before distances compare with
-    them, so that like is compared with like, as the study did for hand radiographs."""
+    """Augment the real images of distances as in `diffusion.augmentation`, for a like-for-like
+    comparison, as the study did for hand radiographs."""
     n_resamples: int = Field(default=200, ge=4)
     """Random half-samples of the images behind each 95 % interval."""
     likelihood_images: int = Field(default=64, ge=1)
-    """Images of a set whose likelihood `results/likelihood.csv` is of; each takes 80 passes of the
-    net forth and back."""
+    """Images per set in `results/likelihood.csv`; each takes 80 forward and backward passes."""
 
     _differ = field_validator("ssim_on", "reference")(without_repeats)

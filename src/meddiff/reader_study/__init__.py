@@ -1,1 +1,1 @@
-"""Readers tell real from synthetic images: a page that asks, and scores of its answers."""
+"""Reader studies of real and synthetic images: the page, and scores of its answers."""

@@ -1,1 +1,1 @@
-"""What surrounds Snakemake and DVC: jobs, configuration, provenance, sharing."""
+"""The interface to Snakemake and DVC: jobs, configuration, provenance, sharing."""

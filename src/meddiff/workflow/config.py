@@ -38,15 +38,14 @@ class Config(Settings):
     scale: ClassName = "demo"
     """Name of this configuration's scale, stated in every table."""
     seed: int = Field(default=0, ge=0)
-    """Fixes every table bit for bit on the same machine."""
+    """Random seed; fixes every table bit for bit on the same machine."""
     protocol: Literal["leak_free", "as_published"] = "leak_free"
     """`leak_free` splits by patient and lesion before any training and compares with held-out
-    images; `as_published` does as the published study did: random split, DDPMs trained on all
-    images and compared with their own training images."""
+    images; `as_published` follows the published study: random split, DDPMs trained on all images
+    and compared with their own training images."""
     real_only: bool = False
-    """Make what takes real images alone, the other half of every table: nets and their scores,
-    floors, ceilings and similarity of real images, arms without synthetic ones. No DDPM is
-    trained."""
+    """Make only what needs no synthetic images: networks and their scores, floors, ceilings and
+    similarity of real images, arms without synthetic ones. No DDPM is trained."""
     compute: ComputeSettings = ComputeSettings()
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
@@ -59,9 +58,9 @@ class Config(Settings):
     metrics: MetricsSettings = MetricsSettings()
     cas: CasSettings = CasSettings()
     generators: Generators = {}
-    """Synthetic images of other generators, to compare with this run's in `results/generators.csv`:
-    by name a path with a folder per class, or a path per class, each as
-    `diffusion.classes.<class>.images`. `this_run` in place of a path names this run's own."""
+    """Synthetic images of other generators, compared with this run's in `results/generators.csv`:
+    per name a path with a folder per class, or a path per class, as in
+    `diffusion.classes.<class>.images`. `this_run` instead of a path stands for this run's own."""
 
     @field_validator("undersample", mode="before")
     @classmethod

@@ -1,1 +1,1 @@
-"""Download files: whole and verified, or not at all."""
+"""Download files, complete and verified, or fail."""

@@ -1,1 +1,1 @@
-"""A data set drawn from a seed, in the raw layouts of the real sources."""
+"""A data set simulated from a seed, in the raw layouts of the real sources."""

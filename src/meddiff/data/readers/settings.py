@@ -1,4 +1,4 @@
-"""Settings of files that leave a choice."""
+"""Settings of how files are read."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -15,20 +15,20 @@ Slices = Annotated[
 
 
 class Reading(Settings):
-    """What is read of files that leave a choice."""
+    """How files are read."""
 
     patient_pattern: Text | None = None
-    """Regular expression on an image's path below the folder: its first bracket, or all that it
-    matches, is the patient, e.g. `(sub-[0-9]+)`."""
+    """Regular expression on an image's path below the folder: its first bracket, or the whole
+    match, is the patient, e.g. `(sub-[0-9]+)`."""
     window: tuple[float, float] | None = None
     """Levels that become black and white in images of more than 8 bits, in Hounsfield units for CT;
-    null: as the file says, else one window for all images, chosen by their levels."""
+    null: the file's window, else one for all images, chosen from their levels."""
     percentiles: tuple[Percentage, Percentage] | None = None
     """Such levels as percentiles of each file, where there is no `window`, e.g. `[1, 99]`."""
     slices: Slices = "middle"
-    """Of a volume or film: its `middle` slice or frame, or every k-th from the first."""
+    """Slices of a volume, or frames of a file: the `middle` one, or every k-th from the first."""
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
-    """Of the slices of a NIfTI volume."""
+    """Plane of the slices of a NIfTI volume."""
 
     @model_validator(mode="after")
     def _choices_are_usable(self) -> "Reading":

@@ -1,1 +1,1 @@
-"""Autoencoders, in whose latent space processes work (Rombach et al. 2022)."""
+"""Autoencoders of latent diffusion (Rombach et al. 2022)."""

@@ -1,1 +1,1 @@
-"""Images of a trained DDPM."""
+"""Sampling from a trained DDPM."""

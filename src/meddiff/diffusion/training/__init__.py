@@ -1,1 +1,1 @@
-"""Training of a DDPM: the loop, what a step does, and how it resumes."""
+"""Training of a DDPM: the loop, the step, and how it resumes."""

@@ -1,1 +1,1 @@
-"""What a run does, drawn from its configuration: nets, noise, scores (chapters 1, 2 and 4)."""
+"""Diagrams of a run from its configuration: networks, noise, scores (chapters 1, 2 and 4)."""

@@ -1,1 +1,1 @@
-"""Pictures of tables and of images."""
+"""Figures of tables and images."""

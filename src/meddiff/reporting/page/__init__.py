@@ -1,1 +1,1 @@
-"""Pages that stand alone: one HTML file that opens anywhere and needs no other."""
+"""Self-contained pages: one HTML file that opens anywhere."""

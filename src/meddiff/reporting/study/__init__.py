@@ -1,1 +1,1 @@
-"""The page that sets the study's printed numbers beside those of runs (`meddiff study`)."""
+"""The page that compares the study's published numbers with those of runs (`meddiff study`)."""

@@ -1,1 +1,1 @@
-"""What made a file: digests of code and of files, and its record."""
+"""Provenance of files: digests of code and of files, and records."""

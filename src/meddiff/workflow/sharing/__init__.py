@@ -1,1 +1,1 @@
-"""Share, restore and verify what a run made, through DVC."""
+"""Share, restore and verify the files of a run, through DVC."""
