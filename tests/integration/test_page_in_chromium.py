@@ -29,7 +29,7 @@ def evaluation(path: Path) -> None:
     chance = np.random.default_rng(0)
     pixels = chance.integers(0, 256, (2, 60, 48, 48, 3), dtype=np.uint8)
     real, synthetic = (ImageSet(each, labels=("a",) * 30 + ("b",) * 30) for each in pixels)
-    result = meddiff.evaluate(real, synthetic, train=True, n_resamples=20)
+    result = meddiff.evaluate(real, synthetic, n_resamples=20)
     write_report(path, result, real, synthetic, {"command": "meddiff evaluate real synthetic"})
 
 
