@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT, planned
 from meddiff.metrics.structural import ssim_pairs
 
+pytestmark = pytest.mark.slow
 CONFIGS = [ROOT / "config/hand.yaml", ROOT / "tests/hand.yaml"]
 
 

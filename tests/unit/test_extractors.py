@@ -543,7 +543,10 @@ def test_radimagenet_takes_blue_first():
     assert torch.allclose(features[0, :, 0, 0], torch.tensor([-0.406, -0.456, 1 - 0.485]))
 
 
-@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "panderm" else n for n in PRETRAINED],
+)
 def test_without_published_weights_random_ones_are_always_the_same(
     name, weight_server, tmp_path, monkeypatch
 ):

@@ -127,9 +127,10 @@ def attempt(path: Path, result: Path, settings: DiffusionSettings) -> None:
     partial.rename(result)
 
 
-@pytest.mark.parametrize("most", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments(tmp_path: Path, most: int) -> None:
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
     """SIGKILL, whatever the process is doing: also while it saves."""
+    most = 20
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["meddiff.diffusion.training.loop"])
     path, result = tmp_path / "x.safetensors", tmp_path / "result.pt"

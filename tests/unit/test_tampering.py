@@ -569,6 +569,7 @@ def test_a_folder_with_any_json_in_a_record_is_read_or_refused(shared_run, path,
         check_folder()
 
 
+@pytest.mark.slow
 @fewer
 @given(path=st.sampled_from(list(FILES)), key=st.sampled_from(list(VALID)), data=st.data())
 def test_a_folder_with_other_valid_values_in_a_record_is_read_or_refused(
