@@ -122,7 +122,7 @@ def test_a_class_too_small_for_its_splits(folder, run_folder):
     kept = [line for line in table.read_text().splitlines() if not line.endswith(",a")]
     table.write_text("\n".join([*kept, "im01,a"]) + "\n")
     line = error_line(run_folder())
-    assert "class a" in line and "1" in line and "add images" in line
+    assert re.search(r"class a .*\b1 .*data\.classes", line), line
 
 
 def test_a_folder_without_its_table_is_named(folder, run_folder):
@@ -200,7 +200,7 @@ def test_a_read_only_results_folder_stops_before_any_work(mount, snakemake, tmp_
         results.chmod(0o555)
     done = snakemake(tmp_path / "run", "results/table_5_2.csv", check=False)
     assert done.returncode != 0
-    assert "cannot write to results/" in done.stdout and "read-only" in done.stdout
+    assert re.search(r"results/: .*read-only", done.stdout)
     assert not (tmp_path / "run/data").exists()
 
 
@@ -210,7 +210,7 @@ def test_a_full_disk_leaves_no_half_written_file(mount, snakemake, tmp_path):
     (run / "data/images/train/mine.txt").touch()  # or Snakemake tidies the mount point away
     done = snakemake(run, "data/images/train/benign.npy", check=False)
     line = error_line(done)
-    assert "no space left" in line and "data/images/train/benign" in line
+    assert re.search(r"space .*data/images/train/benign", line)
     assert not (run / "data/images/train/benign.npy").exists()
     assert leftovers(run) == []
     assert (run / SPLIT).stat().st_size > 0
@@ -234,13 +234,13 @@ def test_a_loss_that_turns_nan_keeps_finished_files(smoke_run, snakemake, tmp_pa
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("sed=1", "unknown key sed"),
-        pytest.param("protocol=honest", "protocol = 'honest'", marks=pytest.mark.slow),
+        ("sed=1", r"\bsed\b.*\bscale, seed\b"),
+        pytest.param("protocol=honest", r"\bprotocol .*'honest'", marks=pytest.mark.slow),
     ],
 )
 def test_a_wrong_configuration_stops_before_any_job(snakemake, tmp_path, setting, words):
     done = snakemake(tmp_path / "run", "--config", setting, check=False)
-    assert done.returncode != 0 and words in done.stdout
+    assert done.returncode != 0 and re.search(words, done.stdout)
     assert not (tmp_path / "run/data").exists() and not (tmp_path / "run/logs").exists()
 
 

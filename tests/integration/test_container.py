@@ -92,7 +92,7 @@ def test_a_run_needs_its_directory_alone(room):
     assert next_one.returncode == 0 and (run / "data/images/index.csv").is_file(), next_one.stdout
     # Without a run directory it says so.
     refused = enter(snakemake, "--cores", "1", "data/images/index.csv")
-    assert refused.returncode == 1 and "you may only read" in refused.stdout
+    assert refused.returncode == 1 and "`meddiff verify`" in refused.stdout
     assert "Traceback" not in refused.stdout
 
 

@@ -91,7 +91,7 @@ def test_rules_live_beside_those_of_somebody_else(outer, tmp_path):
     write_project(theirs, THEIRS.format(snakefile=str(ROOT / "workflow/Snakefile")),
                   {"images": smoke()})  # fmt: skip
     made = outer()
-    assert planned(made.stdout) == {"meddiff_draw_dermoscopy": 1, "meddiff_index": 1, "summary": 1}
+    assert planned(made.stdout).keys() == {"meddiff_draw_dermoscopy", "meddiff_index", "summary"}
     assert made.stdout.count("their own hook") == 1
     assert int((theirs / "results/summary.txt").read_text()) == 134 + 1
     records = theirs / ".snakemake/meddiff/records"
@@ -108,7 +108,7 @@ def test_rules_live_beside_those_of_somebody_else(outer, tmp_path):
     # ... and stops the run by name before it is overwritten.
     stopped = outer("data/images/split.csv", check=False)
     assert stopped.returncode == 1 and split.read_text() == "mine\n"
-    assert re.search(r"not made by this workflow.*data/images/split\.csv", stopped.stdout)
+    assert re.search(r"overwritten: data/images/split\.csv; move", stopped.stdout)
     assert "Traceback" not in stopped.stdout
 
 
@@ -142,7 +142,7 @@ def test_their_relative_paths_start_at_their_project(outer, tmp_path):
     data = {"source": "folder", "classes": ["a", "b"], "size": 16, "folder": {"images": "mine"}}
     write_project(theirs, THEIRS.format(snakefile=str(ROOT / "workflow/Snakefile")),
                   {"images": {"data": data, "extractors": {"trained": []}}})  # fmt: skip
-    assert planned(outer().stdout) == {"meddiff_index": 1, "summary": 1}
+    assert planned(outer().stdout).keys() == {"meddiff_index", "summary"}
     assert int((theirs / "results/summary.txt").read_text()) == 24 + 1
 
 
@@ -166,8 +166,8 @@ def test_a_library_of_another_version_is_named_in_one_line(
     snakefile = str(tmp_path / "newer/workflow/Snakefile")
     refused = outer("--dry-run", "--snakefile", snakefile, folder=tmp_path, check=False)
     assert refused.returncode == 1 and "Traceback" not in refused.stdout
-    (line,) = [each for each in refused.stdout.splitlines() if "the package meddiff" in each]
-    assert named in line and "install" in line
+    (line,) = [each for each in refused.stdout.splitlines() if "install" in each]
+    assert named in line and "meddiff" in line
 
 
 @pytest.fixture(scope="module")

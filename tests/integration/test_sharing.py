@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -103,8 +104,7 @@ class TestRestore:
 
     def test_a_table_comes_back_alone_and_nothing_is_planned(self, bob):
         output = bob.meddiff("restore", TABLE).stdout
-        assert bob.files() == BUNDLE
-        assert "nothing to do" in output
+        assert bob.files() == BUNDLE and re.search(rf"nothing .*{TABLE}", output)
         assert bob.planned(TABLE) == {} == bob.dry_run(TABLE)
         assert "Nothing to be done" in bob.snakemake(TABLE).stdout
 
@@ -130,7 +130,7 @@ class TestRestore:
         assert bob.snakemake(target, check=False).returncode != 0
         bob.snakemake(target, "--config", "rebuild=true")
         assert (bob.root / target).read_bytes() == (alice.root / target).read_bytes()
-        assert "bit-identical to the one shared by alice" in bob.meddiff("verify", target).stdout
+        assert re.search("bit-identical .*alice", bob.meddiff("verify", target).stdout)
         assert bob.planned(target) == {}
 
     @slow
@@ -370,7 +370,7 @@ class TestTwoSharers:
         assert stopped.returncode != 0 and f"meddiff restore {TABLE}" in stopped.stdout
         assert "results/samples" not in str(first.planned("results/samples/benign.png"))
         output = first.meddiff("restore", TABLE).stdout
-        assert "set aside" in output
+        assert ".snakemake/meddiff/replaced/" in output
         assert first.planned(TABLE) == {}
         assert (first.root / TABLE).read_bytes() == (bob.root / TABLE).read_bytes()
 
@@ -391,7 +391,7 @@ class TestTwoSharers:
         bob.commit("Take ours")
         bob.git("checkout", "HEAD~1", "--", "config")
         assert bob.planned(TABLE) == {}
-        assert "bit-identical to the one shared by bob" in bob.meddiff("verify", TABLE).stdout
+        assert re.search("bit-identical .*bob", bob.meddiff("verify", TABLE).stdout)
 
     def test_runs_of_other_configurations_live_side_by_side(self, alice, tmp_path):
         target = "data/images/split.csv"
@@ -442,7 +442,7 @@ class TestOneWorkingTree:
         (bob.root / target).unlink()
         bob.snakemake(target, "--config", "rebuild=true")
         output = bob.meddiff("verify", target).stdout
-        assert "differs from the one shared by alice" in output and "accuracy" in output
+        assert re.search("differs .*alice", output) and "accuracy" in output
         assert bob.planned(target) == {}
         bob.meddiff("restore", target)
         assert "bit-identical" in bob.meddiff("verify", target).stdout
@@ -535,7 +535,7 @@ class TestMishaps:
         rewrite(stored, stored.read_bytes()[::-1])
         bob.run("dvc", "pull", TABLE)
         done = bob.snakemake(TABLE, check=False)
-        assert done.returncode != 0 and f"{TABLE} has other bytes" in done.stdout
+        assert done.returncode != 0 and f"`meddiff restore --replace {TABLE}`" in done.stdout
 
     @slow
     def test_an_object_that_is_not_there_is_named(self, bob):
@@ -586,11 +586,11 @@ class TestMishaps:
         good = file.read_bytes()
         file.write_bytes(harm(good))
         done = whole.snakemake("--dry-run", check=False)
-        assert done.returncode != 0
-        assert f"{path} has other bytes" in done.stdout and "Traceback" not in done.stdout
+        assert done.returncode != 0 and "Traceback" not in done.stdout
+        assert f"`meddiff restore --replace {path}`" in done.stdout
         assert path in whole.fails("restore", TABLE)
         output = whole.meddiff("restore", "--replace", path).stdout
-        assert "set aside" in output and file.read_bytes() == good
+        assert ".snakemake/meddiff/replaced/" in output and file.read_bytes() == good
         assert whole.planned() == {}
 
     @slow
@@ -610,7 +610,8 @@ class TestMishaps:
         file = bob.root / f"provenance/{TABLE}.json"
         file.write_text(file.read_text().replace(f'"path": "{TABLE}"', '"path": "../x"'))
         done = bob.snakemake(TABLE, check=False)
-        assert done.returncode != 0 and "changed since it was written" in done.stdout
+        assert done.returncode != 0
+        assert re.search(rf"provenance/{TABLE}\.json: .*git checkout", done.stdout)
 
 
 class TestVerify:

@@ -185,10 +185,10 @@ def test_a_training_that_meets_its_limit_goes_on(slurm, limited, quiet, name):
     state = "TIMEOUT" if name == "killed" else "FAILED|TIMEOUT"  # the signal may come too late
     assert re.search(f"SLURM status is: '({state})'", out), out[-5000:]
     (log,) = (folder / "logs/slurm/rule_train_ddpm/benign").iterdir()
-    stopped = re.search(r"interrupted \(SIGTERM\) at step (\d+)/150", log.read_text())
+    stopped = re.search(r"SIGTERM.* (\d+)/150\b", log.read_text())
     assert stopped and int(stopped[1]) < 150
     text = (folder / "logs/train_ddpm/benign.log").read_text()
-    assert f"resumed at step {stopped[1]}/150" in text
+    assert re.search(rf"resumed .*\b{stopped[1]}/150\b", text)
     assert_same(folder, quiet, FILES)
     assert not left_over(folder)
 
@@ -203,7 +203,7 @@ def test_a_training_that_is_preempted_goes_on(slurm, start, smoke_run, quiet):
     ((name, job),) = jobs_of(slurm, out).items()
     assert name == "rule_train_ddpm_wildcards_benign"
     assert job["Restarts"] == "1" and job["JobState"] == "COMPLETED"
-    assert "resumed at step" in (folder / "logs/train_ddpm/benign.log").read_text()
+    assert "resumed" in (folder / "logs/train_ddpm/benign.log").read_text()
     assert_same(folder, quiet, FILES)
     assert not left_over(folder)
 
@@ -215,7 +215,8 @@ def test_two_nodes_train_together(slurm, start, smoke_run):
     out = ended(start(folder, DDPM, overlay="compute: {device: auto, nodes: 2}\n"))
     (job,) = jobs_of(slurm, out).values()
     assert job["NumNodes"] == "2" and job["TresPerJob"] == "gres:gpu:2"
-    assert "1 processes on 2 machines" in (folder / "logs/train_ddpm/benign.log").read_text()
+    log = (folder / "logs/train_ddpm/benign.log").read_text()
+    assert re.search(r"\b1 process.* 2 machines", log)
     made, expected = (pd.read_csv(run / FILES[1]) for run in (folder, smoke_run))
     pd.testing.assert_frame_equal(made, expected, rtol=1e-4)
     weights, reference = (load_checkpoint(run / DDPM)[0] for run in (folder, smoke_run))
@@ -229,7 +230,7 @@ def test_a_full_disk_is_one_line(slurm, start, smoke_run):
     run.mkdir()
     slurm.ask("mount", "-t", "tmpfs", "-o", "size=700k,nr_inodes=2000", "tmpfs", str(run))
     out = ended(start(run, archive, "--retries", "0"), expected=1)
-    lines = [line for line in out.splitlines() if "no space left on the disk" in line]
+    lines = [line for line in out.splitlines() if "no space" in line]
     assert lines and all(archive in line for line in lines), out
     assert "Traceback" not in out
     slurm.ask("test", "!", "-e", str(run / archive))

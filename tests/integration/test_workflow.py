@@ -3,7 +3,6 @@
 import filecmp
 import hashlib
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -54,9 +53,8 @@ def test_the_page_of_the_run_says_what_its_tables_say(smoke_run):
         assert (row["question"], row["metric"]) == ("replace", "accuracy")
         assert numbers == pytest.approx([row[name] for name in NUMBERS], abs=6e-4)
         assert len(text.split()) <= 25
-    for title in ("How near", "What do they look like", "copies", "every other", "audit", "study"):
-        assert re.search(f"<h2[^>]*>[^<]*{title}", page.html), title
-    assert "alice" in page.text and "Not on this page" not in page.text
+    assert {"near", "looks", "copies", "matrices", "data", "study"} <= set(page.values("id"))
+    assert "alice" in page.text and "snakemake --cores all" not in page.text
 
 
 def test_table_5_2_is_complete_and_finite(smoke_run):
@@ -81,7 +79,7 @@ def test_table_5_2_is_complete_and_finite(smoke_run):
     by_class = table[(table["class"] != "mean") & ~table["metric"].isin(cover)]
     assert (by_class.loc[by_class["image_set"] == "synthetic", "n_synthetic"] == 8).all()
     notes = table.loc[table["extractor"] == "resnet50", "note"]
-    assert notes.str.contains("trained from scratch").all()
+    assert notes.str.contains("scratch").all()
 
 
 def test_table_5_2_agrees_with_its_features(smoke_run):

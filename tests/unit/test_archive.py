@@ -108,7 +108,7 @@ def test_truncated_archives_are_refused(tmp_path: Path, kind: str, share: float)
         # The zero padding of a plain tar carries nothing; cut what does.
         data = data.rstrip(b"\0")
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(MeddiffError, match=rf"data\.{kind} is truncated") as caught:
+    with pytest.raises(MeddiffError, match=rf"data\.{kind} .*truncated") as caught:
         open_archive(path)
     assert "delete" not in str(caught.value)
 
@@ -143,11 +143,11 @@ def test_only_what_the_workflow_made_is_called_deletable(
     path.write_bytes(content)
     with pytest.raises(MeddiffError) as caught:
         open_archive(path)
-    assert "move it away" not in str(caught.value)
+    assert "rerun" not in str(caught.value)
     record = LOCAL / f"{path}.json"
     record.parent.mkdir(parents=True)
     record.write_text('{"rule": "download"}')
-    with pytest.raises(MeddiffError, match="move it away"):
+    with pytest.raises(MeddiffError, match="rerun"):
         open_archive(path)
 
 
@@ -164,7 +164,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     damaged = bytearray(tarred.read_bytes())
     damaged[2000] ^= 1
     tarred.write_bytes(damaged)
-    with pytest.raises(MeddiffError, match=r"data\.tar\.gz is truncated"):
+    with pytest.raises(MeddiffError, match=r"data\.tar\.gz .*truncated"):
         open_archive(tarred)
 
 
@@ -173,7 +173,7 @@ def test_a_tar_broken_off_between_members_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1024])
     with tarfile.open(path) as lenient:
         assert lenient.getnames() == ["a"]
-    with pytest.raises(MeddiffError, match="closing block"):
+    with pytest.raises(MeddiffError, match=r"data\.tar .*truncated"):
         open_archive(path)
 
 
@@ -277,7 +277,7 @@ def test_an_encrypted_zip_says_so(tmp_path: Path) -> None:
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    with open_archive(path) as archive, pytest.raises(MeddiffError, match="encrypted"):
+    with open_archive(path) as archive, pytest.raises(MeddiffError, match=r"data\.zip .*encrypted"):
         archive.read("a.jpg")
 
 

@@ -122,7 +122,7 @@ def test_truncated(tmp_path: Path, kept: int) -> None:
     np.savez_compressed(tmp_path / "x.npz", images_of(20, 8, 8))
     path = tmp_path / "x.npz"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(MeddiffError, match=r"x\.npz .*copy it again"):
+    with pytest.raises(MeddiffError, match=r"x\.npz .*\bcopy\b"):
         list_images(path)
 
 
@@ -135,5 +135,5 @@ def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
         file.writestr("arr_0.npy", buffer.getvalue() + bytes(100))
     listing = list_images(tmp_path / "x.npz")
-    with pytest.raises(MeddiffError, match=r"x\.npz .*ends before image 0 of 3"):
+    with pytest.raises(MeddiffError, match=r"x\.npz .*\b0 of 3\b"):
         listing.pixels(crop=None, size=4)

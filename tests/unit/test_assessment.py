@@ -1,6 +1,7 @@
 """Image sets from anywhere: how real ones are split, and that what was planted is said."""
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -115,15 +116,15 @@ def test_images_as_real_ones_can_replace_them_and_have_no_problem(evaluated) -> 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (exchanged, "farther from real ones of it"),
+        (exchanged, "farther"),
         (blurred, "blurred"),
         (noise, "noisy"),
-        (noise, "nearer to noise"),
-        (copied, "80 of 80 synthetic images are copies"),
+        (noise, r"nearer .*noise .*\bKID\b"),
+        (copied, "80 of 80 .*copies"),
     ],
 )
 def test_what_was_planted_is_said(evaluated, change, words) -> None:
-    assert words in problems(evaluated(change))
+    assert re.search(words, problems(evaluated(change)))
 
 
 def test_exchanged_labels_cannot_replace(evaluated) -> None:
@@ -174,7 +175,7 @@ def test_a_class_is_worse_where_its_whole_interval_is(evaluated, of_all, ends, a
     })  # fmt: skip
     scores = scores.reindex(columns=result.scores.columns)
     sentences = findings(replace(result, scores=scores), shapes(40, 0), shapes(40, 1), None)
-    texts = [each.text for each in sentences if "farther from real ones of it" in each.text]
+    texts = [each.text for each in sentences if "farther" in each.text]
     assert len(texts) == accused and all("disc 0.50 [0.30, 0.70]" in text for text in texts)
 
 
@@ -203,7 +204,7 @@ def test_classes_of_one_distribution_are_not_accused_more_than_chance_allows(
         scores = rows[rows["image_set"] == "synthetic"].drop(columns="image_set")
         result = replace(evaluated(kept), scores=scores.assign(floor=np.nan))
         sentences = findings(result, shapes(40, 0), shapes(40, 1), None)
-        accused += any("farther from real ones of it" in each.text for each in sentences)
+        accused += any("farther" in each.text for each in sentences)
     assert accused <= 0.05 * draws if not apart else accused >= 0.75 * draws
 
 
@@ -219,7 +220,7 @@ def test_noise_cannot_replace(evaluated) -> None:
 @pytest.mark.slow
 def test_copies_are_good_to_train_on_and_are_said_to_be_copies(evaluated) -> None:
     result = evaluated(copied, train=True)
-    assert "with the problems below" in result.answer
+    assert re.search("can replace.*problems", result.answer)
     assert result.images["copy"].sum() == 80
 
 
@@ -229,7 +230,7 @@ def test_the_result_is_plain_data(evaluated) -> None:
     verdict = output["training"]["verdict"]
     assert {row["question"] for row in verdict} == {"replace", "add"}
     assert sum(output["training"]["images"]["test"].values()) == 28
-    with pytest.raises(MeddiffError, match=r"no number kix.*kid"):
+    with pytest.raises(MeddiffError, match=r"\bkix\b.*\bkid\b"):
         evaluated(kept).number("kix")
 
 
@@ -278,7 +279,7 @@ def test_training_needs_classes(labelled) -> None:
 def test_a_class_of_few_patients_is_refused() -> None:
     few = shapes(20, 0)
     groups = tuple(f"{n % 20 if n < 20 else n % 3}" for n in range(40))
-    with pytest.raises(MeddiffError, match=r"class bar: 20 real images of 3 patients"):
+    with pytest.raises(MeddiffError, match=r"class bar: .*\b20 .*\b3 patients"):
         meddiff.evaluate(replace(few, groups=groups), shapes(20, 1), train=True)
 
 
@@ -308,9 +309,9 @@ def test_the_command_answers(folders, capsys, monkeypatch) -> None:
                  "--repeats", "2", "--margin", "0.3", "--n-resamples", "20"]  # fmt: skip
     assert main(arguments) == 0
     output = capsys.readouterr().out
-    assert output.startswith("The synthetic images can replace real ones")
+    assert "can replace" in output.splitlines()[0]
     text = " ".join(output.split())
-    assert "margin is 0.3" in text and "give real images" in text
+    assert "0.3 (`--margin`)" in text and "`--unseen`" in text
 
 
 @pytest.mark.slow

@@ -195,7 +195,7 @@ def test_grey_has_no_hue():
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_other_channels_are_refused(channels):
-    with pytest.raises(MeddiffError, match=f"grey or RGB images, not {channels} channels"):
+    with pytest.raises(MeddiffError, match=rf"\b{channels} channels"):
         augment(photos(channels=channels), np.arange(6), EVERYTHING, *KEY)
 
 
@@ -438,17 +438,17 @@ def test_settings_survive_the_way_to_the_job(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("flips", r"= 'flips': give one of none, hand, isic2016, or a mapping of flip_horizontal"),
-        (None, r"= None: give one of none"),
-        (["hand"], r"= \['hand'\]: give one of none"),
-        ({"rotatoin": 3}, r"allowed there: flip_horizontal, flip_vertical, invert, rotation"),
-        ({"rotation": 181}, r"\.rotation = 181: .*less than or equal to 180"),
-        ({"rotation": -1}, r"\.rotation = -1: .*greater than or equal to 0"),
-        ({"invert": 1.5}, r"\.invert = 1\.5: .*less than or equal to 1"),
-        ({"invert": True}, r"\.invert = True: .*valid number"),
-        ({"zoom": 1}, r"\.zoom = 1: .*less than 1"),
-        ({"brightness": 2}, r"\.brightness = 2: .*less than 1"),
-        ({"hue": 0.6}, r"\.hue = 0\.6: .*less than or equal to 0\.5"),
+        ("flips", r"= 'flips': .*none, hand, isic2016\b.*flip_horizontal"),
+        (None, r"= None: .*none, hand, isic2016"),
+        (["hand"], r"= \['hand'\]: .*none, hand, isic2016"),
+        ({"rotatoin": 3}, r"\brotatoin\b.*flip_horizontal, flip_vertical, invert, rotation"),
+        ({"rotation": 181}, r"\.rotation = 181: .*\b180\b"),
+        ({"rotation": -1}, r"\.rotation = -1: .*\b0\b"),
+        ({"invert": 1.5}, r"\.invert = 1\.5: .*\b1\b"),
+        ({"invert": True}, r"\.invert = True: .*number"),
+        ({"zoom": 1}, r"\.zoom = 1: .*\b1\b"),
+        ({"brightness": 2}, r"\.brightness = 2: .*\b1\b"),
+        ({"hue": 0.6}, r"\.hue = 0\.6: .*0\.5\b"),
         ({"hue": math.nan}, r"\.hue = nan: "),
     ],
 )

@@ -150,7 +150,7 @@ def test_the_commands_pack_and_unpack(run, monkeypatch, capsys) -> None:
 
 def test_an_edited_file_is_not_packed(run) -> None:
     (RUN / "results/table_5_1.csv").write_text("edited\n")
-    with pytest.raises(MeddiffError, match=r"table_5_1\.csv has other bytes"):
+    with pytest.raises(MeddiffError, match=r"table_5_1\.csv .*bytes"):
         packed()
     assert not Path("carried.zip").exists()
 

@@ -88,5 +88,5 @@ def test_resnet50s_head_learns_from_features():
 
 
 def test_others_are_refused():
-    with pytest.raises(MeddiffError, match="no classifier is called vgg"):
+    with pytest.raises(MeddiffError, match=r"\bvgg\b.*\bhog_svm\b"):
         build_classifier("vgg", 2, 32, SETTINGS)

@@ -103,7 +103,7 @@ def test_the_net_is_monais_of_as_many_classes(tmp_path: Path) -> None:
     expected = theirs(noisy, timesteps=times, class_labels=labels)
     output = ours(noisy, timesteps=times, class_labels=BOTH.rows(labels))
     assert torch.allclose(output, expected, atol=1e-6)
-    with pytest.raises(MeddiffError, match=r"theirs\.pt is not the DDPM"):
+    with pytest.raises(MeddiffError, match=r"theirs\.pt .*diffusion\.classes\.<class>\.network"):
         import_ddpm(tmp_path / "theirs.pt", settings_of(label_dropout=0.0), 1, CLASSES)
 
 
@@ -200,7 +200,7 @@ def test_each_class_comes_out_as_itself_and_guidance_drives_them_apart(checkpoin
         for w in (0, 2)
     ]
     assert gaps[1] > gaps[0]
-    with pytest.raises(MeddiffError, match="dark, bright and no 'grey'"):
+    with pytest.raises(MeddiffError, match=r"dark, bright .*'grey'"):
         draw(checkpoint, "grey")
 
 

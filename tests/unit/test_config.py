@@ -73,52 +73,52 @@ def test_schema_accepts_the_defaults_and_refuses_unknown_keys():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sed": 1}, r"unknown key sed; allowed there: scale, seed,"),
-        ({"data": {"sorce": 1}}, r"unknown key data\.sorce; allowed there: source,"),
+        ({"sed": 1}, r"\bsed\b.*\bscale, seed,"),
+        ({"data": {"sorce": 1}}, r"\bdata\.sorce\b.* source,"),
         (
             {"diffusion": {"network": {"chanels": []}}},
-            r"unknown key diffusion\.network\.chanels; allowed there: channels,",
+            r"\bdiffusion\.network\.chanels\b.* channels,",
         ),
-        ({"diffusion": {"lr": -1}}, r"diffusion\.lr = -1: .*greater than 0"),
-        ({"protocol": "honest"}, r"protocol = 'honest': .*'leak_free' or 'as_published'"),
-        ({"data": {"source": "folder"}}, r"needs data\.folder\.images"),
-        ({"data": {"size": 30}}, r"data\.size 30 is no multiple of 4"),
-        ({"data": {"size": 36}}, r"data\.size 36 is no multiple of 8, as extractors\.unet"),
-        ({"data": {"size": 24}}, r"data\.size 24 is no multiple of 16, as SkinLesNet"),
+        ({"diffusion": {"lr": -1}}, r"diffusion\.lr = -1: .*\b0\b"),
+        ({"protocol": "honest"}, r"protocol = 'honest': .*'leak_free'.*'as_published'"),
+        ({"data": {"source": "folder"}}, r"\bdata\.folder\.images\b"),
+        ({"data": {"size": 30}}, r"data\.size 30 .*\b4\b"),
+        ({"data": {"size": 36}}, r"data\.size 36 .*\b8\b.*extractors\.unet"),
+        ({"data": {"size": 24}}, r"data\.size 24 .*\b16\b.*SkinLesNet"),
         (
             {"metrics": {"ms_ssim": {"kernel_size": 5}}},
-            r"ms_ssim\.kernel_size 5 does not fit images of 32 px: at most 2",
+            r"ms_ssim\.kernel_size 5 .*\b32 px.*\b2\b",
         ),
-        ({"data": {"classes": ["a", "b"]}}, r"source phantom has benign and malignant"),
-        ({"data": {"source": "mednist"}}, r"source mednist has hand images.*data\.classes"),
-        ({"data": {"undersample": "none"}}, r"data\.undersample; .*did you mean undersample\?"),
+        ({"data": {"classes": ["a", "b"]}}, r"data\.classes .*phantom .*benign and malignant"),
+        ({"data": {"source": "mednist"}}, r"data\.classes .*mednist .*\bhand\b"),
+        ({"data": {"undersample": "none"}}, r"data\.undersample\b.* undersample\?"),
         ({"metrics": {"reference": []}}, r"metrics\.reference"),
         ({"diffusion": {"train_on": ["train", "train"]}}, r"train_on .*'train', 'train'"),
         ({"metrics": {"ssim_on": ["all", "all"]}}, r"metrics\.ssim_on .*'all', 'all'"),
-        ({"diffusion": {"network": {"head_channels": 48}}}, r"no multiples of head_channels"),
-        ({"split": {"test": 0}}, r"split\.test = 0: .*greater than 0"),
+        ({"diffusion": {"network": {"head_channels": 48}}}, r"network: channels .*head_channels"),
+        ({"split": {"test": 0}}, r"split\.test = 0: .*\b0\b"),
         ({"cas": {"arms": []}}, r"cas\.arms"),
         ({"cas": {"arms": ["real", "real"]}}, r"cas\.arms .*'real', 'real'"),
-        ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps is 1000"),
+        ({"sampling": {"steps": 1001}}, r"sampling\.steps 1001: .*schedule\.timesteps .*\b1000\b"),
         (
             {"diffusion": {"preview": {"sampler": "langevin"}, "schedule": {"process": "vp"}}},
-            r"diffusion\.preview\.sampler langevin .*process vp: take ddpm, .*reverse_sde",
+            r"diffusion\.preview\.sampler langevin .*\bvp: .*\bddpm, .*reverse_sde",
         ),
         (
             {"diffusion": {"schedule": {"sigma_min": 2.0, "sigma_max": 1.0}}},
             r"sigma_min 2\.0 .*sigma_max 1\.0",
         ),
         ({"diffusion": {"preview": {"steps": 1001}}}, r"diffusion\.preview\.steps"),
-        ({"data": {"classes": ["test", "malignant"]}}, r"test is the name of an image set"),
-        ({"data": {"classes": ["real", "malignant"]}}, r"real is the name of an image set"),
-        ({"data": {"classes": ["augmented-test", "malignant"]}}, r"augmented-test is the name"),
-        ({"data": {"classes": ["split", "malignant"]}}, r"split is the name of a table"),
-        ({"data": {"classes": ["shard-0", "malignant"]}}, r"shard-0 is the name of a shard"),
-        ({"data": {"classes": ["clip", "malignant"]}}, r"clip is the name of an extractor"),
-        ({"diffusion": {"epochs": 3}}, r"either epochs or steps"),
-        ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes names \['mole'\]"),
-        ({"split": {"validation": 0.6, "test": 0.5}}, r"leaves no training images"),
-        ({"data": {"classes": ["one", "one"]}}, r"classes repeat"),
+        ({"data": {"classes": ["test", "malignant"]}}, r"classes: test\b.*image set"),
+        ({"data": {"classes": ["real", "malignant"]}}, r"classes: real\b.*image set"),
+        ({"data": {"classes": ["augmented-test", "malignant"]}}, r"classes: augmented-test\b"),
+        ({"data": {"classes": ["split", "malignant"]}}, r"classes: split\b.*table"),
+        ({"data": {"classes": ["shard-0", "malignant"]}}, r"classes: shard-0\b.*shard"),
+        ({"data": {"classes": ["clip", "malignant"]}}, r"classes: clip\b.*extractor"),
+        ({"diffusion": {"epochs": 3}}, r"diffusion: .*epochs .*steps"),
+        ({"diffusion": {"classes": {"mole": {}}}}, r"diffusion\.classes .*'mole'"),
+        ({"split": {"validation": 0.6, "test": 0.5}}, r"split: .*1\.1\b"),
+        ({"data": {"classes": ["one", "one"]}}, r"data: classes .*'one', 'one'"),
     ],
 )
 def test_faults_are_reported_with_key_value_and_remedy(values, message):
@@ -171,7 +171,7 @@ def test_several_faults_are_reported_together():
 def test_any_unknown_section_is_refused(values):
     settings = {key for key in values if key in Config.model_fields}
     if not settings:
-        with pytest.raises(MeddiffError, match="unknown key"):
+        with pytest.raises(MeddiffError, match=r"\bscale, seed\b"):
             load_config(values)
 
 
@@ -240,17 +240,16 @@ def test_undersampling_is_left_out_or_says_what_is_kept():
     [
         (None, "undersample = None"),
         ("all", "undersample = 'all'"),
-        ({"counts": {"benign": "none"}}, "undersample.counts.benign = 'none'"),
-        ({"counts": {"benign": 0}}, "undersample.counts.benign = 0"),
-        ({"counts": {"benign": True}}, "undersample.counts.benign = True"),
-        ({"counts": {"mole": "all"}}, "undersample.counts names ['mole']"),
-        ({"count": {}}, "unknown key undersample.count; allowed there: counts"),
+        ({"counts": {"benign": "none"}}, r"undersample\.counts\.benign = 'none'"),
+        ({"counts": {"benign": 0}}, r"undersample\.counts\.benign = 0"),
+        ({"counts": {"benign": True}}, r"undersample\.counts\.benign = True"),
+        ({"counts": {"mole": "all"}}, r"undersample\.counts .*'mole'"),
+        ({"count": {}}, r".*\bundersample\.count\b.* counts"),
     ],
 )
 def test_undersampling_that_is_wrong_is_reported_in_one_line(section, key):
-    with pytest.raises(MeddiffError) as caught:
+    with pytest.raises(MeddiffError, match=f"^configuration: {key}") as caught:
         load_config({"undersample": section})
-    assert str(caught.value).startswith(f"configuration: {key}")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -482,7 +481,7 @@ def test_classes_of_another_source_are_ignored_and_unknown_ones_refused():
     assert config.kept == {} and config.absent_classes == {"undersample.counts": ["malignant"]}
     for data in (HANDS["data"], FOLDER | {"classes": ["a", "b"]}):
         names = "mole" if data is HANDS["data"] else "malignant"
-        with pytest.raises(MeddiffError, match=rf"undersample\.counts names \['{names}'\]"):
+        with pytest.raises(MeddiffError, match=rf"undersample\.counts .*'{names}'"):
             load_config({"data": data, "undersample": {"counts": {names: 100}}})
 
 

@@ -200,7 +200,7 @@ def test_truncated_files_are_refused(format: str, kept: float) -> None:
     data = encode(Image.fromarray(noise), format)
     with pytest.raises(MeddiffError, match=r"^a\.jpg in b\.zip ") as caught:
         decode_rgb(data[: int(kept * len(data))], "a.jpg in b.zip")
-    assert "replace the file" in str(caught.value) and "\n" not in str(caught.value)
+    assert "replace" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.fixture

@@ -490,9 +490,8 @@ def test_scores_of_image_sets(run: Path) -> None:
     assert device.layers[True] > device.layers[False] == 0
     expected = scores("cpu")
     np.testing.assert_allclose(ours["value"], expected["value"], rtol=1e-4, atol=1e-5)
-    assert set(ours["note"].dropna()) - set(expected["note"].dropna()) == {
-        "pairs in float32, on a GPU"
-    }
+    [note] = set(ours["note"].dropna()) - set(expected["note"].dropna())
+    assert "float32" in note and "GPU" in note
 
 
 def test_tensors_of_two_devices_do_not_meet() -> None:

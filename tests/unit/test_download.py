@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -142,7 +143,7 @@ class TestArrival:
         assert path.read_bytes() == CONTENT
         assert left(path) == {"images.bin"}
         last = caplog.messages[-1]
-        assert last.startswith(f"downloaded {path} (300 kB in ") and f"sha256 {SHA256}" in last
+        assert all(part in last for part in (str(path), "300 kB", f"sha256 {SHA256}"))
 
     def test_a_checksum_may_be_published_in_part(self, server: FaultServer, path: Path) -> None:
         """As torchvision does, in the names of its weights."""
@@ -235,8 +236,8 @@ class TestBreaks:
     ) -> None:
         server.plan(FILE, Break(100_000, times=1), Break(0, skip=1))
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert f"cannot download {server.url}{FILE} (" in text
-        assert f"(kept: 100 kB in {path.parent}/.images.bin.part)" in text
+        assert f"{server.url}{FILE} (" in text
+        assert f"100 kB in {path.parent}/.images.bin.part" in text
         assert len(server.requests_of(FILE)) == 1 + transfer.ATTEMPTS
         assert not path.exists()
         server.plan(FILE)
@@ -428,8 +429,7 @@ class TestChecks:
         good = {"md5": MD5, "sha256": SHA256}[algorithm]
         server.plan(FILE, fault, Break(100_000, times=1))
         text = refused(lambda: download(f"{server.url}{FILE}", path, **{algorithm: good}))
-        assert f"{server.url}{FILE} has {algorithm} " in text
-        assert good in text and "rerun" in text
+        assert all(part in text for part in (f"{server.url}{FILE}", algorithm, good, "rerun"))
         assert path.read_bytes() == b"old" and left(path) == {"images.bin"}
         server.plan(FILE)
         server.requests.clear()
@@ -456,7 +456,7 @@ class TestChecks:
         put(server.folder, "/a.zip", content)
         target = path.with_suffix(".zip")
         text = refused(lambda: download(f"{server.url}/a.zip", target))
-        assert f"{server.url}/a.zip sent no whole zip" in text
+        assert f"{server.url}/a.zip " in text and "whole zip" in text
         assert left(target) == set()
         put(server.folder, "/a.zip", ZIP)
         download(f"{server.url}/a.zip", target)
@@ -467,10 +467,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("code", "what"),
         [
-            (400, "refuses the request"),
+            (400, "refuses"),
             (401, "login"),
             (403, "login"),
-            (404, "not found; check the address"),
+            (404, "not found"),
             (410, "not found"),
         ],
     )
@@ -479,8 +479,7 @@ class TestRefusals:
     ) -> None:
         server.plan(FILE, Status(code))
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert text.startswith(f"cannot download {server.url}{FILE} (HTTP {code}): ")
-        assert what in text
+        assert f"{server.url}{FILE} (HTTP {code}): " in text and what in text
         assert len(server.requests) == 1 and left(path) == set()
 
     @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
@@ -496,7 +495,7 @@ class TestRefusals:
     def test_a_server_that_stays_busy(self, server: FaultServer, path: Path) -> None:
         server.plan(FILE, Break(100_000, times=1), Status(503, skip=1))
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert text.startswith(f"cannot download {server.url}{FILE} (HTTP 503, 6 times): ")
+        assert re.search(rf"{FILE} \(HTTP 503, 6 ", text)
         assert len(server.requests) == 1 + 1 + over_http.RETRIES
         server.plan(FILE)
         download(f"{server.url}{FILE}", path)
@@ -599,7 +598,7 @@ class TestHttps:
 
     def test_an_unknown_certificate_fails_at_once(self, secure: FaultServer, path: Path) -> None:
         text = refused(lambda: download(f"{secure.url}{FILE}", path))
-        assert text.startswith(f"the certificate of {secure.url}{FILE} is not trusted")
+        assert "certificate" in text and f"{secure.url}{FILE} " in text
 
 
 class TestSecrets:
@@ -662,7 +661,7 @@ class TestRoom:
     ) -> None:
         self.leave(monkeypatch, 299_999)
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert f"it needs 300 kB in {path.parent}, which has 300 kB free" in text
+        assert re.search(rf"\b300 kB .*{path.parent}\b.*\b300 kB free", text)
         assert left(path) == set()
         self.leave(monkeypatch, 300_000)
         download(f"{server.url}{FILE}", path)
@@ -685,7 +684,7 @@ class TestRoom:
         self.leave(monkeypatch, 10**9)
         server.plan(FILE, Framing("chunked"))
         text = refused(lambda: download(f"{server.url}{FILE}", path, size=23_200_000_000))
-        assert f"it needs 23.2 GB in {path.parent}, which has 1 GB free" in text
+        assert re.search(rf"\b23\.2 GB .*{path.parent}\b.*\b1 GB free", text)
 
     @pytest.mark.parametrize("room", [150_000, len(CONTENT) - 1])
     def test_a_file_that_may_not_grow(self, server: FaultServer, path: Path, room: int) -> None:
@@ -696,7 +695,7 @@ class TestRoom:
             text = refused(lambda: download(f"{server.url}{FILE}", path))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert text.startswith(f"cannot write {path} (File too large)")
+        assert str(path) in text and os.strerror(errno.EFBIG) in text
         download(f"{server.url}{FILE}", path)
         assert path.read_bytes() == CONTENT
         assert server.ranges(FILE)[-1] == f"bytes={room}-"
@@ -704,7 +703,7 @@ class TestRoom:
     def test_a_file_in_the_place_of_the_folder(self, server: FaultServer, path: Path) -> None:
         put(path.parent.parent, path.parent.name, b"")
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert text.startswith(f"cannot write {path} (")
+        assert f"{path} (" in text
 
 
 FETCH = """
@@ -775,9 +774,7 @@ class TestProcesses:
         first.start()
         wait_for(lambda: server.sent(FILE) == 200_000)
         text = refused(lambda: download(f"{server.url}{FILE}", path))
-        assert text == f"another process is downloading {path}: wait until it has ended, then " + (
-            "run again"
-        )
+        assert "another process" in text and str(path) in text
         first.join()
         assert path.read_bytes() == CONTENT and left(path) == {"images.bin"}
         assert server.ranges(FILE) == [None, "bytes=200000-"]
@@ -789,7 +786,7 @@ class TestProcesses:
         assert any(process.returncode == 0 for process in processes), outputs
         assert path.read_bytes() == CONTENT and left(path) == {"images.bin"}
         failed = [o for p, o in zip(processes, outputs, strict=True) if p.returncode]
-        assert all("another process is downloading" in output for output in failed)
+        assert all("another process" in output for output in failed)
 
 
 def failing(number: int) -> None:
@@ -1008,7 +1005,7 @@ class TestKaggleProcess:
         stand_in.plan(THERE, Status(403))
         code, errors = self.fetch(stand_in, bare, target)
         assert code == 1 and errors.count("\n") == 1
-        assert errors.startswith("Kaggle refused owner/there (HTTP 403): renew the API token")
+        assert re.search(r"owner/there \(HTTP 403\).*\btoken\b", errors)
         assert left(target) == set()
 
 
@@ -1069,21 +1066,17 @@ class TestKaggle:
     ) -> None:
         stand_in.plan(THERE, Status(429, retry_after="1", times=1))
         download_kaggle("owner/there", target)
-        assert "HTTP 429; 0 B downloaded, next attempt in 1 s" in caplog.text
+        assert re.search(r"HTTP 429; 0 B .*\b1 s$", caplog.text, re.M)
 
     @pytest.mark.parametrize(
         ("name", "fault", "reason"),
         [
-            ("there", Status(401), "Kaggle refused owner/there (HTTP 401): renew the API token"),
-            ("there", Status(400), "cannot download owner/there from Kaggle (HTTP 400)"),
-            ("absent", None, "Kaggle has no data set owner/absent (HTTP 404)"),
-            ("page", None, "https://www.kaggle.com/datasets/owner/page sent no whole zip"),
-            ("a/b/c", None, "owner/a/b/c "),
-            (
-                "there",
-                Status(503),
-                "cannot download https://www.kaggle.com/datasets/owner/there (HTTP 503, 6 times",
-            ),
+            ("there", Status(401), r"owner/there \(HTTP 401\).*\btoken\b"),
+            ("there", Status(400), r"owner/there .*HTTP 400"),
+            ("absent", None, r"owner/absent \(HTTP 404\)"),
+            ("page", None, r"^https://www\.kaggle\.com/datasets/owner/page .*whole zip"),
+            ("a/b/c", None, "^owner/a/b/c .*<owner>/<name>"),
+            ("there", Status(503), r"https://www\.kaggle\.com/datasets/owner/there \(HTTP 503, 6 "),
         ],
     )
     def test_failures_are_one_line_and_leave_nothing(
@@ -1091,7 +1084,7 @@ class TestKaggle:
     ) -> None:
         stand_in.plan(f"/kaggle/owner/{name}", *([fault] if fault else []))
         text = refused(lambda: download_kaggle(f"owner/{name}", target))
-        assert text.startswith(reason)
+        assert re.search(reason, text)
         assert left(target) == set()
 
     def test_other_bytes_than_recorded(self, target: Path) -> None:
@@ -1114,7 +1107,7 @@ class TestKaggle:
     ) -> None:
         TestRoom.leave(monkeypatch, 100)
         text = refused(lambda: download_kaggle("owner/there", target))
-        assert "no space for https://www.kaggle.com/datasets/owner/there" in text
+        assert re.search(r"space .*https://www\.kaggle\.com/datasets/owner/there\b", text)
         assert left(target) == set()
 
     def test_a_call_without_an_answer_ends(
@@ -1123,7 +1116,7 @@ class TestKaggle:
         monkeypatch.setattr(over_kaggle, "RESPONSE_SECONDS", 0.01)
         monkeypatch.setattr(over_kaggle, "_call", lambda _: time.sleep(1))
         text = refused(lambda: download_kaggle("owner/there", target))
-        assert "(Kaggle does not respond, 6 times" in text
+        assert re.search(r"respond.* 6 ", text)
 
     def test_it_never_leaves_https(self, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = SimpleNamespace(url="https://api.kaggle.com/v1")

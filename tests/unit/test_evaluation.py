@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def test_sets_of_different_shape_are_refused() -> None:
 
 @pytest.mark.parametrize("counts", [(9, 1), (1, 9)])
 def test_a_single_image_is_refused_with_the_minimum(counts) -> None:
-    with pytest.raises(MeddiffError, match=r"images: 1,.* 2 or more"):
+    with pytest.raises(MeddiffError, match=r"images: 1\b.* 2 or more"):
         evaluate(spots(counts[0], 0), spots(counts[1], 1), COARSE, n_resamples=8)
 
 
@@ -204,9 +205,9 @@ def test_the_command_prints_a_table_or_json(folders, capsys) -> None:
     assert output["sets"]["synthetic"]["n_images"] == 9 and output["seed"] == 0
     assert output["memorisation"]["suspects"] >= 0
     assert main([*arguments, "--unseen", str(folders[0].parent / "unseen")]) == 0
-    assert "synthetic images are closer to a training image" in capsys.readouterr().out
+    assert re.search(r"\d+ of 9 synthetic .*closer", capsys.readouterr().out)
     assert main([*arguments, "--unseen", str(folders[0])]) == 1
-    assert "14 of 14 unseen images are training images" in capsys.readouterr().err
+    assert "14 of 14 unseen" in capsys.readouterr().err
 
 
 def test_a_grey_array_is_compared_with_a_folder_in_three_channels(folders, tmp_path, capsys):
@@ -381,11 +382,11 @@ def test_the_command_leaves_logging_alone(folders) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["real", "gone"], "there is no gone"),
-        (["real", "real", "--extractor", "vgg"], "vgg is neither an extractor"),
-        (["real", "few", "--extractor", "none"], "few has 2 images"),
+        (["real", "gone"], r"\bgone\b"),
+        (["real", "real", "--extractor", "vgg"], r"\bvgg\b.*\binception\b"),
+        (["real", "few", "--extractor", "none"], r"\bfew\b.*\b2 images"),
         *(
-            (["real", "real", f"--{name}", str(value)], f"--{name} is {value}")
+            (["real", "real", f"--{name}", str(value)], rf"--{name} .*{value}: ")
             for name, value in {
                 "size": 1,
                 "crop": 0,
@@ -394,7 +395,7 @@ def test_the_command_leaves_logging_alone(folders) -> None:
                 "seed": -1,
             }.items()
         ),
-        (["real", "real", "--cores", "1"], "evaluate does not know --cores 1"),
+        (["real", "real", "--cores", "1"], r"--cores 1\b.*meddiff evaluate --help"),
     ],
 )
 def test_bad_input_is_one_line(folders, arguments, message, capsys, monkeypatch) -> None:
@@ -405,4 +406,4 @@ def test_bad_input_is_one_line(folders, arguments, message, capsys, monkeypatch)
         Image.fromarray(spots(1, 0)[0]).save(few / name)
     assert main(["evaluate", *arguments]) == 1
     error = capsys.readouterr().err.strip()
-    assert error.startswith(f"error: {message}") and "\n" not in error
+    assert re.search(f"^error: .*{message}", error) and "\n" not in error

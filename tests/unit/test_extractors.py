@@ -231,7 +231,7 @@ def test_no_feature_depends_on_how_many_images_there_are(build):
 
 
 def test_images_of_another_size_are_refused(images):
-    with pytest.raises(MeddiffError, match="skinlesnet was trained on images of 64 px and got 32"):
+    with pytest.raises(MeddiffError, match=r"\bskinlesnet\b.*\b64 px .*\b32 x 32 px"):
         extractor_of(SkinLesNet(2, 64), "skinlesnet", 64).features(images)
 
 
@@ -289,7 +289,7 @@ def test_segmentation_loss_is_mse_on_the_sigmoid_map():
 
 def test_a_loss_that_turns_nan_is_told():
     examples = Examples(torch.ones(4, 1), torch.ones(4, 1))
-    with pytest.raises(MeddiffError, match="net: the loss is nan at step 1 of 25"):
+    with pytest.raises(MeddiffError, match=r"^net: .*\bnan\b.*\b1 of 25\b"):
         fit(
             torch.nn.Linear(1, 1),
             Objective(lambda x: x * float("nan"), torch.nn.functional.mse_loss),
@@ -399,7 +399,7 @@ def test_what_is_no_weights_file_is_not_run_and_not_kept(weight_server, page):
     _, served, _ = weight_server
     (served / RADIMAGENET.file).write_bytes(page)
     weights, note, _ = find_weights(RADIMAGENET, "auto", {})
-    assert weights is None and "random weights" in note
+    assert weights is None and "random" in note
     assert hub_files() == set()
     with pytest.raises(MeddiffError, match=r"RadImageNet .*extractors\.pretrained"):
         find_weights(RADIMAGENET, "required", {})
@@ -411,7 +411,7 @@ def test_absent_weights_are_named_in_the_note(weight_server, fault):
     server.plan(f"/models/{name}", fault)
     started = time.monotonic()
     weights, note, _ = find_weights(named(name), "auto", {})
-    assert weights is None and "trained from scratch" in note
+    assert weights is None and "scratch" in note
     assert len(server.requests_of(f"/models/{name}")) <= 2 and time.monotonic() - started < 10
 
 
@@ -560,7 +560,7 @@ def test_without_published_weights_random_ones_are_always_the_same(
     assert all(torch.equal(first[key], second[key]) for key in first)
     save_checkpoint(tmp_path / "x.safetensors", first, metadata)
     extractor = read_extractor(tmp_path / "x.safetensors")
-    assert "random weights" in extractor.weights
+    assert "random" in extractor.weights
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     assert np.ptp(extractor.features(images), axis=0).max() > 0
 
@@ -670,9 +670,7 @@ def test_each_name_of_the_settings_is_a_module_with_a_net(name):
 def test_reported_extractors_are_registered_throughout():
     """One name in the settings of extractors reaches the configuration and the downloads."""
     assert ExtractorsSettings(pretrained=list(PRETRAINED)).pretrained == list(PRETRAINED)
-    with pytest.raises(
-        ValueError, match="'inception', 'radimagenet', 'swav', 'dinov2', 'clip', 'panderm' or"
-    ):
+    with pytest.raises(ValueError, match=", ".join(map(repr, PRETRAINED[:-1]))):
         ExtractorsSettings(pretrained=["vgg"])
     with pytest.raises(ValueError, match="twice"):
         ExtractorsSettings(pretrained=["clip", "clip"])
@@ -703,7 +701,7 @@ def test_a_damaged_file_in_the_hub_folder_is_told(weight_server, harm):
         file.write_bytes((served / name).read_bytes()[:1000])
     else:
         torch.save({"weight": torch.zeros(1)}, file)
-    with pytest.raises(MeddiffError, match=r"is damaged .*leave net out of extractors\.pretrained"):
+    with pytest.raises(MeddiffError, match=rf"{name} .*damaged .*extractors\.pretrained"):
         find_weights(of_file(name), "required", {})
     assert file.exists()
 
@@ -724,7 +722,7 @@ def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
     assert sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert note == f"Weights of a net (mine{suffix}, SHA-256 {sha256[:16]})"
     file.write_bytes(file.read_bytes()[:20])
-    with pytest.raises(MeddiffError, match="name another file or leave net out"):
+    with pytest.raises(MeddiffError, match=rf"mine{suffix} .*another.*extractors\.pretrained"):
         find_weights(NETS, "required", {}, file)
     file.unlink()
     with pytest.raises(MeddiffError, match="No such file"):
@@ -735,7 +733,7 @@ def test_a_file_of_the_user_is_read_in_both_formats(tmp_path, suffix):
 def test_the_weights_of_another_net_are_told(name):
     for package in {"inception": ["torch_fidelity"], "radimagenet": []}.get(name, ["timm"]):
         pytest.importorskip(package)
-    with pytest.raises(MeddiffError, match=f"^mine holds no weights of {name} .*: take others$"):
+    with pytest.raises(MeddiffError, match=rf"^mine .*\b{name}\b.*: take others$"):
         build_network({"extractor": name}, {"w": torch.zeros(1)}, "mine", "take others")
 
 
@@ -744,15 +742,15 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
     for name in ("dinov2", "encoder"):
         monkeypatch.delitem(sys.modules, f"meddiff.extractors.{name}", raising=False)
         monkeypatch.delattr(meddiff.extractors, name, raising=False)
-    with pytest.raises(MeddiffError, match=r"dinov2 needs the package timm.*meddiff\[encoders\]"):
+    with pytest.raises(MeddiffError, match=r"\bdinov2\b.*\btimm\b.*meddiff\[encoders\]"):
         module_of("dinov2")
 
 
 def test_what_is_no_extractor_is_told(tmp_path):
     save_checkpoint(tmp_path / "x.safetensors", {"w": torch.zeros(1)}, {"weights": "some"})
-    with pytest.raises(MeddiffError, match="holds no extractor"):
+    with pytest.raises(MeddiffError, match=r"x\.safetensors .*extractor"):
         read_extractor(tmp_path / "x.safetensors")
-    with pytest.raises(MeddiffError, match="there is no extractor vgg: name one of unet, "):
+    with pytest.raises(MeddiffError, match=r"\bvgg\b.*\bunet, "):
         module_of("vgg")
 
 

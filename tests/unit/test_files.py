@@ -173,12 +173,12 @@ def test_only_what_a_rule_made_is_to_be_made_again(
     write_text("no weights", path)
     with pytest.raises(MeddiffError, match=r"models/x\.safetensors") as caught:
         load_checkpoint(path)
-    assert "move it away" not in str(caught.value)
+    assert "rerun" not in str(caught.value)
     for rule, remade in ((None, False), ("train", True)):
         write_record(describe_file(str(path)).model_copy(update={"rule": rule}), RECORDS)
         with pytest.raises(MeddiffError) as caught:
             load_checkpoint(path)
-        assert ("move it away" in str(caught.value)) == remade
+        assert ("rerun" in str(caught.value)) == remade
 
 
 def write_bytes(path: Path) -> None:
@@ -205,9 +205,7 @@ def test_a_full_disk_is_named_whatever_writes(
     path = small_disk / "x.npy"
     path.write_text("old")
     with (
-        pytest.raises(
-            MeddiffError, match=r"no space left on the disk while writing .*x\.npy: free"
-        ),
+        pytest.raises(MeddiffError, match=r"\bspace\b.*x\.npy: free"),
         atomic_write(path) as temporary,
     ):
         write(temporary)
@@ -228,9 +226,7 @@ def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "locked", "ro,size=1m") as folder:
         for path in (folder / "x.csv", folder / "new" / "x.csv"):
             with (
-                pytest.raises(
-                    MeddiffError, match=r"cannot write .*x\.csv: the folder is read-only"
-                ),
+                pytest.raises(MeddiffError, match=r"x\.csv: .*read-only.*--directory"),
                 atomic_write(path) as temporary,
             ):
                 temporary.write_text("never")
@@ -241,9 +237,7 @@ def test_a_folder_or_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.csv" / "inner").mkdir(parents=True)
     for path in (tmp_path / "file" / "x.csv", tmp_path / "folder.csv"):
         with (
-            pytest.raises(
-                MeddiffError, match=r"cannot write .*\.csv: a file or folder .* in the way"
-            ),
+            pytest.raises(MeddiffError, match=r"\.csv: .*in the way"),
             atomic_write(path) as temporary,
         ):
             temporary.write_text("never")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -232,7 +233,7 @@ class TestHam10000:
 def test_a_column_that_is_misspelt_is_not_guessed(tmp_path: Path) -> None:
     pictures(tmp_path / "i", "a.png")
     (tmp_path / "t.csv").write_text("image_id,dx\na,mel\n")
-    with pytest.raises(MeddiffError, match=r"no column 'lable'"):
+    with pytest.raises(MeddiffError, match=r"t\.csv .*'lable'.*image_id, dx"):
         records(tmp_path / "i", "mel", table=str(tmp_path / "t.csv"), id_column="image_id",
                 label_column="lable")  # fmt: skip
 
@@ -351,7 +352,7 @@ class TestEvaluate:
             (["--slices", "all"], "slices"),
             (["--window", "5", "5"], "window"),
             (["--percentiles", "-1", "99"], "percentiles"),
-            (["--window", "0", "1", "--percentiles", "1", "99"], "either window or percentiles"),
+            (["--window", "0", "1", "--percentiles", "1", "99"], "window .*percentiles"),
         ],
     )
     def test_wrong_choices(
@@ -359,7 +360,7 @@ class TestEvaluate:
     ) -> None:
         assert main(["evaluate", str(tmp_path), str(tmp_path), "--extractor", "none", *option]) == 1
         [line] = capsys.readouterr().err.strip().splitlines()
-        assert line.startswith("error: ") and message in line
+        assert re.search(f"^error: .*{message}", line)
 
 
 def test_the_key_of_digests_moves_no_image_to_another_split(

@@ -130,12 +130,12 @@ def test_too_few_groups_divide_by_image_and_say_so(groups):
     inputs = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     labels = np.tile([0, 1, 1, 2, 2, 0], 5)
     learnt = HogSvm(HogSvmSettings(folds=2)).fit(training(inputs, labels, groups))
-    assert learnt.note.endswith("folds by image: too few groups of a class")
+    assert "by image" in learnt.note
     assert learnt.predict_proba(inputs).shape == (30, 3)
 
 
 def test_a_class_of_one_image_is_one_line(points):
     inputs, _ = points
-    with pytest.raises(MeddiffError, match="one training image") as error:
+    with pytest.raises(MeddiffError, match=r"^x: .*one training image") as error:
         HogSvm(HogSvmSettings()).fit(training(inputs, np.eye(120, dtype=np.int64)[0]))
     assert "\n" not in str(error.value)

@@ -253,7 +253,7 @@ class TestLoad:
         data = path.read_bytes()
         for kept in (0, 5, 60, len(data) - 1):
             path.write_bytes(data[:kept])
-            with pytest.raises(MeddiffError, match=r"x\.npy is not"):
+            with pytest.raises(MeddiffError, match=r"x\.npy .*\bwhole\b"):
                 load_images(path)
 
     def test_a_missing_array(self, tmp_path: Path) -> None:
@@ -300,11 +300,11 @@ class TestLoad:
         with pytest.raises(MeddiffError) as error:
             load_images("x.npy")
         assert all(step in str(error.value) for step in steps)
-        assert "move it away" not in str(error.value)
+        assert "rerun" not in str(error.value)
         record = RECORDS / "x.npy.json"
         record.parent.mkdir(parents=True)
         record.write_text('{"rule": "image_sets"}')
-        with pytest.raises(MeddiffError, match="move it away"):
+        with pytest.raises(MeddiffError, match="rerun"):
             load_images("x.npy")
 
     def test_pickles_are_not_run(self, tmp_path: Path) -> None:

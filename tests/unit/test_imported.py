@@ -106,13 +106,13 @@ def spoil(path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (lambda f: read(f[0], images=13), r"folder has 12 .*sampling\.images is 13"),
-        (lambda f: read(f[0], "malignant"), r"folder has no images of class malignant"),
+        (lambda f: read(f[0], images=13), r"folder .*\b12 .*sampling\.images .*\b13\b"),
+        (lambda f: read(f[0], "malignant"), r"folder .*\bmalignant\b"),
         (lambda f: read(f[0].with_name("absent")), r"absent"),
         (lambda f: [spoil(f[0]), read(f[0])], r"000\.png"),
         (lambda f: [f[2].write_bytes(f[2].read_bytes()[:999]), read(f[2])], r"set\.npz"),
-        (lambda f: [np.save(f[3], IMAGES[..., :2]), read(f[3])], r"set\.npy is uint8 \(12, 16"),
-        (lambda f: [np.save(f[3], IMAGES / 255), read(f[3])], r"set\.npy is float64 .*x 255"),
+        (lambda f: [np.save(f[3], IMAGES[..., :2]), read(f[3])], r"set\.npy .*uint8 \(12, 16"),
+        (lambda f: [np.save(f[3], IMAGES / 255), read(f[3])], r"set\.npy .*float64 .*x 255"),
     ],
 )
 def test_a_fault_is_one_line_with_key_and_file(forms, fault, words):
@@ -124,16 +124,16 @@ def test_a_fault_is_one_line_with_key_and_file(forms, fault, words):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"generators": {"gan": {"benign": "x"}}}, r"generators\.gan lacks malignant"),
-        ({"generators": {"gan": {"benign": "x", "malignant": "y", "mole": "z"}}}, r"names mole"),
-        ({"generators": {"gan": ["x"]}}, r"generators\.gan = \['x'\]: give a path"),
+        ({"generators": {"gan": {"benign": "x"}}}, r"generators\.gan .*\bmalignant\b"),
+        ({"generators": {"gan": {"benign": "x", "malignant": "y", "mole": "z"}}}, r"gan .*mole\b"),
+        ({"generators": {"gan": ["x"]}}, r"generators\.gan = \['x'\]: .*this_run"),
         ({"generators": {"gan": {"benign": 1.5, "malignant": "y"}}}, r"generators\.gan\.benign"),
-        ({"generators": {"real": "x"}}, r"real stands for other rows"),
-        ({"generators": {"a": THIS_RUN, "b": THIS_RUN}}, r"a and b are both this_run"),
+        ({"generators": {"real": "x"}}, r"generators: real\b"),
+        ({"generators": {"a": THIS_RUN, "b": THIS_RUN}}, r"generators: a and b .*this_run"),
         ({"diffusion": {"classes": {"benign": {"images": "x", "epochs": 3}}}},
-         r"classes\.benign: epochs beside images"),
+         r"classes\.benign: epochs .*images"),
         ({"diffusion": {"classes": {"benign": {"images": "x", "checkpoint": "y", "network": {},
-                                               "schedule": {}}}}}, r"checkpoint.* beside images"),
+                                               "schedule": {}}}}}, r"benign: .*checkpoint.*images"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused_in_one_line(values, message):

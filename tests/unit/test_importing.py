@@ -29,6 +29,7 @@ NETWORK = {
     "norm_groups": 4,
 }
 SETTINGS = DiffusionSettings.model_validate({"network": NETWORK})
+NETWORK_KEY = r"diffusion\.classes\.<class>\.network"
 
 
 def shaken(network: torch.nn.Module) -> torch.nn.Module:
@@ -117,10 +118,10 @@ def test_the_studys_own_nets(tmp_path: Path, name: str, size: int, channels: int
 
 
 def test_an_import_needs_what_weights_do_not_tell() -> None:
-    with pytest.raises(ValidationError, match="checkpoint needs network and schedule"):
+    with pytest.raises(ValidationError, match=r"Value error, checkpoint .*network .*schedule"):
         ClassSettings.model_validate({"checkpoint": "old.pt", "network": NETWORK})
     metadata = {"checkpoint": "old.pt", "network": NETWORK, "schedule": {"prediction": "epsilon"}}
-    with pytest.raises(ValidationError, match="epochs beside checkpoint"):
+    with pytest.raises(ValidationError, match=r"Value error, epochs .*checkpoint"):
         ClassSettings.model_validate({**metadata, "epochs": 3})
     settings = DiffusionSettings.model_validate({"classes": {"a": metadata}})
     assert settings.for_class("a").network.channels == NETWORK["channels"]
@@ -155,8 +156,8 @@ def test_the_studys_schedule_is_ours() -> None:
     ("changes", "message"),
     [
         ({"channels": [8, 16, 32]}, "size mismatch"),
-        ({"attention": [False, False, True]}, "do not fit"),
-        ({"residual_blocks": 2}, "names that do not fit|lacks"),
+        ({"attention": [False, False, True]}, r"\bfit: .*attention|attn"),
+        ({"residual_blocks": 2}, r"\bfit: |lacks "),
     ],
 )
 def test_another_net_is_refused(
@@ -164,21 +165,20 @@ def test_another_net_is_refused(
 ) -> None:
     torch.save(studys.state_dict(), tmp_path / "old.pt")
     other = DiffusionSettings.model_validate({"network": NETWORK | changes})
-    with pytest.raises(MeddiffError, match=r"old\.pt is not the DDPM that its class") as e:
+    with pytest.raises(MeddiffError, match=rf"old\.pt .*({message}).*{NETWORK_KEY}"):
         import_ddpm(tmp_path / "old.pt", other, 3)
-    assert "set diffusion.classes.<class>.network" in str(e.value)
 
 
 def test_grey_and_colour_are_told_apart(studys: torch.nn.Module, tmp_path: Path) -> None:
     torch.save(studys.state_dict(), tmp_path / "old.pt")
-    with pytest.raises(MeddiffError, match="is not the DDPM"):
+    with pytest.raises(MeddiffError, match=rf"old\.pt .*{NETWORK_KEY}"):
         import_ddpm(tmp_path / "old.pt", SETTINGS, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", pickle.dumps({"a": np.ones(2)})])
 def test_what_is_no_weights_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(MeddiffError, match=r"x\.pt (cannot be read|holds more than weights)"):
+    with pytest.raises(MeddiffError, match=r"x\.pt .*\bweights\b"):
         import_ddpm(tmp_path / "x.pt", SETTINGS, 3)
 
 
@@ -188,12 +188,12 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"state_dict": Runs()}, tmp_path / "x.pt")
-    with pytest.raises(MeddiffError, match="code from it is not run"):
+    with pytest.raises(MeddiffError, match=r"x\.pt .*state_dict\(\)"):
         import_ddpm(tmp_path / "x.pt", SETTINGS, 3)
     assert not (tmp_path / "ran").exists()
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "x.pt")
-    with pytest.raises(MeddiffError, match="is not the DDPM"):
+    with pytest.raises(MeddiffError, match=rf"x\.pt .*{NETWORK_KEY}"):
         import_ddpm(tmp_path / "x.pt", SETTINGS, 3)

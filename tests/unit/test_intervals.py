@@ -150,7 +150,7 @@ def test_the_smallest_sets_have_finite_intervals_and_smaller_ones_are_refused(in
     assert np.isfinite([result.low, result.value, result.high, result.error]).all()
     assert result.low <= result.value <= result.high
     for one, two in ((a[:3], b), (b, a[:3])):
-        with pytest.raises(MeddiffError, match="at least 4 images"):
+        with pytest.raises(MeddiffError, match=r"\(3, 3\).*\b4 images"):
             interval(one, two, n_resamples=50)
 
 
@@ -163,11 +163,11 @@ def test_progress_counts_the_replicates():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros(3), "4 or more images"),
+        (np.zeros(3), r"\(3,\).*\b4 "),
         (np.zeros(7), "pairs"),
         (np.zeros(0), "pairs"),
         (np.zeros((2, 3)), r"shape \(2, 3\)"),
-        (np.array([1, 2, np.inf, 4, 5, 6]), "1 of 6 values are not finite"),
+        (np.array([1, 2, np.inf, 4, 5, 6]), "1 of 6 values"),
         (np.full(6, np.nan), "6 of 6 values"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_job_with_nets_that_asks_for_no_gpu_has_the_configured_threads(tmp_pat
 
 def test_a_job_that_asks_for_a_gpu_needs_one(tmp_path):
     done = run("pass", tmp_path, first=HIDDEN, device="cuda", resources="gpu=1")
-    assert done.returncode == 1 and "compute.device is cuda" in done.stderr
+    assert done.returncode == 1 and re.search(r"compute\.device .*\bcuda\b", done.stderr)
 
 
 def test_a_job_without_nets_computes_with_one_thread_and_no_torch(tmp_path):
@@ -236,14 +236,14 @@ def test_arrays_come_back_class_by_class(tmp_path):
 def test_a_truncated_array_is_reported(tmp_path):
     save_array(np.zeros((100, 100)), tmp_path / "x.npy")
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:500])
-    with pytest.raises(MeddiffError, match=r"x\.npy is not a whole array"):
+    with pytest.raises(MeddiffError, match=r"x\.npy .*whole array"):
         load_array(tmp_path / "x.npy")
 
 
 def test_an_array_of_objects_is_refused(tmp_path):
     """Objects would be unpickled, which runs code."""
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(MeddiffError, match="not a whole array"):
+    with pytest.raises(MeddiffError, match=r"x\.npy .*whole array"):
         load_array(tmp_path / "x.npy")
 
 
@@ -266,7 +266,7 @@ def test_downloads_without_room_stop_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=30e9))
     big = [f"isic/{edition}/{name}" for edition, name in IMAGES.items()]
     check_run(big[:2], {})
-    with pytest.raises(MeddiffError, match=r"take 34\.7 GB but .* has 30\.0 GB free: make room"):
+    with pytest.raises(MeddiffError, match=r"34\.7 GB .*30\.0 GB .*--directory"):
         check_run(big, {})
     # What an interrupted download has left, and what a folder has in place of a download, is known.
     part = tmp_path / "data/raw/published/isic/2020/.ISIC_2020_Training_JPEG.zip.part"
@@ -283,7 +283,7 @@ def test_a_read_only_folder_stops_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "results")
     (tmp_path / "results").mkdir()
-    with pytest.raises(MeddiffError, match=r"cannot write to results/: .*read-only"):
+    with pytest.raises(MeddiffError, match=r"results/: .*read-only"):
         check_run([], {})
 
 
@@ -306,9 +306,9 @@ def test_the_time_of_a_run_is_that_of_its_jobs_before(tmp_path):
     for path, seconds in zip(paths, (600, 60, 30), strict=False):
         path.write_text(f"s\th:m:s\tcpu_time\n{seconds}.0\t0:10:00\t5\n")
     text = estimate([*paths, None], 2)
-    assert text == "4 jobs, about 10 min as they took here before (1 have not run before)"
-    assert estimate(paths[1:3], 1) == "2 jobs, about 2 min as they took here before"
-    assert estimate(paths[2:3], 4) == "1 jobs, about 30 s as they took here before"
+    assert text and re.search(r"^4 jobs, .*\b10 min\b.*\(1 ", text)
+    assert re.search(r"^2 jobs, .*\b2 min\b[^(]*$", estimate(paths[1:3], 1) or "")
+    assert re.search(r"^1 jobs, .*\b30 s\b[^(]*$", estimate(paths[2:3], 4) or "")
     paths[0].write_text("s\n")
     paths[1].write_text("nothing")
     assert estimate(paths, 2) is None and estimate([], 2) is None

@@ -128,7 +128,7 @@ def test_order_alone_decides_and_intervals_hold_their_value(losses, members, sca
 
 @pytest.mark.parametrize("losses", [[], [np.nan, 1.0], [[1.0]]])
 def test_losses_that_are_none_are_refused(losses):
-    with pytest.raises(MeddiffError, match="membership: losses of shape"):
+    with pytest.raises(MeddiffError, match=r"^membership: .*shape \(\d"):
         membership(losses, [1.0, 2.0])
 
 
@@ -236,7 +236,7 @@ def test_losses_do_not_depend_on_what_the_net_predicts(prediction):
 
 
 def test_images_of_another_size_are_refused():
-    with pytest.raises(MeddiffError, match=r"8x8 px with 3 channels and got \(8, 8, 1\)"):
+    with pytest.raises(MeddiffError, match=r"\b8x8 px .*\b3 channels .*\(8, 8, 1\)"):
         denoising_losses(ddpm_of(lambda bars: Blind()), spots(0, 4)[..., :1], seed=0)
 
 

@@ -92,7 +92,7 @@ def test_a_reset_keeps_what_does_not_change() -> None:
         results.append(ours.compute())
     assert results[0] == results[2] != results[1]
     ours.reset(real=True)
-    with pytest.raises(MeddiffError, match="0 real and 0 synthetic"):
+    with pytest.raises(MeddiffError, match=r"\b0 real .*\b0 synthetic"):
         ours.compute()
 
 
@@ -121,17 +121,17 @@ def test_a_training_loop_goes_on_as_if_nothing_had_been_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "images",
+    ("images", "message"),
     [
-        torch.full((2, 3, 8, 8), 1.5),
-        torch.full((2, 3, 8, 8), float("nan")),
-        torch.zeros((2, 3, 8, 8), dtype=torch.int64),
-        torch.zeros((2, 2, 8, 8)),
-        np.zeros((2, 8, 8, 3)),
-        np.zeros((2, 8, 8), np.uint8),
-        [1, 2],
+        (torch.full((2, 3, 8, 8), 1.5), r"\b1\.5\b.*\[0, 1\]"),
+        (torch.full((2, 3, 8, 8), float("nan")), r"\bnan\b.*\[0, 1\]"),
+        (torch.zeros((2, 3, 8, 8), dtype=torch.int64), r"int64.*uint8"),
+        (torch.zeros((2, 2, 8, 8)), r"\(2, 8, 8, 2\).*1 or 3"),
+        (np.zeros((2, 8, 8, 3)), r"float64 \(2, 8, 8, 3\).*uint8"),
+        (np.zeros((2, 8, 8), np.uint8), r"\(2, 8, 8\).*\(n, height, width"),
+        ([1, 2], r"\blist\b"),
     ],
 )
-def test_other_images_are_refused(images) -> None:
-    with pytest.raises(MeddiffError, match=r"images are .*: give"):
+def test_other_images_are_refused(images, message) -> None:
+    with pytest.raises(MeddiffError, match=message):
         metric().update(images, real=False)

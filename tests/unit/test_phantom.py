@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -223,7 +224,7 @@ def originals_suffice(counts: dict, both: float) -> bool:
 def test_a_plan_keeps_its_promises(arguments):
     _, counts, exact, near = arguments
     if not originals_suffice(counts, exact + near):
-        with pytest.raises(MeddiffError, match="lower the share"):
+        with pytest.raises(MeddiffError, match=r"phantom edition .*\b\d+ duplicates"):
             plan_editions(*arguments)
         return
     plan = plan_editions(*arguments)
@@ -294,7 +295,7 @@ def test_another_seed_gives_another_plan(plan):
     "arguments, message",
     [
         ((0, COUNTS, 0.6, 0.5), "exact_duplicates"),
-        ((0, {"2018": {"benign": 1}, "2019": {"benign": 90}}, 0.1, 0), "9 duplicates of benign"),
+        ((0, {"2018": {"benign": 1}, "2019": {"benign": 90}}, 0.1, 0), r"2019.*\b9 .*benign"),
     ],
 )
 def test_a_senseless_plan_is_refused(arguments, message):
@@ -397,7 +398,7 @@ def test_a_script_without_a_guard_gets_a_clear_error_and_no_archive(tmp_path: Pa
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert run.returncode != 0
-    assert "MeddiffError: the processes that draw the phantom died" in run.stderr
+    assert re.search(r"MeddiffError: .*__main__.*workers=1", run.stderr)
     assert not list(tmp_path.glob("*.zip"))
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +97,11 @@ def reasons(plan: Plan, records: dict[str, Record], rule: str) -> list[str]:
     return list(plan.differences(step, records))
 
 
+def match_all(lines: Iterable[str], *patterns: str) -> None:
+    for line, pattern in zip(lines, patterns, strict=True):
+        assert re.search(pattern, line), (line, pattern)
+
+
 def test_what_is_as_it_was_is_covered(records):
     plan = make_plan()
     assert covered(plan, records) == list(LINKS)
@@ -103,8 +110,8 @@ def test_what_is_as_it_was_is_covered(records):
 
 def test_without_records_nothing_is_covered():
     assert covered(make_plan(), {}) == []
-    assert reasons(make_plan(), {}, "draw") == ["raw.zip has no record"]
-    assert reasons(make_plan(), {}, "train") == ["model.bin, history.csv has no record"]
+    match_all(reasons(make_plan(), {}, "draw"), r"^raw\.zip .*record")
+    match_all(reasons(make_plan(), {}, "train"), r"^model\.bin, history\.csv .*record")
 
 
 def with_param(rule: str, *keys: str, value: Any) -> PlanStep:
@@ -121,19 +128,19 @@ def with_param(rule: str, *keys: str, value: Any) -> PlanStep:
     [
         (
             with_param("train", "settings", "optimiser", "rate", value=2e-4),
-            "train settings.optimiser.rate: 0.0001 -> 0.0002",
+            r"^train settings\.optimiser\.rate: 0\.0001 -> 0\.0002$",
         ),
-        (with_param("train", "settings", "epochs", value=8), "train settings.epochs: 9 -> 8"),
-        (with_param("train", "new", value=1), "train new: None -> 1"),
-        (with_param("train", "code", value="t2"), "the code of train changed"),
+        (with_param("train", "settings", "epochs", value=8), r"^train settings\.epochs: 9 -> 8$"),
+        (with_param("train", "new", value=1), "^train new: None -> 1$"),
+        (with_param("train", "code", value="t2"), "code of train "),
     ],
 )
 def test_a_changed_parameter_is_named_and_uncovers_what_follows(records, step, reason):
     plan = make_plan(step)
-    assert reasons(plan, records, "train") == [reason]
+    match_all(reasons(plan, records, "train"), reason)
     assert covered(plan, records) == ["draw", "pack"]
-    assert reasons(plan, records, "score") == ["model.bin would be made again"]
-    assert reasons(plan, records, "table") == ["score.csv would be made again"]
+    match_all(reasons(plan, records, "score"), r"^model\.bin .*again")
+    match_all(reasons(plan, records, "table"), r"^score\.csv .*again")
 
 
 def test_a_removed_parameter_is_named(records):
@@ -158,7 +165,7 @@ def test_swapped_values_are_seen(records):
 def test_another_rule_is_told_alone(records):
     records |= {p: records[p].model_copy(update={"rule": "fit"}) for p in LINKS["train"][1]}
     plan = make_plan(make_step("train", params={}))
-    assert reasons(plan, records, "train") == ["rule fit is now train"]
+    match_all(reasons(plan, records, "train"), r"^rule fit .*\btrain$")
     assert covered(plan, records) == ["draw", "pack"]
 
 
@@ -168,19 +175,19 @@ def test_what_was_put_there_by_hand_stays_whatever_its_rule_would_do(records):
     plan = make_plan(with_param("draw", "seed", value=9))
     assert covered(plan, records) == list(LINKS)
     records["raw.zip"] = records["raw.zip"].model_copy(update={"sha256": sha256("another")})
-    assert reasons(make_plan(), records, "pack") == ["made from another raw.zip"]
+    match_all(reasons(make_plan(), records, "pack"), r"another raw\.zip$")
 
 
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
-        (("model.bin",), "score no longer reads test.npy"),
-        (("model.bin", "test.npy", "train.npy"), "score now reads train.npy"),
+        (("model.bin",), r"^score no .*test\.npy$"),
+        (("model.bin", "test.npy", "train.npy"), r"^score now .*train\.npy$"),
     ],
 )
 def test_more_and_fewer_inputs_are_told(records, inputs, reason):
     plan = make_plan(make_step("score", inputs=inputs))
-    assert reasons(plan, records, "score") == [reason]
+    match_all(reasons(plan, records, "score"), reason)
     assert covered(plan, records) == ["draw", "pack", "train"]
 
 
@@ -192,14 +199,14 @@ def test_the_order_of_inputs_is_no_difference(records):
 def test_an_input_recorded_with_other_bytes_uncovers_what_follows(records):
     records["model.bin"] = records["model.bin"].model_copy(update={"sha256": sha256("other")})
     plan = make_plan()
-    assert reasons(plan, records, "score") == ["made from another model.bin"]
+    match_all(reasons(plan, records, "score"), r"another model\.bin$")
     assert covered(plan, records) == ["draw", "pack", "train"]
 
 
 def test_a_change_far_upstream_uncovers_everything(records):
     plan = make_plan(with_param("draw", "seed", value=1))
     assert covered(plan, records) == []
-    assert reasons(plan, records, "table") == ["score.csv would be made again"]
+    match_all(reasons(plan, records, "table"), r"^score\.csv .*again")
 
 
 @pytest.mark.parametrize("rule", LINKS)
@@ -216,7 +223,8 @@ def test_each_output_of_a_step_must_be_recorded(records, path):
     del records[path]
     plan = make_plan()
     step = plan.producers[path]
-    assert f"{path} has no record" in plan.differences(step, records)
+    [reason] = plan.differences(step, records)
+    assert reason.startswith(f"{path} ") and "record" in reason
     assert set(plan.required_files([path], records)) <= set(records)
 
 
@@ -351,12 +359,11 @@ def test_changes_name_the_innermost_key():
 
 def test_own_differences_tell_everything_at_once(records):
     step = make_step("score", inputs=("model.bin", "x"), params={"code": "s2", "classes": []})
-    assert list(own_differences(step, records["score.csv"])) == [
-        "score no longer reads test.npy",
-        "score now reads x",
-        "score classes: ['benign', 'malignant'] -> []",
-        "the code of score changed",
-    ]
+    match_all(
+        own_differences(step, records["score.csv"]),
+        r"^score no .*test\.npy$", r"^score now .*x$",
+        r"^score classes: \['benign', 'malignant'\] -> \[\]$", "code of score ",
+    )  # fmt: skip
 
 
 def test_a_file_that_a_killed_job_left_is_made_again_and_one_from_elsewhere_is_not(

@@ -225,7 +225,7 @@ def test_every_process_learns_and_draws(kind: str) -> None:
 
 def test_a_process_without_an_equation_says_which_have_one() -> None:
     ddpm = build_process(ScheduleSettings())
-    with pytest.raises(MeddiffError, match=r"process ddpm .*ve, vp or sub_vp"):
+    with pytest.raises(MeddiffError, match=r"process ddpm .*\bve, vp\b.*\bsub_vp\b"):
         ddpm.sde(0.5)
 
 

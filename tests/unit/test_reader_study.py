@@ -258,7 +258,7 @@ def bad_files(key: pd.DataFrame, good: dict) -> dict[str, tuple[object, str]]:
         "of another study": (good | {"study": "0" * 12}, "000000000000"),
         "too few": (good | {"answers": answers[:-3]}, "3 of"),
         "twice": (good | {"answers": [*answers, answers[0]]}, "twice"),
-        "beyond": (good | {"answers": [answers[0] | {"answer": 7}, *answers[1:]]}, "above 6"),
+        "beyond": (good | {"answers": [answers[0] | {"answer": 7}, *answers[1:]]}, " 6"),
         "a name": (good | {"reader": "Dr. Somebody"}, "reader"),
         "no number": (good | {"answers": [answers[0] | {"seconds": math.nan}]}, "seconds"),
         "more": (good | {"script": "x"}, "script"),

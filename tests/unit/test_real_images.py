@@ -81,7 +81,7 @@ def problems(result: meddiff.Evaluation) -> str:
 
 def test_other_real_images_can_replace_real_ones() -> None:
     result = evaluated(photographs()[1])
-    assert result.answer.startswith("The synthetic images can replace real ones"), result.findings
+    assert "can replace" in result.answer, result.findings
     assert result.number("accuracy") > 0.6
     assert not problems(result)
 
@@ -121,4 +121,4 @@ def test_noise_is_said_to_be_noise() -> None:
     noise = np.random.default_rng(0).integers(0, 256, other.images.shape, dtype=np.uint8)
     result = evaluated(replace(other, images=noise))
     assert "can replace" not in result.answer
-    assert "noisy" in problems(result) and "nearer to noise" in problems(result)
+    assert "noisy" in problems(result) and "nearer" in problems(result)

@@ -120,7 +120,7 @@ def test_the_page_has_the_answer_the_numbers_and_the_seven_criteria(page, evalua
     row = evaluation.scores[evaluation.scores["metric"] == "coverage"].iloc[0]
     assert f"{row['value']:.3f} [{row['ci_low']:.3f}" in page.text
     assert "0.800 [0.700, 0.900]" in page.text and "-0.100 [-0.200, -0.060]" in page.text
-    assert "HOG and SVM: synthetic images cannot replace real ones" in page.text
+    assert re.search("HOG and SVM: .*cannot replace", page.text)
     for name in ("Congruence", "Coverage", "Constraint", "Completeness", "Comprehension",
                  "Compliance", "Consistency"):  # fmt: skip
         assert name in page.text
@@ -182,7 +182,7 @@ def test_the_command_writes_files_and_holds_limits(folders, tmp_path, capsys) ->
     capsys.readouterr()
     assert main([*arguments, "--fail-below", "ssim within real=0.99"]) == 1
     output = capsys.readouterr()
-    assert "ssim within real is" in output.err and "below 0.99" in output.err
+    assert re.search(r"ssim within real .*\b0\.99\b", output.err)
     assert "SSIM within synthetic" in output.out, "scores are printed all the same"
 
 

@@ -133,7 +133,7 @@ def test_shards_that_lack_images_are_not_gathered(tmp_path):
     for path, part in zip(paths, parts, strict=True):
         save_array(part, path)
     assert np.array_equal(gather_shards(paths, 6), parts.reshape(6, 8, 8, 3))
-    with pytest.raises(MeddiffError, match=rf"{tmp_path.name} holds 6 images .* not 7"):
+    with pytest.raises(MeddiffError, match=rf"{tmp_path.name} .*\b6 images .*\b7: .*sample_shard"):
         gather_shards(paths, 7)
 
 
@@ -242,7 +242,7 @@ def test_a_broken_net_is_told(checkpoint):
             return noisy * float("nan")
 
     model = replace(load_ddpm(checkpoint), network=Broken())
-    with pytest.raises(MeddiffError, match="samples of x are not finite"):
+    with pytest.raises(MeddiffError, match=r"\bx\b.*finite.*diffusion\.lr"):
         sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
@@ -251,7 +251,7 @@ def test_what_is_infinite_is_not_clipped_away(checkpoint):
     last = [p for p in model.network.parameters() if p.dim() == 1][-1]
     with torch.no_grad():
         last.fill_(torch.inf)
-    with pytest.raises(MeddiffError, match="samples of x are not finite"):
+    with pytest.raises(MeddiffError, match=r"\bx\b.*finite.*diffusion\.lr"):
         sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
@@ -273,15 +273,15 @@ def test_too_little_memory_names_the_setting(checkpoint):
             return torch.empty(2**50)
 
     model = replace(load_ddpm(checkpoint), network=Greedy())
-    with pytest.raises(MeddiffError, match=r"too little memory: set compute\.device"):
+    with pytest.raises(MeddiffError, match=r"memory: .*compute\.device"):
         sample_images(model, SamplerSettings(steps=2), range(2), seed=0, name="x")
 
 
 def test_a_truncated_or_foreign_checkpoint_is_told(checkpoint, tmp_path):
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(MeddiffError, match=r"cut\.safetensors is no checkpoint"):
+    with pytest.raises(MeddiffError, match=r"cut\.safetensors .*damaged"):
         draw(cut)
     save_checkpoint(cut, {"weight": torch.zeros(2)}, {"extractor": "unet"})
-    with pytest.raises(MeddiffError, match=r"cut\.safetensors holds no DDPM"):
+    with pytest.raises(MeddiffError, match=r"cut\.safetensors .*DDPM"):
         draw(cut)

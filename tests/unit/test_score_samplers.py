@@ -1,6 +1,7 @@
 """Score samplers against Gaussians, diffusers and scipy."""
 
 import math
+import re
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -213,7 +214,7 @@ def test_a_net_that_gives_no_numbers_is_one_line_whatever_draws(kind: str, steps
         wanted = SamplerSettings(sampler="pf_ode", tolerance=tolerance, steps=steps)
         good, broken = (Ddpm(Net(v), ours, (1, 4, 4), (-1, 1), 4) for v in (0.0, math.nan))
         assert sample_images(good, wanted, [2], seed=0, name="x").shape == (1, 4, 4, 1)
-        with pytest.raises(MeddiffError, match="x are not finite"):
+        with pytest.raises(MeddiffError, match=r"\bx\b.*finite"):
             sample_images(broken, wanted, [2], seed=0, name="x")
 
 
@@ -303,11 +304,11 @@ def test_langevin_steps_are_song_and_ermons() -> None:
 @pytest.mark.parametrize(
     ("steps", "at_each", "size", "spacing", "words"),
     [
-        (3, 1, 0.6, "even", "raise"),
-        (12, 2, 0.6, "even", "raise"),
+        (3, 1, 0.6, "even", r": raise sampling\.steps"),
+        (12, 2, 0.6, "even", r": raise sampling\.steps"),
         (50, 1, 0.6, "even", ""),
-        (50, 1, 0.6, "quadratic", "spacing to even"),
-        (50, 4, 1.7, "even", "lower sampling.langevin_size"),
+        (50, 1, 0.6, "quadratic", r"sampling\.spacing .*even"),
+        (50, 4, 1.7, "even", r"sampling\.langevin_size"),
     ],
 )
 def test_noise_that_stays_is_foretold(
@@ -328,7 +329,7 @@ def test_noise_that_stays_is_foretold(
     wanted = {"sampler": "langevin", "steps": steps, "langevin_steps": at_each}
     wanted |= {"langevin_size": size, "spacing": spacing}
     message = advice(SamplerSettings.model_validate(wanted), ours)
-    assert words in message and bool(message) == (max(seen) > 1.6)
+    assert re.search(words, message) and bool(message) == (max(seen) > 1.6)
 
 
 def variance_left(ours: Process, times: Sequence[float], corrected: bool, data: float) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -98,7 +99,7 @@ class TestKaggle:
             read_editions({"2018": path})
         assert "2 labels" in message(error)
         assert "A (row 2: 2), B (row 3: missing)" in message(error)
-        assert "allowed are 0, 1" in message(error)
+        assert "0, 1" in message(error)
 
     def test_rows_without_an_image_show_five_and_the_total(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -106,7 +107,7 @@ class TestKaggle:
         rows = "".join(f"{n},I{n},,0\n" for n in range(8))
         table = read_editions({"2018": kaggle(tmp_path / "a.zip", rows, ["I0.jpg"])})
         [text] = [line for line in caplog.messages if "a.zip" in line]
-        assert "7 rows without an image" in text
+        assert "7 rows" in text
         assert "I1 (row 3)" in text and "I5 (row 7) and 2 more" in text and "I6" not in text
         used, counts = take_usable(table)
         assert used["id"].tolist() == ["2018/I0"] and list(used) == list(COLUMNS)
@@ -180,7 +181,7 @@ class TestIsic2016:
         table = read_isic2016(images, masks, images, masks).set_index("image")
         assert table["split"].to_dict() == {"ISIC_0000002": "train", "ISIC_0000003": "test"}
         assert table.loc["ISIC_0000003", "mask_member"] == "ISIC_0000003_segmentation.png"
-        assert "1 images are not ISIC 2016's" in caplog.text
+        assert re.search(r"\b1 images .*\b2016\b", caplog.text)
 
     def test_one_archive_for_both_splits_and_none_of_their_images(self, tmp_path: Path) -> None:
         images, masks, *_ = self.archives(tmp_path)
@@ -311,7 +312,7 @@ class TestFolder:
         row = counts.iloc[0]
         assert row[["n_rows", "rows_without_image", "n_images"]].tolist() == [3, 1, 3]
         assert row[["images_without_row", "images_without_label", "n_used"]].tolist() == [1, 1, 2]
-        with pytest.raises(MeddiffError, match=r"2 rows without an image"):
+        with pytest.raises(MeddiffError, match=r"table\.csv .*2 rows .*y \(row 2\)"):
             self.read(tmp_path, "id,dx\ny,nv\nz,mel\n", files, skip_missing=True)
 
     def test_the_column_that_is_suggested_mends_it(self, tmp_path: Path) -> None:
@@ -344,7 +345,7 @@ class TestFolder:
     def test_masks_of_another_format_are_named(self, tmp_path: Path, name: str) -> None:
         masks = folder_of(tmp_path / "masks", {name.format(key): "" for key in "ab"})
         csv = "id,dx\na,nv\nb,nv\nc,mel\n"
-        with pytest.raises(MeddiffError, match=r"masks of 2 of 3 .*PNG"):
+        with pytest.raises(MeddiffError, match=r"/masks .*\b2 of 3 .*PNG"):
             self.read(tmp_path, csv, [f"{key}.jpg" for key in "abc"], masks=str(masks))
 
     @pytest.mark.parametrize("where", ["masks", "images/masks"])
@@ -415,7 +416,7 @@ class TestFolder:
     def test_unknown_label(self, tmp_path: Path) -> None:
         with pytest.raises(MeddiffError) as error:
             self.read(tmp_path, "id,dx\na,NV\nb,nv\n", ["a.png", "b.png"])
-        assert "a (row 2: NV)" in message(error) and "allowed are nv, mel, bcc" in message(error)
+        assert "a (row 2: NV)" in message(error) and "nv, mel, bcc" in message(error)
         assert "table.csv" in message(error)
 
     def test_labels_that_look_missing_are_labels(self, tmp_path: Path) -> None:

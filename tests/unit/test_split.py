@@ -1,6 +1,7 @@
 """Splits keep groups whole, meet their fractions, and depend on ids and the seed alone."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -118,7 +119,7 @@ class TestLeakFree:
 
     def test_too_few_groups(self) -> None:
         table = table_of([("benign", 1)] * 9 + [("malignant", 50)] * 2)
-        with pytest.raises(MeddiffError, match=r"malignant has 2 .*at least 3"):
+        with pytest.raises(MeddiffError, match=r"\bmalignant .*\b2 .*\b3,.*data\.classes"):
             split_leak_free(table, fractions=FRACTIONS, seed=0)
 
     def test_as_many_groups_as_splits_go_one_to_each(self) -> None:
@@ -173,16 +174,16 @@ class TestAsPublished:
         assert split.value_counts().to_dict() == {"train": 9, "validation": 1}
 
     def test_too_few_images(self) -> None:
-        with pytest.raises(MeddiffError, match=r"class b has 2 .*at least 3"):
+        with pytest.raises(MeddiffError, match=r"\bb .*\b2 .*\b3,.*data\.classes"):
             split_as_published(images(a=10, b=2), FRACTIONS, 0)
 
     @pytest.mark.parametrize(
         "fractions", [{"train": 0.8, "test": 0.1}, {"train": 1.2, "test": -0.2}, {}]
     )
     def test_fractions_must_sum_to_one(self, fractions: dict[str, float]) -> None:
-        with pytest.raises(MeddiffError, match="sum to 1"):
+        with pytest.raises(MeddiffError, match=re.escape(str(fractions))):
             split_as_published(images(a=10), fractions, 0)
-        with pytest.raises(MeddiffError, match="sum to 1"):
+        with pytest.raises(MeddiffError, match=re.escape(str(fractions))):
             split_leak_free(images(a=10), fractions=fractions, seed=0)
 
 
@@ -251,9 +252,9 @@ class TestUndersample:
             undersample(self.table(), seed=0, counts={"benign": 1})
 
     def test_counts_beyond_what_there_is(self) -> None:
-        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*malignant has 12 .*13"):
+        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*malignant .*\b12 .*13\b"):
             undersample(self.table(), seed=0, counts={"malignant": 13})
-        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*other has 0 "):
+        with pytest.raises(MeddiffError, match=r"undersample\.counts: .*\bother .*\b0 "):
             undersample(self.table(), seed=0, counts={"other": 1})
 
     def test_rows_without_a_split_are_left_out(self) -> None:

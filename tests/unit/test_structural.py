@@ -254,14 +254,14 @@ IMAGES = np.zeros((3, 64, 64, 3), np.uint8)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (IMAGES.astype(np.float32), "uint8 array .* not float32"),
-        (IMAGES.astype(np.int64), "not int64"),
-        (IMAGES.tolist(), "not list"),
-        (IMAGES[0, 0], r"not uint8 \(64, 3\)"),
+        (IMAGES.astype(np.float32), "uint8 .*float32"),
+        (IMAGES.astype(np.int64), "uint8 .*int64"),
+        (IMAGES.tolist(), r"uint8 .*\blist\b"),
+        (IMAGES[0, 0], r"uint8 \(64, 3\)"),
         (IMAGES[None], r"\(1, 3, 64, 64, 3\)"),
         (IMAGES[:, :0], r"\(3, 0, 64, 3\)"),
         (IMAGES[..., :0], r"\(3, 64, 64, 0\)"),
-        (IMAGES[:1], "images has 1"),
+        (IMAGES[:1], r"images .*\b1 .*\b2\b"),
     ],
 )
 def test_bad_images_are_named(pairs, bad, message):
@@ -314,7 +314,7 @@ def test_between_refuses_different_shapes_and_empty_sets():
     [{"kernel_size": 0}, {"sigma": 0.0}, {"sigma": float("nan")}, {"k1": 0.0}, {"k2": -1.0}],
 )
 def test_settings_out_of_range_are_refused(options):
-    with pytest.raises(MeddiffError, match="must be"):
+    with pytest.raises(MeddiffError, match=rf": .*\b{next(iter(options))}\b.*\b(above 0|or more)"):
         ssim_pairs(IMAGES, **options)
 
 

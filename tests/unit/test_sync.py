@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,8 +101,8 @@ def edited(*names: str) -> list[str]:
     with pytest.raises(MeddiffError) as caught:
         sync_metadata()
     lines = str(caught.value).splitlines()
-    messages = [f"{name} has other bytes than were recorded" for name in names]
-    assert lines[: len(names)] == messages
+    for line, name in zip(lines[: len(names)], names, strict=True):
+        assert line.startswith(f"{name} ") and "bytes" in line
     return lines[len(names) :]
 
 
@@ -155,9 +156,8 @@ def test_a_file_that_was_shared_by_hand_has_no_metadata():
 def test_an_edited_shared_file_stops_the_run_with_its_remedy():
     share("results/t.csv", "1.0")
     write("results/t.csv", "2.0")
-    assert edited("results/t.csv") == [
-        "`meddiff restore --replace results/t.csv` brings shared bytes back"
-    ]
+    [remedy] = edited("results/t.csv")
+    assert "`meddiff restore --replace results/t.csv`" in remedy
     assert Path("results/t.csv").read_text() == "2.0"
 
 
@@ -173,7 +173,8 @@ def test_an_adopted_file_that_was_edited_afterwards_stops_the_run():
 def test_an_edited_own_file_stops_the_run_with_its_remedy():
     make_here("results/t.csv", "1.0")
     write("results/t.csv", "2.0")
-    assert edited("results/t.csv") == ["move away what is to be made again: results/t.csv"]
+    [remedy] = edited("results/t.csv")
+    assert re.search(r"\bmove\b.*: results/t\.csv$", remedy)
     Path("results/t.csv").unlink()
     sync_metadata()
 
@@ -183,9 +184,8 @@ def test_every_edited_file_is_named_on_its_own_line():
         share(f"models/{name}", "x")
     for name in ("c", "a"):
         write(f"models/{name}", "y")
-    assert edited("models/a", "models/c") == [
-        "`meddiff restore --replace models/a models/c` brings shared bytes back"
-    ]
+    [remedy] = edited("models/a", "models/c")
+    assert "`meddiff restore --replace models/a models/c`" in remedy
 
 
 def test_shared_and_own_files_that_were_edited_have_remedies_of_their_own():
@@ -194,10 +194,9 @@ def test_shared_and_own_files_that_were_edited_have_remedies_of_their_own():
         make_here(f"models/{name}", "x")
     for name in ("a", "b", "c"):
         write(f"models/{name}", "y")
-    assert edited("models/a", "models/b", "models/c") == [
-        "`meddiff restore --replace models/b` brings shared bytes back",
-        "move away what is to be made again: models/a models/c",
-    ]
+    of_shared, of_own = edited("models/a", "models/b", "models/c")
+    assert "`meddiff restore --replace models/b`" in of_shared
+    assert re.search(r"\bmove\b.*: models/a models/c$", of_own)
 
 
 def test_an_edit_that_keeps_the_size_is_found():
@@ -285,7 +284,8 @@ def test_a_file_made_here_whose_metadata_were_lost_at_once_is_planned(change):
     change(metadata_file("models/a.bin"))
     sync_metadata()
     assert is_void("models/a.bin")
-    assert read_metadata("models/a.bin")["params"] == ["<Snakemake's metadata of it are lost>"]
+    [reason] = read_metadata("models/a.bin")["params"]
+    assert "lost" in reason
     assert read_records(LOCAL) == {"models/a.bin": record}
     before = snapshot()
     sync_metadata()
@@ -351,7 +351,8 @@ def test_an_archive_that_was_put_there_anew_voids_what_was_made_from_the_old(ado
         sync_metadata()
         assert RAW not in read_records(LOCAL) and RAW not in read_effective()
         assert Path(RAW).read_text() == "new" and read_metadata(RAW) is None
-        assert read_metadata("models/a.bin")["params"] == [f"<made from another {RAW}>"]
+        [reason] = read_metadata("models/a.bin")["params"]
+        assert f"another {RAW}" in reason
         assert not is_void("models/b.bin") and not is_void("features/a.npy")
 
 
@@ -389,7 +390,7 @@ def test_a_stranger_is_never_taken_for_a_result(path):
     write(path, "from somewhere")
     plan_unrecorded(OURS)
     assert is_void(path)
-    assert "not made by this workflow here" in read_metadata(path)["params"][0]
+    assert "not made" in read_metadata(path)["params"][0]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +449,8 @@ def test_what_was_made_from_other_inputs_is_planned():
     make_here("models/a.bin", "new")
     sync_metadata()
     assert is_void("features/a.npy") and not is_void("models/a.bin")
-    assert read_metadata("features/a.npy")["params"] == ["<made from another models/a.bin>"]
+    [reason] = read_metadata("features/a.npy")["params"]
+    assert "another models/a.bin" in reason
 
 
 def test_shared_files_of_inputs_that_were_made_anew_are_planned_though_neither_is_here():

