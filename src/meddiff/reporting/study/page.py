@@ -82,7 +82,8 @@ def _run_line(run: Run) -> dict[str, str]:
     tables = _tables(run)
     line = {"run": run.name, "tables": ", ".join(sorted(tables)) or "none yet"}
     line["commit"] = ", ".join(run.commits)
-    stamped = [*tables.values(), run.table("results/audit/trainings.csv")]
+    audits = (run.table(f"results/audit/{name}.csv") for name in ("trainings", "encoding"))
+    stamped = [*tables.values(), *audits]
     if (table := next((each for each in stamped if each is not None), None)) is not None:
         line |= {key: str(table[key].iloc[0]) for key in ("data", "scale", "protocol", "seed")}
     return line
