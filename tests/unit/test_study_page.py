@@ -217,6 +217,19 @@ def test_memorisation_is_that_of_pixels_and_names_its_command(tmp_path: Path) ->
     assert "results/memorisation.csv`" in section and "malignant" not in section
 
 
+def test_the_verdict_sets_an_arm_beside_its_baseline(tmp_path: Path) -> None:
+    row = {"classifier": "skinlesnet", "arm": "synthetic", "baseline": "real", "metric": "accuracy",
+           "class": "all", "value": 0.77, "baseline_value": 0.81, "difference": -0.04,
+           "ci_low": -0.08, "ci_high": 0.01, "outcome": "inconclusive", "n_test": 132}  # fmt: skip
+    page = page_of(run_with(tmp_path, "one", results__verdict=[STAMP | row]))
+    section = page.split("## Verdict")[1].split("\n## ")[0]
+    assert line(section, "SkinLesNet")[1:] == [
+        "synthetic against real", "accuracy", "0.77 against 0.81", "-0.04 [-0.08, 0.01]",
+        "inconclusive",
+    ]  # fmt: skip
+    assert "132 real" in section and "results/verdict.csv`" in section
+
+
 class TestCommand:
     def project(self, folder: Path) -> Path:
         (folder / "config").mkdir(parents=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from meddiff.reporting.names import name_of
 from meddiff.reporting.reported import ReportedResult
 from meddiff.reporting.study.cells import SECTIONS, Columns, sections
 from meddiff.reporting.study.flaws import Sources, flaw_parts
 from meddiff.reporting.study.runs import Run, first_with
-from meddiff.reporting.study.text import markdown, number
+from meddiff.reporting.study.text import ends, markdown, number
 
 RUN_COLUMNS = ["run", "data", "scale", "protocol", "seed", "commit", "tables"]
 
@@ -52,6 +53,7 @@ def study_page(
         markdown(map(_run_line, runs), RUN_COLUMNS),
         *_archives(runs),
         *sections(reported, lesions, hands),
+        *_verdict(of_lesions),
         *_memorisation(of_lesions),
         "## The ten flaws",
         *flaw_parts(Sources(of_lesions, reported)),
@@ -94,6 +96,28 @@ def _archives(runs: Sequence[Run]) -> list[str]:
     files = {path: sha256 for run in runs for path, sha256 in run.archives.items()}
     lines = [{"raw file": path, "SHA-256": f"`{sha256}`"} for path, sha256 in files.items()]
     return [markdown(lines, ["raw file", "SHA-256"])] if lines else []
+
+
+def _verdict(runs: Sequence[Run]) -> list[str]:
+    """Return whether synthetic images can replace real ones, and whether they help beside them."""
+    path = "results/verdict.csv"
+    run, table = first_with(runs, path)
+    if table is None:
+        return []
+    lines = [
+        {
+            "classifier": name_of(row["classifier"]),
+            "trained on": f"{row['arm']} against {row['baseline']}",
+            "score": row["metric"] if row["class"] == "all" else f"{row['metric']}, {row['class']}",
+            "values": f"{number(row['value'])} against {number(row['baseline_value'])}",
+            "difference": number(row["difference"]) + ends(row["ci_low"], row["ci_high"]),
+            "outcome": row["outcome"],
+        }
+        for _, row in table.iterrows()
+    ]
+    heading = f"On {number(table['n_test'].iloc[0])} real test images ([cas.md](cas.md))."
+    origin = f"{run.name}: `{run.command(path)}`"
+    return ["## Verdict", heading, markdown(lines, list(lines[0])), origin]
 
 
 def _memorisation(runs: Sequence[Run]) -> list[str]:
