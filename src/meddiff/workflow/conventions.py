@@ -27,8 +27,9 @@ PORTIONS = "workers=snakemake.threads"
 """What stands in a script whose worker processes share its work; results do not depend on them."""
 WORKERS = 4
 """Worker processes of such a script; `--cores` limits them."""
-BEFORE_ALL = 4
-"""Priority of such a script: it needs cores that a training, once started, holds for hours."""
+BEFORE_ALL = 100
+"""Priority of such a script: it needs cores that a training, once started, holds for hours. It
+outweighs the sum of those that could start instead, which Snakemake compares."""
 PAIRS = {"similarity.py", "similarity_matrix.py"}
 """Scripts without nets that compute on a GPU where there is one."""
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
