@@ -57,6 +57,7 @@ def test_scores_are_drawn_where_they_were_measured(tmp_path):
     figure = training_curves(table, "unet", held_out="test")
     losses, panel = figure.axes[:2]
     assert [line.get_label() for line in losses.lines] == ["training", "test"]
+    assert losses.get_title() == "U-Net"
     assert panel.lines[0].get_xydata().tolist() == [[10, 0.25], [15, 0.75]]
     assert "Dice 0.750" in panel.get_title() and panel.get_ylim() == (0, 1.02)
     assert "Dice" in panel.get_ylabel()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meddiff.core.text import with_interval
+from meddiff.reporting.names import name_of
 
 COLOURS = [f"C{number}" for number in range(10)]
 SCORES = [("accuracy", "accuracy"), ("roc_auc", "area under the ROC curve")]
@@ -41,7 +42,7 @@ def arms_figure(table: pd.DataFrame, classes: int) -> Figure:
             )
             axis.axvline(1 / classes if metric == "accuracy" else 0.5, color="grey", linestyle=":")
             axis.set_yticks(places, arms)
-            axis.set(title=classifier, xlabel=f"{label} (95 % interval)")
+            axis.set(title=name_of(classifier), xlabel=f"{label} (95 % interval)")
             axis.grid(axis="x", alpha=0.3)
     return figure
 
@@ -66,7 +67,7 @@ def reliability_figure(curves: pd.DataFrame) -> Figure:
             sizes = 120 * line["n_images"] / line["n_images"].sum() + 2
             axis.scatter(line["predicted"], line["observed"], s=sizes, color=colour)
         axis.set(
-            title=f"{classifier}: {name}",
+            title=f"{name_of(classifier)}: {name}",
             xlabel="mean predicted probability",
             ylabel="observed frequency",
         )

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from meddiff.core.files import atomic_write
+from meddiff.reporting.names import name_of
 
 
 def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "validation") -> Figure:
@@ -18,6 +19,7 @@ def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "valid
     Args:
         history: columns step, loss, validation_loss and lr; any columns after lr are scores in
             [0, 1] of the validation images, named validation_<score>, NaN where there were none.
+        title: name of the network, perhaps with its class.
     """
     columns = list(history.columns)
     scores = columns[columns.index("lr") + 1 :]
@@ -29,7 +31,7 @@ def training_curves(history: pd.DataFrame, title: str, *, held_out: str = "valid
     losses, *panels = figure.subplots(1, 1 + len(scores), squeeze=False)[0]
     losses.plot(history["step"], history["loss"], label="training", color="tab:blue", marker=mark)
     _plot_checked(losses, history, "validation_loss", held_out)
-    losses.set(title=title, xlabel="optimiser step", ylabel="loss", yscale=_scale(history))
+    losses.set(title=name_of(title), xlabel="optimiser step", ylabel="loss", yscale=_scale(history))
     rate = losses.twinx()
     rate.plot(history["step"], history["lr"], ":", color="grey", label="learning rate")
     rate.set(ylabel="learning rate", ylim=(0, None))
