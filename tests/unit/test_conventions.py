@@ -67,7 +67,7 @@ def test_what_many_jobs_wait_for_goes_first(device: str) -> None:
         completed(Rule("cas_arms.py"), device),
     ]
     assert [rule.priority for rule in order] == [BEFORE_ALL, 2, 1, 0]
-    assert order[0].priority > 16 * (order[1].priority + 2)  # Snakemake compares sums
+    assert order[0].priority > 16 * order[1].priority  # Snakemake compares sums
     assert completed(Rule("distances.py"), device).priority == 0
 
 

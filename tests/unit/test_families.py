@@ -142,4 +142,12 @@ def test_the_table_has_a_row_per_family_sampler_and_class(tmp_path, monkeypatch)
     own = table[table["class"] == "a"]
     assert (own["bits_gap"] == 0.5).all() and (own["bits_gap_ci_high"] == 0.9).all()
     assert whole.loc["good", "verdict"] and table["steps"].tolist()[0] == 5
-    assert len(families_figure(table).axes) == 3
+    figures = families_figure(table), families_figure(pd.concat([table, *far_off(table)]))
+    assert [len(figure.axes) for figure in figures] == [3, 3]
+    assert [figure.axes[0].get_xscale() for figure in figures] == ["linear", "symlog"]
+
+
+def far_off(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """A family of images unlike any real one, and others between."""
+    fid = table["fid"].median()
+    return [table.assign(family=name, fid=fid * by) for name, by in (("c", 1), ("d", 1), ("e", 99))]

@@ -215,6 +215,9 @@ def test_memorisation_is_that_of_pixels_and_names_its_command(tmp_path: Path) ->
     section = page.split("## Memorisation")[1].split("\n## ")[0]
     assert line(section, "benign")[1:4] == ["0.6", "0.003", "closer"]
     assert "results/memorisation.csv`" in section and "malignant" not in section
+    assert "## Memorisation" not in page_of(
+        run_with(tmp_path, "two", results__memorisation=[STAMP | other])
+    )
 
 
 def test_the_verdict_sets_an_arm_beside_its_baseline(tmp_path: Path) -> None:
@@ -262,13 +265,13 @@ class TestCommand:
         monkeypatch.chdir(self.project(tmp_path))
         folder = Path("runs/one/.snakemake/meddiff/records")
         images = record("data/images/index.csv", inputs={"data/raw/a.zip": "a" * 64})
-        table = record("results/table_5_2.csv", commit="0123456789")
+        table = record("results/table_5_2.csv", commit="0123456789-dirty")
         for each in (images, table):
             write_record(each, folder)
         main(["study"])
         page = Path("docs/study.md").read_text()
         assert line(page, "data/raw/a.zip")[1] == f"`{'a' * 64}`"
-        assert "0123456" in line(page, "one")
+        assert "0123456-dirty" in line(page, "one")
 
     def test_elsewhere_it_says_where_it_belongs(self, tmp_path, monkeypatch, capsys) -> None:
         monkeypatch.chdir(tmp_path)

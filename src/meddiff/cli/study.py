@@ -87,7 +87,12 @@ def commits_of(folder: Path) -> list[str]:
     """Return the project's commits that made a run's tables, in order of time."""
     tables = [path.relative_to(folder).as_posix() for path in folder.glob("results/**/*.csv")]
     records = sorted(_records(folder, tables), key=lambda each: each.finished)
-    return list(dict.fromkeys((each.commit or "unknown")[:7] for each in records))
+    return list(dict.fromkeys(_shortened(each.commit or "unknown") for each in records))
+
+
+def _shortened(commit: str) -> str:
+    name, dash, dirty = commit.partition("-")
+    return f"{name[:7]}{dash}{dirty}"
 
 
 def _records(folder: Path, paths: Iterable[str]) -> "Iterator[Record]":

@@ -21,7 +21,8 @@ OnProgress = Callable[[int], object]
 class Progress:
     """Count work done; show a bar if stderr is a terminal, else a line at intervals.
 
-    Lines go to the log where it shows them, else to stderr.
+    Lines go to the log where it shows them, else to stderr; a process that logs errors alone, as
+    all but the first of a training, shows none.
 
     Args:
         every: seconds between lines.
@@ -60,7 +61,7 @@ class Progress:
             line = self._line(now, figures)
             if log.isEnabledFor(logging.INFO):
                 log.info(line, extra={"progress": True})
-            elif self._bar.disable:
+            elif self._bar.disable and log.isEnabledFor(logging.WARNING):
                 note(line)
 
     def reach(self, done: int) -> None:

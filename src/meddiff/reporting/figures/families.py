@@ -31,6 +31,9 @@ def families_figure(table: pd.DataFrame) -> Figure:
             place = np.array(heights) + 0.18 * (number - 1)
             axis.errorbar(part[panel], place, xerr=ends, fmt="o", ms=4, capsize=2, label=of_class)
         axis.set(xlabel=PANELS[panel])
+        if panel == "fid" and table[panel].max() > 10 * table[panel].median():
+            # One family far off would leave the others on one point.
+            axis.set_xscale("symlog", linthresh=1)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()

@@ -115,9 +115,8 @@ def _verdict(runs: Sequence[Run]) -> list[str]:
         }
         for _, row in table.iterrows()
     ]
-    heading = f"On {number(table['n_test'].iloc[0])} real test images ([cas.md](cas.md))."
-    origin = f"{run.name}: `{run.command(path)}`"
-    return ["## Verdict", heading, markdown(lines, list(lines[0])), origin]
+    heading = f"On {number(table['n_test'].max())} real test images ([cas.md](cas.md))."
+    return _section("Verdict", heading, lines, run, path)
 
 
 def _memorisation(runs: Sequence[Run]) -> list[str]:
@@ -142,8 +141,17 @@ def _memorisation(runs: Sequence[Run]) -> list[str]:
         "image does, by pixels (0.5 without copying; "
         "[metrics.md](metrics.md#resultsmemorisationcsv))."
     )
+    return _section("Memorisation", heading, lines, run, path)
+
+
+def _section(
+    title: str, heading: str, lines: Sequence[dict[str, str]], run: Run, path: str
+) -> list[str]:
+    """Return a part of the page that is one table, with its command; of no rows nothing."""
+    if not lines:
+        return []
     origin = f"{run.name}: `{run.command(path)}`"
-    return ["## Memorisation", heading, markdown(lines, list(lines[0])), origin]
+    return [f"## {title}", heading, markdown(lines, list(lines[0])), origin]
 
 
 def _near_duplicates(runs: Sequence[Run]) -> list[str]:
